@@ -3,7 +3,16 @@
 //! A client's first line is its nick; every later line goes to all the others as `nick: text\r\n`.
 #![forbid(unsafe_code)]
 
+mod close;
+pub mod config;
 pub mod decoder;
 pub mod line;
+mod message;
+mod nick;
+mod prefix;
+mod room;
 pub mod telnet;
 pub mod text;
+
+pub use config::{Config, ConfigError, Limits, ListenAddr, ListenAddrError};
+pub use prefix::{Prefix, PrefixError};

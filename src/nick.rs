@@ -1,0 +1,220 @@
+//! A member's name: [`Nick::parse`] takes a line and gives a nick that is safe to show, cannot be
+//! taken for a notice, and has a [key](Nick::key) under which look-alikes of it are the same. What
+//! is not a nick is refused with the reason, in words for the person who typed it.
+
+use std::fmt;
+
+use unicode_normalization::UnicodeNormalization;
+
+use crate::text;
+
+/// A valid nick: 1 to `max` characters, none of them white space, `:` or unsafe, not beginning with
+/// `*` or `/`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Nick(Box<str>);
+
+impl Nick {
+    /// Takes the first line of a client, white space around it trimmed, as a nick of at most
+    /// `max_chars` code points.
+    pub(crate) fn parse(line: &[u8], max_chars: usize) -> Result<Self, NickError> {
+        let mut scratch = String::new();
+        let text = text::clean(line, &mut scratch).as_str();
+        let name = text.trim();
+        if name.is_empty() {
+            return Err(NickError::Empty);
+        }
+        if text.as_bytes() != line {
+            return Err(NickError::Unsafe);
+        }
+        if name.starts_with(['*', '/']) {
+            return Err(NickError::Reserved);
+        }
+        if name.contains(':') {
+            return Err(NickError::Colon);
+        }
+        if name.contains(char::is_whitespace) {
+            return Err(NickError::WhiteSpace);
+        }
+        if name.chars().count() > max_chars {
+            return Err(NickError::TooLong { max_chars });
+        }
+        let nick = Self(name.into());
+        if nick.key().is_empty() {
+            return Err(NickError::Invisible);
+        }
+        Ok(nick)
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// What makes a nick unique: NFKC, lower case, and nothing that does not show. Two nicks with
+    /// the same key look the same, or near enough to pass for each other. It is its own key.
+    pub(crate) fn key(&self) -> String {
+        // Twice, because what is hidden may keep a letter from its accent, and lower case may be
+        // two characters.
+        fold(&fold(&self.0))
+    }
+}
+
+impl fmt::Display for Nick {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+fn fold(name: &str) -> String {
+    let lower = name.nfkc().collect::<String>().to_lowercase();
+    lower.chars().filter(|&c| !is_invisible(c)).collect()
+}
+
+/// Characters that show nothing: Unicode's Default_Ignorable_Code_Point (DerivedCoreProperties.txt,
+/// Unicode 17), and the blank braille pattern.
+fn is_invisible(c: char) -> bool {
+    matches!(
+        c,
+        '\u{ad}'
+            | '\u{34f}'
+            | '\u{61c}'
+            | '\u{115f}'..='\u{1160}'
+            | '\u{17b4}'..='\u{17b5}'
+            | '\u{180b}'..='\u{180f}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{202a}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}'
+            | '\u{2800}'
+            | '\u{3164}'
+            | '\u{fe00}'..='\u{fe0f}'
+            | '\u{feff}'
+            | '\u{ffa0}'
+            | '\u{fff0}'..='\u{fff8}'
+            | '\u{1bca0}'..='\u{1bca3}'
+            | '\u{1d173}'..='\u{1d17a}'
+            | '\u{e0000}'..='\u{e0fff}'
+    )
+}
+
+/// Why a line is not a nick, or not this client's. [`Display`](fmt::Display) says it to the person.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum NickError {
+    Empty,
+    TooLong { max_chars: usize },
+    WhiteSpace,
+    Colon,
+    Reserved,
+    Unsafe,
+    Invisible,
+    Taken(Nick),
+    LineTooLong { max_line_bytes: usize },
+}
+
+impl fmt::Display for NickError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Empty => write!(f, "a nick needs at least one character"),
+            Self::TooLong { max_chars } => write!(f, "a nick has at most {max_chars} characters"),
+            Self::WhiteSpace => write!(f, "a nick has no white space inside"),
+            Self::Colon => write!(f, "a nick has no \":\" in it"),
+            Self::Reserved => write!(f, "a nick does not begin with \"*\" or \"/\""),
+            Self::Unsafe => write!(f, "a nick has no control characters and is valid UTF-8"),
+            Self::Invisible => write!(f, "a nick needs a character that shows"),
+            Self::Taken(nick) => write!(f, "nick \"{nick}\" is taken"),
+            Self::LineTooLong { max_line_bytes } => {
+                write!(
+                    f,
+                    "that line is longer than {max_line_bytes} bytes, which is no nick"
+                )
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Nick, NickError> {
+        Nick::parse(line.as_bytes(), 32)
+    }
+
+    #[track_caller]
+    fn key(line: &str) -> String {
+        parse(line).expect("a valid nick").key()
+    }
+
+    #[test]
+    fn a_nick_is_trimmed_and_kept_as_typed() {
+        for (line, nick) in [
+            ("bob", "bob"),
+            (" \tBob\u{3000}", "Bob"),
+            ("Zoë-☃", "Zoë-☃"),
+            ("a*/", "a*/"),
+        ] {
+            assert_eq!(parse(line).expect("a valid nick").as_str(), nick);
+        }
+    }
+
+    #[test]
+    fn what_is_no_nick_is_refused_with_its_reason() {
+        let long = "x".repeat(33);
+        for (line, error) in [
+            ("", NickError::Empty),
+            (" \t ", NickError::Empty),
+            (&*long, NickError::TooLong { max_chars: 32 }),
+            ("two words", NickError::WhiteSpace),
+            ("two\u{a0}words", NickError::WhiteSpace),
+            ("tab\tbed", NickError::WhiteSpace),
+            ("bob:", NickError::Colon),
+            ("*bob", NickError::Reserved),
+            (" /bob", NickError::Reserved),
+            ("\u{1b}[31mbob", NickError::Unsafe),
+            ("bob\u{202e}", NickError::Unsafe),
+            ("\u{200b}", NickError::Invisible),
+            ("\u{3164}", NickError::Invisible),
+            ("\u{fe0f}\u{ad}", NickError::Invisible),
+        ] {
+            assert_eq!(parse(line), Err(error), "{line:?}");
+        }
+        assert_eq!(Nick::parse(b"b\xffb", 32), Err(NickError::Unsafe));
+    }
+
+    #[test]
+    fn length_counts_code_points() {
+        let name = "é".repeat(32);
+        assert_eq!(parse(&name).expect("32 characters").as_str(), name);
+        assert!(Nick::parse("ab".as_bytes(), 1).is_err());
+    }
+
+    #[test]
+    fn look_alikes_share_a_key() {
+        for (one, other) in [
+            ("bob", "BOB"),
+            ("bob", "b\u{ad}ob"),
+            ("bob", "bo\u{200d}b\u{200b}"),
+            ("bob", "ｂｏｂ"),
+            ("bob", "bob\u{fe0f}"),
+            ("é", "e\u{301}"),
+            ("é", "e\u{200d}\u{301}"),
+            ("file", "ﬁle"),
+            ("ΟΔΟΣ", "οδος"),
+            ("bob", "bob\u{3164}"),
+        ] {
+            assert_eq!(key(one), key(other), "{one:?} {other:?}");
+        }
+        assert_ne!(key("bob"), key("rob"));
+        assert_ne!(key("bob"), key("bób"));
+    }
+
+    #[test]
+    fn a_key_is_its_own_key() {
+        for c in '\0'..=char::MAX {
+            for name in [format!("e{c}\u{301}"), format!("a{c}b")] {
+                let Ok(nick) = parse(&name) else { continue };
+                let key = nick.key();
+                assert_eq!(Nick(key.clone().into()).key(), key, "{name:?}");
+                assert!(!key.contains(is_invisible), "{name:?}");
+            }
+        }
+    }
+}
