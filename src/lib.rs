@@ -3,12 +3,16 @@
 //! A client's first line is its nick; every later line goes to all the others as `nick: text\r\n`.
 #![forbid(unsafe_code)]
 
+pub mod chat;
 mod close;
 pub mod config;
+mod connection;
+mod deadlines;
 pub mod decoder;
 pub mod line;
 mod message;
 mod nick;
+mod pool;
 mod prefix;
 mod room;
 pub mod telnet;
