@@ -1,0 +1,116 @@
+//! From an address that was asked for to listening sockets, with every option set. Options are set
+//! on the listener, because Linux hands them down to each accepted socket, and so a connection
+//! costs no system call for them.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::time::Duration;
+
+use rustix::io::Errno;
+use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
+
+use crate::config::{Limits, ListenAddr};
+
+/// How many connections may wait to be accepted. The system cuts it down to its own limit
+/// (`somaxconn`, 4096).
+const BACKLOG: i32 = 4096;
+
+/// How much a socket takes before it has sent it (tcp(7), `TCP_NOTSENT_LOWAT`), in bytes: what the
+/// kernel would hide from us of a slow reader, some 4 MB, stays below 256 KB with it.
+const NOT_SENT_BYTES: u32 = 128 << 10;
+
+/// A peer that is gone without a FIN is found after this time of silence, and six probes.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+const KEEPALIVE_PROBES: u32 = 6;
+
+/// The least time after which unacknowledged output breaks a connection.
+const MIN_USER_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// The listeners of one address, and the errors of those that it also stands for but that could not
+/// be had.
+#[derive(Debug, Default)]
+pub(crate) struct Bound {
+    pub(crate) listeners: Vec<TcpListener>,
+    pub(crate) errors: Vec<io::Error>,
+}
+
+/// Binds an address: a listener for each address that it resolves to, of which at least one must
+/// work.
+pub(crate) fn bind(addr: &ListenAddr, limits: &Limits) -> io::Result<Bound> {
+    let mut bound = Bound::default();
+    for addr in resolve(addr)? {
+        match listener(addr, limits) {
+            Ok(listener) => bound.listeners.push(listener),
+            Err(error) => bound.errors.push(explain(addr, &error)),
+        }
+    }
+    if bound.listeners.is_empty() {
+        let nothing = || io::Error::new(io::ErrorKind::NotFound, format!("{addr} has no address"));
+        return Err(bound.errors.into_iter().next().unwrap_or_else(nothing));
+    }
+    Ok(bound)
+}
+
+fn resolve(addr: &ListenAddr) -> io::Result<Vec<SocketAddr>> {
+    let (name, port) = match addr {
+        ListenAddr::Socket(addr) => return Ok(vec![*addr]),
+        ListenAddr::Host { name, port } => (name.as_str(), *port),
+    };
+    let resolved = (name, port).to_socket_addrs().map_err(|error| {
+        let text = format!(
+            "cannot resolve host \"{name}\": {error}; check its spelling or give an IP address"
+        );
+        io::Error::new(error.kind(), text)
+    })?;
+    let mut addrs = Vec::new();
+    for addr in resolved {
+        if !addrs.contains(&addr) {
+            addrs.push(addr);
+        }
+    }
+    Ok(addrs)
+}
+
+fn listener(addr: SocketAddr, limits: &Limits) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+    if addr.is_ipv6() {
+        // So that 0.0.0.0:p and [::]:p can both be had (ipv6(7)).
+        socket.set_only_v6(true)?;
+    }
+    // A restart need not wait for the connections of the run before (socket(7)).
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.set_tcp_nodelay(true)?;
+    // Telnet's Synch sends a byte as urgent data; it belongs where it was sent (RFC 1123, 3.2.4).
+    socket.set_out_of_band_inline(true)?;
+    socket.set_tcp_notsent_lowat(NOT_SENT_BYTES)?;
+    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_IDLE);
+    let keepalive = keepalive
+        .with_interval(KEEPALIVE_INTERVAL)
+        .with_retries(KEEPALIVE_PROBES);
+    socket.set_tcp_keepalive(&keepalive)?;
+    // It also kills a live peer that only does not read, so it must outlast what we promise to such
+    // a peer.
+    let user_timeout = MIN_USER_TIMEOUT.max(limits.stall_timeout.saturating_mul(2));
+    socket.set_tcp_user_timeout(Some(user_timeout))?;
+    socket.bind(&addr.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// Says of an error which address it is about, and what to do.
+fn explain(addr: SocketAddr, error: &io::Error) -> io::Error {
+    let text = match Errno::from_io_error(error) {
+        Some(Errno::ADDRINUSE) => "address already in use; stop the server that has it or choose another port".into(),
+        Some(Errno::ACCESS | Errno::PERM) => {
+            "permission denied; ports below 1024 need root or CAP_NET_BIND_SERVICE, so choose a higher one".into()
+        }
+        Some(Errno::ADDRNOTAVAIL) => {
+            "no interface of this machine has that address; choose one that it has, or 0.0.0.0 or [::] for all".into()
+        }
+        Some(Errno::AFNOSUPPORT) => "this machine has no such addresses; choose one of the other IP version".into(),
+        _ => format!("{error}; choose another address"),
+    };
+    io::Error::new(error.kind(), format!("cannot listen on {addr}: {text}"))
+}

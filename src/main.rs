@@ -1,0 +1,46 @@
+//! The binary: arguments to config, a logger, one server, an exit code. What it does is in the
+//! library.
+#![forbid(unsafe_code)]
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use line_chat::Server;
+use line_chat::cli::Args;
+
+fn main() -> ExitCode {
+    let args = Args::of_process();
+    match run(&args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Standard error may be closed, which is no reason to fail otherwise than we do anyway.
+            let _ = writeln!(io::stderr(), "line-chat: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &Args) -> io::Result<()> {
+    start_log(args);
+    let mut server = Server::bind(args.config())?;
+    announce(&server);
+    server.run()
+}
+
+fn start_log(args: &Args) {
+    let mut logger =
+        env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info"));
+    if let Some(level) = args.log_level() {
+        logger.filter_level(level);
+    }
+    logger.init();
+}
+
+/// Says where the server is to be found. A closed standard output is no reason to fail.
+fn announce(server: &Server) {
+    let mut out = io::stdout().lock();
+    for addr in server.local_addrs() {
+        let _ = writeln!(out, "server running on {addr}");
+    }
+    let _ = out.flush();
+}
