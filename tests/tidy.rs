@@ -1,0 +1,161 @@
+//! The rules of the house that a compiler does not know, held against the source itself.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Which module may use which others of this crate: the direction of imports. `lib.rs` and
+/// `main.rs` may use all of them.
+const MAY_USE: &[(&str, &[&str])] = &[
+    (
+        "chat",
+        &[
+            "close",
+            "config",
+            "connection",
+            "deadlines",
+            "decoder",
+            "message",
+            "nick",
+            "pool",
+            "room",
+        ],
+    ),
+    ("cli", &["config", "prefix"]),
+    ("close", &[]),
+    ("config", &["prefix"]),
+    (
+        "connection",
+        &["close", "config", "deadlines", "decoder", "pool"],
+    ),
+    ("deadlines", &["room"]),
+    ("decoder", &["line", "telnet"]),
+    ("line", &[]),
+    ("listen", &["config"]),
+    ("message", &["nick"]),
+    ("nick", &["text"]),
+    ("pool", &[]),
+    ("prefix", &["text"]),
+    ("room", &["nick", "prefix", "text"]),
+    ("server", &["chat", "config", "listen"]),
+    ("telnet", &[]),
+    ("text", &[]),
+];
+
+/// The source files, name and text without comments, in the order of their names.
+fn sources() -> Vec<(String, String)> {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let entries = fs::read_dir(src).expect("src can be read");
+    let mut paths: Vec<PathBuf> = entries
+        .map(|entry| entry.expect("an entry").path())
+        .collect();
+    paths.sort();
+    let name = |path: &Path| {
+        path.file_stem()
+            .expect("a name")
+            .to_string_lossy()
+            .into_owned()
+    };
+    paths.iter().map(|path| (name(path), code(path))).collect()
+}
+
+fn code(path: &Path) -> String {
+    let text = fs::read_to_string(path).expect("a source file is UTF-8");
+    let lines = text
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("//"));
+    lines.map(|line| format!("{line}\n")).collect()
+}
+
+fn files_with(word: &str) -> Vec<String> {
+    let sources = sources().into_iter();
+    sources
+        .filter(|(_, code)| code.contains(word))
+        .map(|(name, _)| name)
+        .collect()
+}
+
+#[test]
+fn imports_go_in_one_direction() {
+    for (name, code) in sources() {
+        if name == "lib" || name == "main" {
+            continue;
+        }
+        let (_, allowed) = MAY_USE
+            .iter()
+            .find(|(module, _)| *module == name)
+            .unwrap_or_else(|| panic!("src/{name}.rs is not in the list of who may use what"));
+        for used in code.split("crate::").skip(1) {
+            let used: String = used
+                .chars()
+                .take_while(|c| c.is_alphanumeric() || *c == '_')
+                .collect();
+            assert!(
+                allowed.contains(&&*used),
+                "src/{name}.rs must not use crate::{used}"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_list_of_imports_names_existing_modules() {
+    let names: Vec<String> = sources().into_iter().map(|(name, _)| name).collect();
+    for (module, _) in MAY_USE {
+        assert!(
+            names.iter().any(|name| name == module),
+            "src/{module}.rs does not exist"
+        );
+    }
+}
+
+#[test]
+fn the_clock_is_read_in_one_file() {
+    let tests_aside = |(name, code): (String, String)| {
+        let code = code
+            .split("#[cfg(test)]")
+            .next()
+            .unwrap_or_default()
+            .to_owned();
+        (
+            name,
+            code.matches("Instant::now()").count() + code.matches("SystemTime").count(),
+        )
+    };
+    let readers: Vec<_> = sources()
+        .into_iter()
+        .map(tests_aside)
+        .filter(|(_, n)| *n > 0)
+        .collect();
+    // Once when the server is bound, and once a turn.
+    assert_eq!(readers, [("server".to_owned(), 2)]);
+}
+
+#[test]
+fn mio_is_known_in_one_file() {
+    assert_eq!(files_with("mio::"), ["server"]);
+}
+
+#[test]
+fn there_is_one_thread_and_no_unsafe() {
+    assert_eq!(files_with("thread::"), [""; 0]);
+    for root in ["lib", "main"] {
+        assert!(files_with("#![forbid(unsafe_code)]").contains(&root.to_owned()));
+    }
+}
+
+#[test]
+fn nothing_panics_on_purpose() {
+    for (name, code) in sources() {
+        let code = code.split("#[cfg(test)]").next().unwrap_or_default();
+        for word in [
+            ".unwrap()",
+            ".expect(",
+            "panic!(",
+            "todo!(",
+            "unreachable!(",
+            "unimplemented!(",
+        ] {
+            assert!(!code.contains(word), "src/{name}.rs has {word}");
+        }
+    }
+}
