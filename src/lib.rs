@@ -13,7 +13,7 @@
 //! 2. [`Chat::turn`](chat::Chat::turn) takes the client from the ready list. `Connection::fill`
 //!    reads once, into a scratch buffer that all clients share.
 //! 3. [`Decoder::next`](decoder::Decoder::next) takes [telnet's commands](telnet) out and finds the
-//!    [line](line).
+//!    [line](mod@line).
 //! 4. `Room::say` puts the nick before the [cleaned text](text), once, and says which members are
 //!    to get it.
 //! 5. `Connection::queue` appends those bytes to each such member's write buffer, and the member
@@ -43,7 +43,7 @@
 //! | [`chat`] | the whole server but the readiness: the slab, the lists, the turn |
 //! | `connection` | one stream with its read and its write buffer; the only place that reads or writes it |
 //! | `room` | who is in, under which nick; what a line becomes, and who gets it |
-//! | [`decoder`] | what a client said: [`telnet`] commands out, then [`line`]s |
+//! | [`decoder`] | what a client said: [`telnet`] commands out, then [`line`](mod@line)s |
 //! | [`text`] | the only road from a peer's bytes to another terminal |
 //! | `nick`, `prefix` | what may stand before a line |
 //! | `message`, `close` | what the server says itself; why a connection ends |
