@@ -24,9 +24,9 @@ Each flag can also be set by the environment variable named with it. Sizes are i
 #[derive(Debug, Parser)]
 #[command(name = "line-chat", version, after_help = EXAMPLES, max_term_width = 100)]
 pub struct Args {
-    /// Where to listen: 127.0.0.1:6142, [::1]:6142 or localhost:6142; port 0 lets the system
-    /// choose
+    // Not a doc comment: rustdoc would take [::1] for a link.
     #[arg(
+        help = "Where to listen: 127.0.0.1:6142, [::1]:6142 or localhost:6142; port 0 lets the system choose",
         value_name = "ADDR",
         env = "LINE_CHAT_ADDR",
         value_delimiter = ' ',
