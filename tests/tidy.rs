@@ -1,4 +1,9 @@
 //! The rules of the house that a compiler does not know, held against the source itself.
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test stops at the first surprise"
+)]
 
 use std::fs;
 use std::path::{Path, PathBuf};
