@@ -292,28 +292,29 @@ impl Server {
 }
 
 fn bind_all(config: &Config, poll: &Poll) -> io::Result<Vec<Listener>> {
-    let mut listeners = Vec::new();
+    let mut sockets = Vec::new();
     let mut errors = Vec::new();
     for addr in &config.listen {
         let bound = listen::bind(addr, &config.limits)?;
         errors.extend(bound.errors);
-        for socket in bound.listeners {
-            let mut socket = TcpListener::from_std(socket);
-            let token = Token(FIRST_LISTENER + listeners.len());
-            poll.registry()
-                .register(&mut socket, token, mio::Interest::READABLE)?;
-            listeners.push(Listener {
-                socket,
-                waiting: false,
-            });
-        }
+        sockets.extend(bound.listeners);
     }
     // Only now: a log that begins before everything is bound would hide the one line that says what
-    // is not.
+    // is not. Registering comes after that as well, because mio logs it.
     for error in errors {
         warn!("{error}");
     }
-    Ok(listeners)
+    let register = |(index, socket)| {
+        let mut socket = TcpListener::from_std(socket);
+        let token = Token(FIRST_LISTENER + index);
+        poll.registry()
+            .register(&mut socket, token, mio::Interest::READABLE)?;
+        Ok(Listener {
+            socket,
+            waiting: false,
+        })
+    };
+    sockets.into_iter().enumerate().map(register).collect()
 }
 
 fn watch_signals(poll: &Poll) -> io::Result<Signals> {
