@@ -2,7 +2,8 @@
 //! Usage errors are clap's own text and exit with 2; that includes values which do not go together.
 
 use clap::error::ErrorKind;
-use clap::{ArgAction, CommandFactory, Parser};
+use clap::parser::ValueSource;
+use clap::{ArgAction, ArgMatches, CommandFactory, FromArgMatches, Parser};
 use log::LevelFilter;
 
 use crate::config::{Config, ConfigError, ListenAddr};
@@ -61,14 +62,14 @@ pub struct Args {
     verbose: u8,
 
     /// Log less: once for warnings and errors, twice for errors, three times for nothing
-    #[arg(short, long, env = "LINE_CHAT_QUIET", value_name = "COUNT", action = ArgAction::Count, conflicts_with = "verbose")]
+    #[arg(short, long, env = "LINE_CHAT_QUIET", value_name = "COUNT", action = ArgAction::Count)]
     quiet: u8,
 }
 
 impl Args {
     /// The arguments of this process. Ends the process for `--help`, `--version` and usage errors.
     pub fn of_process() -> Self {
-        let args = Self::parse();
+        let args = Self::of(&Self::command().get_matches()).unwrap_or_else(|error| error.exit());
         if let Err(error) = args.config().check() {
             let text = match error {
                 ConfigError::PendingTooSmall { needed } => format!(
@@ -82,6 +83,23 @@ impl Args {
                 .exit();
         }
         args
+    }
+
+    /// What was matched, with one of `-v` and `-q` at most. clap's own `conflicts_with` would also
+    /// refuse a flag because of a variable, over which it wins.
+    fn of(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let mut args = Self::from_arg_matches(matches)?;
+        let is_flag = |name| matches.value_source(name) == Some(ValueSource::CommandLine);
+        match (is_flag("verbose"), is_flag("quiet")) {
+            (true, false) => args.quiet = 0,
+            (false, true) => args.verbose = 0,
+            _ if args.verbose > 0 && args.quiet > 0 => {
+                let text = "the argument '--verbose' cannot be used with '--quiet'";
+                return Err(Self::command().error(ErrorKind::ArgumentConflict, text));
+            }
+            _ => {}
+        }
+        Ok(args)
     }
 
     /// The config that they ask for.
@@ -122,7 +140,8 @@ mod tests {
     use super::*;
 
     fn parse(args: &[&str]) -> Result<Args, clap::Error> {
-        Args::try_parse_from([&["line-chat"], args].concat())
+        let args = [&["line-chat"], args].concat();
+        Args::of(&Args::command().try_get_matches_from(args)?)
     }
 
     #[test]
