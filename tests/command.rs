@@ -1,6 +1,9 @@
 //! The command: what it prints and logs, which flags and variables it takes, and how it fails. The
 //! built binary runs as a child, with real arguments, pipes and exit codes.
 
+// A helper that cannot go on fails its test.
+#![allow(clippy::expect_used, clippy::panic)]
+
 mod child;
 
 use std::fs;

@@ -210,14 +210,9 @@ impl Server {
         self.status("VmRSS:") << 10
     }
 
-    /// The most memory that it has held since [`forget_peak`](Self::forget_peak), in bytes.
+    /// The most memory that it has ever held, in bytes.
     pub(crate) fn peak_memory(&self) -> u64 {
         self.status("VmHWM:") << 10
-    }
-
-    /// Lets the peak begin anew at what it holds now.
-    pub(crate) fn forget_peak(&self) {
-        fs::write(self.proc("clear_refs"), "5").expect("our own child's");
     }
 
     /// How often it went to sleep.
@@ -356,14 +351,6 @@ impl Client {
     #[track_caller]
     pub(crate) fn expect_end(&mut self) {
         assert_eq!(self.line(), None);
-    }
-
-    /// Reads up to the end, of which nothing is expected.
-    #[track_caller]
-    pub(crate) fn read_to_end(&mut self) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        self.0.read_to_end(&mut bytes).expect("an end of stream");
-        bytes
     }
 
     /// Sends FIN; what the server still sends can be read.

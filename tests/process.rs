@@ -1,0 +1,430 @@
+//! What measures a process: signals, descriptors, threads, memory, time on the processor, and
+//! storms of connections. The built binary runs as a child, one at a time, so that nobody else's
+//! load is in a figure. Figures are printed; `cargo test --test process -- --nocapture` shows them.
+//!
+//! `LINE_CHAT_LONG=1` makes the storms ten times as long and adds what has to wait for a time-out.
+
+// A helper that cannot go on fails its test.
+#![allow(clippy::expect_used, clippy::panic)]
+
+mod child;
+
+use std::env;
+use std::net::TcpStream;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
+
+use child::{Client, Server, YES, await_until, command_after, hello};
+
+const GOODBYE: &str = "* server is shutting down";
+
+/// How long the server writes what is queued when it is told to end.
+const GRACE: Duration = Duration::from_secs(5);
+
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+
+/// To be held by each test while it runs.
+fn alone() -> MutexGuard<'static, ()> {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    // A test that failed has killed its server all the same.
+    ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// `usual`, or ten times that if there is time.
+fn many(usual: usize) -> usize {
+    if is_long() { usual * 10 } else { usual }
+}
+
+fn is_long() -> bool {
+    env::var_os("LINE_CHAT_LONG").is_some_and(|long| long == "1")
+}
+
+/// Takes all the descriptors that the system allows us, and so the server; gives their number.
+fn raise_descriptor_limit() -> usize {
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    let current = maximum;
+    setrlimit(Resource::Nofile, Rlimit { current, maximum }).expect("up to the maximum is allowed");
+    maximum.map_or(usize::MAX, |most| most.try_into().expect("64 bits"))
+}
+
+/// Members with these numbers in their nicks.
+#[track_caller]
+fn join_all(server: &Server, numbers: std::ops::Range<usize>) -> Vec<Client> {
+    let mut members = Vec::with_capacity(numbers.len());
+    for batch in numbers.collect::<Vec<_>>().chunks(500) {
+        let first = members.len();
+        for number in batch {
+            let mut client = server.connect();
+            client.send(&hello(&format!("user{number}")));
+            members.push(client);
+        }
+        for client in &mut members[first..] {
+            client.expect(YES);
+        }
+    }
+    members
+}
+
+/// What bob says in a flood, a thousand bytes with what the server adds.
+fn flood_line(n: usize) -> String {
+    format!("{n:0>993}")
+}
+
+/// Bob says so many lines, all of which are in the queues when this returns.
+#[track_caller]
+fn flood(bob: &mut Client, lines: usize) {
+    for n in 0..lines {
+        bob.say(&flood_line(n));
+    }
+    bob.await_heard();
+}
+
+/// Lines of a flood that fit into a queue, but not into what the kernel takes.
+const FITTING_FLOOD: usize = 1000;
+
+/// Bob, and somebody who does not read and has a megabyte queued.
+#[track_caller]
+fn bob_and_a_stalled_member(server: &Server) -> (Client, Client) {
+    let stalled = server.join_with_small_buffer("stalled");
+    let mut bob = server.join("bob");
+    flood(&mut bob, FITTING_FLOOD);
+    (bob, stalled)
+}
+
+/// Fails if the server does more than a few turns while nothing happens.
+#[track_caller]
+fn expect_idleness(server: &Server) {
+    let (cpu, sleeps) = (server.cpu_time(), server.sleeps());
+    thread::sleep(Duration::from_secs(1));
+    let cpu = server.cpu_time() - cpu;
+    let sleeps = server.sleeps() - sleeps;
+    println!("idle for a second: {cpu:?} of processor, {sleeps} turns");
+    assert!(cpu <= Duration::from_millis(50), "it spins: {cpu:?}");
+    assert!(sleeps <= 20, "it wakes up all the time: {sleeps} times");
+}
+
+/// Waits until the first signal was heeded.
+#[track_caller]
+fn await_refusal(server: &Server) {
+    await_until("it accepts nobody any more", || {
+        TcpStream::connect(server.addr).is_err()
+    });
+}
+
+// Signals.
+
+#[test]
+fn a_signal_says_goodbye_to_everybody_and_exits_with_0() {
+    let _alone = alone();
+    for signal in [Signal::INT, Signal::TERM] {
+        let server = Server::start(&[]);
+        let mut clients = [server.join("alice"), server.connect(), server.connect()];
+        clients[1].send(b"a nick without its e");
+        // Whoever came before alice's answer is accepted.
+        clients[0].await_heard();
+        server.signal(signal);
+        for mut client in clients {
+            client.expect(GOODBYE);
+            client.expect_end();
+        }
+        let remains = server.wait();
+        assert_eq!(remains.status.code(), Some(0), "{}", remains.log);
+    }
+}
+
+#[test]
+fn a_signal_stops_accepting_and_hearing_but_not_writing_to_a_slow_reader() {
+    let _alone = alone();
+    let mut server = Server::start(&[]);
+    let (mut bob, mut slow) = bob_and_a_stalled_member(&server);
+    server.signal(Signal::TERM);
+    await_refusal(&server);
+    assert!(server.is_alive(), "somebody has not read all");
+    bob.say("too late");
+    bob.expect(GOODBYE);
+    bob.expect_end();
+    drop(bob);
+    for n in 0..FITTING_FLOOD {
+        slow.expect(&format!("bob: {}", flood_line(n)));
+    }
+    slow.expect(GOODBYE);
+    slow.expect_end();
+    drop(slow);
+    let remains = server.wait();
+    assert_eq!(remains.status.code(), Some(0), "{}", remains.log);
+}
+
+#[test]
+fn a_second_signal_does_not_wait_for_a_client_that_never_reads() {
+    let _alone = alone();
+    let mut server = Server::start(&[]);
+    let _clients = bob_and_a_stalled_member(&server);
+    let first = Instant::now();
+    server.signal(Signal::TERM);
+    await_refusal(&server);
+    assert!(server.is_alive(), "somebody has not read all");
+    server.signal(Signal::INT);
+    let remains = server.wait();
+    assert!(first.elapsed() < GRACE, "it has waited to the end");
+    assert_eq!(remains.status.code(), Some(0), "{}", remains.log);
+}
+
+#[test]
+fn a_client_that_never_reads_cannot_keep_the_server_up() {
+    if !is_long() {
+        return;
+    }
+    let _alone = alone();
+    let server = Server::start(&[]);
+    let _clients = bob_and_a_stalled_member(&server);
+    let first = Instant::now();
+    server.signal(Signal::TERM);
+    let remains = server.wait();
+    println!("ended after {:?}", first.elapsed());
+    assert!(first.elapsed() >= GRACE, "a slow reader gets its time");
+    assert_eq!(remains.status.code(), Some(0), "{}", remains.log);
+}
+
+// Threads, descriptors and the processor.
+
+#[test]
+fn the_process_has_one_thread() {
+    let _alone = alone();
+    let server = Server::start(&[]);
+    let mut members = join_all(&server, 0..10);
+    members[0].say("hello");
+    members[9].expect("user0: hello");
+    assert_eq!(server.threads(), 1);
+}
+
+#[test]
+fn a_storm_of_resets_neither_ends_the_server_nor_leaks_a_descriptor() {
+    let _alone = alone();
+    let server = Server::start(&["-q"]);
+    let [mut alice, mut bob] = ["alice", "bob"].map(|nick| server.join(nick));
+    let calm = server.descriptors();
+    for n in 0..many(6000) {
+        let mut client = server.connect();
+        match n % 3 {
+            // Gone before it is accepted, or with half a nick read, or while it is answered.
+            0 => {}
+            1 => client.send(b"half a ni"),
+            _ => client.send(&hello(&format!("user{n}"))),
+        }
+        client.reset();
+        if n % 100 == 0 {
+            bob.say("still here");
+            alice.expect("bob: still here");
+        }
+    }
+    await_until("all of them are closed", || server.descriptors() == calm);
+    server.join("carol").say("hello");
+    alice.expect("carol: hello");
+    let remains = server.stop();
+    assert!(remains.status.success());
+    assert_eq!(remains.log, "", "a peer's reset is worth no warning");
+}
+
+#[test]
+fn without_free_descriptors_members_go_on_and_those_who_wait_are_served_later() {
+    let _alone = alone();
+    let mut server = Server::spawn(&mut command_after("ulimit -n 32", &["-q", "127.0.0.1:0"]));
+    let [mut alice, mut bob] = ["alice", "bob"].map(|nick| server.join(nick));
+    let room = 32 - server.descriptors();
+    let mut served = join_all(&server, 0..room);
+    let mut waiting: Vec<Client> = (0..room).map(|_| server.connect()).collect();
+    for (n, client) in waiting.iter_mut().enumerate() {
+        client.send(&hello(&format!("late{n}")));
+    }
+    expect_idleness(&server);
+    assert!(server.is_alive());
+    bob.say("still here");
+    alice.expect("bob: still here");
+    alice.say("so am I");
+    bob.expect("alice: so am I");
+    // From here on nobody comes and nobody says anything: the server has to think of it by itself.
+    served.drain(..).for_each(Client::reset);
+    for client in &mut waiting {
+        client.expect(YES);
+    }
+    let log = server.stop().log;
+    assert!(log.contains("connections have to wait"), "{log}");
+}
+
+#[test]
+fn a_hundred_silent_clients_cost_no_turns() {
+    let _alone = alone();
+    let server = Server::start(&["-q"]);
+    let _members = join_all(&server, 0..100);
+    expect_idleness(&server);
+}
+
+#[test]
+fn a_client_that_is_never_writable_is_not_tried_again_and_again() {
+    let _alone = alone();
+    let server = Server::start(&["-q"]);
+    let _clients = bob_and_a_stalled_member(&server);
+    expect_idleness(&server);
+}
+
+#[test]
+fn a_half_closed_client_with_a_full_queue_is_not_read_again_and_again() {
+    let _alone = alone();
+    let server = Server::start(&["-q"]);
+    let (_bob, mut stalled) = bob_and_a_stalled_member(&server);
+    stalled.say("farewell");
+    stalled.hang_up();
+    // Its nick is free when its end was read.
+    await_until("it has left", || {
+        let mut other = server.connect();
+        other.send(&hello("stalled"));
+        other.line().as_deref() == Some(YES)
+    });
+    expect_idleness(&server);
+    for n in 0..FITTING_FLOOD {
+        stalled.expect(&format!("bob: {}", flood_line(n)));
+    }
+    stalled.expect_end();
+}
+
+// Memory.
+
+#[test]
+fn an_idle_client_costs_less_than_600_bytes() {
+    let _alone = alone();
+    let most = raise_descriptor_limit() - 200;
+    let server = Server::start(&["-q"]);
+    // The first ones bring code and lists into memory that are there once.
+    let first = join_all(&server, 0..100);
+    let before = server.memory();
+    let numbers = 100..most.min(10_100);
+    let count = numbers.len() as u64;
+    let members = join_all(&server, numbers);
+    let each = (server.memory() - before) / count;
+    println!("{count} idle members: {each} bytes each");
+    first.into_iter().chain(members).for_each(Client::reset);
+    assert!(each < 600, "{each} bytes each");
+}
+
+#[test]
+fn a_hundred_megabytes_without_a_line_end_cost_next_to_nothing() {
+    let _alone = alone();
+    let server = Server::start(&["-q"]);
+    let chunk = vec![b'x'; 1 << 20];
+    for begin in [&b""[..], b"alice\r\n", b"bob\r\n\xff\xfa\x18"] {
+        let mut client = server.connect();
+        let before = server.memory();
+        client.send(begin);
+        for _ in 0..100 {
+            client.send(&chunk);
+        }
+        // The end of the line, and of the negotiation.
+        client.send(b"\xff\xf0\r\n");
+        client.send(&hello("carol"));
+        let mut lines = std::iter::from_fn(|| client.line());
+        assert!(lines.any(|line| line == YES), "it is served afterwards");
+        let more = server.peak_memory() - before;
+        println!("100 MB after {begin:02x?}: {} KiB", more / KIB);
+        assert!(more < 8 * MIB, "{more} bytes");
+        client.leave();
+    }
+}
+
+#[test]
+fn a_stalled_peer_costs_its_queue_and_no_more() {
+    let _alone = alone();
+    let server = Server::start(&[]);
+    let mut bob = server.join("bob");
+    flood(&mut bob, 10);
+    let calm = server.descriptors();
+    let before = server.memory();
+    let count = 16;
+    let stalled: Vec<Client> = (0..count)
+        .map(|n| server.join_with_small_buffer(&format!("stalled{n}")))
+        .collect();
+    flood(&mut bob, many(10_000));
+    let each = (server.peak_memory() - before) / count;
+    println!("a stalled peer: {} KiB at most", each / KIB);
+    stalled.into_iter().for_each(Client::reset);
+    await_until("they are gone", || server.descriptors() == calm);
+    let left = server.memory().saturating_sub(before);
+    println!("{count} stalled peers leave behind {} KiB", left / KIB);
+    let log = server.stop().log;
+    assert_eq!(log.matches("too slow").count() as u64, count);
+    assert!(each < MIB + 128 * KIB, "{each} bytes each");
+    assert!(left < 2 * MIB, "{left} bytes");
+}
+
+// Everybody at once.
+
+const SPEAKERS: usize = 100;
+const LINES_A_ROUND: usize = 100;
+
+/// What each says in a round, in one piece.
+fn speech(round: usize) -> Vec<u8> {
+    let lines = (0..LINES_A_ROUND).map(|n| round * LINES_A_ROUND + n);
+    lines
+        .flat_map(|n| format!("{n} {:-<50}\r\n", "").into_bytes())
+        .collect()
+}
+
+/// Who says the line, and which of its lines it is.
+#[track_caller]
+fn parse(line: &str) -> (usize, usize) {
+    let parts = line.strip_prefix("user").and_then(|line| {
+        let (speaker, text) = line.split_once(": ")?;
+        let (n, dashes) = text.split_once(' ')?;
+        let is_whole = dashes.len() == 50 && dashes.bytes().all(|byte| byte == b'-');
+        Some((speaker.parse().ok()?, n.parse().ok()?)).filter(|_| is_whole)
+    });
+    parts.unwrap_or_else(|| panic!("a torn line: {line:?}"))
+}
+
+/// What a member hears in a round, checked: each line of each other member, in its order.
+#[track_caller]
+fn hear_round(member: &mut Client, number: usize, round: usize) -> Vec<(usize, usize)> {
+    let mut next = vec![round * LINES_A_ROUND; SPEAKERS];
+    let mut heard = Vec::new();
+    for _ in 0..(SPEAKERS - 1) * LINES_A_ROUND {
+        let (speaker, n) = parse(&member.line().expect("a line"));
+        assert_ne!(speaker, number, "its own line");
+        assert_eq!(n, next[speaker], "user{speaker}'s next line");
+        next[speaker] += 1;
+        heard.push((speaker, n));
+    }
+    heard
+}
+
+#[test]
+fn a_hundred_speakers_lose_and_tear_no_line_and_all_see_one_order() {
+    let _alone = alone();
+    let server = Server::start(&["-q"]);
+    let mut members = join_all(&server, 0..SPEAKERS);
+    let rounds = many(3);
+    for round in 0..rounds {
+        let speech = speech(round);
+        for cut in [0..speech.len() / 2 + 7, speech.len() / 2 + 7..speech.len()] {
+            for member in &mut members {
+                member.send(&speech[cut.clone()]);
+            }
+        }
+        let mut reference = Vec::new();
+        for (number, member) in members.iter_mut().enumerate() {
+            let heard = hear_round(member, number, round);
+            if number == 0 {
+                reference = heard;
+                continue;
+            }
+            // Each misses its own lines only.
+            let others = |&&(speaker, _): &&(usize, usize)| speaker != 0 && speaker != number;
+            let order = heard.iter().filter(others);
+            assert!(order.eq(reference.iter().filter(others)), "another order");
+        }
+    }
+    let lines = rounds * LINES_A_ROUND * SPEAKERS * (SPEAKERS - 1);
+    println!("{lines} lines delivered, {:?}", server.cpu_time());
+}
