@@ -152,9 +152,10 @@ impl<S: Stream> Connection<S> {
         }
     }
 
-    /// Whether something is queued and may be tried.
+    /// Whether something is queued and may be tried. A stream that failed or has had its time is
+    /// not tried again, though it may still be on the dirty list.
     pub(crate) fn can_flush(&self) -> bool {
-        !self.wr.is_empty() && !self.blocked
+        !self.wr.is_empty() && !self.blocked && self.phase != Phase::Closed
     }
 
     pub(crate) fn is_drained(&self) -> bool {
