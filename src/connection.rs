@@ -232,9 +232,13 @@ impl<S: Stream> Connection<S> {
         Ok(())
     }
 
-    /// Drops what is queued, up to the end of the line that may have been sent in part.
+    /// Drops what is queued, up to the end of the line or telnet answer that may have been sent in
+    /// part.
     pub(crate) fn cut_queue(&mut self) {
-        let keep = memchr::memchr(b'\n', &self.wr).map_or(0, |end| end + 1);
+        // Where no line ends there are only telnet answers, of three bytes each: what is more than
+        // whole ones is the end of the first.
+        let torn_answer = self.wr.len() % 3;
+        let keep = memchr::memchr(b'\n', &self.wr).map_or(torn_answer, |end| end + 1);
         self.wr.truncate(keep);
     }
 
@@ -274,5 +278,78 @@ fn retry<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             result => return result,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Takes a few bytes a write, and has nothing to read.
+    struct Narrow {
+        width: usize,
+        taken: Vec<u8>,
+    }
+
+    impl Read for Narrow {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::WouldBlock.into())
+        }
+    }
+
+    impl Write for Narrow {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let n = bytes.len().min(self.width);
+            self.taken.extend_from_slice(&bytes[..n]);
+            Ok(n)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Stream for Narrow {
+        fn shutdown_write(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// What a peer gets that takes `width` bytes of what is queued before the rest is cut.
+    #[track_caller]
+    fn cut_after(width: usize, queued: &[&[u8]]) -> Vec<u8> {
+        let (limits, mut pool) = (Limits::default(), Pool::default());
+        let stream = Narrow {
+            width,
+            taken: Vec::new(),
+        };
+        let mut connection = Connection::new(stream, ([127, 0, 0, 1], 1).into(), &limits);
+        for bytes in queued {
+            assert_eq!(connection.queue(bytes, &limits, &mut pool), Ok(()));
+        }
+        assert_eq!(connection.flush(&mut pool).ok(), Some(width));
+        connection.cut_queue();
+        connection.stream.width = usize::MAX;
+        assert!(connection.is_drained() || connection.flush(&mut pool).is_ok());
+        connection.stream.taken
+    }
+
+    #[test]
+    fn neither_a_line_nor_a_telnet_answer_is_torn_by_a_cut() {
+        let answer: &[u8] = b"\xff\xfc\x06";
+        let lines: &[&[u8]] = &[b"one\r\n", b"two\r\n"];
+        assert_eq!(cut_after(2, lines), b"one\r\n");
+        assert_eq!(cut_after(7, lines), b"one\r\ntwo\r\n");
+        assert_eq!(cut_after(2, &[answer, answer]), answer);
+        assert_eq!(cut_after(3, &[answer, answer]), answer);
+        assert_eq!(cut_after(4, &[answer, answer]), answer.repeat(2));
+        let mixed = [answer, b"one\r\n", answer];
+        assert_eq!(cut_after(1, &mixed), b"\xff\xfc\x06one\r\n");
+        // An option whose number is that of a line feed.
+        let line_feed: &[u8] = b"\xff\xfc\n";
+        assert_eq!(
+            cut_after(1, &[answer, line_feed, answer]),
+            [answer, line_feed].concat()
+        );
     }
 }
