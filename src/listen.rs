@@ -114,3 +114,87 @@ fn explain(addr: SocketAddr, error: &io::Error) -> io::Error {
     };
     io::Error::new(error.kind(), format!("cannot listen on {addr}: {text}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+    use std::net::TcpStream;
+
+    use socket2::SockRef;
+
+    /// Both ends of a connection, the accepted one first.
+    fn connection(limits: &Limits) -> (TcpStream, TcpStream) {
+        let addr = ListenAddr::Socket(([127, 0, 0, 1], 0).into());
+        let bound = bind(&addr, limits).expect("a free port");
+        let listener = &bound.listeners[0];
+        // The accept is to wait for the connection.
+        listener
+            .set_nonblocking(false)
+            .expect("a blocking listener");
+        let addr = listener.local_addr().expect("an address");
+        let peer = TcpStream::connect(addr).expect("a connection");
+        let (accepted, _) = listener.accept().expect("a connection");
+        (accepted, peer)
+    }
+
+    #[test]
+    fn an_accepted_socket_inherits_every_option() {
+        let (accepted, _peer) = connection(&Limits::default());
+        let socket = SockRef::from(&accepted);
+        assert!(socket.tcp_nodelay().expect("TCP_NODELAY"));
+        assert!(socket.out_of_band_inline().expect("SO_OOBINLINE"));
+        assert!(socket.keepalive().expect("SO_KEEPALIVE"));
+        let idle = socket.tcp_keepalive_time().expect("TCP_KEEPIDLE");
+        assert_eq!(idle, KEEPALIVE_IDLE);
+        let not_sent = socket.tcp_notsent_lowat().expect("TCP_NOTSENT_LOWAT");
+        assert_eq!(not_sent, NOT_SENT_BYTES);
+    }
+
+    #[test]
+    fn unread_output_does_not_break_a_connection_before_its_stall_time_out() {
+        for seconds in [1, 300, 3000] {
+            let limits = Limits {
+                stall_timeout: Duration::from_secs(seconds),
+                ..Limits::default()
+            };
+            let (accepted, _peer) = connection(&limits);
+            let user_timeout = SockRef::from(&accepted).tcp_user_timeout();
+            let user_timeout = user_timeout.expect("TCP_USER_TIMEOUT");
+            assert!(
+                user_timeout > Some(limits.stall_timeout),
+                "{user_timeout:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_kernel_hides_little_of_a_peer_that_does_not_read() {
+        let (mut accepted, _peer) = connection(&Limits::default());
+        accepted
+            .set_nonblocking(true)
+            .expect("a non-blocking socket");
+        let mut taken = 0;
+        while let Ok(n) = accepted.write(&[b'x'; 16 << 10]) {
+            taken += n;
+        }
+        // It is some 4 MB without TCP_NOTSENT_LOWAT.
+        assert!(taken < 1 << 20, "{taken} bytes");
+    }
+
+    #[test]
+    fn an_address_that_is_in_use_is_named_with_what_to_do() {
+        let addr = ListenAddr::Socket(([127, 0, 0, 1], 0).into());
+        let bound = bind(&addr, &Limits::default()).expect("a free port");
+        let addr = bound.listeners[0].local_addr().expect("an address");
+        let error = bind(&ListenAddr::Socket(addr), &Limits::default());
+        let text = error.expect_err("it is in use").to_string();
+        assert_eq!(
+            text,
+            format!(
+                "cannot listen on {addr}: address already in use; \
+                 stop the server that has it or choose another port"
+            )
+        );
+    }
+}
