@@ -1,12 +1,15 @@
 //! The command line: flags and environment variables become a [`Config`] and a log level.
 //! Usage errors are clap's own text and exit with 2; that includes values which do not go together.
 
+use std::str::FromStr;
+
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
-use clap::{ArgAction, ArgMatches, CommandFactory, FromArgMatches, Parser};
+use clap::{ArgAction, ArgMatches, Command, CommandFactory, FromArgMatches, Parser};
 use log::LevelFilter;
 
-use crate::config::{Config, ConfigError, ListenAddr};
+use crate::addr::{ListenAddr, ListenAddrError};
+use crate::config::{Config, ConfigError, Limits};
 use crate::prefix::Prefix;
 
 const EXAMPLES: &str = "\
@@ -17,7 +20,7 @@ Examples:
   printf 'bot\\nhello\\n' | nc localhost 6142
                                      a script joins, says hello and leaves
 
-Each flag can also be set by the environment variable named with it. Sizes are in bytes.";
+Each flag can also be set by the environment variable named with it. Times are in seconds (1.5 will\ndo), sizes in bytes.";
 
 /// A chat server for telnet, nc and scripts.
 ///
@@ -30,10 +33,9 @@ pub struct Args {
         help = "Where to listen: 127.0.0.1:6142, [::1]:6142 or localhost:6142; port 0 lets the system choose",
         value_name = "ADDR",
         env = "LINE_CHAT_ADDR",
-        value_delimiter = ' ',
         default_value = "127.0.0.1:6142"
     )]
-    addrs: Vec<ListenAddr>,
+    addrs: Vec<ListenAddrs>,
 
     /// What stands before each line; {nick} becomes the speaker's nick
     #[arg(
@@ -44,17 +46,14 @@ pub struct Args {
     )]
     prefix: Prefix,
 
-    /// The longest line that a client may send, in bytes
-    #[arg(long, env = "LINE_CHAT_MAX_LINE", value_name = "BYTES", default_value = "4096", value_parser = positive)]
-    max_line: usize,
+    #[command(flatten)]
+    limits: Limits,
 
-    /// What may be queued for one client, in bytes; who is further behind is closed
-    #[arg(long, env = "LINE_CHAT_MAX_PENDING", value_name = "BYTES", default_value = "1048576", value_parser = positive)]
-    max_pending: usize,
-
-    /// The longest nick, in characters
-    #[arg(long, env = "LINE_CHAT_MAX_NICK", value_name = "CHARS", default_value = "32", value_parser = positive)]
-    max_nick: usize,
+    /// Never sleep: spares each line the time that it takes to wake up, and uses up a processor
+    ///
+    /// For a machine that has a processor to spare for it; see "Low latency" in the README.
+    #[arg(long, env = "LINE_CHAT_SPIN")]
+    spin: bool,
 
     /// Log more: once for each line that is said, twice for everything. RUST_LOG can say it more
     /// finely
@@ -69,7 +68,7 @@ pub struct Args {
 impl Args {
     /// The arguments of this process. Ends the process for `--help`, `--version` and usage errors.
     pub fn of_process() -> Self {
-        let args = Self::of(&Self::command().get_matches()).unwrap_or_else(|error| error.exit());
+        let args = Self::of(&command().get_matches()).unwrap_or_else(|error| error.exit());
         if let Err(error) = args.config().check() {
             let text = match error {
                 ConfigError::PendingTooSmall { needed } => format!(
@@ -105,12 +104,12 @@ impl Args {
     /// The config that they ask for.
     pub fn config(&self) -> Config {
         let mut config = Config::default();
-        config.listen.clone_from(&self.addrs);
+        let addrs = self.addrs.iter().flat_map(|list| &list.0);
+        config.listen = addrs.cloned().collect();
         config.prefix = self.prefix.clone();
-        config.limits.max_line_bytes = self.max_line;
-        config.limits.max_pending_bytes = self.max_pending;
-        config.limits.max_nick_chars = self.max_nick;
+        config.limits = self.limits.clone();
         config.handle_signals = true;
+        config.spin = self.spin;
         config
     }
 
@@ -127,12 +126,36 @@ impl Args {
     }
 }
 
-fn positive(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(0) => Err("0 would let nothing through; give 1 or more".to_owned()),
-        Ok(number) => Ok(number),
-        Err(error) => Err(format!("{error}; give a whole number")),
+/// Addresses with white space between them, as a variable has them.
+#[derive(Debug, Clone)]
+struct ListenAddrs(Vec<ListenAddr>);
+
+impl FromStr for ListenAddrs {
+    type Err = ListenAddrError;
+
+    fn from_str(addrs: &str) -> Result<Self, ListenAddrError> {
+        let addrs: Result<Vec<_>, _> = addrs.split_whitespace().map(str::parse).collect();
+        let addrs = addrs?;
+        if addrs.is_empty() {
+            return Err(ListenAddrError);
+        }
+        Ok(Self(addrs))
     }
+}
+
+/// The command, in which a negative number is a flag's wrong value and not an unknown flag, and a
+/// variable that is blank says nothing.
+fn command() -> Command {
+    Args::command().mut_args(|arg| {
+        let takes_values = arg.get_action().takes_values();
+        let arg = arg.allow_negative_numbers(takes_values);
+        let value = arg.get_env().and_then(std::env::var_os);
+        if value.is_some_and(|value| value.to_string_lossy().trim().is_empty()) {
+            arg.env(None)
+        } else {
+            arg
+        }
+    })
 }
 
 #[cfg(test)]
@@ -141,12 +164,12 @@ mod tests {
 
     fn parse(args: &[&str]) -> Result<Args, clap::Error> {
         let args = [&["line-chat"], args].concat();
-        Args::of(&Args::command().try_get_matches_from(args)?)
+        Args::of(&command().try_get_matches_from(args)?)
     }
 
     #[test]
     fn the_command_is_consistent() {
-        Args::command().debug_assert();
+        command().debug_assert();
     }
 
     #[test]
@@ -181,9 +204,19 @@ mod tests {
     }
 
     #[test]
+    fn a_negative_number_is_a_wrong_value_of_its_flag() {
+        for flag in ["--max-pending", "--rate", "--burst", "--idle-timeout"] {
+            let error = parse(&[flag, "-1"]).expect_err("nonsense").to_string();
+            assert!(error.contains(&format!("'-1' for '{flag} ")), "{error}");
+        }
+    }
+
+    #[test]
     fn nonsense_is_a_usage_error() {
         for args in [
             &["6142"][..],
+            &[""],
+            &["127.0.0.1:0 here"],
             &["--prefix", "no place"],
             &["--max-line", "0"],
             &["--max-line", "4k"],

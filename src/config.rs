@@ -1,12 +1,13 @@
-//! Every number that an operator or an embedder can set, with its unit, its default and its reason.
+//! Every number that an operator or an embedder can set, with its unit, its default and its reason:
+//! the documentation of [`Limits`] is the text of `--help`, so that neither can be wrong alone.
 //! [`Config::check`] is the only place that knows which values go together; everything behind it
 //! can rely on them.
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::str::FromStr;
 use std::time::Duration;
 
+use crate::addr::ListenAddr;
 use crate::prefix::Prefix;
 
 /// What a server is to do. Start from the default and set the fields that matter:
@@ -27,9 +28,13 @@ pub struct Config {
     pub prefix: Prefix,
     /// The limits that keep one client from hurting another.
     pub limits: Limits,
-    /// Whether SIGINT and SIGTERM shut the server down. Default: no, because signals belong to the
-    /// whole process and so to the program, not to a library in it.
+    /// Whether SIGINT and SIGTERM shut the server down, and SIGUSR1 logs its
+    /// [metrics](crate::Metrics). Default: no, because signals belong to the whole process and so
+    /// to the program, not to a library in it.
     pub handle_signals: bool,
+    /// Whether the loop never sleeps, which spares a wake-up for each line and costs a processor.
+    /// Default: no.
+    pub spin: bool,
 }
 
 impl Default for Config {
@@ -39,6 +44,7 @@ impl Default for Config {
             prefix: Prefix::default(),
             limits: Limits::default(),
             handle_signals: false,
+            spin: false,
         }
     }
 }
@@ -46,39 +52,78 @@ impl Default for Config {
 const DEFAULT_ADDR: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 6142);
 
+/// No notice is longer than this without the nick in it, in bytes.
+const NOTICE_BYTES: usize = 128;
+
+/// No time-out is longer: 31 years, which no clock here can overflow.
+const MAX_TIMEOUT: Duration = Duration::from_secs(1_000_000_000);
+
 impl Config {
     /// Whether the values go together.
     ///
     /// # Errors
     /// Names the first one that does not, and says what to do.
     pub fn check(&self) -> Result<(), ConfigError> {
+        let limits = &self.limits;
         let positive = [
-            ("max_line_bytes", self.limits.max_line_bytes),
-            ("max_nick_chars", self.limits.max_nick_chars),
-            ("read_bytes", self.limits.read_bytes),
-            ("accepts_per_turn", self.limits.accepts_per_turn),
+            ("max_line_bytes", limits.max_line_bytes),
+            ("max_nick_chars", limits.max_nick_chars),
+            ("read_bytes", limits.read_bytes),
+            ("turn_read_bytes", limits.turn_read_bytes),
+            ("accepts_per_turn", limits.accepts_per_turn),
+            ("max_clients", limits.max_clients.unwrap_or(usize::MAX)),
+            ("burst_lines", limits.burst_lines as usize),
+            ("max_refusals", limits.max_refusals.into()),
         ];
         if let Some((name, _)) = positive.into_iter().find(|&(_, value)| value == 0) {
             return Err(ConfigError::Zero(name));
         }
+        let timeouts = [
+            ("stall_timeout", limits.stall_timeout.unwrap_or_default()),
+            ("login_timeout", limits.login_timeout),
+            ("idle_timeout", limits.idle_timeout),
+            ("goodbye_timeout", limits.goodbye_timeout),
+            ("linger_timeout", limits.linger_timeout),
+        ];
+        if let Some((name, _)) = timeouts.into_iter().find(|&(_, time)| time > MAX_TIMEOUT) {
+            return Err(ConfigError::TooLong(name));
+        }
+        if limits.lines_per_second != 0.0 && !LINES_PER_SECOND.contains(&limits.lines_per_second) {
+            return Err(ConfigError::Rate);
+        }
         let needed = self.longest_line_bytes();
-        if self.limits.max_pending_bytes < needed {
+        if limits.max_pending_bytes < needed {
             return Err(ConfigError::PendingTooSmall { needed });
         }
         Ok(())
     }
 
-    /// The length in bytes of the longest line that can be sent to a member: each byte of a line
-    /// may become U+FFFD, which is three bytes long, and a character of a nick has up to four.
+    /// The length in bytes of the longest line that can be sent to a client: each byte of a line
+    /// may become U+FFFD, which is three bytes long.
     pub fn longest_line_bytes(&self) -> usize {
         let text = self.limits.max_line_bytes.saturating_mul(3);
-        let nick = self
-            .limits
-            .max_nick_chars
-            .saturating_mul(4)
-            .min(self.limits.max_line_bytes);
-        text.saturating_add(self.prefix.max_bytes(nick))
+        let line = self.prefix.max_bytes(self.longest_nick_bytes());
+        line.saturating_add(b"\r\n".len())
+            .saturating_add(text)
+            .max(self.longest_notice_bytes())
+    }
+
+    /// The same for a line without a text, which may be a notice of the server's own.
+    pub(crate) fn longest_prefix_bytes(&self) -> usize {
+        let prefix = self.prefix.max_bytes(self.longest_nick_bytes());
+        prefix
             .saturating_add(b"\r\n".len())
+            .max(self.longest_notice_bytes())
+    }
+
+    fn longest_notice_bytes(&self) -> usize {
+        self.longest_nick_bytes().saturating_add(NOTICE_BYTES)
+    }
+
+    /// A character has up to four bytes, and a nick is no longer than its line.
+    fn longest_nick_bytes(&self) -> usize {
+        let nick = self.limits.max_nick_chars.saturating_mul(4);
+        nick.min(self.limits.max_line_bytes)
     }
 }
 
@@ -88,6 +133,10 @@ impl Config {
 pub enum ConfigError {
     /// This limit must be at least one.
     Zero(&'static str),
+    /// This time-out is longer than any clock should have to count.
+    TooLong(&'static str),
+    /// `lines_per_second` is neither 0 nor a rate that can be kept.
+    Rate,
     /// `max_pending_bytes` does not hold the longest line that can be sent to a member.
     PendingTooSmall {
         /// The least that does, in bytes.
@@ -99,6 +148,12 @@ impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Zero(name) => write!(f, "{name} is 0: set it to 1 or more"),
+            Self::TooLong(name) => write!(
+                f,
+                "{name} is too long: set it to {} s or less, or to 0",
+                MAX_TIMEOUT.as_secs()
+            ),
+            Self::Rate => write!(f, "lines_per_second: {}", RATE_RANGE_HINT),
             Self::PendingTooSmall { needed } => write!(
                 f,
                 "the limit of pending bytes is smaller than the longest line: \
@@ -110,151 +165,262 @@ impl fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
-/// The limits of a server. Nothing in it grows without one.
+/// The rates at which lines can be let through: one in a quarter of an hour to one a microsecond.
+const LINES_PER_SECOND: std::ops::RangeInclusive<f64> = 0.001..=1_000_000.0;
+const RATE_RANGE_HINT: &str = "give 0.001 to 1000000 lines a second, or 0 for no limit";
+
+/// What happens to a reader for whom more is queued than may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
+pub enum Lag {
+    /// Lines are left out until half of its queue is free again, and it is told how many.
+    #[default]
+    Skip,
+    /// It is closed.
+    Disconnect,
+    /// Nobody is heard until half of its queue is free again: for rooms whose members are trusted.
+    Wait,
+}
+
+/// The limits of a server. Nothing in it grows without one. Sizes are in bytes, and a time-out of
+/// zero never runs out.
 #[derive(Debug, Clone)]
+#[cfg_attr(feature = "cli", derive(clap::Args))]
 #[non_exhaustive]
 pub struct Limits {
-    /// The longest line in bytes, without its end. 4096 is what a terminal's own line editor takes
-    /// (`MAX_CANON`, termios(3)), so no line that a person typed is longer.
+    /// The longest line that a client may send, in bytes without its end.
+    ///
+    /// The default is what a terminal's own line editor takes (MAX_CANON, termios(3)), so no line
+    /// that a person typed is longer.
+    #[cfg_attr(feature = "cli", arg(long = "max-line", env = "LINE_CHAT_MAX_LINE",
+        value_name = "BYTES", default_value_t = DEFAULT.max_line_bytes, value_parser = positive))]
     pub max_line_bytes: usize,
-    /// The longest nick in characters (code points). 32 leaves room for the text on a line of 80
-    /// columns.
+
+    /// The longest nick, in characters (code points).
+    ///
+    /// The default leaves room for the text on a line of 80 columns.
+    #[cfg_attr(feature = "cli", arg(long = "max-nick", env = "LINE_CHAT_MAX_NICK",
+        value_name = "CHARS", default_value_t = DEFAULT.max_nick_chars, value_parser = positive))]
     pub max_nick_chars: usize,
-    /// What may be queued for one client, in bytes. 1 MiB is some 15 000 lines of chat: who is
-    /// further behind does not catch up by waiting.
+
+    /// What may be queued for one client, in bytes; for who is further behind see --lag.
+    ///
+    /// The default is some 15 000 lines of chat: who is further behind does not catch up by
+    /// waiting. A turn of the loop adds at most a quarter of it, so a reader that keeps up never
+    /// gets near it.
+    #[cfg_attr(feature = "cli", arg(long = "max-pending", env = "LINE_CHAT_MAX_PENDING",
+        value_name = "BYTES", default_value_t = DEFAULT.max_pending_bytes, value_parser = positive,
+        help_heading = SLOW_READERS))]
     pub max_pending_bytes: usize,
+
+    /// What may be queued for all clients together, in bytes; over it, who has the longest queue
+    /// is closed. 0: no limit.
+    ///
+    /// The default is 256 clients that are as far behind as they can be, on a small machine.
+    #[cfg_attr(feature = "cli", arg(long = "max-pending-total",
+        env = "LINE_CHAT_MAX_PENDING_TOTAL", value_name = "BYTES",
+        default_value_t = DEFAULT.max_pending_total_bytes, help_heading = SLOW_READERS))]
+    pub max_pending_total_bytes: usize,
+
+    /// What happens to a reader for whom more is queued than --max-pending.
+    ///
+    /// Skipping is the default, because a person who comes back to a terminal wants the room, not
+    /// a closed connection. To disconnect suits scripts that must not miss a line unnoticed. To
+    /// wait loses nothing, but lets one member hold up all.
+    #[cfg_attr(feature = "cli", arg(long, env = "LINE_CHAT_LAG", value_name = "MODE", value_enum,
+        default_value_t = DEFAULT.lag, help_heading = SLOW_READERS))]
+    pub lag: Lag,
+
+    /// How long a client may take nothing of what is queued for it, in seconds; with --lag wait,
+    /// how long it may hold up the room. 0: for ever. [default: 300, with --lag wait 30]
+    ///
+    /// Five minutes are longer than a pager or a suspended terminal is left alone, and half a
+    /// minute is as long as a room will wait for one member. Who only half-closes
+    /// (printf ... | nc) has this long as well.
+    #[cfg_attr(feature = "cli", arg(long, env = "LINE_CHAT_STALL_TIMEOUT", value_name = "SECONDS",
+        value_parser = seconds, help_heading = SLOW_READERS))]
+    pub stall_timeout: Option<Duration>,
+
+    /// How many lines a second a client may say; the others are heard later. 0: no limit.
+    ///
+    /// Off by default: a loud speaker hurts nobody, and what suits a room is a matter of taste.
+    #[cfg_attr(feature = "cli", arg(long = "rate", env = "LINE_CHAT_RATE",
+        value_name = "LINES_PER_S", default_value_t = DEFAULT.lines_per_second,
+        value_parser = rate, help_heading = LOUD_SPEAKERS))]
+    pub lines_per_second: f64,
+
+    /// How many lines a client may say at once, where --rate is set.
+    ///
+    /// The default is a screenful, which people paste.
+    #[cfg_attr(feature = "cli", arg(long = "burst", env = "LINE_CHAT_BURST", value_name = "LINES",
+        default_value_t = DEFAULT.burst_lines, value_parser = clap::value_parser!(u32).range(1..),
+        help_heading = LOUD_SPEAKERS))]
+    pub burst_lines: u32,
+
+    /// How many clients there may be; who comes after is told that the server is full.
+    /// [default: what the limit of open files (ulimit -n) allows, less 16]
+    ///
+    /// Each client is an open file, and 16 are kept for the server itself. line-chat raises its
+    /// soft limit to the hard one when it starts.
+    #[cfg_attr(feature = "cli", arg(long, env = "LINE_CHAT_MAX_CLIENTS", value_name = "CLIENTS",
+        value_parser = positive, help_heading = CONNECTIONS))]
+    pub max_clients: Option<usize>,
+
+    /// How many clients one address may have: an IPv4 address, or an IPv6 network of 64 bits.
+    /// 0: no limit. This machine itself is exempt.
+    ///
+    /// The default is a classroom behind one router.
+    #[cfg_attr(feature = "cli", arg(long, env = "LINE_CHAT_MAX_CLIENTS_PER_IP",
+        value_name = "CLIENTS", default_value_t = DEFAULT.max_clients_per_ip,
+        help_heading = CONNECTIONS))]
+    pub max_clients_per_ip: usize,
+
+    /// How long a client may take from its connection to its nick, in seconds. 0: for ever.
+    ///
+    /// The default is long enough to think of a name. It counts from the connection, so sending a
+    /// byte now and then does not help.
+    #[cfg_attr(feature = "cli", arg(long, env = "LINE_CHAT_LOGIN_TIMEOUT", value_name = "SECONDS",
+        default_value = "30", value_parser = seconds, help_heading = CONNECTIONS))]
+    pub login_timeout: Duration,
+
+    /// How long a member may send nothing at all, in seconds. 0: for ever.
+    ///
+    /// Off by default: listeners are welcome, and a peer that is gone is found by TCP keepalive
+    /// within two minutes.
+    #[cfg_attr(feature = "cli", arg(long, env = "LINE_CHAT_IDLE_TIMEOUT", value_name = "SECONDS",
+        default_value = "0", value_parser = seconds, help_heading = CONNECTIONS))]
+    pub idle_timeout: Duration,
+
     /// How many lines may be refused as a nick before the client is closed. Three tries are enough
     /// for a person.
+    #[cfg_attr(feature = "cli", arg(skip = DEFAULT.max_refusals))]
     pub max_refusals: u8,
+
     /// The most that one read takes from a client, and so its share of a turn, in bytes. 16 KiB is
     /// where a larger read stops paying, and as much as a client can have read but not yet
     /// heard.
+    #[cfg_attr(feature = "cli", arg(skip = DEFAULT.read_bytes))]
     pub read_bytes: usize,
+
+    /// The most that a turn reads from all clients together, in bytes; the others come with the
+    /// next one. 1 MiB is decoded in a millisecond or two.
+    #[cfg_attr(feature = "cli", arg(skip = DEFAULT.turn_read_bytes))]
+    pub turn_read_bytes: usize,
+
     /// How many connections a turn accepts. 64 of them cost some 0.5 ms, which the members do not
     /// notice.
+    #[cfg_attr(feature = "cli", arg(skip = DEFAULT.accepts_per_turn))]
     pub accepts_per_turn: usize,
-    /// How long a client that hung up may take nothing of what is queued for it. Half-closed
-    /// clients (`printf ... | nc`) are still reading; five minutes are longer than a pager is
-    /// left alone.
-    pub stall_timeout: Duration,
+
     /// How long a client that the server closes has to take its last words. 5 s are several
     /// retransmissions.
+    #[cfg_attr(feature = "cli", arg(skip = DEFAULT.goodbye_timeout))]
     pub goodbye_timeout: Duration,
+
     /// How long a closed client's remaining input is read and thrown away, so that no RST
     /// overtakes the last words (RFC 1122, 4.2.2.13). A second is longer than a round trip.
+    #[cfg_attr(feature = "cli", arg(skip = DEFAULT.linger_timeout))]
     pub linger_timeout: Duration,
+
     /// How much of it is read at most, in bytes.
+    #[cfg_attr(feature = "cli", arg(skip = DEFAULT.linger_bytes))]
     pub linger_bytes: usize,
 }
 
+#[cfg(feature = "cli")]
+const SLOW_READERS: &str = "Slow readers";
+#[cfg(feature = "cli")]
+const LOUD_SPEAKERS: &str = "Loud speakers";
+#[cfg(feature = "cli")]
+const CONNECTIONS: &str = "Connections";
+
+const DEFAULT: Limits = Limits {
+    max_line_bytes: 4096,
+    max_nick_chars: 32,
+    max_pending_bytes: 1 << 20,
+    max_pending_total_bytes: 256 << 20,
+    lag: Lag::Skip,
+    stall_timeout: None,
+    lines_per_second: 0.0,
+    burst_lines: 25,
+    max_clients: None,
+    max_clients_per_ip: 64,
+    login_timeout: Duration::from_secs(30),
+    idle_timeout: Duration::ZERO,
+    max_refusals: 3,
+    read_bytes: 16 << 10,
+    turn_read_bytes: 1 << 20,
+    accepts_per_turn: 64,
+    goodbye_timeout: Duration::from_secs(5),
+    linger_timeout: Duration::from_secs(1),
+    linger_bytes: 64 << 10,
+};
+
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            max_line_bytes: 4096,
-            max_nick_chars: 32,
-            max_pending_bytes: 1 << 20,
-            max_refusals: 3,
-            read_bytes: 16 << 10,
-            accepts_per_turn: 64,
-            stall_timeout: Duration::from_secs(300),
-            goodbye_timeout: Duration::from_secs(5),
-            linger_timeout: Duration::from_secs(1),
-            linger_bytes: 64 << 10,
-        }
+        DEFAULT
     }
 }
 
-/// Where to listen: a socket address, or a host name with a port, which stands for every address
-/// that it resolves to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ListenAddr {
-    /// `127.0.0.1:6142` or `[::1]:6142`.
-    Socket(SocketAddr),
-    /// `localhost:6142`.
-    Host {
-        /// The name, to be resolved when the server is bound.
-        name: String,
-        /// The TCP port; 0 lets the system choose one.
-        port: u16,
-    },
-}
+impl Limits {
+    /// How long a client may take nothing of what is queued for it; `None`: for ever.
+    pub fn stall_patience(&self) -> Option<Duration> {
+        let default = match self.lag {
+            Lag::Skip | Lag::Disconnect => Duration::from_secs(300),
+            Lag::Wait => Duration::from_secs(30),
+        };
+        unless_zero(self.stall_timeout.unwrap_or(default))
+    }
 
-impl FromStr for ListenAddr {
-    type Err = ListenAddrError;
+    /// How long a client may be without a nick; `None`: for ever.
+    pub fn login_patience(&self) -> Option<Duration> {
+        unless_zero(self.login_timeout)
+    }
 
-    fn from_str(addr: &str) -> Result<Self, ListenAddrError> {
-        if let Ok(addr) = addr.parse() {
-            return Ok(Self::Socket(addr));
-        }
-        let (name, port) = addr.rsplit_once(':').ok_or(ListenAddrError)?;
-        let plausible = !name.is_empty()
-            && !name.contains([':', '[', ']', '/'])
-            && !name.contains(char::is_whitespace);
-        match port.parse() {
-            Ok(port) if plausible => Ok(Self::Host {
-                name: name.to_owned(),
-                port,
-            }),
-            _ => Err(ListenAddrError),
-        }
+    /// How long a member may send nothing; `None`: for ever.
+    pub fn idle_patience(&self) -> Option<Duration> {
+        unless_zero(self.idle_timeout)
     }
 }
 
-impl fmt::Display for ListenAddr {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Socket(addr) => addr.fmt(f),
-            Self::Host { name, port } => write!(f, "{name}:{port}"),
-        }
+fn unless_zero(time: Duration) -> Option<Duration> {
+    (time > Duration::ZERO).then_some(time)
+}
+
+/// Parses a limit that cannot be off.
+#[cfg(feature = "cli")]
+fn positive(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("0 would let nothing through; give 1 or more".to_owned()),
+        Ok(number) => Ok(number),
+        Err(error) => Err(format!("{error}; give a whole number")),
     }
 }
 
-/// A text is no address to listen on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ListenAddrError;
-
-impl fmt::Display for ListenAddrError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("not an address with a port: write for example 127.0.0.1:6142, [::1]:6142 or localhost:6142")
+/// Parses a time in seconds.
+#[cfg(feature = "cli")]
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().ok();
+    let time = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    match time {
+        // What is not zero must not become it, which would mean for ever.
+        Some(Duration::ZERO) if seconds != Some(0.0) => Ok(Duration::from_nanos(1)),
+        Some(time) if time <= MAX_TIMEOUT => Ok(time),
+        _ => Err(format!("give seconds, from 0 to {}", MAX_TIMEOUT.as_secs())),
     }
 }
 
-impl std::error::Error for ListenAddrError {}
+/// Parses lines a second.
+#[cfg(feature = "cli")]
+fn rate(text: &str) -> Result<f64, String> {
+    let rate = text.parse().ok();
+    rate.filter(|rate| *rate == 0.0 || LINES_PER_SECOND.contains(rate))
+        .ok_or_else(|| RATE_RANGE_HINT.to_owned())
+}
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn addresses_are_told_from_host_names() {
-        let socket = |addr: &str| Ok(ListenAddr::Socket(addr.parse().expect("a socket address")));
-        let host = |name: &str, port| {
-            Ok(ListenAddr::Host {
-                name: name.into(),
-                port,
-            })
-        };
-        assert_eq!("127.0.0.1:6142".parse(), socket("127.0.0.1:6142"));
-        assert_eq!("[::1]:0".parse(), socket("[::1]:0"));
-        assert_eq!("localhost:6142".parse(), host("localhost", 6142));
-        for wrong in [
-            "",
-            "6142",
-            ":6142",
-            "localhost",
-            "localhost:",
-            "localhost:65536",
-            "::1:6142",
-            "[::1]",
-            "a b:1",
-        ] {
-            assert_eq!(
-                wrong.parse::<ListenAddr>(),
-                Err(ListenAddrError),
-                "{wrong:?}"
-            );
-        }
-    }
 
     #[test]
     fn the_limit_of_pending_bytes_holds_the_longest_line() {

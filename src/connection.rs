@@ -1,21 +1,37 @@
 //! One client's end of the wire: [`Connection`] owns its stream, what was read from it and may not
 //! be heard yet (`rd`), and what is queued for it (`wr`). It is the only place that reads or writes
-//! a stream; it knows nothing of rooms, nicks or other clients.
+//! a stream (the writing half is in `queueing`); it knows nothing of rooms, nicks or other clients.
 //!
 //! Readiness comes in edges: an event is said once, so whoever stops before WouldBlock has to
 //! remember that. Here this memory is two flags, `unread` and `blocked`.
 
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::Duration;
 
-use bytes::{Buf, BytesMut};
+use bytes::BytesMut;
 
+use crate::bucket::Bucket;
 use crate::close::CloseReason;
 use crate::config::Limits;
 use crate::deadlines::Alarm;
 use crate::decoder::Decoder;
+use crate::metrics::Metrics;
+use crate::moment::Moment;
 use crate::pool::Pool;
+use crate::skip::{Skips, Voice};
+
+/// Who has taken nothing of its queue for so long is stalled: nobody waits for it.
+pub(crate) const STALLED_AFTER: Duration = Duration::from_secs(1);
+
+/// How long it takes to read 64 KiB of chat, at 64 KiB a second: who has said more is loud.
+const LOUD_AFTER: Duration = Duration::from_secs(1);
+
+/// Who has been silent for the difference is no longer loud, whatever it has said before.
+const LOUD_AT_MOST: Duration = Duration::from_secs(2);
+
+/// What a byte that was said costs: 1/65536 s.
+const SAYING_NANOS: u64 = 1_000_000_000 / (64 << 10);
 
 /// A non-blocking byte stream with two halves, such as a TCP socket. `read` and `write` give
 /// [`WouldBlock`](io::ErrorKind::WouldBlock) when they have to wait for readiness.
@@ -37,6 +53,14 @@ pub enum Interest {
     ReadableAndWritable,
 }
 
+/// What all connections share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) limits: Limits,
+    pub(crate) pool: Pool,
+    pub(crate) metrics: Metrics,
+}
+
 /// Where a connection is in its life. It only ever goes forward.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Phase {
@@ -45,13 +69,23 @@ pub(crate) enum Phase {
     /// Its lines go to the room.
     Member,
     /// It has left: nothing more is heard from it, and what is queued is written.
-    Draining(CloseReason),
+    Draining,
     /// All is written and our half is shut down. Input is thrown away until the peer closes as
     /// well, because a close with unread input sends RST, and the peer would lose what it has
     /// not read yet.
-    Lingering { discarded_bytes: usize },
+    Lingering { discarded_bytes: u32 },
     /// To be freed at the end of the turn.
     Closed,
+}
+
+/// How a member keeps up with what is said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Standing {
+    KeepsUp,
+    /// More than a quarter of its queue was left after a flush.
+    Behind,
+    /// It has taken nothing of its queue for a second.
+    Stalled,
 }
 
 /// What [`Connection::fill`] came back with.
@@ -66,10 +100,6 @@ pub(crate) enum Fill {
     Failed(io::Error),
 }
 
-/// More would be queued than the limit allows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct QueueFull;
-
 /// A client's stream, its two buffers, and what has to be remembered between events.
 #[derive(Debug)]
 pub(crate) struct Connection<S> {
@@ -78,11 +108,13 @@ pub(crate) struct Connection<S> {
     /// Input that was read but may not be heard yet: at most one read of it. While there is any,
     /// the stream is not read.
     rd: BytesMut,
-    /// Output in the order of its queueing, whole lines and telnet answers; at most
-    /// `max_pending_bytes`. It has memory only while there is some.
-    wr: BytesMut,
+    /// Output in the order of its queueing, whole lines and telnet answers. It has memory only
+    /// while there is some.
+    pub(crate) wr: BytesMut,
     pub(crate) decoder: Decoder,
     pub(crate) phase: Phase,
+    /// Why it ends, once that is known; the first reason counts.
+    pub(crate) reason: Option<CloseReason>,
     /// The stream may hold input: there was no WouldBlock since the last event that said so.
     unread: bool,
     /// A short read does not mean that the stream is empty, because it may have stopped before an
@@ -92,36 +124,60 @@ pub(crate) struct Connection<S> {
     /// The peer has sent FIN.
     ended: bool,
     /// The stream took less than it was offered; it is not tried again before its event.
-    blocked: bool,
+    pub(crate) blocked: bool,
+    /// The stream takes nothing any more. What the peer has sent before may still be there.
+    pub(crate) is_deaf: bool,
     /// What the poll loop was told last.
     pub(crate) interest: Interest,
     /// On the chat's ready list.
     pub(crate) listed_ready: bool,
     /// On the chat's dirty list.
     pub(crate) listed_dirty: bool,
-    /// When patience with it ends.
-    pub(crate) deadline: Option<Instant>,
-    /// When the deadline is looked at.
+    /// Kept in the chat's [`Pressure`](crate::pressure::Pressure), if it is a member.
+    pub(crate) standing: Standing,
+    /// Since when its phase lasts; for a member, since when it has sent nothing.
+    pub(crate) since: Moment,
+    /// Since when it has taken nothing of what is queued for it, if anything is.
+    pub(crate) waiting_since: Option<Moment>,
+    /// Since when it has had more queued than the limit, where that holds up the room.
+    pub(crate) over_since: Option<Moment>,
+    /// When it may be heard again, if it has said more than it may.
+    pub(crate) heard_at: Option<Moment>,
+    pub(crate) skips: Skips,
+    /// What it has said, in bytes, against what can be read.
+    said: Bucket,
+    /// What it has said, in lines, against the rate that is allowed.
+    pub(crate) lines_said: Bucket,
+    /// When its deadlines are looked at.
     pub(crate) alarm: Alarm,
 }
 
 impl<S: Stream> Connection<S> {
-    pub(crate) fn new(stream: S, peer: SocketAddr, limits: &Limits) -> Self {
+    pub(crate) fn new(stream: S, peer: SocketAddr, max_line_bytes: usize, now: Moment) -> Self {
         Self {
             stream,
             peer,
             rd: BytesMut::new(),
             wr: BytesMut::new(),
-            decoder: Decoder::new(limits.max_line_bytes),
+            decoder: Decoder::new(max_line_bytes),
             phase: Phase::Login { refusals: 0 },
+            reason: None,
             unread: false,
             read_on: false,
             ended: false,
             blocked: false,
+            is_deaf: false,
             interest: Interest::Readable,
             listed_ready: false,
             listed_dirty: false,
-            deadline: None,
+            standing: Standing::KeepsUp,
+            since: now,
+            waiting_since: None,
+            over_since: None,
+            heard_at: None,
+            skips: Skips::default(),
+            said: Bucket::default(),
+            lines_said: Bucket::default(),
             alarm: Alarm::default(),
         }
     }
@@ -138,6 +194,16 @@ impl<S: Stream> Connection<S> {
         self.blocked = false;
     }
 
+    /// It has something to say, now.
+    pub(crate) fn be_active(&mut self, now: Moment) {
+        self.since = now;
+    }
+
+    pub(crate) fn enter(&mut self, phase: Phase, now: Moment) {
+        self.phase = phase;
+        self.since = now;
+    }
+
     /// Whether its lines are heard.
     pub(crate) fn is_listened_to(&self) -> bool {
         matches!(self.phase, Phase::Login { .. } | Phase::Member)
@@ -148,7 +214,7 @@ impl<S: Stream> Connection<S> {
         match self.phase {
             Phase::Login { .. } | Phase::Member => self.unread || !self.rd.is_empty(),
             Phase::Lingering { .. } => self.unread,
-            Phase::Draining(_) | Phase::Closed => false,
+            Phase::Draining | Phase::Closed => false,
         }
     }
 
@@ -162,8 +228,20 @@ impl<S: Stream> Connection<S> {
         self.wr.is_empty()
     }
 
-    pub(crate) fn has_ended(&self) -> bool {
-        self.ended
+    /// How many bytes are queued.
+    pub(crate) fn pending_bytes(&self) -> usize {
+        self.wr.len()
+    }
+
+    /// Says that nothing more will be written. Whether there is a peer that may still write.
+    pub(crate) fn shut_write(&mut self) -> bool {
+        !self.ended && !self.is_deaf && self.stream.shutdown_write().is_ok()
+    }
+
+    /// Whether what was read last may not be all that is there, although it was less than was asked
+    /// for.
+    pub(crate) fn must_read_on(&self) -> bool {
+        self.is_listened_to() && self.read_on && self.unread && self.rd.is_empty()
     }
 
     /// The readiness that it waits for now.
@@ -175,16 +253,25 @@ impl<S: Stream> Connection<S> {
         }
     }
 
+    // Reading.
+
     /// Puts the next input into `scratch`: what was held back before, or else one read of the
     /// stream.
-    pub(crate) fn fill(&mut self, scratch: &mut [u8], pool: &mut Pool) -> Fill {
+    pub(crate) fn fill(&mut self, scratch: &mut [u8], shared: &mut Shared, now: Moment) -> Fill {
         if !self.rd.is_empty() {
             let held = self.rd.len();
             scratch[..held].copy_from_slice(&self.rd);
-            pool.take_back(&mut self.rd);
+            self.drop_input(shared);
             return Fill::Bytes(held);
         }
-        self.read(scratch)
+        let filled = self.read(scratch);
+        if let Fill::Bytes(n) = filled {
+            shared.metrics.bytes_in += n as u64;
+            if self.phase == Phase::Member {
+                self.since = now;
+            }
+        }
+        filled
     }
 
     fn read(&mut self, scratch: &mut [u8]) -> Fill {
@@ -209,147 +296,49 @@ impl<S: Stream> Connection<S> {
     }
 
     /// Keeps input that may not be heard yet for a later turn.
-    pub(crate) fn hold(&mut self, input: &[u8], pool: &mut Pool) {
+    pub(crate) fn hold(&mut self, input: &[u8], shared: &mut Shared) {
         debug_assert!(self.rd.is_empty(), "one read at a time");
         if !input.is_empty() {
-            pool.lend(&mut self.rd);
-            self.rd.extend_from_slice(input);
+            let most = shared.limits.read_bytes;
+            shared.pool.append(&mut self.rd, input, most);
+            shared.metrics.held_bytes += input.len();
         }
-    }
-
-    /// Queues `bytes`, all of them or none.
-    pub(crate) fn queue(
-        &mut self,
-        bytes: &[u8],
-        limits: &Limits,
-        pool: &mut Pool,
-    ) -> Result<(), QueueFull> {
-        if self.wr.len() + bytes.len() > limits.max_pending_bytes {
-            return Err(QueueFull);
-        }
-        pool.lend(&mut self.wr);
-        self.wr.extend_from_slice(bytes);
-        Ok(())
-    }
-
-    /// Drops what is queued, up to the end of the line or telnet answer that may have been sent in
-    /// part.
-    pub(crate) fn cut_queue(&mut self) {
-        // Where no line ends there are only telnet answers, of three bytes each: what is more than
-        // whole ones is the end of the first.
-        let torn_answer = self.wr.len() % 3;
-        let keep = memchr::memchr(b'\n', &self.wr).map_or(torn_answer, |end| end + 1);
-        self.wr.truncate(keep);
     }
 
     /// Drops what was read and is not heard.
-    pub(crate) fn drop_input(&mut self, pool: &mut Pool) {
-        pool.take_back(&mut self.rd);
+    pub(crate) fn drop_input(&mut self, shared: &mut Shared) {
+        shared.metrics.held_bytes -= self.rd.len();
+        shared.pool.take_back(&mut self.rd);
     }
 
-    /// One write of all that is queued; gives how much the stream took. What it did not take waits
-    /// for an event.
-    pub(crate) fn flush(&mut self, pool: &mut Pool) -> io::Result<usize> {
-        let taken = match retry(|| self.stream.write(&self.wr)) {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(n) => n,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
-            Err(error) => return Err(error),
-        };
-        self.wr.advance(taken);
-        self.blocked = !self.wr.is_empty();
-        if !self.blocked {
-            pool.take_back(&mut self.wr);
+    // Speaking.
+
+    /// It has caused `bytes` bytes of work for others, or for the server.
+    pub(crate) fn has_said(&mut self, bytes: usize, now: Moment) {
+        let cost = Duration::from_nanos((bytes as u64).saturating_mul(SAYING_NANOS));
+        self.said.take(now, cost, LOUD_AT_MOST);
+    }
+
+    pub(crate) fn voice(&self, now: Moment) -> Voice {
+        if self.said.missing(now) > LOUD_AFTER {
+            Voice::Loud
+        } else {
+            Voice::Quiet
         }
-        Ok(taken)
     }
 
-    /// Gives all memory back; what is in it is lost.
-    pub(crate) fn release(&mut self, pool: &mut Pool) {
-        pool.take_back(&mut self.rd);
-        pool.take_back(&mut self.wr);
+    /// When a loud speaker is quiet again, if it says nothing more.
+    pub(crate) fn quiet_at(&self) -> Option<Moment> {
+        self.said.refilled_to(LOUD_AFTER)
     }
 }
 
 /// Calls again what a signal interrupted (EINTR).
-fn retry<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+pub(crate) fn retry<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     loop {
         match call() {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             result => return result,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Takes a few bytes a write, and has nothing to read.
-    struct Narrow {
-        width: usize,
-        taken: Vec<u8>,
-    }
-
-    impl Read for Narrow {
-        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
-            Err(io::ErrorKind::WouldBlock.into())
-        }
-    }
-
-    impl Write for Narrow {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            let n = bytes.len().min(self.width);
-            self.taken.extend_from_slice(&bytes[..n]);
-            Ok(n)
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    impl Stream for Narrow {
-        fn shutdown_write(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    /// What a peer gets that takes `width` bytes of what is queued before the rest is cut.
-    #[track_caller]
-    fn cut_after(width: usize, queued: &[&[u8]]) -> Vec<u8> {
-        let (limits, mut pool) = (Limits::default(), Pool::default());
-        let stream = Narrow {
-            width,
-            taken: Vec::new(),
-        };
-        let mut connection = Connection::new(stream, ([127, 0, 0, 1], 1).into(), &limits);
-        for bytes in queued {
-            assert_eq!(connection.queue(bytes, &limits, &mut pool), Ok(()));
-        }
-        assert_eq!(connection.flush(&mut pool).ok(), Some(width));
-        connection.cut_queue();
-        connection.stream.width = usize::MAX;
-        assert!(connection.is_drained() || connection.flush(&mut pool).is_ok());
-        connection.stream.taken
-    }
-
-    #[test]
-    fn neither_a_line_nor_a_telnet_answer_is_torn_by_a_cut() {
-        let answer: &[u8] = b"\xff\xfc\x06";
-        let lines: &[&[u8]] = &[b"one\r\n", b"two\r\n"];
-        assert_eq!(cut_after(2, lines), b"one\r\n");
-        assert_eq!(cut_after(7, lines), b"one\r\ntwo\r\n");
-        assert_eq!(cut_after(2, &[answer, answer]), answer);
-        assert_eq!(cut_after(3, &[answer, answer]), answer);
-        assert_eq!(cut_after(4, &[answer, answer]), answer.repeat(2));
-        let mixed = [answer, b"one\r\n", answer];
-        assert_eq!(cut_after(1, &mixed), b"\xff\xfc\x06one\r\n");
-        // An option whose number is that of a line feed.
-        let line_feed: &[u8] = b"\xff\xfc\n";
-        assert_eq!(
-            cut_after(1, &[answer, line_feed, answer]),
-            [answer, line_feed].concat()
-        );
     }
 }

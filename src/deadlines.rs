@@ -4,24 +4,24 @@
 //! this queue, and clients bound it.
 
 use std::collections::BTreeSet;
-use std::time::Instant;
 
+use crate::moment::Moment;
 use crate::room::ClientId;
 
 /// The alarms of all clients, the earliest first.
 #[derive(Debug, Default)]
 pub(crate) struct Deadlines {
-    alarms: BTreeSet<(Instant, ClientId)>,
+    alarms: BTreeSet<(Moment, ClientId)>,
 }
 
 /// A client's own side of its alarm: when it will ring. Kept with the client, so that it can be
 /// found and taken back.
 #[derive(Debug, Default, Clone, Copy)]
-pub(crate) struct Alarm(Option<Instant>);
+pub(crate) struct Alarm(Option<Moment>);
 
 impl Deadlines {
     /// Makes sure that the alarm of `id` rings at `at` or earlier.
-    pub(crate) fn set(&mut self, id: ClientId, alarm: &mut Alarm, at: Instant) {
+    pub(crate) fn set(&mut self, id: ClientId, alarm: &mut Alarm, at: Moment) {
         if alarm.0.is_none_or(|earlier| at < earlier) {
             self.cancel(id, alarm);
             self.alarms.insert((at, id));
@@ -37,12 +37,12 @@ impl Deadlines {
     }
 
     /// When the next alarm rings.
-    pub(crate) fn next(&self) -> Option<Instant> {
+    pub(crate) fn next(&self) -> Option<Moment> {
         self.alarms.first().map(|&(at, _)| at)
     }
 
     /// Takes a client whose alarm rings. The caller resets the client's side of it.
-    pub(crate) fn pop_due(&mut self, now: Instant) -> Option<ClientId> {
+    pub(crate) fn pop_due(&mut self, now: Moment) -> Option<ClientId> {
         self.next().filter(|&at| at <= now)?;
         self.alarms.pop_first().map(|(_, id)| id)
     }
@@ -51,11 +51,12 @@ impl Deadlines {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::moment::Clock;
     use std::time::Duration;
 
     #[test]
     fn alarms_ring_in_order_once_and_not_before_their_time() {
-        let start = Instant::now();
+        let start = Clock::default().moment(std::time::Instant::now());
         let after = |seconds| start + Duration::from_secs(seconds);
         let mut deadlines = Deadlines::default();
         for (seconds, id) in [(3, 30), (1, 10), (2, 20)] {
@@ -70,7 +71,7 @@ mod tests {
 
     #[test]
     fn a_client_has_one_alarm_the_earliest_it_was_set_to() {
-        let start = Instant::now();
+        let start = Clock::default().moment(std::time::Instant::now());
         let after = |seconds| start + Duration::from_secs(seconds);
         let mut deadlines = Deadlines::default();
         let mut alarm = Alarm::default();

@@ -62,6 +62,11 @@ impl Decoder {
         }
     }
 
+    /// The line that is arriving, as far as it has come.
+    pub fn unfinished(&self) -> &[u8] {
+        self.lines.unfinished()
+    }
+
     /// The next thing that the client said, or `None` when all of `input` is used up.
     pub fn next<'s, 'i: 's>(&'s mut self, input: &mut Input<'i>) -> Option<Heard<'s>> {
         self.lines.forget_handed_out();

@@ -14,13 +14,13 @@
 //!    reads once, into a scratch buffer that all clients share.
 //! 3. [`Decoder::next`](decoder::Decoder::next) takes [telnet's commands](telnet) out and finds the
 //!    [line](mod@line).
-//! 4. `Room::say` puts the nick before the [cleaned text](text), once, and says which members are
-//!    to get it.
-//! 5. `Connection::queue` appends those bytes to each such member's write buffer, and the member
-//!    goes on the dirty list.
-//! 6. When all ready clients were heard, `Connection::flush` writes each dirty buffer with one
-//!    system call. What the kernel does not take waits for a writable event, and only as long as
-//!    there is such a rest does the client's registered interest include WRITABLE.
+//! 4. `Room::say` puts the nick before the [cleaned text](text), once, at the end of what is said
+//!    in this turn.
+//! 5. When all ready clients were heard, `Connection::queue_lines` appends that talk to each
+//!    member's write buffer, without the member's own lines,
+//! 6. and `Connection::flush` writes the buffer with one system call. What the kernel does not take
+//!    waits for a writable event, and only as long as there is such a rest does the client's
+//!    registered interest include WRITABLE.
 //!
 //! So a line costs one read, and one write for each of its receivers, which lines that come
 //! together share.
@@ -33,24 +33,37 @@
 //!   one place.
 //! * A slot of the slab is freed at the end of a turn, never in the middle of a batch of events, so
 //!   that no stale event meets a newcomer.
-//! * The clock is read once a turn, in [`server`]; everybody else gets `now` as an argument.
+//! * The clock is read in [`server`] only, and what a turn does it does at one time, which everybody
+//!   else gets as `now`.
 //!
 //! # Where to read
 //!
 //! | module | its idea |
 //! |---|---|
-//! | [`server`] | poll, listeners, signals, the clock: events become calls, interest becomes registrations |
+//! | [`server`] | poll, signals, the clock: events become calls, interest becomes registrations |
+//! | [`accept`], `door` | how connections are accepted; who is let in |
 //! | [`chat`] | the whole server but the readiness: the slab, the lists, the turn |
-//! | `connection` | one stream with its read and its write buffer; the only place that reads or writes it |
-//! | `room` | who is in, under which nick; what a line becomes, and who gets it |
+//! | `hearing` | the first half of a turn: who may be heard, and how much of each |
+//! | `writing` | the second half: what was said is appended to each queue, and written |
+//! | `leaving` | the last half of a client's life, and everything that happens by the clock |
+//! | `connection`, `queueing` | one stream with its read and its write buffer; the only place that reads or writes it |
+//! | `skip`, `pressure` | what is left out for a reader that is behind; when the speaker is to blame |
+//! | `ready`, `bucket` | whose turn it is to be heard; how much of a rate is used up |
+//! | `room`, `talk` | who is in, under which nick; what a line becomes, and who gets it; the lines of a turn |
 //! | [`decoder`] | what a client said: [`telnet`] commands out, then [`line`](mod@line)s |
 //! | [`text`] | the only road from a peer's bytes to another terminal |
-//! | `nick`, `prefix` | what may stand before a line |
+//! | `nick`, `prefix`, `foreign` | what may stand before a line; what is no nick but another protocol |
 //! | `message`, `close` | what the server says itself; why a connection ends |
-//! | `pool`, `deadlines` | buffers on loan; who has to be looked at when |
-//! | [`config`], `listen`, `cli` | every number; listening sockets; the command line |
+//! | `pool` | buffers on loan |
+//! | `due`, `deadlines`, `moment` | what there is to do by the clock; who is looked at when; a time in eight bytes |
+//! | `metrics`, `handle` | what it has done, in numbers; how another thread asks for that |
+//! | [`config`], `addr`, `listen` | every number; where to listen; listening sockets |
+//! | `cli`, `process` | the binary's own: the command line; its log and its limit of descriptors |
 #![forbid(unsafe_code)]
 
+pub mod accept;
+mod addr;
+mod bucket;
 pub mod chat;
 #[cfg(feature = "cli")]
 pub mod cli;
@@ -59,17 +72,42 @@ pub mod config;
 mod connection;
 mod deadlines;
 pub mod decoder;
+mod door;
+mod due;
+mod foreign;
+mod handle;
+mod hearing;
+mod leaving;
 pub mod line;
 mod listen;
 mod message;
+mod metrics;
+mod moment;
 mod nick;
 mod pool;
 mod prefix;
+mod pressure;
+#[cfg(feature = "cli")]
+pub mod process;
+mod queueing;
+mod ready;
 mod room;
 pub mod server;
+mod skip;
+mod talk;
 pub mod telnet;
 pub mod text;
+mod writing;
 
-pub use config::{Config, ConfigError, Limits, ListenAddr, ListenAddrError};
+pub use addr::{ListenAddr, ListenAddrError};
+pub use close::CloseReason;
+pub use config::{Config, ConfigError, Lag, Limits};
+pub use handle::{MetricsHandle, ShutdownHandle};
+pub use metrics::Metrics;
 pub use prefix::{Prefix, PrefixError};
-pub use server::{Server, ShutdownHandle, Status};
+pub use server::{Server, Status};
+
+/// The example in the README is a test as well.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -7,7 +7,6 @@
 //! It is complete at its `\r`; a `\n` or NUL that follows, however late, is swallowed. BS and DEL
 //! erase the code point before them, so a terminal in character mode can be used.
 
-use bytes::BytesMut;
 use memchr::{memchr2, memchr2_iter};
 
 const BS: u8 = 0x08;
@@ -39,8 +38,9 @@ pub enum Line<'a> {
 pub struct LineDecoder {
     /// The unfinished line, erasures applied; at most `max_line_bytes` long. Its memory goes when
     /// the line does.
-    pending: BytesMut,
-    max_line_bytes: usize,
+    pending: Vec<u8>,
+    /// Four bytes, because there is one of them in each connection.
+    max_line_bytes: u32,
     /// `pending` is a complete line that was handed out: it is forgotten before the next byte.
     handed_out: bool,
     /// The last byte was a CR: a LF or NUL that comes next belongs to it.
@@ -65,8 +65,8 @@ impl LineDecoder {
     /// and after erasures.
     pub fn new(max_line_bytes: usize) -> Self {
         Self {
-            pending: BytesMut::new(),
-            max_line_bytes,
+            pending: Vec::new(),
+            max_line_bytes: u32::try_from(max_line_bytes).unwrap_or(u32::MAX),
             handed_out: false,
             after_cr: false,
             discarding: false,
@@ -104,11 +104,16 @@ impl LineDecoder {
         &self.pending
     }
 
+    /// The line that is arriving, as far as it has come, erasures applied.
+    pub fn unfinished(&self) -> &[u8] {
+        if self.handed_out { &[] } else { &self.pending }
+    }
+
     /// Lets go of a line that was handed out, and of its memory.
     pub(crate) fn forget_handed_out(&mut self) {
         if self.handed_out {
             self.handed_out = false;
-            self.pending = BytesMut::new();
+            self.pending = Vec::new();
         }
     }
 
@@ -117,13 +122,17 @@ impl LineDecoder {
     pub fn erase_character(&mut self) {
         self.forget_handed_out();
         let keep = self.pending.len() - last_character_bytes(&self.pending);
+        if keep == 0 {
+            // The memory goes with the line.
+            self.pending = Vec::new();
+        }
         self.pending.truncate(keep);
     }
 
     /// Erases the unfinished line (telnet's EL).
     pub fn erase_line(&mut self) {
         self.forget_handed_out();
-        self.pending.clear();
+        self.pending = Vec::new();
     }
 
     fn swallow_after_cr(&mut self, data: &mut &[u8]) {
@@ -155,7 +164,7 @@ impl LineDecoder {
         }
         let untouched = memchr2(BS, DEL, text).is_none();
         if ended && untouched && self.pending.is_empty() {
-            return Some(if text.len() > self.max_line_bytes {
+            return Some(if text.len() > self.max_line_bytes as usize {
                 Found::TooLong
             } else {
                 Found::Whole(text)
@@ -163,7 +172,7 @@ impl LineDecoder {
         }
         if !self.append(text) {
             self.discarding = !ended;
-            self.pending = BytesMut::new();
+            self.pending = Vec::new();
             return Some(Found::TooLong);
         }
         self.handed_out = ended;
@@ -185,7 +194,7 @@ impl LineDecoder {
     }
 
     fn append_plain(&mut self, text: &[u8]) -> bool {
-        let fits = self.pending.len() + text.len() <= self.max_line_bytes;
+        let fits = self.pending.len() + text.len() <= self.max_line_bytes as usize;
         if fits {
             self.pending.extend_from_slice(text);
         }

@@ -9,7 +9,8 @@ use std::time::Duration;
 use rustix::io::Errno;
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 
-use crate::config::{Limits, ListenAddr};
+use crate::addr::ListenAddr;
+use crate::config::Limits;
 
 /// How many connections may wait to be accepted. The system cuts it down to its own limit
 /// (`somaxconn`, 4096).
@@ -90,13 +91,26 @@ fn listener(addr: SocketAddr, limits: &Limits) -> io::Result<TcpListener> {
         .with_interval(KEEPALIVE_INTERVAL)
         .with_retries(KEEPALIVE_PROBES);
     socket.set_tcp_keepalive(&keepalive)?;
-    // It also kills a live peer that only does not read, so it must outlast what we promise to such
-    // a peer.
-    let user_timeout = MIN_USER_TIMEOUT.max(limits.stall_timeout.saturating_mul(2));
-    socket.set_tcp_user_timeout(Some(user_timeout))?;
+    socket.set_tcp_user_timeout(user_timeout(limits))?;
     socket.bind(&addr.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
+}
+
+/// How long output may be unacknowledged before the system breaks a connection; `None`: as long as
+/// the system likes. This also kills a live peer that only does not read, so it must outlast what
+/// we promise to such a peer, and where that is for ever, there must be none.
+fn user_timeout(limits: &Limits) -> Option<Duration> {
+    let patience = limits.stall_patience()?;
+    let timeout = patience.saturating_mul(2).max(MIN_USER_TIMEOUT);
+    // Milliseconds in an int (tcp(7)).
+    i32::try_from(timeout.as_millis())
+        .is_ok()
+        .then_some(timeout)
+}
+
+fn is_mapped(addr: SocketAddr) -> bool {
+    addr.ip() != addr.ip().to_canonical()
 }
 
 /// Says of an error which address it is about, and what to do.
@@ -108,6 +122,9 @@ fn explain(addr: SocketAddr, error: &io::Error) -> io::Error {
         }
         Some(Errno::ADDRNOTAVAIL) => {
             "no interface of this machine has that address; choose one that it has, or 0.0.0.0 or [::] for all".into()
+        }
+        Some(Errno::INVAL) if is_mapped(addr) => {
+            "that is an IPv4 address in the form of an IPv6 one; give the IPv4 address".into()
         }
         Some(Errno::AFNOSUPPORT) => "this machine has no such addresses; choose one of the other IP version".into(),
         _ => format!("{error}; choose another address"),
@@ -153,18 +170,20 @@ mod tests {
 
     #[test]
     fn unread_output_does_not_break_a_connection_before_its_stall_time_out() {
-        for seconds in [1, 300, 3000] {
+        for (seconds, expected) in [
+            (1, Some(120)),
+            (300, Some(600)),
+            (3_000_000, None),
+            (0, None),
+        ] {
             let limits = Limits {
-                stall_timeout: Duration::from_secs(seconds),
+                stall_timeout: Some(Duration::from_secs(seconds)),
                 ..Limits::default()
             };
             let (accepted, _peer) = connection(&limits);
             let user_timeout = SockRef::from(&accepted).tcp_user_timeout();
             let user_timeout = user_timeout.expect("TCP_USER_TIMEOUT");
-            assert!(
-                user_timeout > Some(limits.stall_timeout),
-                "{user_timeout:?}"
-            );
+            assert_eq!(user_timeout, expected.map(Duration::from_secs));
         }
     }
 
@@ -180,6 +199,16 @@ mod tests {
         }
         // It is some 4 MB without TCP_NOTSENT_LOWAT.
         assert!(taken < 1 << 20, "{taken} bytes");
+    }
+
+    #[test]
+    fn an_ipv4_address_in_the_form_of_an_ipv6_one_is_named() {
+        let addr = "[::ffff:127.0.0.1]:0".parse().expect("an address");
+        let error = bind(&addr, &Limits::default()).expect_err("IPV6_V6ONLY");
+        assert!(
+            error.to_string().ends_with("give the IPv4 address"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use line_chat::Server;
 use line_chat::cli::Args;
+use line_chat::process::{raise_descriptor_limit, start_log};
 
 fn main() -> ExitCode {
     let args = Args::of_process();
@@ -21,19 +22,11 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> io::Result<()> {
-    start_log(args);
+    start_log(args.log_level());
+    raise_descriptor_limit();
     let mut server = Server::bind(args.config())?;
     announce(&server);
     server.run()
-}
-
-fn start_log(args: &Args) {
-    let mut logger =
-        env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info"));
-    if let Some(level) = args.log_level() {
-        logger.filter_level(level);
-    }
-    logger.init();
 }
 
 /// Says where the server is to be found. A closed standard output is no reason to fail.

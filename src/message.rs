@@ -14,6 +14,8 @@ pub(crate) enum Notice<'a> {
     RefusedFinally(&'a NickError),
     /// A member's line passed the limit and is thrown away.
     LineTooLong { max_line_bytes: usize },
+    /// So many lines were left out, because the reader was too far behind.
+    Skipped(u64),
     /// The answer to telnet's AYT.
     Yes,
     /// The last words before the server closes.
@@ -36,6 +38,7 @@ impl Notice<'_> {
                     "* that line is longer than {max_line_bytes} bytes and was not sent"
                 )
             }
+            Self::Skipped(count) => write!(line, "* {count} lines skipped"),
             Self::Yes => write!(line, "* yes"),
             Self::Goodbye(words) => write!(line, "* {words}"),
         };
@@ -59,6 +62,7 @@ mod tests {
             Notice::LineTooLong {
                 max_line_bytes: 4096,
             },
+            Notice::Skipped(u64::MAX),
             Notice::Yes,
             Notice::Goodbye("server is shutting down"),
         ] {

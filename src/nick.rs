@@ -70,7 +70,8 @@ fn fold(name: &str) -> String {
 }
 
 /// Characters that show nothing: Unicode's Default_Ignorable_Code_Point (DerivedCoreProperties.txt,
-/// Unicode 17), and the blank braille pattern.
+/// Unicode 17), the blank braille pattern, the marks of interlinear annotations, and the filler of
+/// the Khitan script.
 fn is_invisible(c: char) -> bool {
     matches!(
         c,
@@ -88,7 +89,8 @@ fn is_invisible(c: char) -> bool {
             | '\u{fe00}'..='\u{fe0f}'
             | '\u{feff}'
             | '\u{ffa0}'
-            | '\u{fff0}'..='\u{fff8}'
+            | '\u{fff0}'..='\u{fffb}'
+            | '\u{16fe4}'
             | '\u{1bca0}'..='\u{1bca3}'
             | '\u{1d173}'..='\u{1d17a}'
             | '\u{e0000}'..='\u{e0fff}'
@@ -199,6 +201,8 @@ mod tests {
             ("file", "ﬁle"),
             ("ΟΔΟΣ", "οδος"),
             ("bob", "bob\u{3164}"),
+            ("bob", "bob\u{fffb}"),
+            ("bob", "b\u{16fe4}ob"),
         ] {
             assert_eq!(key(one), key(other), "{one:?} {other:?}");
         }

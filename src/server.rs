@@ -1,36 +1,43 @@
 //! The poll loop: [`Server`] turns readiness into calls on a [`Chat`], and what the chat waits for
-//! into registrations. This is the only file that knows mio, accepts connections, or reads the
-//! clock, and it does so once a turn.
+//! into registrations. This is the only file that knows mio or reads the clock, and it does so at
+//! the beginning of a turn, for everybody, and at its end, for the longest turn.
 //!
 //! mio is edge-triggered: an event comes once. So events only mark who is ready, and whatever a
 //! budget or an error leaves undone stays marked until it is done.
 
 use std::fmt;
+use std::fs::File;
 use std::io;
 use std::net::{Shutdown, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use log::{info, warn};
 use mio::event::Event;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Poll, Token, Waker};
-use rustix::io::Errno;
-use signal_hook::consts::{SIGINT, SIGTERM};
+use rustix::process::{Resource, getrlimit};
+use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
 use signal_hook_mio::v1_0::Signals;
 
+use crate::accept::{Acceptor, Listen};
 use crate::chat::{Chat, ClientId, Interest, Registry, Stream};
 use crate::config::Config;
+use crate::handle::{MetricsHandle, Requests, ShutdownHandle};
 use crate::listen;
+use crate::metrics::Metrics;
 
 /// How many events one poll takes; the others come with the next.
-const EVENTS_PER_TURN: usize = 1024;
+const EVENTS_PER_TURN: usize = 4096;
 
 /// Tokens: clients count from 0, the others from the end.
 const WAKER: Token = Token(usize::MAX);
 const SIGNALS: Token = Token(usize::MAX - 1);
 const FIRST_LISTENER: usize = usize::MAX / 2;
+
+/// Descriptors that are not for clients: the standard streams, the poll, its waker, signals, the
+/// listeners and the spare one.
+const RESERVED_DESCRIPTORS: u64 = 16;
 
 /// A chat server on its listeners, run by whoever calls [`turn`](Self::turn) or [`run`](Self::run).
 ///
@@ -66,57 +73,30 @@ const FIRST_LISTENER: usize = usize::MAX / 2;
 pub struct Server {
     poll: Poll,
     events: Events,
-    listeners: Vec<Listener>,
-    /// Which listener is asked first, a different one each turn.
-    first_listener: usize,
-    accepts_per_turn: usize,
-    back_off: BackOff,
+    acceptor: Acceptor<TcpListener>,
     signals: Option<Signals>,
-    shutdown: Arc<Shared>,
+    requests: Arc<Requests>,
     /// How many of the requests to shut down have been acted on.
     shutdowns_seen: usize,
     chat: Chat<TcpStream>,
-    /// When the last turn began.
+    /// Never sleep.
+    spin: bool,
+    /// When the last turn began, and when it ended.
     now: Instant,
+    ended: Instant,
+    turns: u64,
+    longest_turn: Duration,
     status: Status,
 }
 
 /// Whether there will be another turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Status {
     /// The server is up, or on its way down.
     Running,
     /// The server has shut down. A further turn does nothing.
     Stopped,
-}
-
-/// Shuts a server down, from any thread. Clones are for the same server.
-#[derive(Debug, Clone)]
-pub struct ShutdownHandle(Arc<Shared>);
-
-impl ShutdownHandle {
-    /// Tells every client, writes what is queued, for
-    /// [`Limits::goodbye_timeout`](crate::Limits::goodbye_timeout) at most, and stops. A second
-    /// call stops at once.
-    pub fn shut_down(&self) {
-        self.0.requests.fetch_add(1, Ordering::Relaxed);
-        if let Err(error) = self.0.waker.wake() {
-            warn!("the server cannot be woken to shut down: {error}");
-        }
-    }
-}
-
-#[derive(Debug)]
-struct Shared {
-    requests: AtomicUsize,
-    waker: Waker,
-}
-
-#[derive(Debug)]
-struct Listener {
-    socket: TcpListener,
-    /// Connections may wait: there was no WouldBlock since the last event that said so.
-    waiting: bool,
 }
 
 impl Server {
@@ -127,7 +107,7 @@ impl Server {
     /// # Errors
     /// The text names the address, and says what to do. `InvalidInput` if the config does not pass
     /// [`Config::check`].
-    pub fn bind(config: Config) -> io::Result<Self> {
+    pub fn bind(mut config: Config) -> io::Result<Self> {
         config
             .check()
             .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
@@ -139,36 +119,49 @@ impl Server {
             None
         };
         let waker = Waker::new(poll.registry(), WAKER)?;
+        config.limits.max_clients = Some(max_clients(config.limits.max_clients));
         Ok(Self {
             poll,
             events: Events::with_capacity(EVENTS_PER_TURN),
-            listeners,
-            first_listener: 0,
-            accepts_per_turn: config.limits.accepts_per_turn,
-            back_off: BackOff::default(),
+            acceptor: Acceptor::new(listeners, config.limits.accepts_per_turn),
             signals,
-            shutdown: Arc::new(Shared {
-                requests: AtomicUsize::new(0),
-                waker,
-            }),
+            requests: Arc::new(Requests::new(move || waker.wake())),
             shutdowns_seen: 0,
+            spin: config.spin,
             chat: Chat::new(config),
             now: Instant::now(),
+            ended: Instant::now(),
+            turns: 0,
+            longest_turn: Duration::ZERO,
             status: Status::Running,
         })
     }
 
     /// Where it listens, in the order of the config, with the ports that the system chose.
     pub fn local_addrs(&self) -> Vec<SocketAddr> {
-        self.listeners
-            .iter()
-            .filter_map(|listener| listener.socket.local_addr().ok())
+        let sockets = self.acceptor.sockets();
+        sockets
+            .filter_map(|socket| socket.local_addr().ok())
             .collect()
     }
 
-    /// A handle that shuts this server down.
+    /// A handle that shuts this server down, from any thread.
     pub fn shutdown_handle(&self) -> ShutdownHandle {
-        ShutdownHandle(Arc::clone(&self.shutdown))
+        ShutdownHandle(Arc::clone(&self.requests))
+    }
+
+    /// A handle that reads this server's metrics from another thread.
+    pub fn metrics_handle(&self) -> MetricsHandle {
+        MetricsHandle(Arc::clone(&self.requests))
+    }
+
+    /// What it has done so far, and how it stands.
+    pub fn metrics(&self) -> Metrics {
+        Metrics {
+            turns: self.turns,
+            longest_turn: self.longest_turn,
+            ..self.chat.metrics()
+        }
     }
 
     /// How many clients are connected, members or not.
@@ -186,6 +179,7 @@ impl Server {
     }
 
     /// Waits for something to do, for at most `timeout` (`None`: as long as it takes), and does it.
+    /// The time from one turn to the next is not counted: time-outs come later by it.
     ///
     /// # Errors
     /// Fails if the system cannot poll, which no client can cause.
@@ -200,98 +194,91 @@ impl Server {
         }
         self.now = Instant::now();
         self.mark_ready();
-        self.heed_shutdown();
-        self.accept_waiting();
-        self.chat
-            .turn(self.now, &mut Registrations(self.poll.registry()));
+        self.heed_requests();
+        let registry = &mut Registrations(self.poll.registry());
+        self.acceptor.accept(self.now, &mut self.chat, registry);
+        self.chat.turn(self.now, registry);
         if self.shutdowns_seen > 1 || self.chat.is_over(self.now) {
-            info!("stopped");
+            info!("stopped: {}", self.metrics());
+            self.requests.close();
             self.status = Status::Stopped;
         }
+        self.turns += 1;
+        self.ended = Instant::now();
+        self.longest_turn = self.longest_turn.max(self.ended - self.now);
         Ok(self.status)
     }
 
     /// How long the next poll may sleep.
     fn patience(&self, timeout: Option<Duration>) -> Option<Duration> {
-        if self.chat.has_work()
-            || (self.back_off.until.is_none() && self.listeners.iter().any(|l| l.waiting))
-        {
+        if self.spin || self.chat.has_work() || self.acceptor.has_work() {
             return Some(Duration::ZERO);
         }
-        let deadline = self
-            .chat
-            .next_deadline()
-            .into_iter()
-            .chain(self.back_off.until)
-            .min();
-        let until_deadline = deadline.map(|at| at.saturating_duration_since(self.now));
+        let deadlines = [self.chat.next_deadline(), self.acceptor.next_deadline()];
+        let deadline = deadlines.into_iter().flatten().min();
+        let until_deadline = deadline.map(|at| at.saturating_duration_since(self.ended));
         until_deadline.into_iter().chain(timeout).min()
     }
 
     fn mark_ready(&mut self) {
+        let mut is_report_due = false;
         for event in &self.events {
             match event.token() {
                 WAKER => {}
                 SIGNALS => {
-                    let signals = self.signals.iter_mut().flat_map(Signals::pending);
-                    self.shutdown
-                        .requests
-                        .fetch_add(signals.count(), Ordering::Relaxed);
+                    for signal in self.signals.iter_mut().flat_map(Signals::pending) {
+                        match signal {
+                            SIGUSR1 => is_report_due = true,
+                            _ => self.requests.shut_down(),
+                        }
+                    }
                 }
                 Token(token) if token >= FIRST_LISTENER => {
-                    if let Some(listener) = self.listeners.get_mut(token - FIRST_LISTENER) {
-                        listener.waiting = true;
-                    }
+                    self.acceptor.mark(token - FIRST_LISTENER);
                 }
                 Token(client) => mark_client(&mut self.chat, ClientId(client), event),
             }
         }
+        if is_report_due {
+            info!("{}", self.metrics());
+        }
     }
 
-    fn heed_shutdown(&mut self) {
-        let requests = self.shutdown.requests.load(Ordering::Relaxed);
-        if requests > 0 && self.shutdowns_seen == 0 {
+    fn heed_requests(&mut self) {
+        self.requests.answer(|| self.metrics());
+        let shutdowns = self.requests.shutdowns();
+        if shutdowns > 0 && self.shutdowns_seen == 0 {
             info!("shutting down");
-            self.listeners.clear();
-            self.back_off = BackOff::default();
+            self.acceptor.close();
             self.chat.shut_down(self.now);
         }
-        self.shutdowns_seen = requests;
-    }
-
-    fn accept_waiting(&mut self) {
-        if self.back_off.is_on(self.now) || self.listeners.is_empty() {
-            return;
-        }
-        let mut budget = self.accepts_per_turn;
-        self.first_listener = (self.first_listener + 1) % self.listeners.len();
-        let (later, first) = self.listeners.split_at_mut(self.first_listener);
-        for listener in first.iter_mut().chain(later) {
-            while listener.waiting && budget > 0 {
-                budget -= 1;
-                match listener.socket.accept() {
-                    Ok((stream, peer)) => {
-                        self.back_off.succeeded();
-                        self.chat.accept(
-                            stream,
-                            canonical(peer),
-                            &mut Registrations(self.poll.registry()),
-                        );
-                    }
-                    Err(error) => match AcceptError::of(&error) {
-                        AcceptError::NobodyWaits => listener.waiting = false,
-                        AcceptError::ThatOneIsGone => {}
-                        AcceptError::OutOfResources => {
-                            return self.back_off.failed(self.now, &error);
-                        }
-                    },
-                }
-            }
-        }
+        self.shutdowns_seen = shutdowns;
     }
 }
 
-fn bind_all(config: &Config, poll: &Poll) -> io::Result<Vec<Listener>> {
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.requests.close();
+    }
+}
+
+/// How many clients there may be: what was asked for, or what the limit of descriptors allows.
+fn max_clients(asked: Option<usize>) -> usize {
+    let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let allowed = limit.saturating_sub(RESERVED_DESCRIPTORS.min(limit / 2));
+    let allowed = usize::try_from(allowed).unwrap_or(usize::MAX).max(1);
+    if let Some(asked) = asked.filter(|&asked| asked > allowed) {
+        warn!(
+            "room for {asked} clients was asked for, but the limit of {limit} open files allows \
+             {allowed}: raise it (ulimit -n)"
+        );
+    }
+    let max_clients = asked.unwrap_or(allowed);
+    info!("room for {max_clients} clients");
+    max_clients
+}
+
+fn bind_all(config: &Config, poll: &Poll) -> io::Result<Vec<TcpListener>> {
     let mut sockets = Vec::new();
     let mut errors = Vec::new();
     for addr in &config.listen {
@@ -309,16 +296,13 @@ fn bind_all(config: &Config, poll: &Poll) -> io::Result<Vec<Listener>> {
         let token = Token(FIRST_LISTENER + index);
         poll.registry()
             .register(&mut socket, token, mio::Interest::READABLE)?;
-        Ok(Listener {
-            socket,
-            waiting: false,
-        })
+        Ok(socket)
     };
     sockets.into_iter().enumerate().map(register).collect()
 }
 
 fn watch_signals(poll: &Poll) -> io::Result<Signals> {
-    let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGUSR1])?;
     poll.registry()
         .register(&mut signals, SIGNALS, mio::Interest::READABLE)?;
     Ok(signals)
@@ -336,83 +320,13 @@ fn mark_client(chat: &mut Chat<TcpStream>, id: ClientId, event: &Event) {
     }
 }
 
-/// An IPv4 peer on a dual-stack socket is an IPv4 peer (RFC 4291, 2.5.5.2).
-fn canonical(peer: SocketAddr) -> SocketAddr {
-    SocketAddr::new(peer.ip().to_canonical(), peer.port())
-}
-
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut server = f.debug_struct("Server");
         server
-            .field("listeners", &self.listeners)
+            .field("acceptor", &self.acceptor)
             .field("clients", &self.clients());
         server.field("status", &self.status).finish_non_exhaustive()
-    }
-}
-
-/// What an error of accept(2) means.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum AcceptError {
-    /// The queue is empty: an event will tell when it no longer is.
-    NobodyWaits,
-    /// The next one in the queue may be fine.
-    ThatOneIsGone,
-    /// No descriptors or no memory. Those who wait go on waiting, and no event will tell when they
-    /// can be served.
-    OutOfResources,
-}
-
-impl AcceptError {
-    fn of(error: &io::Error) -> Self {
-        match Errno::from_io_error(error) {
-            Some(Errno::AGAIN) => Self::NobodyWaits,
-            Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) | None => {
-                Self::OutOfResources
-            }
-            // ECONNABORTED, EINTR, EPROTO, and the network errors of the one connection
-            // (accept(2)).
-            Some(_) => Self::ThatOneIsGone,
-        }
-    }
-}
-
-/// The wait after an accept that failed for want of resources: 10 ms, doubled up to a second.
-#[derive(Debug)]
-struct BackOff {
-    until: Option<Instant>,
-    next: Duration,
-}
-
-const MIN_BACK_OFF: Duration = Duration::from_millis(10);
-const MAX_BACK_OFF: Duration = Duration::from_secs(1);
-
-impl Default for BackOff {
-    fn default() -> Self {
-        Self {
-            until: None,
-            next: MIN_BACK_OFF,
-        }
-    }
-}
-
-impl BackOff {
-    /// Whether there is still to be waited; forgets a wait that is over.
-    fn is_on(&mut self, now: Instant) -> bool {
-        self.until = self.until.filter(|&until| now < until);
-        self.until.is_some()
-    }
-
-    fn failed(&mut self, now: Instant, error: &io::Error) {
-        if self.next == MIN_BACK_OFF {
-            warn!("connections have to wait: {error}");
-        }
-        self.until = Some(now + self.next);
-        self.next = (self.next * 2).min(MAX_BACK_OFF);
-    }
-
-    fn succeeded(&mut self) {
-        self.next = MIN_BACK_OFF;
     }
 }
 
@@ -449,6 +363,19 @@ fn readiness(interest: Interest) -> mio::Interest {
     }
 }
 
+impl Listen for TcpListener {
+    type Stream = TcpStream;
+    type Spare = File;
+
+    fn accept(&mut self) -> io::Result<(TcpStream, SocketAddr)> {
+        TcpListener::accept(self)
+    }
+
+    fn open_spare() -> io::Result<File> {
+        File::open("/dev/null")
+    }
+}
+
 impl Stream for TcpStream {
     fn shutdown_write(&mut self) -> io::Result<()> {
         self.shutdown(Shutdown::Write)
@@ -466,40 +393,7 @@ mod tests {
         is_send::<Server>();
         is_send::<ShutdownHandle>();
         is_sync::<ShutdownHandle>();
-    }
-
-    #[test]
-    fn the_back_off_doubles_up_to_a_second_and_begins_anew_after_a_success() {
-        let mut back_off = BackOff::default();
-        let now = Instant::now();
-        let error = io::Error::from(Errno::MFILE);
-        let mut waits = Vec::new();
-        for _ in 0..9 {
-            back_off.failed(now, &error);
-            waits.push(back_off.until.map(|until| (until - now).as_millis()));
-        }
-        assert_eq!(waits, [10, 20, 40, 80, 160, 320, 640, 1000, 1000].map(Some));
-        assert!(back_off.is_on(now + Duration::from_millis(999)));
-        assert!(!back_off.is_on(now + Duration::from_secs(1)));
-        back_off.succeeded();
-        back_off.failed(now, &error);
-        assert_eq!(back_off.until, Some(now + MIN_BACK_OFF));
-    }
-
-    #[test]
-    fn accept_errors_are_told_apart() {
-        let of = |errno: Errno| AcceptError::of(&errno.into());
-        assert_eq!(of(Errno::AGAIN), AcceptError::NobodyWaits);
-        for errno in [
-            Errno::CONNABORTED,
-            Errno::INTR,
-            Errno::PROTO,
-            Errno::HOSTUNREACH,
-        ] {
-            assert_eq!(of(errno), AcceptError::ThatOneIsGone);
-        }
-        for errno in [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM] {
-            assert_eq!(of(errno), AcceptError::OutOfResources);
-        }
+        is_send::<MetricsHandle>();
+        is_sync::<MetricsHandle>();
     }
 }

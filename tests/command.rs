@@ -118,36 +118,124 @@ fn expect_service(server: Server) {
 }
 
 #[test]
-fn help_shows_an_example_and_each_flag_with_its_variable() {
-    let remains = run(&mut command(&["--help"]));
-    assert!(remains.status.success());
-    let help = remains.stdout;
+fn help_shows_examples_and_fits_a_terminal() {
+    let help = help();
     for part in [
         "line-chat 0.0.0.0:6142 [::]:6142",
         "telnet localhost 6142",
-        "[default: 127.0.0.1:6142]",
-        "[env: LINE_CHAT_ADDR=]",
+        "printf 'bot\\nhello\\n' | nc localhost 6142",
     ] {
         assert!(help.contains(part), "{part}: {help}");
     }
-    for flag in [
-        "--prefix",
-        "--max-line",
-        "--max-pending",
-        "--max-nick",
-        "--verbose",
-        "--quiet",
-    ] {
-        let name = flag.trim_start_matches('-').replace('-', "_");
-        let (_, about) = help
-            .split_once(&format!("{flag} "))
-            .or(help.split_once(&format!("{flag}...")))
-            .unwrap_or_else(|| panic!("no {flag}: {help}"));
-        let (about, _) = about.split_once("\n  -").unwrap_or((about, ""));
-        let env = format!("[env: LINE_CHAT_{}=]", name.to_uppercase());
-        assert!(about.contains(&env), "{env}: {help}");
+    assert!(help.lines().all(|line| line.len() <= 100), "{help}");
+}
+
+/// Each flag, its variable without `LINE_CHAT_`, and its default, in the order of help.
+const FLAGS: [(&str, &str, &str); 17] = [
+    ("[ADDR]...", "ADDR", "127.0.0.1:6142"),
+    ("--prefix <TEMPLATE>", "PREFIX", "{nick}:"),
+    ("--max-line <BYTES>", "MAX_LINE", "4096"),
+    ("--max-nick <CHARS>", "MAX_NICK", "32"),
+    ("--spin", "SPIN", ""),
+    ("-v, --verbose...", "VERBOSE", ""),
+    ("-q, --quiet...", "QUIET", ""),
+    ("--max-pending <BYTES>", "MAX_PENDING", "1048576"),
+    (
+        "--max-pending-total <BYTES>",
+        "MAX_PENDING_TOTAL",
+        "268435456",
+    ),
+    ("--lag <MODE>", "LAG", "skip"),
+    (
+        "--stall-timeout <SECONDS>",
+        "STALL_TIMEOUT",
+        "300, with --lag wait 30",
+    ),
+    ("--rate <LINES_PER_S>", "RATE", "0"),
+    ("--burst <LINES>", "BURST", "25"),
+    (
+        "--max-clients <CLIENTS>",
+        "MAX_CLIENTS",
+        "what the limit of open files (ulimit -n) allows, less 16",
+    ),
+    ("--max-clients-per-ip <CLIENTS>", "MAX_CLIENTS_PER_IP", "64"),
+    ("--login-timeout <SECONDS>", "LOGIN_TIMEOUT", "30"),
+    ("--idle-timeout <SECONDS>", "IDLE_TIMEOUT", "0"),
+];
+
+/// How a flag is written, its variable, and its default.
+type Flag = (String, String, String);
+
+#[test]
+fn help_names_each_flag_with_its_variable_and_its_default() {
+    let expected = FLAGS.map(|(flag, variable, default)| {
+        let variable = format!("LINE_CHAT_{variable}");
+        (flag.to_owned(), variable, default.to_owned())
+    });
+    assert_eq!(flags_of_help(), expected);
+}
+
+#[test]
+fn the_readme_names_each_flag_with_the_variable_and_the_default_of_help() {
+    let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md"));
+    let readme = readme.expect("it is there");
+    let (_, table) = readme
+        .split_once("\n| flag | variable | default |")
+        .expect("a table of flags");
+    let rows = table.lines().skip(2).take_while(|row| row.starts_with('|'));
+    let mut flags: Vec<Flag> = rows
+        .map(|row| {
+            let mut cells = row.split('|').skip(1).map(|cell| plain(cell.trim()));
+            let mut cell = || cells.next().expect("a cell");
+            (cell(), cell(), cell())
+        })
+        .collect();
+    let mut expected = flags_of_help();
+    flags.sort();
+    expected.sort();
+    assert_eq!(flags, expected);
+}
+
+fn help() -> String {
+    let remains = run(&mut command(&["--help"]));
+    assert!(remains.status.success());
+    remains.stdout
+}
+
+/// Every flag that help names, in its order; those that only say something about the command aside.
+fn flags_of_help() -> Vec<Flag> {
+    let help = help();
+    let mut flags: Vec<(String, String)> = Vec::new();
+    for line in help.lines() {
+        let text = line.trim_start();
+        let indent = line.len() - text.len();
+        if (1..8).contains(&indent) && text.starts_with(['-', '[']) {
+            flags.push((text.to_owned(), String::new()));
+        } else if indent == 0 && !text.is_empty() {
+            flags.push((String::new(), String::new()));
+        } else if let Some((_, about)) = flags.last_mut() {
+            about.push_str(text);
+            about.push(' ');
+        }
     }
-    assert!(help.lines().all(|line| line.len() <= 110), "{help}");
+    let about_the_command = ["", "-h, --help", "-V, --version"];
+    flags.retain(|(flag, _)| !about_the_command.contains(&&**flag));
+    let named = |about: &str, key| plain(between(about, key, "]").trim_end_matches('='));
+    flags
+        .into_iter()
+        .map(|(flag, about)| (flag, named(&about, "[env: "), named(&about, "[default: ")))
+        .collect()
+}
+
+/// What stands between `begin` and the next `end`, or nothing.
+fn between<'a>(text: &'a str, begin: &str, end: &str) -> &'a str {
+    let after = text.split_once(begin).map_or("", |(_, after)| after);
+    after.split_once(end).map_or("", |(inside, _)| inside)
+}
+
+/// Text without the marks that say that it is to be read literally.
+fn plain(text: &str) -> String {
+    text.trim_matches(['`', '"']).trim().to_owned()
 }
 
 #[test]

@@ -7,13 +7,19 @@ mod util;
 use std::net::TcpStream;
 use std::time::Duration;
 
-use line_chat::Status;
+use line_chat::{Config, Status};
 use util::{Client, HaltedServer, RunningServer, YES};
 
 const SHUTTING_DOWN: &str = "* server is shutting down\r\n";
 
 /// Longer than any test takes: a server that waits for it hangs.
 const FOREVER: Duration = Duration::from_secs(3600);
+
+/// Queues that hold everything that is said here, with room to spare: nobody is behind, so no line is
+/// left out and no speaker is held back.
+fn with_large_queues(config: &mut Config) {
+    config.limits.max_pending_bytes = 8 << 20;
+}
 
 /// `count` lines of 200 bytes, as they are typed and as the others hear them of `nick`.
 fn long_lines(nick: &str, count: usize) -> (String, String) {
@@ -24,7 +30,7 @@ fn long_lines(nick: &str, count: usize) -> (String, String) {
 }
 
 /// Says lines until more is queued for the others than the kernel takes of them; gives what they
-/// have to hear.
+/// have to hear. The server must have large queues.
 #[track_caller]
 fn queue_much(server: &mut HaltedServer, speaker: &mut Client, nick: &str) -> String {
     let (typed, heard) = long_lines(nick, 4000);
@@ -118,7 +124,7 @@ fn a_leaving_member_is_no_line_in_the_room() {
 
 #[test]
 fn who_hung_up_gets_what_was_queued_and_nothing_that_is_said_later() {
-    let mut server = HaltedServer::bind();
+    let mut server = HaltedServer::bind_with(with_large_queues);
     let mut alice = server.join("alice");
     let mut bob = server.join("bob");
     let queued = queue_much(&mut server, &mut alice, "alice");
@@ -204,7 +210,7 @@ fn a_broadcast_to_a_receiver_that_was_reset_closes_that_one_only() {
     // is empty and with one that could not be written.
     for stalled in [false, true] {
         for reset_first in [false, true] {
-            let mut server = HaltedServer::bind();
+            let mut server = HaltedServer::bind_with(with_large_queues);
             let [mut speaker, victim, mut witness] =
                 ["speaker", "victim", "witness"].map(|nick| server.join(nick));
             let mut heard = String::new();
@@ -357,6 +363,7 @@ fn nobody_can_connect_after_a_shutdown_began() {
 #[test]
 fn a_shutdown_writes_what_is_queued_though_input_is_in_flight() {
     let mut server = HaltedServer::bind_with(|config| {
+        with_large_queues(config);
         config.limits.goodbye_timeout = FOREVER;
         config.limits.linger_timeout = FOREVER;
     });
@@ -378,6 +385,7 @@ fn a_shutdown_writes_what_is_queued_though_input_is_in_flight() {
 #[test]
 fn a_client_that_reads_nothing_delays_a_shutdown_only_for_its_time() {
     let mut server = HaltedServer::bind_with(|config| {
+        with_large_queues(config);
         config.limits.goodbye_timeout = Duration::from_millis(50);
     });
     let mut alice = server.join("alice");
@@ -389,7 +397,10 @@ fn a_client_that_reads_nothing_delays_a_shutdown_only_for_its_time() {
 
 #[test]
 fn a_second_shutdown_waits_for_nobody() {
-    let mut server = HaltedServer::bind_with(|config| config.limits.goodbye_timeout = FOREVER);
+    let mut server = HaltedServer::bind_with(|config| {
+        with_large_queues(config);
+        config.limits.goodbye_timeout = FOREVER;
+    });
     let mut alice = server.join("alice");
     let _bob = server.join("bob");
     queue_much(&mut server, &mut alice, "alice");

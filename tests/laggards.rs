@@ -6,6 +6,7 @@ mod util;
 
 use std::time::Duration;
 
+use line_chat::{Config, Lag};
 use util::{Client, HaltedServer, RunningServer};
 
 const GOODBYE: &str = "* you are reading too slowly, goodbye\r\n";
@@ -40,17 +41,18 @@ fn talk_past_a_stalled_member(speaker: &mut Client, nick: &str, listener: &mut C
     all
 }
 
-/// A server whose queues hold 128 KiB.
-fn server_with_small_queues() -> RunningServer {
-    RunningServer::start_with(|config| {
-        config.limits.max_pending_bytes = 128 << 10;
-        config.limits.goodbye_timeout = FOREVER;
-    })
+/// Whoever has more than 128 KiB queued is closed.
+fn with_small_queues(config: &mut Config) {
+    config.limits.lag = Lag::Disconnect;
+    config.limits.max_pending_bytes = 128 << 10;
 }
 
 #[test]
 fn who_never_reads_is_closed_as_too_slow_and_the_others_lose_nothing() {
-    let server = server_with_small_queues();
+    let server = RunningServer::start_with(|config| {
+        with_small_queues(config);
+        config.limits.goodbye_timeout = FOREVER;
+    });
     let [mut alice, mut stalled, mut carol] =
         ["alice", "stalled", "carol"].map(|nick| server.join(nick));
     let all = talk_past_a_stalled_member(&mut alice, "alice", &mut carol);
@@ -67,7 +69,7 @@ fn who_never_reads_is_closed_as_too_slow_and_the_others_lose_nothing() {
 #[test]
 fn who_never_reads_does_not_keep_its_connection() {
     let mut server = HaltedServer::bind_with(|config| {
-        config.limits.max_pending_bytes = 128 << 10;
+        with_small_queues(config);
         config.limits.goodbye_timeout = Duration::from_millis(10);
     });
     let mut alice = server.join("alice");
@@ -127,7 +129,8 @@ fn a_burst_of_short_lines_from_a_long_nick_costs_a_healthy_reader_nothing() {
 
 #[test]
 fn a_burst_of_questions_costs_its_sender_no_answer() {
-    let mut server = HaltedServer::bind();
+    // One read of questions has more answers than the queue holds.
+    let mut server = HaltedServer::bind_with(|config| config.limits.max_pending_bytes = 32 << 10);
     let mut client = server.join("client");
     let questions = 50_000;
     client.send(util::ARE_YOU_THERE.repeat(questions));

@@ -17,9 +17,10 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 
-use child::{Client, Server, YES, await_until, command_after, hello};
+use child::{ARE_YOU_THERE, Client, Server, YES, await_until, command_after, hello};
 
 const GOODBYE: &str = "* server is shutting down";
+const FULL: &str = "* server is full, try again later";
 
 /// How long the server writes what is queued when it is told to end.
 const GRACE: Duration = Duration::from_secs(5);
@@ -83,10 +84,18 @@ fn flood(bob: &mut Client, lines: usize) {
     bob.await_heard();
 }
 
-/// Lines of a flood that fit into a queue, but not into what the kernel takes.
+/// Lines of a flood that fit into a quarter of a large queue, so that nobody is behind and nothing is
+/// left out, but not into what the kernel takes.
 const FITTING_FLOOD: usize = 1000;
 
-/// Bob, and somebody who does not read and has a megabyte queued.
+/// A server with large queues: 8 MiB.
+#[track_caller]
+fn server_with_large_queues(args: &[&str]) -> Server {
+    Server::start(&[&["--max-pending", "8388608"], args].concat())
+}
+
+/// Bob, and somebody who does not read and has most of a megabyte queued; of a server with large
+/// queues.
 #[track_caller]
 fn bob_and_a_stalled_member(server: &Server) -> (Client, Client) {
     let stalled = server.join_with_small_buffer("stalled");
@@ -139,7 +148,7 @@ fn a_signal_says_goodbye_to_everybody_and_exits_with_0() {
 #[test]
 fn a_signal_stops_accepting_and_hearing_but_not_writing_to_a_slow_reader() {
     let _alone = alone();
-    let mut server = Server::start(&[]);
+    let mut server = server_with_large_queues(&[]);
     let (mut bob, mut slow) = bob_and_a_stalled_member(&server);
     server.signal(Signal::TERM);
     await_refusal(&server);
@@ -161,7 +170,7 @@ fn a_signal_stops_accepting_and_hearing_but_not_writing_to_a_slow_reader() {
 #[test]
 fn a_second_signal_does_not_wait_for_a_client_that_never_reads() {
     let _alone = alone();
-    let mut server = Server::start(&[]);
+    let mut server = server_with_large_queues(&[]);
     let _clients = bob_and_a_stalled_member(&server);
     let first = Instant::now();
     server.signal(Signal::TERM);
@@ -179,7 +188,7 @@ fn a_client_that_never_reads_cannot_keep_the_server_up() {
         return;
     }
     let _alone = alone();
-    let server = Server::start(&[]);
+    let server = server_with_large_queues(&[]);
     let _clients = bob_and_a_stalled_member(&server);
     let first = Instant::now();
     server.signal(Signal::TERM);
@@ -230,15 +239,17 @@ fn a_storm_of_resets_neither_ends_the_server_nor_leaks_a_descriptor() {
 }
 
 #[test]
-fn without_free_descriptors_members_go_on_and_those_who_wait_are_served_later() {
+fn who_comes_when_descriptors_have_run_out_is_told_and_costs_the_others_nothing() {
     let _alone = alone();
-    let mut server = Server::spawn(&mut command_after("ulimit -n 32", &["-q", "127.0.0.1:0"]));
+    // More clients were asked for than there are descriptors, so the server finds out by itself.
+    let args = ["-q", "--max-clients", "1000", "127.0.0.1:0"];
+    let mut server = Server::spawn(&mut command_after("ulimit -n 32", &args));
     let [mut alice, mut bob] = ["alice", "bob"].map(|nick| server.join(nick));
-    let room = 32 - server.descriptors();
-    let mut served = join_all(&server, 0..room);
-    let mut waiting: Vec<Client> = (0..room).map(|_| server.connect()).collect();
-    for (n, client) in waiting.iter_mut().enumerate() {
-        client.send(&hello(&format!("late{n}")));
+    let served = join_until_full(&server);
+    for _ in 0..100 {
+        let mut client = server.connect();
+        client.expect(FULL);
+        client.expect_end();
     }
     expect_idleness(&server);
     assert!(server.is_alive());
@@ -246,13 +257,42 @@ fn without_free_descriptors_members_go_on_and_those_who_wait_are_served_later() 
     alice.expect("bob: still here");
     alice.say("so am I");
     bob.expect("alice: so am I");
-    // From here on nobody comes and nobody says anything: the server has to think of it by itself.
-    served.drain(..).for_each(Client::reset);
-    for client in &mut waiting {
-        client.expect(YES);
-    }
+    expect_places(&server, served);
     let log = server.stop().log;
-    assert!(log.contains("connections have to wait"), "{log}");
+    assert_eq!(
+        log.matches("cannot serve new connections").count(),
+        1,
+        "{log}"
+    );
+}
+
+/// Members, as many as there can be.
+#[track_caller]
+fn join_until_full(server: &Server) -> Vec<Client> {
+    let mut served = Vec::new();
+    loop {
+        let mut client = server.connect();
+        client.send(&hello(&format!("user{}", served.len())));
+        match client.line().as_deref() {
+            Some(YES) => served.push(client),
+            other => {
+                assert_eq!(other, Some(FULL));
+                return served;
+            }
+        }
+    }
+}
+
+/// Each place that a leaving client frees can be had.
+#[track_caller]
+fn expect_places(server: &Server, mut served: Vec<Client>) {
+    for n in 0..3 {
+        let taken = server.descriptors();
+        served.pop().expect("somebody is served").reset();
+        await_until("its place is free", || server.descriptors() < taken);
+        served.insert(0, server.join(&format!("late{n}")));
+    }
+    server.connect().expect(FULL);
 }
 
 #[test]
@@ -266,7 +306,7 @@ fn a_hundred_silent_clients_cost_no_turns() {
 #[test]
 fn a_client_that_is_never_writable_is_not_tried_again_and_again() {
     let _alone = alone();
-    let server = Server::start(&["-q"]);
+    let server = server_with_large_queues(&["-q"]);
     let _clients = bob_and_a_stalled_member(&server);
     expect_idleness(&server);
 }
@@ -274,7 +314,7 @@ fn a_client_that_is_never_writable_is_not_tried_again_and_again() {
 #[test]
 fn a_half_closed_client_with_a_full_queue_is_not_read_again_and_again() {
     let _alone = alone();
-    let server = Server::start(&["-q"]);
+    let server = server_with_large_queues(&["-q"]);
     let (_bob, mut stalled) = bob_and_a_stalled_member(&server);
     stalled.say("farewell");
     stalled.hang_up();
@@ -334,29 +374,106 @@ fn a_hundred_megabytes_without_a_line_end_cost_next_to_nothing() {
     }
 }
 
+/// So many do not read.
+const STALLED: usize = 16;
+
+#[track_caller]
+fn join_stalled(server: &Server) -> Vec<Client> {
+    let nicks = (0..STALLED).map(|n| format!("stalled{n}"));
+    nicks
+        .map(|nick| server.join_with_small_buffer(&nick))
+        .collect()
+}
+
+/// Fails if those who are stalled have cost more than a queue each.
+#[track_caller]
+fn expect_a_queue_each(server: &Server, before: u64) {
+    let each = (server.peak_memory() - before) / STALLED as u64;
+    println!("a stalled peer: {} KiB at most", each / KIB);
+    assert!(each < MIB + 128 * KIB, "{each} bytes each");
+}
+
+/// Fails if those who were stalled have left much behind.
+#[track_caller]
+fn expect_memory_back(server: &Server, before: u64) {
+    let left = server.memory().saturating_sub(before);
+    println!("{STALLED} stalled peers leave behind {} KiB", left / KIB);
+    assert!(left < 2 * MIB, "{left} bytes");
+}
+
 #[test]
 fn a_stalled_peer_costs_its_queue_and_no_more() {
     let _alone = alone();
-    let server = Server::start(&[]);
+    let server = Server::start(&["--lag", "disconnect"]);
     let mut bob = server.join("bob");
     flood(&mut bob, 10);
     let calm = server.descriptors();
     let before = server.memory();
-    let count = 16;
-    let stalled: Vec<Client> = (0..count)
-        .map(|n| server.join_with_small_buffer(&format!("stalled{n}")))
-        .collect();
+    let stalled = join_stalled(&server);
     flood(&mut bob, many(10_000));
-    let each = (server.peak_memory() - before) / count;
-    println!("a stalled peer: {} KiB at most", each / KIB);
+    expect_a_queue_each(&server, before);
     stalled.into_iter().for_each(Client::reset);
     await_until("they are gone", || server.descriptors() == calm);
-    let left = server.memory().saturating_sub(before);
-    println!("{count} stalled peers leave behind {} KiB", left / KIB);
+    expect_memory_back(&server, before);
     let log = server.stop().log;
-    assert_eq!(log.matches("too slow").count() as u64, count);
-    assert!(each < MIB + 128 * KIB, "{each} bytes each");
-    assert!(left < 2 * MIB, "{left} bytes");
+    assert_eq!(log.matches("chat: too slow").count(), STALLED);
+}
+
+#[test]
+fn a_queue_that_lines_are_left_out_of_costs_no_more_and_is_given_back_when_it_is_read() {
+    let _alone = alone();
+    let server = Server::start(&["-q"]);
+    let mut typists = join_all(&server, 0..TYPISTS);
+    type_round(&mut typists);
+    let before = server.memory();
+    let mut stalled = join_stalled(&server);
+    let rounds = 10;
+    for _ in 0..rounds {
+        type_round(&mut typists);
+    }
+    expect_a_queue_each(&server, before);
+    let said = rounds * TYPISTS * LINES_TYPED;
+    for client in &mut stalled {
+        let skipped = read_up_to_skipped(client, said);
+        assert!(skipped > 0, "they were to be too many for a queue");
+        client.await_heard();
+    }
+    expect_memory_back(&server, before);
+}
+
+const TYPISTS: usize = 30;
+
+/// What each of them says in a round. It is so little that the kernel takes it of those who read. Ten
+/// rounds are less than what makes a loud speaker, and those of all together more than a queue and
+/// the kernel hold.
+const LINES_TYPED: usize = 5;
+
+/// Each says something, and reads what the others say.
+#[track_caller]
+fn type_round(typists: &mut [Client]) {
+    for typist in typists {
+        for n in 0..LINES_TYPED {
+            typist.say(&flood_line(n));
+        }
+        typist.send(ARE_YOU_THERE);
+        while typist.line().expect("the server is there") != YES {}
+    }
+}
+
+/// Reads what is left of so many lines; gives how many were skipped.
+#[track_caller]
+fn read_up_to_skipped(client: &mut Client, said: usize) -> usize {
+    let mut seen = 0;
+    loop {
+        let line = client.line().expect("the server is there");
+        let notice = line.strip_prefix("* ");
+        let skipped = notice.and_then(|notice| notice.strip_suffix(" lines skipped"));
+        if let Some(skipped) = skipped.and_then(|count| count.parse().ok()) {
+            assert_eq!(seen + skipped, said, "seen and skipped");
+            return skipped;
+        }
+        seen += 1;
+    }
 }
 
 // Everybody at once.

@@ -9,7 +9,7 @@
 
 use std::env;
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver};
@@ -22,14 +22,14 @@ use socket2::{Domain, SockRef, Socket, Type};
 /// How long anything may take before it counts as hanging.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
-/// A client's first two lines: its nick, and telnet's "are you there", whose answer says that the
-/// nick was taken.
-pub(crate) fn hello(nick: &str) -> Vec<u8> {
-    [nick.as_bytes(), b"\r\n\xff\xf6"].concat()
-}
-
-/// The answer to it.
+/// Telnet's AYT, and what the server answers.
+pub(crate) const ARE_YOU_THERE: &[u8] = b"\xff\xf6";
 pub(crate) const YES: &str = "* yes";
+
+/// A client's nick, and telnet's "are you there", whose answer says that the nick was taken.
+pub(crate) fn hello(nick: &str) -> Vec<u8> {
+    [nick.as_bytes(), b"\r\n", ARE_YOU_THERE].concat()
+}
 
 /// The binary with these arguments, and without what the environment of the tests would tell it.
 pub(crate) fn command(args: &[&str]) -> Command {
@@ -191,7 +191,13 @@ impl Server {
         self.wait()
     }
 
-    fn pid(&self) -> Pid {
+    /// The next line of its log.
+    #[track_caller]
+    pub(crate) fn log_line(&self) -> String {
+        self.stderr.next().expect("the server lives")
+    }
+
+    pub(crate) fn pid(&self) -> Pid {
         Pid::from_child(&self.process)
     }
 
@@ -255,15 +261,24 @@ impl Drop for Server {
     fn drop(&mut self) {
         // It may have ended by itself.
         let _ = self.process.kill();
-        let _ = self.process.wait();
+        let status = self.process.wait();
+        if thread::panicking() {
+            // What a failed test has to say about the server's side of it.
+            let log: String = self.stderr.0.try_iter().map(|line| text(&line)).collect();
+            println!("the server ended with {status:?} and this log:\n{log}");
+        }
     }
 }
 
+fn text(line: &[u8]) -> String {
+    String::from_utf8_lossy(line).into_owned()
+}
+
 /// What a child writes to a pipe, read as it comes, so that the child never has to wait for us.
-struct Lines(Receiver<Vec<u8>>);
+pub(crate) struct Lines(Receiver<Vec<u8>>);
 
 impl Lines {
-    fn of(pipe: impl Read + Send + 'static) -> Self {
+    pub(crate) fn of(pipe: impl Read + Send + 'static) -> Self {
         let (sender, receiver) = mpsc::channel();
         thread::spawn(move || {
             for line in BufReader::new(pipe).split(b'\n') {
@@ -278,7 +293,7 @@ impl Lines {
 
     /// The next line, or `None` if the child has closed its end.
     #[track_caller]
-    fn next(&self) -> Option<String> {
+    pub(crate) fn next(&self) -> Option<String> {
         match self.0.recv_timeout(DEADLINE) {
             Ok(line) => Some(String::from_utf8(line).expect("UTF-8")),
             Err(mpsc::RecvTimeoutError::Disconnected) => None,
@@ -288,7 +303,7 @@ impl Lines {
 
     /// All that comes before the child closes its end.
     #[track_caller]
-    fn rest(&self) -> String {
+    pub(crate) fn rest(&self) -> String {
         std::iter::from_fn(|| self.next()).collect()
     }
 }
@@ -326,7 +341,7 @@ impl Client {
     /// Waits until all that was said before is heard.
     #[track_caller]
     pub(crate) fn await_heard(&mut self) {
-        self.send(b"\xff\xf6");
+        self.send(ARE_YOU_THERE);
         self.expect(YES);
     }
 
@@ -341,6 +356,15 @@ impl Client {
         let line = String::from_utf8(line).expect("UTF-8");
         let text = line.strip_suffix("\r\n").map(str::to_owned);
         Some(text.unwrap_or_else(|| panic!("a torn line: {line:?}")))
+    }
+
+    /// The next line, or `None` if the server has closed the connection, be it with a RST.
+    #[track_caller]
+    pub(crate) fn line_or_reset(&mut self) -> Option<String> {
+        match self.0.fill_buf() {
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => None,
+            _ => self.line(),
+        }
     }
 
     #[track_caller]

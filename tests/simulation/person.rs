@@ -85,6 +85,31 @@ const COMMANDS: [&[u8]; 14] = [
     b"\xff\xfb\x1f\xff\xfb\x20\xff\xfb\x18\xff\xfb\x27\xff\xfd\x01\xff\xfb\x03\xff\xfd\x03",
 ];
 
+/// What somebody sends who wants no chat, but another protocol, or has mistaken the port.
+const FOREIGN: [&[u8]; 8] = [
+    b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\x0a\xff\xff\xf6",
+    b"\x16\x03\x03\x00\x7a",
+    b"GET / HTTP/1.1\r\nHost: example.org\r\n\r\n",
+    b"OPTIONS * HTTP/1.0\r\n",
+    b"SSH-2.0-OpenSSH_9.2p1\r\n",
+    // And what only looks like it.
+    b"GET\r\n",
+    b"SSH\r\n",
+    b"\x16\x7f",
+];
+
+/// What a flood is made of.
+const FLOODS: [&[u8]; 8] = [
+    b"x\n",
+    b"flood flood flood flood\n",
+    b"\r\n",
+    b"\xff\xf6",
+    b"\xff\xfd\x06",
+    b"\x7f",
+    b"\xff\xfa\x07\x07\x07\x07",
+    b"flood",
+];
+
 const LINE_ENDS: [&[u8]; 4] = [b"\r\n", b"\n", b"\r\0", b"\r"];
 
 /// How a run's persons are: each seed has its own.
@@ -97,6 +122,11 @@ pub(crate) struct Manner {
     /// How often a telnet command comes between two bytes, and how often a reader stalls.
     pub(crate) telnet: f64,
     pub(crate) stall: f64,
+    /// How often somebody floods the room, as a chance for each time of typing.
+    pub(crate) flood: f64,
+    /// How often one speaks another protocol, or says no nick.
+    pub(crate) foreign: f64,
+    pub(crate) nameless: f64,
     /// How often one goes, as a chance for each thing done.
     pub(crate) go: f64,
 }
@@ -128,7 +158,10 @@ impl Person {
         if rng.u8(..) < 20 {
             person.typed.extend(COMMANDS[13]);
         }
-        if rng.u8(..) < 240 {
+        if rng.f64() < manner.foreign {
+            person.typed.extend(FOREIGN[rng.usize(..FOREIGN.len())]);
+        }
+        if rng.f64() >= manner.nameless {
             person.type_nicks(rng);
         }
         person
@@ -138,7 +171,7 @@ impl Person {
     pub(crate) fn listener(socket: Rc<RefCell<Socket>>, manner: Manner) -> Self {
         let mut window = socket.borrow_mut();
         window.read_greedily();
-        window.arrive(b"~\n".iter().copied(), false);
+        window.arrive(b"~\n", false);
         drop(window);
         Self {
             socket,
@@ -239,6 +272,11 @@ impl Person {
     }
 
     fn type_lines(&mut self, rng: &mut Rng) {
+        if rng.f64() < self.manner.flood {
+            let flood = FLOODS[rng.usize(..FLOODS.len())];
+            let times = rng.usize(1..=self.manner.burst);
+            return self.typed.extend(flood.repeat(times));
+        }
         let lines = match rng.u8(..) {
             0 => rng.usize(0..=self.manner.burst),
             1..30 => rng.usize(1..=20),
@@ -293,7 +331,8 @@ impl Person {
         };
         let most = most.min(self.typed.len()).min(socket.window());
         if most > 0 {
-            socket.arrive(self.typed.drain(..most), rng.u8(..) < 10);
+            let segment: Vec<u8> = self.typed.drain(..most).collect();
+            socket.arrive(&segment, rng.u8(..) < 10);
         }
         if self.going && self.typed.is_empty() {
             socket.hang_up();

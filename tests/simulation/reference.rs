@@ -2,8 +2,11 @@
 //! like to others, and what a nick is. Written from the wire's description, not from the decoders.
 
 use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::time::Duration;
 
 use line_chat::telnet::MAX_SUBNEGOTIATION_BYTES;
+use line_chat::{CloseReason, Lag, Limits};
 
 /// One thing that a client said, and what it asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,6 +76,11 @@ impl Decoder {
         };
     }
 
+    /// The line that is arriving.
+    pub(crate) fn unfinished(&self) -> &[u8] {
+        &self.line
+    }
+
     fn command(&mut self, command: u8, heard: &mut VecDeque<Heard>) -> Telnet {
         match command {
             246 => heard.push_back(Heard::Asked(b"* yes\r\n".to_vec())),
@@ -124,6 +132,77 @@ impl Decoder {
         });
         self.line.truncate(self.line.len() - last);
     }
+}
+
+/// How many bytes follow the line that has begun, as far as it is data.
+pub(crate) fn after_line(bytes: &[u8]) -> usize {
+    match bytes
+        .iter()
+        .position(|byte| matches!(byte, b'\r' | b'\n' | 255))
+    {
+        Some(end) if bytes[end] == 255 => bytes.len() - end,
+        Some(end) => bytes.len() - end - 1,
+        None => 0,
+    }
+}
+
+/// Whether a first line, or the beginning of one, is a TLS record, a request of HTTP, or SSH's
+/// banner.
+pub(crate) fn is_foreign(line: &[u8], is_complete: bool) -> bool {
+    let text = String::from_utf8_lossy(line);
+    let words: Vec<&str> = text.split(' ').collect();
+    let is_request = words.len() >= 3
+        && !words[0].is_empty()
+        && words[0].bytes().all(|byte| byte.is_ascii_uppercase())
+        && words[words.len() - 1].starts_with("HTTP/");
+    let is_text = is_request || text.starts_with("SSH-");
+    line.starts_with(&[22, 3]) || is_complete && is_text
+}
+
+/// What a client is told when it is closed, if it is told anything.
+pub(crate) fn goodbye(reason: CloseReason) -> &'static str {
+    match reason {
+        CloseReason::TooSlow => "* you are reading too slowly, goodbye\r\n",
+        CloseReason::Stalled => "* you have read nothing for too long, goodbye\r\n",
+        CloseReason::HeldUp => "* you have held up the room for too long, goodbye\r\n",
+        CloseReason::OutOfMemory => {
+            "* server is short of memory and you are furthest behind, goodbye\r\n"
+        }
+        CloseReason::LoginTimeout => "* no nick came in time, goodbye\r\n",
+        CloseReason::Idle => "* you have been silent for too long, goodbye\r\n",
+        CloseReason::OtherProtocol => "* this is a chat server for telnet, goodbye\r\n",
+        CloseReason::ServerFull => "* server is full, try again later\r\n",
+        CloseReason::AddressFull => "* too many connections from your address, try again later\r\n",
+        CloseReason::Shutdown => "* server is shutting down\r\n",
+        _ => "",
+    }
+}
+
+/// Whether nothing that was queued is worth writing, but what was begun.
+pub(crate) fn is_cut(reason: CloseReason) -> bool {
+    use CloseReason::{HeldUp, OutOfMemory, Stalled, TooSlow};
+    matches!(reason, TooSlow | Stalled | HeldUp | OutOfMemory)
+}
+
+/// How long somebody may take nothing, or hold up the room; `None`: for ever.
+pub(crate) fn stall_patience(limits: &Limits) -> Option<Duration> {
+    let seconds = if limits.lag == Lag::Wait { 30 } else { 300 };
+    unless_never(limits.stall_timeout.unwrap_or(Duration::from_secs(seconds)))
+}
+
+pub(crate) fn unless_never(time: Duration) -> Option<Duration> {
+    (!time.is_zero()).then_some(time)
+}
+
+/// What counts as one address: an IPv4 address, or 64 bits of an IPv6 one; `None` for this machine.
+pub(crate) fn address(ip: IpAddr) -> Option<[u8; 8]> {
+    let mut address = [0; 8];
+    match ip {
+        _ if ip.is_loopback() => return None,
+        IpAddr::V4(ip) => address[..4].copy_from_slice(&ip.octets()),
+        IpAddr::V6(ip) => address.copy_from_slice(&ip.octets()[..8]),
+    }
+    Some(address)
 }
 
 /// What others see of a line.

@@ -12,12 +12,14 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
+use std::net::IpAddr;
 use std::rc::Rc;
 
 use fastrand::Rng;
 use line_chat::chat::{ClientId, Interest, Stream};
 
 use crate::journal::{self, Peer, Record};
+use crate::listener::Descriptor;
 
 /// How often the world misbehaves, each a chance between 0 and 1 for a call.
 #[derive(Debug, Clone, Copy)]
@@ -56,6 +58,7 @@ pub(crate) struct Event {
 #[derive(Debug)]
 pub(crate) struct Socket {
     pub(crate) peer: Peer,
+    pub(crate) ip: IpAddr,
     rng: Rng,
     faults: Faults,
 
@@ -85,21 +88,37 @@ pub(crate) struct Socket {
     /// What the chat may do without breaking its word.
     may_read: bool,
     may_write: bool,
+    /// What the chat has to know of: it was told of input that it has not come to the end of.
+    pub(crate) unread: bool,
+    read_on: bool,
     ended: bool,
     failed: bool,
+    /// A write has failed.
+    is_deaf: bool,
     pub(crate) shut: bool,
     reads_this_turn: u32,
     writes_this_turn: u32,
 }
 
-/// The socket as the chat holds it.
+/// The socket as the chat holds it: an open file.
 #[derive(Debug)]
-pub(crate) struct ServerEnd(pub(crate) Rc<RefCell<Socket>>);
+pub(crate) struct ServerEnd {
+    pub(crate) socket: Rc<RefCell<Socket>>,
+    #[expect(dead_code, reason = "it is held, not used")]
+    descriptor: Descriptor,
+}
+
+impl ServerEnd {
+    pub(crate) fn new(socket: Rc<RefCell<Socket>>, descriptor: Descriptor) -> Self {
+        Self { socket, descriptor }
+    }
+}
 
 impl Socket {
-    pub(crate) fn new(peer: Peer, capacity: usize, faults: Faults, rng: Rng) -> Self {
+    pub(crate) fn new(peer: Peer, ip: IpAddr, capacity: usize, faults: Faults, rng: Rng) -> Self {
         Self {
             peer,
+            ip: ip.to_canonical(),
             rng,
             faults,
             arrived: VecDeque::new(),
@@ -117,8 +136,11 @@ impl Socket {
             dropped: false,
             may_read: false,
             may_write: true,
+            unread: false,
+            read_on: false,
             ended: false,
             failed: false,
+            is_deaf: false,
             shut: false,
             reads_this_turn: 0,
             writes_this_turn: 0,
@@ -142,7 +164,7 @@ impl Socket {
     }
 
     /// A segment arrives. With `urgent` its last byte is urgent data.
-    pub(crate) fn arrive(&mut self, bytes: impl Iterator<Item = u8>, urgent: bool) {
+    pub(crate) fn arrive(&mut self, bytes: &[u8], urgent: bool) {
         self.arrived.extend(bytes);
         if urgent {
             self.urgent_at = self.arrived.len().checked_sub(1);
@@ -230,6 +252,8 @@ impl Socket {
         }
         self.id = Some(id);
         self.armed = true;
+        let (peer, ip) = (self.peer, self.ip);
+        journal::write(Record::Registered { peer, id, ip });
         Ok(())
     }
 
@@ -261,21 +285,37 @@ impl Socket {
     }
 
     /// The chat was told, truly or not, that the stream is ready.
-    pub(crate) fn told(&mut self, readable: bool, writable: bool) {
-        self.may_read |= readable;
-        self.may_write |= writable;
+    pub(crate) fn told(&mut self, event: Event) {
+        self.may_read |= event.readable;
+        self.may_write |= event.writable;
+        self.unread |= event.readable;
+        self.read_on |= event.readable && event.read_on;
     }
 
     /// What the chat owes to this stream when no event is on its way and it says it has no work.
-    pub(crate) fn assert_nothing_is_forgotten(&self, is_listened_to: bool, pending: usize) {
+    pub(crate) fn assert_nothing_is_forgotten(&self, is_heard: bool, pending: usize) {
         let peer = self.peer;
         let unread = !self.arrived.is_empty() || self.fin && !self.ended || self.reset;
-        let reads = is_listened_to || self.shut;
+        let reads = is_heard || self.shut;
         assert!(!(reads && unread), "peer {peer}: input forgotten");
         let stuck = pending > 0 && self.has_space();
         assert!(!stuck, "peer {peer}: {pending} bytes forgotten");
         let waits = self.interest == Interest::ReadableAndWritable;
         assert_eq!(waits, pending > 0, "peer {peer}: interest");
+    }
+
+    /// A write has failed. What arrived before can still be read, with no further event.
+    fn deafen(&mut self, kind: ErrorKind) -> io::Error {
+        if self.id.is_none() {
+            return self.fail(kind);
+        }
+        self.is_deaf = true;
+        self.may_read = true;
+        self.unread = true;
+        self.read_on = true;
+        let peer = self.peer;
+        journal::write(Record::Deafened { peer });
+        kind.into()
     }
 
     fn fail(&mut self, kind: ErrorKind) -> io::Error {
@@ -287,13 +327,21 @@ impl Socket {
 
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let peer = self.peer;
-        assert!(!self.ended && !self.failed, "peer {peer}: read after end");
-        assert!(self.may_read, "peer {peer}: read before its event");
+        // Who is refused is read once, whatever happened before, with no event.
+        let is_client = self.id.is_some();
+        let is_over = self.ended || is_client && self.failed;
+        assert!(!is_over, "peer {peer}: read after end");
+        assert!(
+            !is_client || self.may_read,
+            "peer {peer}: read before its event"
+        );
         if self.chance(self.faults.interrupted) {
             return Err(ErrorKind::Interrupted.into());
         }
         self.reads_this_turn += 1;
-        assert_eq!(self.reads_this_turn, 1, "peer {peer}: reads in a turn");
+        // The end of a stream is looked for behind its last line.
+        let most = 1 + u32::from(self.read_on);
+        assert!(self.reads_this_turn <= most, "peer {peer}: reads in a turn");
         if self.chance(self.faults.broken) {
             self.reset();
         }
@@ -301,7 +349,7 @@ impl Socket {
             return self.read_nothing();
         }
         if self.chance(self.faults.falsely_blocked) {
-            self.may_read = false;
+            self.would_block();
             self.armed = true;
             return Err(ErrorKind::WouldBlock.into());
         }
@@ -315,10 +363,9 @@ impl Socket {
             most = if at == 0 { most } else { most.min(at) };
             self.urgent_at = (at != 0).then(|| at - most);
         }
-        for (to, from) in buffer.iter_mut().zip(self.arrived.drain(..most)) {
-            *to = from;
-        }
-        let bytes = buffer[..most].to_vec();
+        let bytes: Vec<u8> = self.arrived.drain(..most).collect();
+        buffer[..most].copy_from_slice(&bytes);
+        self.unread = most == buffer.len() || self.read_on;
         journal::write(Record::Read { peer, bytes });
         Ok(most)
     }
@@ -330,17 +377,25 @@ impl Socket {
         }
         if self.fin {
             self.ended = true;
+            self.unread = false;
             journal::write(Record::Ended { peer });
             return Ok(0);
         }
-        self.may_read = false;
+        self.would_block();
         Err(ErrorKind::WouldBlock.into())
+    }
+
+    fn would_block(&mut self) {
+        self.may_read = false;
+        self.unread = false;
+        self.read_on = false;
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let peer = self.peer;
         assert!(!bytes.is_empty(), "peer {peer}: nothing written");
-        assert!(!self.shut && !self.failed, "peer {peer}: write after end");
+        let is_over = self.shut || self.failed || self.is_deaf;
+        assert!(!is_over, "peer {peer}: write after end");
         assert!(self.may_write, "peer {peer}: write before its event");
         if self.chance(self.faults.interrupted) {
             return Err(ErrorKind::Interrupted.into());
@@ -351,18 +406,23 @@ impl Socket {
             self.reset();
         }
         if self.reset {
-            return Err(self.fail(ErrorKind::BrokenPipe));
+            return Err(self.deafen(ErrorKind::BrokenPipe));
         }
-        let taken = self.take(bytes.len());
-        if taken < bytes.len() {
+        let offered = bytes.len();
+        let taken = self.take(offered);
+        if taken < offered {
             self.may_write = false;
             self.no_space = true;
         }
+        let bytes = bytes[..taken].to_vec();
+        journal::write(Record::Wrote {
+            peer,
+            offered,
+            bytes,
+        });
         if taken == 0 {
             return Err(ErrorKind::WouldBlock.into());
         }
-        let bytes = bytes[..taken].to_vec();
-        journal::write(Record::Wrote { peer, bytes });
         if self.gone {
             self.reset();
         }
@@ -388,7 +448,8 @@ impl Socket {
 
     fn shutdown_write(&mut self) -> io::Result<()> {
         let peer = self.peer;
-        assert!(!self.shut && !self.failed, "peer {peer}: shut down twice");
+        let is_over = self.shut || self.id.is_some() && (self.failed || self.is_deaf);
+        assert!(!is_over, "peer {peer}: shut down twice");
         if self.reset || self.chance(self.faults.broken) {
             return Err(self.fail(ErrorKind::NotConnected));
         }
@@ -403,13 +464,13 @@ impl Socket {
 
 impl Read for ServerEnd {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.0.borrow_mut().read(buffer)
+        self.socket.borrow_mut().read(buffer)
     }
 }
 
 impl Write for ServerEnd {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.borrow_mut().write(bytes)
+        self.socket.borrow_mut().write(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -419,12 +480,12 @@ impl Write for ServerEnd {
 
 impl Stream for ServerEnd {
     fn shutdown_write(&mut self) -> io::Result<()> {
-        self.0.borrow_mut().shutdown_write()
+        self.socket.borrow_mut().shutdown_write()
     }
 }
 
 impl Drop for ServerEnd {
     fn drop(&mut self) {
-        self.0.borrow_mut().dropped = true;
+        self.socket.borrow_mut().dropped = true;
     }
 }

@@ -3,41 +3,47 @@
 
 use std::cell::RefCell;
 use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 use line_chat::Config;
+use line_chat::accept::Acceptor;
 use line_chat::chat::{Chat, ClientId, Interest, Registry};
 
+use crate::chances::{self, Chances};
 use crate::journal::{self, Peer};
-use crate::model::{Model, Seen};
-use crate::person::{Manner, Person};
+use crate::listener::{Backlog, Descriptor, Listener};
+use crate::model::Model;
+use crate::person::Person;
 use crate::socket::{Event, Faults, ServerEnd, Socket};
+use crate::tally::Tally;
 
 /// More turns in a row than any work that is left over can need.
 const MOST_TURNS: usize = 200_000;
 
-const PREFIXES: [&str; 4] = ["{nick}: ", "[{nick}]: ", "<{nick}> ", "{nick}|{nick}: "];
-
 pub(crate) struct World {
     rng: Rng,
+    config: Config,
     chat: Chat<ServerEnd>,
+    acceptor: Acceptor<Listener>,
+    backlog: Rc<RefCell<Backlog>>,
+    /// Descriptors that something else in the process has opened.
+    elsewhere: Vec<Descriptor>,
     model: Model,
     persons: Vec<Person>,
-    most_persons: usize,
     connected: Peer,
-    manner: Manner,
-    faults: Faults,
+    chances: Chances,
     now: Instant,
 }
 
 /// The registrations are the sockets' own.
-struct Registrations;
+pub(crate) struct Registrations;
 
 impl Registry<ServerEnd> for Registrations {
     fn register(&mut self, stream: &mut ServerEnd, id: ClientId) -> io::Result<()> {
-        stream.0.borrow_mut().register(id)
+        stream.socket.borrow_mut().register(id)
     }
 
     fn reregister(
@@ -46,30 +52,36 @@ impl Registry<ServerEnd> for Registrations {
         id: ClientId,
         interest: Interest,
     ) -> io::Result<()> {
-        stream.0.borrow_mut().reregister(id, interest)
+        stream.socket.borrow_mut().reregister(id, interest)
     }
 
     fn deregister(&mut self, stream: &mut ServerEnd) {
-        stream.0.borrow_mut().deregister();
+        stream.socket.borrow_mut().deregister();
     }
 }
 
 impl World {
     pub(crate) fn new(seed: u64) -> Self {
         let mut rng = Rng::with_seed(seed);
-        journal::listen_to_the_log();
-        journal::take();
-        let prefix = PREFIXES[rng.usize(..PREFIXES.len())];
-        let config = any_config(prefix, &mut rng);
+        journal::begin();
+        let is_flooded = seed.is_multiple_of(3);
+        let chances = Chances::new(is_flooded, &mut rng);
+        let (config, prefix) = chances::any_config(is_flooded, &mut rng);
+        Descriptor::allow(chances.descriptors);
         let now = Instant::now();
+        let backlog = Backlog::new(chances.accept_faults, now, rng.fork());
+        let backlog = Rc::new(RefCell::new(backlog));
+        let listener = Listener(Rc::clone(&backlog));
         let mut world = Self {
+            acceptor: Acceptor::new(vec![listener], config.limits.accepts_per_turn),
             chat: Chat::new(config.clone()),
             model: Model::new(&config, prefix, now),
+            config,
+            backlog,
+            elsewhere: Vec::new(),
             persons: Vec::new(),
-            most_persons: rng.usize(3..20),
             connected: 0,
-            manner: any_manner(&mut rng),
-            faults: any_faults(&mut rng),
+            chances,
             now,
             rng,
         };
@@ -78,7 +90,7 @@ impl World {
     }
 
     /// Does so many steps, then ends the chat; gives what came about.
-    pub(crate) fn run(mut self, steps: u64) -> Seen {
+    pub(crate) fn run(mut self, steps: u64) -> Tally {
         for _ in 0..steps {
             self.step();
         }
@@ -87,15 +99,22 @@ impl World {
         } else {
             self.shut_down();
         }
-        self.model.seen
+        let backlog = self.backlog.borrow();
+        self.model.tally.spare += backlog.seen_spare;
+        self.model.tally.short += backlog.seen_short;
+        self.model.tally
     }
 
     fn step(&mut self) {
+        if self.rng.f64() < self.chances.pause {
+            return self.wait();
+        }
         match self.rng.u16(0..1000) {
             0..350 => self.turn(),
-            350..370 if self.persons.len() < self.most_persons => self.connect(),
+            350..370 if self.persons.len() < self.chances.most_persons => self.connect(),
             370..380 => self.settle(),
-            380..385 => self.wait(),
+            380..385 => self.use_descriptors(),
+            _ if self.persons.is_empty() => self.connect(),
             _ => {
                 let person = self.rng.usize(..self.persons.len());
                 self.persons[person].act(&mut self.rng);
@@ -111,38 +130,47 @@ impl World {
             1 | 2 => self.rng.usize(20..2000),
             _ => self.rng.usize(2000..100_000),
         };
-        let (socket, is_accepted) = self.accept(capacity, self.faults);
-        if is_accepted {
-            let person = Person::new(socket, self.manner, &mut self.rng);
-            self.persons.push(person);
-        }
+        let socket = self.dial(capacity, self.chances.faults);
+        let person = Person::new(socket, self.chances.manner, &mut self.rng);
+        self.persons.push(person);
     }
 
     fn connect_listener(&mut self) {
-        let (socket, _) = self.accept(1 << 30, Faults::NONE);
-        self.persons.push(Person::listener(socket, self.manner));
+        let socket = self.dial(1 << 30, Faults::NONE);
+        let person = Person::listener(socket, self.chances.manner);
+        self.persons.push(person);
     }
 
-    fn accept(&mut self, capacity: usize, faults: Faults) -> (Rc<RefCell<Socket>>, bool) {
+    fn dial(&mut self, capacity: usize, faults: Faults) -> Rc<RefCell<Socket>> {
         self.connected += 1;
         let peer = self.connected;
-        let socket = Socket::new(peer, capacity, faults, self.rng.fork());
+        let addr = any_addr(peer, &mut self.rng);
+        journal::introduce(peer, addr);
+        let socket = Socket::new(peer, addr.ip(), capacity, faults, self.rng.fork());
         let socket = Rc::new(RefCell::new(socket));
-        let stream = ServerEnd(Rc::clone(&socket));
-        self.chat
-            .accept(stream, journal::addr_of(peer), &mut Registrations);
-        let is_accepted = !socket.borrow().dropped;
-        if is_accepted {
-            self.model.connect(peer);
+        self.backlog.borrow_mut().arrive(Rc::clone(&socket), addr);
+        socket
+    }
+
+    /// Something else in the process opens files, or closes them, and wants one just when the
+    /// spare one is opened again.
+    fn use_descriptors(&mut self) {
+        if self.rng.bool() {
+            self.elsewhere.clear();
+        } else {
+            let more = self.rng.usize(..=self.chances.descriptors_elsewhere);
+            let more = std::iter::repeat_with(Descriptor::open).take(more);
+            self.elsewhere.extend(more.filter_map(Result::ok));
         }
-        (socket, is_accepted)
+        Descriptor::spare_is_taken(self.rng.u8(..) < self.chances.spare_taken);
     }
 
     // The poll loop.
 
     fn turn(&mut self) {
-        self.now += Duration::from_millis(self.rng.u64(0..20));
-        self.model.begin_turn(self.now);
+        self.now += Duration::from_micros(self.rng.u64(0..=self.chances.longest_tick_micros));
+        self.model.tick(self.now);
+        self.backlog.borrow_mut().begin_turn(self.now);
         for person in &self.persons {
             person.socket.borrow_mut().begin_turn();
         }
@@ -156,13 +184,21 @@ impl World {
             let spurious = self.spurious_event();
             self.tell(spurious);
         }
+        if self.backlog.borrow_mut().take_event() {
+            self.acceptor.mark(0);
+        }
+        self.acceptor
+            .accept(self.now, &mut self.chat, &mut Registrations);
+        self.model.follow(journal::take());
+        self.model.begin_turn(|peer| is_unread(&self.persons, peer));
         self.chat.turn(self.now, &mut Registrations);
         self.model.follow(journal::take());
-        self.model.assert_turn_was_fair();
+        self.model.end_turn();
+        let budget = self.config.limits.accepts_per_turn;
+        self.backlog.borrow().assert_turn_was_fair(budget);
         self.persons
             .retain(|person| !person.socket.borrow().dropped);
-        assert_eq!(self.chat.clients(), self.model.clients());
-        assert_eq!(self.chat.clients(), self.persons.len());
+        self.model.assert_adds_up(&self.chat.metrics());
     }
 
     /// The events of one poll, which may be not all that there are.
@@ -179,7 +215,7 @@ impl World {
 
     fn spurious_event(&mut self) -> Event {
         Event {
-            id: ClientId(self.rng.usize(..self.most_persons + 2)),
+            id: ClientId(self.rng.usize(..self.chances.most_persons + 2)),
             readable: self.rng.bool(),
             read_on: self.rng.bool(),
             writable: self.rng.bool(),
@@ -190,7 +226,7 @@ impl World {
         let mut sockets = self.persons.iter().map(|person| &person.socket);
         let told = sockets.find(|socket| socket.borrow().id == Some(event.id));
         if let Some(socket) = told {
-            socket.borrow_mut().told(event.readable, event.writable);
+            socket.borrow_mut().told(event);
         }
         if event.readable {
             self.chat.readable(event.id, event.read_on);
@@ -203,26 +239,43 @@ impl World {
     /// Turns until the chat has no work and no event is on its way; then nothing may be left over.
     fn settle(&mut self) {
         let mut turns = 0;
-        while self.chat.has_work() || self.is_event_on_its_way() {
+        while self.has_work() || self.is_event_on_its_way() {
             turns += 1;
             assert!(turns < MOST_TURNS, "the loop spins");
             self.turn();
+            if self.chat.is_over(self.now) {
+                return;
+            }
         }
-        for person in &self.persons {
-            let socket = person.socket.borrow();
-            self.model.assert_nothing_is_forgotten(&socket);
+        let is_served = self.backlog.borrow().is_empty() || self.acceptor.next_deadline().is_some();
+        assert!(is_served, "who dials is forgotten");
+        let next = self.chat.next_deadline();
+        let sockets = self.persons.iter().map(|person| person.socket.borrow());
+        for socket in sockets.filter(|socket| socket.id.is_some()) {
+            self.model.assert_nothing_is_forgotten(&socket, next);
         }
+    }
+
+    /// Whether the next poll would not wait.
+    fn has_work(&self) -> bool {
+        let deadline = self.next_deadline().is_some_and(|at| at <= self.now);
+        deadline || self.chat.has_work() || self.acceptor.has_work()
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        let deadlines = [self.chat.next_deadline(), self.acceptor.next_deadline()];
+        deadlines.into_iter().flatten().min()
     }
 
     fn is_event_on_its_way(&self) -> bool {
         let mut sockets = self.persons.iter().map(|person| &person.socket);
-        sockets.any(|socket| socket.borrow().is_armed())
+        self.backlog.borrow().is_armed() || sockets.any(|socket| socket.borrow().is_armed())
     }
 
     /// Nothing happens before the next deadline.
     fn wait(&mut self) {
         self.settle();
-        if let Some(deadline) = self.chat.next_deadline() {
+        if let Some(deadline) = self.next_deadline() {
             self.now = self.now.max(deadline);
         }
         self.turn();
@@ -231,8 +284,9 @@ impl World {
     // Going.
 
     fn everybody_hangs_up(&mut self) {
+        self.elsewhere.clear();
         let mut rounds = 0;
-        while self.chat.clients() > 0 {
+        while self.chat.clients() > 0 || !self.backlog.borrow().is_empty() {
             rounds += 1;
             assert!(rounds < MOST_TURNS, "{} stay", self.chat.clients());
             for person in &mut self.persons {
@@ -240,12 +294,19 @@ impl World {
             }
             self.wait();
         }
-        assert!(!self.chat.has_work());
+        // Memory that nobody needs goes back after a while, and then nothing is left to be done.
+        for _ in 0..3 {
+            self.wait();
+        }
         assert_eq!(self.chat.next_deadline(), None);
+        let metrics = self.chat.metrics();
+        assert_eq!(metrics.pending_bytes + metrics.held_bytes, 0, "{metrics}");
+        assert!(self.persons.is_empty(), "a stream was not closed");
     }
 
     fn shut_down(&mut self) {
-        self.model.begin_turn(self.now);
+        self.acceptor.close();
+        self.backlog.borrow_mut().close();
         self.model.shut_down();
         self.chat.shut_down(self.now);
         self.model.follow(journal::take());
@@ -260,57 +321,35 @@ impl World {
             }
             self.wait();
         }
+        self.persons
+            .retain(|person| !person.socket.borrow().dropped);
         let stays = |person: &Person| person.reads && !person.socket.borrow().shut;
         assert!(!self.persons.iter().any(stays), "no last words");
     }
 }
 
-/// Limits that are hit all the time.
-fn any_config(prefix: &str, rng: &mut Rng) -> Config {
-    let mut config = Config::default();
-    let parsed = prefix.parse();
-    assert!(parsed.is_ok(), "{prefix:?} is no prefix");
-    config.prefix = parsed.unwrap_or_default();
-    let limits = &mut config.limits;
-    limits.max_line_bytes = rng.usize(8..200);
-    limits.max_nick_chars = rng.usize(4..=32);
-    limits.max_refusals = rng.u8(1..=4);
-    limits.read_bytes = match rng.u8(0..3) {
-        0 => rng.usize(1..20),
-        1 => rng.usize(20..500),
-        _ => rng.usize(500..5000),
-    };
-    limits.linger_bytes = rng.usize(1..500);
-    limits.stall_timeout = Duration::from_millis(rng.u64(1000..20_000));
-    limits.goodbye_timeout = Duration::from_millis(rng.u64(500..5000));
-    limits.linger_timeout = Duration::from_millis(rng.u64(100..1000));
-    let needed = config.longest_line_bytes();
-    config.limits.max_pending_bytes = match rng.u8(0..4) {
-        0 => needed,
-        1 => needed * rng.usize(2..6),
-        _ => needed * rng.usize(6..60),
-    };
-    assert_eq!(config.check(), Ok(()));
-    config
+/// Whether the chat was told that this peer's stream has input, and has not come to its end.
+fn is_unread(persons: &[Person], peer: Peer) -> bool {
+    let mut sockets = persons.iter().map(|person| person.socket.borrow());
+    sockets.any(|socket| socket.peer == peer && socket.unread)
 }
 
-fn any_manner(rng: &mut Rng) -> Manner {
-    Manner {
-        pieces: rng.usize(0..8),
-        burst: if rng.u8(0..4) == 0 { 2000 } else { 100 },
-        telnet: [0.0, 0.001, 0.01, 0.05][rng.usize(..4)],
-        stall: [0.0, 0.01, 0.05][rng.usize(..3)],
-        go: [0.0, 0.002, 0.01, 0.03][rng.usize(..4)],
-    }
-}
-
-fn any_faults(rng: &mut Rng) -> Faults {
-    let often = [0.0, 0.01, 0.1][rng.usize(..3)];
-    Faults {
-        interrupted: often,
-        falsely_blocked: often,
-        short: often,
-        broken: often / 50.0,
-        unregistrable: often / 20.0,
-    }
+/// Several peers share an address; no two have the same port.
+fn any_addr(peer: Peer, rng: &mut Rng) -> SocketAddr {
+    const ADDRESSES: [&str; 10] = [
+        "192.0.2.1",
+        "192.0.2.1",
+        "192.0.2.2",
+        "::ffff:192.0.2.1",
+        "2001:db8::1",
+        "2001:db8::ffff:0:0:1",
+        "2001:db8:0:1::1",
+        "127.0.0.1",
+        "::1",
+        "::ffff:127.0.0.7",
+    ];
+    let ip = ADDRESSES[rng.usize(..ADDRESSES.len())].parse::<IpAddr>();
+    let [.., high, low] = peer.to_be_bytes();
+    let port = u16::from_be_bytes([high, low]);
+    SocketAddr::new(ip.unwrap_or(IpAddr::from([127, 0, 0, 1])), port)
 }

@@ -14,7 +14,7 @@ use std::sync::mpsc::{self, Receiver};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use line_chat::{Config, Server, ShutdownHandle, Status};
+use line_chat::{Config, Metrics, MetricsHandle, Server, ShutdownHandle, Status};
 use socket2::SockRef;
 
 /// How long anything may take before a test gives up. No test gets near it unless it fails.
@@ -79,6 +79,19 @@ impl HaltedServer {
         self.server.shutdown_handle()
     }
 
+    /// What the server has counted, between two turns.
+    pub(crate) fn metrics(&self) -> Metrics {
+        self.server.metrics()
+    }
+
+    pub(crate) fn metrics_handle(&self) -> MetricsHandle {
+        self.server.metrics_handle()
+    }
+
+    pub(crate) fn clients(&self) -> usize {
+        self.server.clients()
+    }
+
     /// A client that the server meets in its next turn.
     pub(crate) fn connect(&self) -> Client {
         Client::connect(self.addrs()[0])
@@ -119,6 +132,20 @@ impl HaltedServer {
         });
     }
 
+    /// Takes turns until all that `client` has sent is heard; gives what it receives meanwhile. It
+    /// reads after each turn.
+    #[track_caller]
+    pub(crate) fn turn_until_heard(&mut self, client: &mut Client) -> Vec<u8> {
+        client.send(ARE_YOU_THERE);
+        self.turn_until(|_| {
+            client.read_what_is_there();
+            client.received.ends_with(YES)
+        });
+        let mut received = client.take_received();
+        received.truncate(received.len() - YES.len());
+        received
+    }
+
     /// [`Client::expect_silence`], with as many turns as that takes.
     #[track_caller]
     pub(crate) fn expect_silence_toward(&mut self, client: &mut Client) {
@@ -132,6 +159,7 @@ impl HaltedServer {
     pub(crate) fn run(mut self) -> RunningServer {
         let addrs = self.addrs();
         let handle = self.shutdown_handle();
+        let metrics = self.metrics_handle();
         let (tell, ended) = mpsc::channel();
         let thread = thread::spawn(move || {
             let result = self.server.run();
@@ -142,6 +170,7 @@ impl HaltedServer {
         RunningServer {
             addrs,
             handle,
+            metrics,
             ended,
             thread: Some(thread),
         }
@@ -153,6 +182,7 @@ impl HaltedServer {
 pub(crate) struct RunningServer {
     addrs: Vec<SocketAddr>,
     handle: ShutdownHandle,
+    metrics: MetricsHandle,
     ended: Receiver<io::Result<()>>,
     /// Taken when the server has ended.
     thread: Option<JoinHandle<()>>,
@@ -179,6 +209,10 @@ impl RunningServer {
     #[track_caller]
     pub(crate) fn join(&self, nick: &str) -> Client {
         Client::join(self.addrs[0], nick)
+    }
+
+    pub(crate) fn metrics_handle(&self) -> MetricsHandle {
+        self.metrics.clone()
     }
 
     pub(crate) fn shut_down(&self) {
@@ -242,6 +276,12 @@ impl Client {
         client.ask_for(nick);
         client.expect(YES);
         client
+    }
+
+    /// From here on its kernel takes less of what it does not read, and not more and more of it.
+    pub(crate) fn shrink_buffer(&self) {
+        let socket = SockRef::from(&self.stream);
+        socket.set_recv_buffer_size(16 << 10).expect("SO_RCVBUF");
     }
 
     /// Sends a nick, and what tells that it was taken: `* yes`, with nothing before it.
@@ -346,6 +386,23 @@ impl Client {
             assert!(read > 0, "closed after {} bytes", self.received.len());
         }
         self.received.drain(..bytes).collect()
+    }
+
+    /// What was taken in and not yet expected.
+    pub(crate) fn received(&self) -> &[u8] {
+        &self.received
+    }
+
+    pub(crate) fn take_received(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.received)
+    }
+
+    /// Takes in so much of what has arrived at most, without waiting.
+    pub(crate) fn read_at_most(&mut self, bytes: usize) {
+        let mut chunk = vec![0; bytes];
+        if let Ok(n) = self.without_waiting(|stream| stream.read(&mut chunk)) {
+            self.received.extend_from_slice(&chunk[..n]);
+        }
     }
 
     /// Takes in what has arrived, without waiting. The end of the stream is no error here.

@@ -1,0 +1,302 @@
+//! The first half of a turn: the ready clients are heard, and the room gathers what they say. Who
+//! may be heard now, and how much of each, is decided here and nowhere else.
+//!
+//! Three things can stop a member: the budgets of the turn, for the next turn; its own rate of
+//! lines, until a time; and the room, until readers have caught up. Whatever stopped it, what was
+//! read stays in its `rd`, its stream is not read, and TCP pushes back.
+
+use std::io;
+
+use log::{info, trace};
+
+use crate::chat::{Chat, Stream};
+use crate::close::CloseReason;
+use crate::connection::{Fill, Phase};
+use crate::decoder::{Heard, Input};
+use crate::foreign::is_foreign;
+use crate::message::Notice;
+use crate::moment::Moment;
+use crate::nick::NickError;
+use crate::room::ClientId;
+use crate::skip::Voice;
+
+/// Whether a client may be heard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Gate {
+    Open,
+    /// Not before the room has changed.
+    Room,
+    /// Not before this time.
+    Rate(Moment),
+}
+
+impl<S: Stream> Chat<S> {
+    pub(crate) fn hear_ready(&mut self, now: Moment) {
+        while let Some(id) = self.woken.pop() {
+            self.connections[id.0].listed_ready = false;
+            self.list_ready(id, now);
+        }
+        if self.pressure.take_changed() {
+            self.ready.recall();
+        }
+        self.ready.begin_turn();
+        while !self.is_turn_spent()
+            && let Some(id) = self.ready.pop()
+        {
+            self.connections[id.0].listed_ready = false;
+            if self.gate(id, now) == Gate::Open {
+                self.hear(id, now);
+            }
+            self.list_ready(id, now);
+        }
+    }
+
+    /// Lists a client if it may have something to say; if it may not say it now, for when it may.
+    pub(crate) fn list_ready(&mut self, id: ClientId, now: Moment) {
+        let gate = self.gate(id, now);
+        let connection = &mut self.connections[id.0];
+        connection.heard_at = None;
+        if connection.listed_ready || !connection.wants_turn() {
+            return;
+        }
+        let voice = connection.voice(now);
+        connection.listed_ready = true;
+        match gate {
+            Gate::Open => return self.ready.push(id, voice),
+            Gate::Room => {
+                self.ready.set_aside(id, voice);
+                connection.heard_at = connection.quiet_at().filter(|&at| at > now);
+            }
+            Gate::Rate(at) => {
+                connection.listed_ready = false;
+                connection.heard_at = Some(at);
+            }
+        }
+        self.schedule(id);
+    }
+
+    fn gate(&self, id: ClientId, now: Moment) -> Gate {
+        let connection = &self.connections[id.0];
+        if connection.phase != Phase::Member {
+            return Gate::Open;
+        }
+        let rate = self.pace.as_ref();
+        if let Some(at) = rate.and_then(|pace| pace.next_line(&connection.lines_said, now)) {
+            return Gate::Rate(at);
+        }
+        let is_too_fast = connection.voice(now) == Voice::Loud
+            && self.pressure.is_too_fast_for_most(connection.standing);
+        if is_too_fast || self.pressure.is_held_up() {
+            return Gate::Room;
+        }
+        Gate::Open
+    }
+
+    fn hear(&mut self, id: ClientId, now: Moment) {
+        if !self.connections[id.0].wants_turn() {
+            return;
+        }
+        self.read(id, now);
+        if self.connections[id.0].must_read_on()
+            && self.gate(id, now) == Gate::Open
+            && !self.is_turn_spent()
+        {
+            // The end of the stream stands behind its last line, and who has hung up leaves at
+            // once.
+            self.read(id, now);
+        }
+    }
+
+    fn read(&mut self, id: ClientId, now: Moment) {
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let connection = &mut self.connections[id.0];
+        match connection.fill(&mut scratch, &mut self.shared, now) {
+            Fill::Bytes(n) if connection.is_listened_to() => self.decode(id, &scratch[..n], now),
+            Fill::Bytes(n) => self.discard(id, n),
+            Fill::Nothing if connection.is_deaf => {
+                self.fail(id, &io::ErrorKind::BrokenPipe.into());
+            }
+            Fill::Nothing => {}
+            Fill::End => self.end(id, now),
+            Fill::Failed(error) => self.fail(id, &error),
+        }
+        self.scratch = scratch;
+    }
+
+    /// Hears as much of `bytes` as may be heard now, and keeps the rest.
+    fn decode(&mut self, id: ClientId, bytes: &[u8], now: Moment) {
+        self.turn_input += bytes.len();
+        let mut input = Input::new(bytes);
+        let mut answered = 0;
+        while self.connections[id.0].is_listened_to() {
+            let may_go_on = !self.is_turn_output_spent(self.longest_output(id, input.rest().len()))
+                && self.gate(id, now) == Gate::Open;
+            // At the end of the input the decoder has nothing to say, but something to show.
+            if !may_go_on && !input.rest().is_empty() {
+                self.connections[id.0].hold(input.rest(), &mut self.shared);
+                break;
+            }
+            let Some(bytes) = self.hear_next(id, &mut input, now) else {
+                break;
+            };
+            answered += bytes;
+            self.connections[id.0].has_said(bytes, now);
+        }
+        // Input that nobody hears is work for the server all the same.
+        let heard = bytes.len() - input.rest().len();
+        self.connections[id.0].has_said(heard.saturating_sub(answered), now);
+    }
+
+    /// Acts on the next thing that a client said; gives how many bytes that has queued for one
+    /// client, or `None` when nothing is left.
+    fn hear_next(&mut self, id: ClientId, input: &mut Input<'_>, now: Moment) -> Option<usize> {
+        let connection = &mut self.connections[id.0];
+        let voice = connection.voice(now);
+        let heard = connection.decoder.next(input);
+        Some(match (heard, connection.phase) {
+            (None, phase) => {
+                if is_first(phase) && is_foreign(connection.decoder.unfinished(), false) {
+                    self.part(id, CloseReason::OtherProtocol, now);
+                }
+                return None;
+            }
+            (Some(Heard::Refuse(bytes)), _) => self.answer(id, bytes, now),
+            (Some(Heard::AreYouThere), _) => self.notify(id, Notice::Yes, now),
+            (Some(Heard::TooLong), Phase::Member) => self.too_long(id, now),
+            (Some(Heard::TooLong), _) => {
+                let max_line_bytes = self.shared.limits.max_line_bytes;
+                self.refuse_nick(id, &NickError::LineTooLong { max_line_bytes }, now)
+            }
+            (Some(Heard::Line([])), _) => 0,
+            (Some(Heard::Line(line)), Phase::Member) => {
+                if voice == Voice::Loud {
+                    trace!("{} is loud", connection.peer);
+                }
+                if let Some(pace) = &self.pace {
+                    pace.count_line(&mut connection.lines_said, now);
+                }
+                self.shared.metrics.lines_in += 1;
+                let bytes = self.room.say(id, line, voice);
+                self.turn_output += bytes;
+                bytes
+            }
+            (Some(Heard::Line(line)), phase) => {
+                if is_first(phase) && is_foreign(line, true) {
+                    self.part(id, CloseReason::OtherProtocol, now);
+                    return None;
+                }
+                match self.room.join(id, line) {
+                    Ok(nick) => {
+                        info!("{nick} is joining the chat from {}", connection.peer);
+                        self.enter_room(id, now);
+                        0
+                    }
+                    Err(why) => self.refuse_nick(id, &why, now),
+                }
+            }
+        })
+    }
+
+    fn enter_room(&mut self, id: ClientId, now: Moment) {
+        let connection = &mut self.connections[id.0];
+        connection.enter(Phase::Member, now);
+        self.pressure.join();
+        self.deadlines.cancel(id, &mut connection.alarm);
+        self.schedule(id);
+    }
+
+    fn too_long(&mut self, id: ClientId, now: Moment) -> usize {
+        if let Some(pace) = &self.pace {
+            pace.count_line(&mut self.connections[id.0].lines_said, now);
+        }
+        let max_line_bytes = self.shared.limits.max_line_bytes;
+        self.notify(id, Notice::LineTooLong { max_line_bytes }, now)
+    }
+
+    fn refuse_nick(&mut self, id: ClientId, why: &NickError, now: Moment) -> usize {
+        let Phase::Login { refusals } = &mut self.connections[id.0].phase else {
+            return 0;
+        };
+        *refusals += 1;
+        if *refusals < self.shared.limits.max_refusals {
+            return self.notify(id, Notice::Refused(why), now);
+        }
+        let bytes = self.notify(id, Notice::RefusedFinally(why), now);
+        self.part(id, CloseReason::NoNick, now);
+        bytes
+    }
+
+    /// Throws the input of a lingering client away, until it has sent more than it may.
+    fn discard(&mut self, id: ClientId, n: usize) {
+        self.turn_input += n;
+        if let Phase::Lingering { discarded_bytes } = &mut self.connections[id.0].phase {
+            *discarded_bytes = discarded_bytes.saturating_add(u32::try_from(n).unwrap_or(u32::MAX));
+            if *discarded_bytes as usize > self.shared.limits.linger_bytes {
+                self.close(id);
+            }
+        }
+    }
+
+    fn is_turn_spent(&self) -> bool {
+        self.turn_input >= self.shared.limits.turn_read_bytes || self.is_turn_output_spent(0)
+    }
+
+    /// The most that the next line of a client can put into a queue, given that `rest` bytes of
+    /// input are left.
+    fn longest_output(&self, id: ClientId, rest: usize) -> usize {
+        let pending = self.connections[id.0].decoder.unfinished().len();
+        let text = 3 * (pending + rest);
+        self.longest_line_bytes
+            .min(self.longest_prefix_bytes.saturating_add(text))
+    }
+
+    /// Whether the queues have got what one turn may give them, if `next` bytes more count: a
+    /// quarter of what each of them holds, and of what all of them hold together. A reader that
+    /// keeps up can so never be pushed over its limit by one loud speaker's burst. One line a turn is
+    /// always possible.
+    fn is_turn_output_spent(&self, next: usize) -> bool {
+        let limits = &self.shared.limits;
+        let each = limits.max_pending_bytes / 4;
+        let all = match limits.max_pending_total_bytes {
+            0 => usize::MAX,
+            total => total / 4,
+        };
+        if self.turn_output.saturating_mul(self.pressure.members()) > all {
+            return true;
+        }
+        self.turn_output > 0 && self.turn_output.saturating_add(next) > each
+    }
+}
+
+/// Whether nothing that a client said was taken as a nick yet.
+fn is_first(phase: Phase) -> bool {
+    phase == Phase::Login { refusals: 0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io;
+
+    use crate::config::Config;
+
+    impl Stream for io::Empty {
+        fn shutdown_write(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn the_largest_limits_of_all_do_not_overflow() {
+        let mut config = Config::default();
+        config.limits.max_line_bytes = usize::MAX;
+        config.limits.max_pending_bytes = usize::MAX;
+        let mut chat: Chat<io::Empty> = Chat::new(config);
+        assert!(
+            !chat.is_turn_output_spent(usize::MAX),
+            "one line is always possible"
+        );
+        chat.turn_output = 1;
+        assert!(chat.is_turn_output_spent(usize::MAX));
+    }
+}

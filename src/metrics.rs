@@ -1,0 +1,122 @@
+//! What a server has done and how it stands, in numbers: [`Metrics`] are plain counters and gauges
+//! that the loop keeps by the way, and that anybody who has a copy can read.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::close::CloseReason;
+
+/// Counters since the start, and gauges of the moment between two turns.
+/// [`Display`](fmt::Display) is one line for the log.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Metrics {
+    /// Gauge: clients that are connected, members or not, those that are being closed included.
+    pub clients: usize,
+    /// Gauge: clients that have a nick and whose lines are heard.
+    pub members: usize,
+    /// Counter: connections that were accepted, those that were refused included. It is always
+    /// [`clients`](Self::clients) + [`closed`](Self::closed).
+    pub accepted: u64,
+    /// By reason.
+    pub(crate) closed_by: [u64; CloseReason::ALL.len()],
+    /// Counter: lines that members said to the room.
+    pub lines_in: u64,
+    /// Counter: lines of the room that were queued, for each member that gets one.
+    pub deliveries: u64,
+    /// Counter: lines and notices that were left out for a member that was too far behind.
+    pub lines_skipped: u64,
+    /// Counter: bytes that were read.
+    pub bytes_in: u64,
+    /// Counter: bytes that were written.
+    pub bytes_out: u64,
+    /// Gauge: bytes that are queued for all clients.
+    pub pending_bytes: usize,
+    /// Gauge: bytes that were read and may not be heard yet.
+    pub held_bytes: usize,
+    /// Counter: turns of the loop.
+    pub turns: u64,
+    /// The longest turn of all, the wait for events aside.
+    pub longest_turn: Duration,
+}
+
+impl Metrics {
+    /// Counter: connections that have ended, for whatever reason.
+    pub fn closed(&self) -> u64 {
+        self.closed_by.iter().sum()
+    }
+
+    /// Counter: connections that ended for this reason.
+    pub fn closed_for(&self, reason: CloseReason) -> u64 {
+        self.closed_by[reason as usize]
+    }
+
+    /// Counter: connections that were never let in.
+    pub fn refused(&self) -> u64 {
+        let refusals = CloseReason::ALL.into_iter().filter(|why| why.is_refusal());
+        refusals.map(|why| self.closed_for(why)).sum()
+    }
+
+    pub(crate) fn count_closed(&mut self, reason: CloseReason) {
+        self.closed_by[reason as usize] += 1;
+    }
+}
+
+impl fmt::Display for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "clients {}, members {}, accepted {}, closed {}",
+            self.clients,
+            self.members,
+            self.accepted,
+            self.closed()
+        )?;
+        for reason in CloseReason::ALL {
+            if self.closed_for(reason) > 0 {
+                write!(f, ", {reason} {}", self.closed_for(reason))?;
+            }
+        }
+        write!(
+            f,
+            "; lines in {}, deliveries {}, lines skipped {}, bytes in {}, bytes out {}, \
+             pending bytes {}, held bytes {}; turns {}, longest turn {:.1?}",
+            self.lines_in,
+            self.deliveries,
+            self.lines_skipped,
+            self.bytes_in,
+            self.bytes_out,
+            self.pending_bytes,
+            self.held_bytes,
+            self.turns,
+            self.longest_turn
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn they_are_one_line_that_names_each_number() {
+        let mut metrics = Metrics {
+            clients: 2,
+            accepted: 5,
+            lines_in: 7,
+            longest_turn: Duration::from_micros(1500),
+            ..Metrics::default()
+        };
+        metrics.count_closed(CloseReason::HungUp);
+        metrics.count_closed(CloseReason::ServerFull);
+        metrics.count_closed(CloseReason::ServerFull);
+        assert_eq!(metrics.closed(), 3);
+        assert_eq!(metrics.refused(), 2);
+        assert_eq!(
+            metrics.to_string(),
+            "clients 2, members 0, accepted 5, closed 3, hung up 1, server is full 2; \
+             lines in 7, deliveries 0, lines skipped 0, bytes in 0, bytes out 0, \
+             pending bytes 0, held bytes 0; turns 0, longest turn 1.5ms"
+        );
+    }
+}

@@ -1,0 +1,85 @@
+//! A point in time in eight bytes: [`Moment`] counts nanoseconds since its [`Clock`] was first told
+//! the time. Each connection remembers half a dozen of them, and an `Option` of one costs nothing
+//! more, so that ten thousand idle clients are half a megabyte lighter than with `Instant`.
+
+use std::num::NonZeroU64;
+use std::ops::Add;
+use std::time::{Duration, Instant};
+
+/// A time after the clock's beginning. Sums stop at its end, 584 years later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Moment(NonZeroU64);
+
+/// Turns the times that are handed in into moments, and back. It is never read: it only remembers
+/// the first time that it was told.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Clock {
+    beginning: Option<Instant>,
+}
+
+impl Clock {
+    /// The moment of this time.
+    pub(crate) fn moment(&mut self, now: Instant) -> Moment {
+        let beginning = *self.beginning.get_or_insert(now);
+        Moment(NonZeroU64::MIN) + now.saturating_duration_since(beginning)
+    }
+
+    /// The time of this moment.
+    pub(crate) fn instant(&self, moment: Moment) -> Option<Instant> {
+        let since = moment.saturating_since(Moment(NonZeroU64::MIN));
+        self.beginning?.checked_add(since)
+    }
+}
+
+impl Moment {
+    /// How long ago `earlier` was; zero if it is still to come.
+    pub(crate) fn saturating_since(self, earlier: Self) -> Duration {
+        Duration::from_nanos(self.0.get().saturating_sub(earlier.0.get()))
+    }
+
+    /// So much before; the beginning if there is nothing so early.
+    pub(crate) fn saturating_sub(self, time: Duration) -> Self {
+        let nanos = self.0.get().saturating_sub(nanos(time));
+        Self(NonZeroU64::new(nanos).unwrap_or(NonZeroU64::MIN))
+    }
+}
+
+impl Add<Duration> for Moment {
+    type Output = Self;
+
+    fn add(self, time: Duration) -> Self {
+        Self(self.0.saturating_add(nanos(time)))
+    }
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_come_back_as_they_were_handed_in() {
+        let start = Instant::now();
+        let mut clock = Clock::default();
+        for seconds in [0, 1, 1_000_000_000] {
+            let time = start + Duration::from_secs(seconds) + Duration::from_nanos(7);
+            let moment = clock.moment(time);
+            assert_eq!(clock.instant(moment), Some(time));
+        }
+        assert_eq!(size_of::<Option<Moment>>(), 8);
+    }
+
+    #[test]
+    fn nothing_overflows() {
+        let mut clock = Clock::default();
+        let start = clock.moment(Instant::now());
+        let end = start + Duration::MAX;
+        assert_eq!(end + Duration::MAX, end);
+        assert_eq!(start.saturating_sub(Duration::MAX), start);
+        assert_eq!(start.saturating_since(end), Duration::ZERO);
+        assert!(end > start);
+    }
+}

@@ -1,0 +1,179 @@
+//! The second half of a turn: each member's queue gets what was said, and is written with one system
+//! call. Both happen for one member after the other, so the memory in which a queue lies for that
+//! moment is the next one's as well.
+//!
+//! Everything that is queued keeps its order, because whatever else a member is told comes after
+//! what was said before: see [`catch_up`](Chat::catch_up).
+
+use log::{debug, trace};
+
+use crate::chat::{Chat, ClientId, Registry, Stream};
+use crate::close::CloseReason;
+use crate::connection::Phase;
+use crate::message::Notice;
+use crate::moment::Moment;
+use crate::queueing::{Output, Queued};
+
+impl<S: Stream> Chat<S> {
+    /// Lists all members for what was said in this turn.
+    pub(crate) fn list_audience(&mut self) {
+        if self.room.has_talk() {
+            for &id in self.room.audience() {
+                let connection = &mut self.connections[id.0];
+                if !connection.listed_dirty {
+                    connection.listed_dirty = true;
+                    self.dirty.push(id);
+                }
+            }
+        }
+    }
+
+    /// Appends to a member's queue what was said and it has not been given. That happens when the
+    /// queue is written, or before something else is queued, so that everything keeps its order.
+    /// Whether the client is still there: it leaves if there was no room.
+    pub(crate) fn catch_up(&mut self, id: ClientId, now: Moment) -> bool {
+        let connection = &mut self.connections[id.0];
+        if !self.room.has_talk() || connection.phase != Phase::Member {
+            return true;
+        }
+        let mut has_room = true;
+        for lines in self.room.unheard(id) {
+            has_room = connection.queue_lines(lines, &mut self.shared);
+            if connection.holds_up(&self.shared.limits, now) {
+                self.pressure.hold_up();
+            }
+            if !has_room {
+                break;
+            }
+        }
+        self.room.mark_heard(id);
+        if !has_room {
+            self.part(id, CloseReason::TooSlow, now);
+        }
+        has_room
+    }
+
+    /// Queues a line of the server's own; gives its length in bytes.
+    pub(crate) fn notify(&mut self, id: ClientId, notice: Notice<'_>, now: Moment) -> usize {
+        if !self.catch_up(id, now) {
+            return 0;
+        }
+        let mut line = std::mem::take(&mut self.notice);
+        notice.write(&mut line);
+        debug!(
+            "to {}: {}",
+            self.connections[id.0].peer,
+            String::from_utf8_lossy(line.trim_ascii_end())
+        );
+        let bytes = self.queue(id, &line, Output::Notice, now);
+        self.notice = line;
+        bytes
+    }
+
+    /// Queues an answer to a telnet command; gives its length in bytes.
+    pub(crate) fn answer(&mut self, id: ClientId, bytes: [u8; 3], now: Moment) -> usize {
+        if !self.catch_up(id, now) {
+            return 0;
+        }
+        trace!("to {}: {bytes:?}", self.connections[id.0].peer);
+        self.queue(id, &bytes, Output::Answer, now)
+    }
+
+    fn queue(&mut self, id: ClientId, bytes: &[u8], output: Output, now: Moment) -> usize {
+        self.turn_output += bytes.len();
+        match self.connections[id.0].queue(bytes, output, &mut self.shared) {
+            Queued::Appended => self.list_dirty(id),
+            Queued::LeftOut => {}
+            Queued::Full => self.part(id, CloseReason::TooSlow, now),
+        }
+        bytes.len()
+    }
+
+    /// Tells those who have room again how many lines were left out, before anything else is said.
+    pub(crate) fn tell_resumed(&mut self) {
+        while let Some(id) = self.resumed.pop() {
+            let connection = self.connections.get_mut(id.0);
+            // Who has been told to go since then hears nothing after that.
+            let Some(connection) = connection.filter(|it| it.phase == Phase::Member) else {
+                continue;
+            };
+            connection.tell_skipped(&mut self.shared);
+            self.list_dirty(id);
+        }
+    }
+
+    // Flushing.
+
+    pub(crate) fn flush_dirty(&mut self, now: Moment, registry: &mut impl Registry<S>) {
+        let mut dirty = std::mem::take(&mut self.dirty);
+        let first = self.first_flushed.checked_rem(dirty.len()).unwrap_or(0);
+        self.first_flushed = self.first_flushed.wrapping_add(1);
+        let (later, sooner) = dirty.split_at(first);
+        for &id in sooner.iter().chain(later) {
+            self.connections[id.0].listed_dirty = false;
+            self.catch_up(id, now);
+            self.flush(id, now);
+            self.sync_interest(id, registry);
+        }
+        dirty.clear();
+        if self.dirty.is_empty() {
+            // The list keeps its memory for the next turn.
+            self.dirty = dirty;
+        }
+    }
+
+    fn flush(&mut self, id: ClientId, now: Moment) {
+        let connection = &mut self.connections[id.0];
+        if connection.can_flush()
+            && let Err(error) = connection.flush(&mut self.shared, now)
+        {
+            return self.lose_reader(id, &error, now);
+        }
+        match connection.phase {
+            Phase::Member => self.assess(id, now),
+            Phase::Draining if connection.is_drained() => return self.linger(id, now),
+            _ => {}
+        }
+        if !self.connections[id.0].is_drained() {
+            self.schedule(id);
+        }
+    }
+
+    /// Sees how a member keeps up, after what could be written was written.
+    pub(crate) fn assess(&mut self, id: ClientId, now: Moment) {
+        let connection = &mut self.connections[id.0];
+        let limits = &self.shared.limits;
+        let standing = connection.current_standing(limits, now);
+        if standing != connection.standing {
+            self.pressure.change(connection.standing, standing);
+            connection.standing = standing;
+        }
+        if connection.lets_go(limits) {
+            self.pressure.let_go();
+        }
+        if connection.resumes(limits) {
+            self.resumed.push(id);
+        }
+    }
+
+    /// Tells the poll loop which readiness the client waits for, if that has changed.
+    fn sync_interest(&mut self, id: ClientId, registry: &mut impl Registry<S>) {
+        let connection = &mut self.connections[id.0];
+        let wanted = connection.wanted_interest();
+        if wanted == connection.interest || connection.phase == Phase::Closed {
+            return;
+        }
+        connection.interest = wanted;
+        if let Err(error) = registry.reregister(&mut connection.stream, id, wanted) {
+            self.fail(id, &error);
+        }
+    }
+
+    pub(crate) fn list_dirty(&mut self, id: ClientId) {
+        let connection = &mut self.connections[id.0];
+        if !connection.listed_dirty {
+            connection.listed_dirty = true;
+            self.dirty.push(id);
+        }
+    }
+}

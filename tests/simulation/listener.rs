@@ -1,0 +1,235 @@
+//! A listening socket, as Linux has it: [`Backlog`] is its queue, edge-triggered, and gives every
+//! error of accept(2). [`Descriptor`] is what a process has only so many of, and what others take
+//! away and give back while the chat runs.
+//!
+//! accept(2) takes the descriptor first: who has none gets EMFILE, whether somebody waits or not.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use fastrand::Rng;
+use line_chat::accept::Listen;
+use rustix::io::Errno;
+
+use crate::journal::{self, Record};
+use crate::socket::{ServerEnd, Socket};
+
+thread_local! {
+    /// How many descriptors are free, and how many of the taken ones are spare.
+    static FREE: Cell<usize> = const { Cell::new(0) };
+    static SPARE: Cell<usize> = const { Cell::new(0) };
+    /// A spare descriptor cannot be opened: something else was quicker.
+    static IS_SPARE_TAKEN: Cell<bool> = const { Cell::new(false) };
+}
+
+/// One open file.
+#[derive(Debug)]
+pub(crate) struct Descriptor(());
+
+impl Descriptor {
+    pub(crate) fn open() -> io::Result<Self> {
+        let left = FREE.get().checked_sub(1).ok_or(Errno::MFILE)?;
+        FREE.set(left);
+        Ok(Self(()))
+    }
+
+    /// The whole process may open so many.
+    pub(crate) fn allow(most: usize) {
+        FREE.set(most);
+        IS_SPARE_TAKEN.set(false);
+    }
+
+    pub(crate) fn spare_is_taken(is_taken: bool) {
+        IS_SPARE_TAKEN.set(is_taken);
+    }
+}
+
+impl Drop for Descriptor {
+    fn drop(&mut self) {
+        FREE.set(FREE.get() + 1);
+    }
+}
+
+/// A descriptor that can be given up.
+#[derive(Debug)]
+pub(crate) struct Spare(Descriptor);
+
+impl Drop for Spare {
+    fn drop(&mut self) {
+        SPARE.set(SPARE.get() - 1);
+    }
+}
+
+/// How often accept(2) fails, each a chance for a call.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct AcceptFaults {
+    /// EINTR.
+    pub(crate) interrupted: f64,
+    /// ECONNABORTED, EPROTO: the one that was first is gone.
+    pub(crate) aborted: f64,
+    /// ENFILE, ENOBUFS, ENOMEM.
+    pub(crate) short: f64,
+}
+
+#[derive(Debug)]
+pub(crate) struct Backlog {
+    waiting: VecDeque<(Rc<RefCell<Socket>>, SocketAddr)>,
+    /// An event is on its way.
+    armed: bool,
+    /// The acceptor was told, and has not been told that nobody waits.
+    may_accept: bool,
+    faults: AcceptFaults,
+    rng: Rng,
+    now: Instant,
+    /// Before this, trying again is spinning.
+    not_before: Option<Instant>,
+    /// How long the next wait is.
+    back_off: Duration,
+    calls_this_turn: usize,
+    /// Accepting failed for want of a descriptor, and there was none to spare.
+    pub(crate) seen_short: u64,
+    /// Somebody was taken in with the spare descriptor.
+    pub(crate) seen_spare: u64,
+    is_spare_given_up: bool,
+}
+
+/// The listener as the acceptor holds it.
+pub(crate) struct Listener(pub(crate) Rc<RefCell<Backlog>>);
+
+const MIN_BACK_OFF: Duration = Duration::from_millis(10);
+const MAX_BACK_OFF: Duration = Duration::from_secs(1);
+
+impl Backlog {
+    pub(crate) fn new(faults: AcceptFaults, now: Instant, rng: Rng) -> Self {
+        Self {
+            waiting: VecDeque::new(),
+            armed: false,
+            may_accept: false,
+            faults,
+            rng,
+            now,
+            not_before: None,
+            back_off: MIN_BACK_OFF,
+            calls_this_turn: 0,
+            seen_short: 0,
+            seen_spare: 0,
+            is_spare_given_up: false,
+        }
+    }
+
+    /// A connection is complete.
+    pub(crate) fn arrive(&mut self, socket: Rc<RefCell<Socket>>, addr: SocketAddr) {
+        self.waiting.push_back((socket, addr));
+        self.armed = true;
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// Who waits is refused by the system.
+    pub(crate) fn close(&mut self) {
+        for (socket, _) in self.waiting.drain(..) {
+            socket.borrow_mut().dropped = true;
+        }
+    }
+
+    pub(crate) fn is_armed(&self) -> bool {
+        self.armed
+    }
+
+    /// Takes the event, if there is one.
+    pub(crate) fn take_event(&mut self) -> bool {
+        let is_told = std::mem::take(&mut self.armed) && !self.waiting.is_empty();
+        self.may_accept |= is_told;
+        is_told
+    }
+
+    pub(crate) fn begin_turn(&mut self, now: Instant) {
+        self.now = now;
+        self.calls_this_turn = 0;
+    }
+
+    /// An accept with the spare descriptor does not count besides the one that it comes from.
+    pub(crate) fn assert_turn_was_fair(&self, most: usize) {
+        let calls = self.calls_this_turn;
+        assert!(calls <= 2 * most, "{calls} calls of accept in a turn");
+    }
+
+    fn chance(&mut self, of: f64) -> bool {
+        of > 0.0 && self.rng.f64() < of
+    }
+
+    fn accept(&mut self) -> io::Result<(ServerEnd, SocketAddr)> {
+        self.calls_this_turn += 1;
+        assert!(self.may_accept, "accept before its event");
+        if let Some(not_before) = self.not_before {
+            assert!(self.now >= not_before, "accept in a wait");
+        }
+        let with_spare = std::mem::take(&mut self.is_spare_given_up);
+        if self.chance(self.faults.interrupted) {
+            return Err(Errno::INTR.into());
+        }
+        let descriptor = match Descriptor::open() {
+            Ok(descriptor) => descriptor,
+            Err(error) => {
+                self.is_spare_given_up = SPARE.get() > 0;
+                if !self.is_spare_given_up {
+                    self.fall_short();
+                }
+                return Err(error);
+            }
+        };
+        if self.chance(self.faults.short) {
+            self.fall_short();
+            let errors = [Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
+            return Err(errors[self.rng.usize(..errors.len())].into());
+        }
+        let Some((socket, addr)) = self.waiting.pop_front() else {
+            self.may_accept = false;
+            return Err(Errno::AGAIN.into());
+        };
+        if self.chance(self.faults.aborted) {
+            socket.borrow_mut().dropped = true;
+            let errors = [Errno::CONNABORTED, Errno::PROTO];
+            return Err(errors[self.rng.usize(..errors.len())].into());
+        }
+        if with_spare {
+            let peer = socket.borrow().peer;
+            journal::write(Record::Spared { peer });
+            self.seen_spare += 1;
+        } else {
+            self.back_off = MIN_BACK_OFF;
+        }
+        Ok((ServerEnd::new(socket, descriptor), addr))
+    }
+
+    /// Those who wait cannot be served: only time can help.
+    fn fall_short(&mut self) {
+        self.seen_short += 1;
+        self.not_before = Some(self.now + self.back_off);
+        self.back_off = (self.back_off * 2).min(MAX_BACK_OFF);
+    }
+}
+
+impl Listen for Listener {
+    type Stream = ServerEnd;
+    type Spare = Spare;
+
+    fn accept(&mut self) -> io::Result<(ServerEnd, SocketAddr)> {
+        self.0.borrow_mut().accept()
+    }
+
+    fn open_spare() -> io::Result<Spare> {
+        if IS_SPARE_TAKEN.get() {
+            return Err(Errno::NFILE.into());
+        }
+        let descriptor = Descriptor::open()?;
+        SPARE.set(SPARE.get() + 1);
+        Ok(Spare(descriptor))
+    }
+}
