@@ -1,10 +1,13 @@
-//! Bytes a second through the decoders, by length of line, by kind of text, whole and split.
+//! Bytes a second through the decoders: by length of line, by kind of text, and by how the bytes
+//! were split on their way, because a decoder that is fast on whole reads may still be slow on
+//! what a network makes of them.
 //!
-//! `cargo bench --bench decode`
+//! `cargo bench --bench decode`, or with a part of a name: `-- 'line, UTF-8'`.
 
 use std::hint::black_box;
+use std::time::Duration;
 
-use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{BenchmarkId, Criterion, Throughput};
 use line_chat::decoder::{Decoder, Heard, Input};
 use line_chat::line::LineDecoder;
 use line_chat::telnet::TelnetDecoder;
@@ -12,96 +15,119 @@ use line_chat::text;
 
 const LINE_BYTES: [usize; 4] = [16, 64, 512, 4096];
 
+/// The longest line that a decoder takes.
+const MAX_LINE_BYTES: usize = 4096;
+
 /// As much as one read of the server takes.
 const READ_BYTES: usize = 16 << 10;
 
-/// A read full of lines of `line_bytes`, their line ends included.
-fn lines(sample: &str, line_bytes: usize) -> Vec<u8> {
-    let text = sample.repeat(line_bytes / sample.len() + 1);
-    let mut end = line_bytes - 2;
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    let line = [&text.as_bytes()[..end], b"\r\n"].concat();
-    line.repeat(READ_BYTES / line.len())
+/// How much comes at once: all of a read, a segment of Ethernet, a few keystrokes.
+const PIECES: [(&str, usize); 3] = [
+    ("whole", READ_BYTES),
+    ("split at 1460", 1460),
+    ("split at 7", 7),
+];
+
+const TEXTS: [(&str, &str); 2] = [
+    ("ASCII", "the quick brown fox jumps over the lazy dog, "),
+    ("UTF-8", "Füchse springen, 狐が跳ぶ, лиса прыгает 🦊, "),
+];
+
+fn main() {
+    let criterion = Criterion::default()
+        .warm_up_time(Duration::from_millis(100))
+        .measurement_time(Duration::from_millis(400))
+        .sample_size(20);
+    let mut criterion = criterion.configure_from_args();
+    line(&mut criterion);
+    telnet(&mut criterion);
+    both(&mut criterion);
+    cleaning(&mut criterion);
+    criterion.final_summary();
 }
 
-const ASCII: &str = "the quick brown fox jumps over the lazy dog, ";
-const UTF8: &str = "Füchse springen, 狐が跳ぶ, лиса прыгает 🦊, ";
+/// Line ends alone.
+fn line(c: &mut Criterion) {
+    let mut decoder = LineDecoder::new(MAX_LINE_BYTES);
+    by_text_and_piece(c, "line", |mut bytes| {
+        let mut count = 0;
+        while decoder.next(&mut bytes).is_some() {
+            count += 1;
+        }
+        count
+    });
+}
+
+/// Telnet commands alone, of which there are none, as in nearly everything that is ever said.
+fn telnet(c: &mut Criterion) {
+    let mut decoder = TelnetDecoder::default();
+    by_text_and_piece(c, "telnet", |mut bytes| {
+        let mut count = 0;
+        while decoder.next(&mut bytes).is_some() {
+            count += 1;
+        }
+        count
+    });
+}
+
+/// As the server has them, one behind the other.
+fn both(c: &mut Criterion) {
+    let mut decoder = Decoder::new(MAX_LINE_BYTES);
+    by_text_and_piece(c, "both", |bytes| {
+        let mut input = Input::new(bytes);
+        let mut lines = 0;
+        while let Some(heard) = decoder.next(&mut input) {
+            lines += usize::from(matches!(heard, Heard::Line(_)));
+        }
+        lines
+    });
+}
+
+/// What becomes of a line before others see it. It is never split: it comes from a decoder.
+fn cleaning(c: &mut Criterion) {
+    let mut scratch = String::new();
+    for (kind, sample) in TEXTS {
+        by_length(c, &format!("text, {kind}"), sample, |bytes| {
+            let lines = bytes.split_inclusive(|&byte| byte == b'\n');
+            let texts = lines.map(|line| &line[..line.len() - "\r\n".len()]);
+            texts
+                .map(|text| text::clean(text, &mut scratch).as_str().len())
+                .sum()
+        });
+    }
+}
+
+/// `decode` takes one piece and says how much it found in it.
+fn by_text_and_piece(c: &mut Criterion, name: &str, mut decode: impl FnMut(&[u8]) -> usize) {
+    for (kind, sample) in TEXTS {
+        for (pieces, piece_bytes) in PIECES {
+            by_length(c, &format!("{name}, {kind}, {pieces}"), sample, |bytes| {
+                bytes.chunks(piece_bytes).map(&mut decode).sum()
+            });
+        }
+    }
+}
 
 fn by_length(c: &mut Criterion, name: &str, sample: &str, mut decode: impl FnMut(&[u8]) -> usize) {
     let mut group = c.benchmark_group(name);
     for line_bytes in LINE_BYTES {
         let bytes = lines(sample, line_bytes);
         group.throughput(Throughput::Bytes(bytes.len() as u64));
-        group.bench_with_input(
-            BenchmarkId::from_parameter(line_bytes),
-            &bytes,
-            |b, bytes| {
-                b.iter(|| decode(black_box(bytes)));
-            },
-        );
+        let id = BenchmarkId::from_parameter(line_bytes);
+        group.bench_with_input(id, &bytes, |b, bytes| {
+            b.iter(|| decode(black_box(bytes)));
+        });
     }
     group.finish();
 }
 
-/// How many lines `decoder` hears in `bytes`.
-fn heard(decoder: &mut Decoder, bytes: &[u8]) -> usize {
-    let mut input = Input::new(bytes);
-    let mut lines = 0;
-    while let Some(heard) = decoder.next(&mut input) {
-        lines += usize::from(matches!(heard, Heard::Line(_)));
+/// A read full of lines of `line_bytes`, their line ends included.
+fn lines(sample: &str, line_bytes: usize) -> Vec<u8> {
+    let text = sample.repeat(line_bytes / sample.len() + 1);
+    let mut end = line_bytes - "\r\n".len();
+    while !text.is_char_boundary(end) {
+        end -= 1;
     }
-    lines
+    let line = [&text.as_bytes()[..end], b"\r\n"].concat();
+    line.repeat(READ_BYTES / line.len())
 }
-
-fn decode(c: &mut Criterion) {
-    let mut line = LineDecoder::new(4096);
-    by_length(c, "line", ASCII, |mut bytes| {
-        let mut count = 0;
-        while line.next(&mut bytes).is_some() {
-            count += 1;
-        }
-        count
-    });
-
-    let mut telnet = TelnetDecoder::default();
-    by_length(c, "telnet", ASCII, |mut bytes| {
-        let mut count = 0;
-        while telnet.next(&mut bytes).is_some() {
-            count += 1;
-        }
-        count
-    });
-
-    let mut decoder = Decoder::new(4096);
-    by_length(c, "both, whole reads", ASCII, |bytes| {
-        heard(&mut decoder, bytes)
-    });
-    for piece_bytes in [1, 7, 1460] {
-        let name = format!("both, reads of {piece_bytes}");
-        by_length(c, &name, ASCII, |bytes| {
-            bytes
-                .chunks(piece_bytes)
-                .map(|piece| heard(&mut decoder, piece))
-                .sum()
-        });
-    }
-
-    let mut scratch = String::new();
-    for (name, sample) in [("text, ASCII", ASCII), ("text, UTF-8", UTF8)] {
-        by_length(c, name, sample, |bytes| {
-            let lines = bytes.split_inclusive(|&byte| byte == b'\n');
-            lines
-                .map(|line| {
-                    text::clean(&line[..line.len() - 2], &mut scratch)
-                        .as_str()
-                        .len()
-                })
-                .sum()
-        });
-    }
-}
-
-criterion_group!(benches, decode);
-criterion_main!(benches);

@@ -1,0 +1,276 @@
+//! The targets that the project has set itself: CPU time of the server a delivery, as a ratio to
+//! another server under the same load in the same run, median of alternating rounds with its
+//! quartiles. Server and load have a core each where there are two.
+//!
+//! `cargo bench --bench targets`, or with a word of a row's name: `-- '1 line'`; `-- --quick` for
+//! a look. The row with Redis needs `redis-server` on PATH.
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::cast_possible_truncation,
+    reason = "a bench stops at the first surprise"
+)]
+
+mod util;
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::time::{Duration, Instant};
+
+use util::contest::{Contestant, Cost, alternate, ratio};
+use util::cores;
+use util::crowd::Scene;
+use util::dialect::Dialect;
+use util::figures::{Quartiles, Table};
+use util::peers::Peer;
+use util::server::Server;
+
+/// As many as the target asks for, if both ends of two such rooms fit into the descriptors.
+const MANY: usize = 10_000;
+
+/// Guests that are there at the same time.
+const VISITS_AT_ONCE: usize = 64;
+
+const DEADLINE: Duration = Duration::from_secs(20);
+
+const OURS_TO_FLOOR: &str = "line-chat / floor";
+const TOKIO_TO_OURS: &str = "tokio / line-chat";
+
+const OURS_AND_FLOOR: [Dialect; 2] = [Dialect::LineChat, Dialect::Floor];
+
+fn main() {
+    util::begin();
+    let mut report = Report::new();
+    report.one_to_64();
+    report.hundred_by_hundred();
+    report.one_line_to_many();
+    report.ten_to_many();
+    report.connect_and_leave();
+    report.latency();
+    println!("{}", report.table);
+}
+
+struct Report {
+    table: Table,
+    rounds: usize,
+    /// How long a round is at least.
+    round: Duration,
+    /// Guests a round.
+    visits: usize,
+}
+
+fn cpu(cost: &Cost) -> f64 {
+    cost.cpu
+}
+
+/// How many receivers the largest room has.
+fn many() -> usize {
+    let for_two = cores::descriptor_limit().saturating_sub(100) / 2;
+    MANY.min(for_two)
+}
+
+impl Report {
+    fn new() -> Self {
+        let quick = util::is_quick();
+        Self {
+            table: Table::new(&["load", "ratio", "target", "measured", "met"]),
+            rounds: if quick { 3 } else { 15 },
+            round: Duration::from_millis(if quick { 20 } else { 100 }),
+            visits: if quick { 256 } else { 640 },
+        }
+    }
+
+    fn at_most(&mut self, load: &str, ratio: &str, most: f64, measured: Quartiles) {
+        let met = measured.median <= most;
+        self.row(load, ratio, format!("at most {most:.2}"), measured, met);
+    }
+
+    fn at_least(&mut self, load: &str, ratio: &str, least: f64, measured: Quartiles) {
+        let met = measured.median >= least;
+        self.row(load, ratio, format!("at least {least:.1}"), measured, met);
+    }
+
+    fn row(&mut self, load: &str, ratio: &str, target: String, measured: Quartiles, met: bool) {
+        let met = if met { "yes" } else { "NO" };
+        eprintln!("{load}: {ratio} {measured}");
+        self.table.row([
+            load.into(),
+            ratio.into(),
+            target,
+            measured.to_string(),
+            met.into(),
+        ]);
+    }
+
+    // The loads.
+
+    fn one_to_64(&mut self) {
+        let scene = one_to(64);
+        let name = "1 -> 64, one line in flight";
+        if util::is_wanted(name) {
+            let costs = self.contest(&mut start(&OURS_AND_FLOOR, scene), 1);
+            self.at_most(name, OURS_TO_FLOOR, 1.10, ratio(&costs, (0, 1), cpu));
+        }
+        let name = "1 -> 64, 64 lines in flight";
+        if util::is_wanted(name) {
+            let dialects = [Dialect::LineChat, Dialect::Floor, Dialect::TokioChat];
+            let costs = self.contest(&mut start(&dialects, scene), 64);
+            self.at_most(name, OURS_TO_FLOOR, 1.05, ratio(&costs, (0, 1), cpu));
+            self.at_least(name, TOKIO_TO_OURS, 10.0, ratio(&costs, (2, 0), cpu));
+        }
+    }
+
+    /// Each of them says one line, so a hundred are in flight.
+    fn hundred_by_hundred(&mut self) {
+        let name = "100 speakers x 100 members";
+        if !util::is_wanted(name) {
+            return;
+        }
+        let scene = Scene {
+            speakers: 100,
+            listeners: 0,
+        };
+        let mut contestants = start(&[Dialect::LineChat, Dialect::TokioChat], scene);
+        let redis = Peer::find(Dialect::Redis);
+        contestants.extend(redis.map(|redis| Contestant::enter(redis.start(), scene)));
+        let costs = self.contest(&mut contestants, 100);
+        self.at_least(name, TOKIO_TO_OURS, 20.0, ratio(&costs, (1, 0), cpu));
+        if contestants.len() > 2 {
+            self.at_least(name, "redis / line-chat", 1.3, ratio(&costs, (2, 0), cpu));
+        }
+    }
+
+    fn one_line_to_many(&mut self) {
+        let name = format!("1 line to {} members", many());
+        if util::is_wanted(&name) {
+            let costs = self.contest(&mut start(&OURS_AND_FLOOR, one_to(many())), 1);
+            self.at_most(&name, OURS_TO_FLOOR, 1.2, ratio(&costs, (0, 1), cpu));
+        }
+    }
+
+    /// Whether a delivery in a large room costs more of our own than in a small one.
+    fn ten_to_many(&mut self) {
+        let name = format!("10 to {} members, 64 lines in flight", many());
+        if !util::is_wanted(&name) {
+            return;
+        }
+        let mut contestants = start(&OURS_AND_FLOOR, one_to(10));
+        contestants.extend(start(&OURS_AND_FLOOR, one_to(many())));
+        let costs = self.contest(&mut contestants, 64);
+        let (small, large) = (ratio(&costs, (0, 1), cpu), ratio(&costs, (2, 3), cpu));
+        eprintln!("{OURS_TO_FLOOR} {small} at 10, {large} at {}", many());
+        let growth =
+            |round: &Vec<Cost>| (round[2].cpu / round[3].cpu) / (round[0].cpu / round[1].cpu);
+        let growth = Quartiles::of(costs.iter().map(growth));
+        self.at_most(&name, "growth of line-chat / floor", 1.15, growth);
+    }
+
+    fn connect_and_leave(&mut self) {
+        let name = "connect + nick + leave";
+        if !util::is_wanted(name) {
+            return;
+        }
+        let servers = OURS_AND_FLOOR.map(Server::on_a_thread);
+        let visits = |server| visits(server, self.visits);
+        let _warm_up = servers.each_ref().map(visits);
+        let ratio = |_| {
+            let [ours, floor] = servers.each_ref().map(visits);
+            ours / floor
+        };
+        let ratios = Quartiles::of((0..self.rounds).map(ratio));
+        self.at_most(name, "line-chat / floor's accept + close", 1.2, ratios);
+    }
+
+    /// The time of a line from one to another and nobody else. Each server is alone while it is
+    /// measured, because one that spins leaves its core to nobody.
+    fn latency(&mut self) {
+        let name = "1 -> 1, latency p50";
+        if !util::is_wanted(name) {
+            return;
+        }
+        let start: [fn() -> Server; 3] = [
+            || Server::on_a_thread(Dialect::Floor),
+            || Server::on_a_thread(Dialect::LineChat),
+            Server::spinning,
+        ];
+        let lines = self.visits;
+        let rounds = 0..self.rounds;
+        let medians: Vec<[f64; 3]> = rounds
+            .map(|_| start.map(|start| median_latency(start(), lines)))
+            .collect();
+        let ratio = |a: usize| Quartiles::of(medians.iter().map(|round| round[a] / round[0]));
+        for (a, server) in ["floor", "line-chat", "line-chat --spin"]
+            .iter()
+            .enumerate()
+        {
+            let nanoseconds = Quartiles::of(medians.iter().map(|round| round[a]));
+            eprintln!("{name}, {server}: {:.1} us", nanoseconds.median / 1000.0);
+        }
+        self.at_most(name, OURS_TO_FLOOR, 1.15, ratio(1));
+        self.at_most(name, "line-chat --spin / floor", 0.55, ratio(2));
+    }
+
+    fn contest(&self, contestants: &mut [Contestant], lines: usize) -> Vec<Vec<Cost>> {
+        alternate(contestants, self.rounds, lines, self.round)
+    }
+}
+
+fn one_to(listeners: usize) -> Scene {
+    Scene {
+        speakers: 1,
+        listeners,
+    }
+}
+
+fn start(dialects: &[Dialect], scene: Scene) -> Vec<Contestant> {
+    let start = |&dialect| Contestant::start(dialect, scene);
+    dialects.iter().map(start).collect()
+}
+
+/// The median of the times from saying a line to hearing it, in nanoseconds. One waits for the
+/// other's line before the next.
+fn median_latency(server: Server, lines: usize) -> f64 {
+    let mut pair = Contestant::enter(server, one_to(1));
+    let mut volley = |_| {
+        let start = Instant::now();
+        pair.crowd.volley(1);
+        start.elapsed().as_nanos() as f64
+    };
+    let _warm_up = (0..lines / 4).map(&mut volley).count();
+    Quartiles::of((0..lines).map(volley)).median
+}
+
+/// What `visits` clients cost a server that come and go, in nanoseconds of CPU time. To the chat
+/// they say a nick; to the floor they say nothing.
+fn visits(server: &Server, visits: usize) -> f64 {
+    let before = server.cpu.read();
+    for first in (0..visits).step_by(VISITS_AT_ONCE) {
+        let guests = first..visits.min(first + VISITS_AT_ONCE);
+        let arrive = |guest| arrive(server, guest);
+        let guests: Vec<TcpStream> = guests.map(arrive).collect();
+        guests.iter().for_each(leave);
+        guests.iter().for_each(expect_end);
+    }
+    (server.cpu.read() - before).as_nanos() as f64
+}
+
+fn arrive(server: &Server, guest: usize) -> TcpStream {
+    let mut stream =
+        TcpStream::connect_timeout(&server.addr, DEADLINE).expect("the server listens");
+    stream.set_read_timeout(Some(DEADLINE)).expect("a deadline");
+    if server.dialect == Dialect::LineChat {
+        let nick = format!("guest{guest}\r\n");
+        stream.write_all(nick.as_bytes()).expect("the server reads");
+    }
+    stream
+}
+
+fn leave(guest: &TcpStream) {
+    guest.shutdown(Shutdown::Write).expect("a connection");
+}
+
+/// Waits until the server has closed as well, and has said nothing.
+fn expect_end(mut guest: &TcpStream) {
+    let end = guest.read(&mut [0]);
+    assert_eq!(end.expect("an end within the deadline"), 0);
+}

@@ -1,0 +1,185 @@
+//! A server under load: [`Server`] starts it, knows what it has cost, and stops it when it is
+//! dropped. A small one runs on a thread; from [`MEMBERS_FOR_A_PROCESS`] on it gets a process,
+//! because otherwise both ends of every connection would count against one limit of descriptors.
+
+use std::fmt;
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::thread::{self, JoinHandle};
+
+use line_chat::Config;
+use rustix::thread::gettid;
+use tokio::sync::oneshot;
+
+use super::cores;
+use super::cpu::CpuClock;
+use super::dialect::Dialect;
+use super::floor::{self, Floor};
+use super::launch;
+use super::tokio_chat;
+
+/// See above.
+pub(crate) const MEMBERS_FOR_A_PROCESS: usize = 1000;
+
+/// A running server.
+#[derive(Debug)]
+pub(crate) struct Server {
+    pub(crate) dialect: Dialect,
+    pub(crate) addr: SocketAddr,
+    pub(crate) cpu: CpuClock,
+    end: End,
+}
+
+/// How it is stopped.
+enum End {
+    Thread(Option<Box<dyn FnOnce()>>, Option<JoinHandle<()>>),
+    Process(Child),
+}
+
+impl Server {
+    /// One of ours, for that many members.
+    pub(crate) fn start(dialect: Dialect, members: usize) -> Self {
+        if members < MEMBERS_FOR_A_PROCESS {
+            Self::on_a_thread(dialect)
+        } else {
+            Self::in_a_process(dialect)
+        }
+    }
+
+    /// Runs ours as a thread of the bench that never sleeps.
+    pub(crate) fn spinning() -> Self {
+        let mut config = config();
+        config.spin = true;
+        Self::ours(config)
+    }
+
+    fn ours(config: Config) -> Self {
+        let mut server = line_chat::Server::bind(config).expect("a free port");
+        let (addr, handle) = (server.local_addrs()[0], server.shutdown_handle());
+        let stop = move || {
+            // The second request spares the wait for those who are still connected.
+            handle.shut_down();
+            handle.shut_down();
+        };
+        Self::spawn(Dialect::LineChat, addr, stop, move || server.run())
+    }
+
+    /// Runs as a thread of the bench.
+    pub(crate) fn on_a_thread(dialect: Dialect) -> Self {
+        match dialect {
+            Dialect::LineChat => Self::ours(config()),
+            Dialect::Floor => {
+                let mut floor = Floor::bind().expect("a free port");
+                let (addr, stopper) = (floor.local_addr().expect("bound"), floor.stopper());
+                let stop = move || stopper.wake().expect("an eventfd");
+                Self::spawn(dialect, addr, stop, move || floor.run())
+            }
+            _ => {
+                let listener = floor::listen().expect("a free port");
+                let addr = listener.local_addr().expect("bound");
+                let (stop, stopped) = oneshot::channel();
+                // It may have ended by itself, which is seen when it is joined.
+                let stop = move || {
+                    let _ = stop.send(());
+                };
+                Self::spawn(dialect, addr, stop, || tokio_chat::run(listener, stopped))
+            }
+        }
+    }
+
+    fn spawn(
+        dialect: Dialect,
+        addr: SocketAddr,
+        stop: impl FnOnce() + 'static,
+        run: impl FnOnce() -> std::io::Result<()> + Send + 'static,
+    ) -> Self {
+        let (tell, id) = mpsc::channel();
+        // By its name perf(1) can tell it from the load.
+        let thread = thread::Builder::new().name(dialect.name().to_owned());
+        let thread = thread.spawn(move || {
+            cores::pin_to_server_core();
+            tell.send(gettid()).expect("the bench waits for it");
+            run().expect("the server can poll");
+        });
+        Self {
+            dialect,
+            addr,
+            cpu: CpuClock::of_thread(id.recv().expect("a thread")),
+            end: End::Thread(Some(Box::new(stop)), thread.ok()),
+        }
+    }
+
+    /// Runs as a process, and says on its standard output where.
+    pub(crate) fn in_a_process(dialect: Dialect) -> Self {
+        let mut command = match dialect {
+            Dialect::Floor => launch::floor(),
+            Dialect::TokioChat => launch::tokio_chat(),
+            _ => launch::program(env!("CARGO_BIN_EXE_line-chat")),
+        };
+        if dialect == Dialect::LineChat {
+            command.args(["-qq", "127.0.0.1:0"]);
+        }
+        let mut process = spawn(command.stdout(Stdio::piped()));
+        let stdout = process.stdout.take().expect("a pipe");
+        let mut line = String::new();
+        let read = BufReader::new(stdout).read_line(&mut line);
+        read.expect("the server says where it is");
+        let addr = line.trim_end().rsplit(' ').next();
+        let addr = addr.and_then(|addr| addr.parse().ok());
+        Self::of_process(dialect, addr.expect("an address"), process)
+    }
+
+    /// Any program that serves on `addr`.
+    pub(crate) fn of_process(dialect: Dialect, addr: SocketAddr, process: Child) -> Self {
+        Self {
+            dialect,
+            addr,
+            cpu: CpuClock::of_process(process.id()),
+            end: End::Process(process),
+        }
+    }
+}
+
+/// The configuration that is measured: the default, on a port that the system chooses.
+fn config() -> Config {
+    let mut config = Config::default();
+    config.listen = vec!["127.0.0.1:0".parse().expect("an address")];
+    config
+}
+
+fn spawn(command: &mut Command) -> Child {
+    command.spawn().expect("the server can be started")
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        match &mut self.end {
+            End::Thread(stop, thread) => {
+                if let Some(stop) = stop.take() {
+                    stop();
+                }
+                let ended = thread.take().map(JoinHandle::join);
+                assert!(
+                    thread::panicking() || matches!(ended, Some(Ok(()))),
+                    "the server came to a bad end"
+                );
+            }
+            End::Process(process) => {
+                // It may have ended by itself.
+                let _ = process.kill();
+                let _ = process.wait();
+            }
+        }
+    }
+}
+
+impl fmt::Debug for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Thread(..) => "Thread",
+            Self::Process(_) => "Process",
+        })
+    }
+}
