@@ -333,8 +333,12 @@ fn a_half_closed_client_with_a_full_queue_is_not_read_again_and_again() {
 
 // Memory.
 
+/// What an idle client may cost, in bytes: 350, and what the standard library and mio keep with each
+/// socket for their own checks in this profile.
+const IDLE_CLIENT_BYTES: u64 = 380;
+
 #[test]
-fn an_idle_client_costs_less_than_600_bytes() {
+fn an_idle_client_costs_little_and_no_more_after_a_burst() {
     let _alone = alone();
     let most = raise_descriptor_limit() - 200;
     let server = Server::start(&["-q"]);
@@ -343,11 +347,20 @@ fn an_idle_client_costs_less_than_600_bytes() {
     let before = server.memory();
     let numbers = 100..most.min(10_100);
     let count = numbers.len() as u64;
-    let members = join_all(&server, numbers);
-    let each = (server.memory() - before) / count;
-    println!("{count} idle members: {each} bytes each");
+    let mut members = join_all(&server, numbers);
+    let each = || (server.memory() - before) / count;
+    println!("{count} idle members: {} bytes each", each());
+    assert!(each() <= IDLE_CLIENT_BYTES, "{} bytes each", each());
+    for _ in 0..3 {
+        members[0].say(&flood_line(1));
+        for member in &mut members[1..] {
+            member.line().expect("a line");
+        }
+    }
+    println!("after a burst: {} bytes each", each());
+    await_until("memory goes back", || each() <= IDLE_CLIENT_BYTES);
+    println!("and later: {} bytes each", each());
     first.into_iter().chain(members).for_each(Client::reset);
-    assert!(each < 600, "{each} bytes each");
 }
 
 #[test]
