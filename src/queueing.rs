@@ -251,9 +251,9 @@ pub(crate) fn turn_away(stream: &mut impl Stream, reason: CloseReason, scratch: 
         Notice::Goodbye(words).write(&mut notice);
     }
     // The peer is gone if any of these fails, which changes nothing.
-    let _ = stream.write(&notice);
+    let _ = retry(|| stream.write(&notice));
     let _ = stream.shutdown_write();
-    let _ = stream.read(scratch);
+    let _ = retry(|| stream.read(scratch));
 }
 
 #[cfg(test)]
