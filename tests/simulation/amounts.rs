@@ -51,6 +51,12 @@ impl Said {
         self.most.seconds(now) + seconds(unknown) > LOUD_SECONDS - ROUNDING
     }
 
+    /// When it is surely no longer loud, with as many bytes of which is not known.
+    pub(crate) fn quiet_at_latest(&self, unknown: usize, now: Instant) -> Instant {
+        let owed = self.most.seconds(now) + seconds(unknown) - LOUD_SECONDS + ROUNDING;
+        now + Duration::from_secs_f64(owed.max(0.0))
+    }
+
     /// Whether it may have been loud when it was heard last.
     pub(crate) fn may_have_been_loud(&self) -> bool {
         self.most.seconds > LOUD_SECONDS - ROUNDING

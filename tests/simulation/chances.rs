@@ -35,7 +35,7 @@ impl Chances {
     pub(crate) fn new(is_flooded: bool, rng: &mut Rng) -> Self {
         let mut chances = Self::any(rng);
         if is_flooded {
-            chances.longest_tick_micros = any_of(rng, [100, 500, 2000]);
+            chances.longest_tick_micros = any_of(rng, [100, 500, 2000, 10_000]);
             chances.pause = 0.0003;
             chances.manner.flood = 0.5;
             chances.manner.burst = 2000;
@@ -139,9 +139,11 @@ fn set_times(limits: &mut Limits, rng: &mut Rng) {
     let mut upto = |least, most| Duration::from_millis(rng.u64(least..most));
     limits.goodbye_timeout = upto(500, 5000);
     limits.linger_timeout = upto(100, 1000);
-    let stall = upto(500, 20_000);
+    // Perhaps it is over directly after somebody counts as stalled.
+    let (stall, soon) = (upto(500, 20_000), upto(1000, 1200));
     let login = upto(500, 20_000);
     let idle = upto(500, 20_000);
+    let stall = if rng.u8(0..4) == 0 { soon } else { stall };
     let mut or_never = |time, never: u8| {
         if rng.u8(0..8) < never {
             Duration::ZERO
@@ -179,7 +181,7 @@ fn set_pending(config: &mut Config, rng: &mut Rng) {
         _ => needed * rng.usize(6..60),
     };
     limits.max_pending_total_bytes = match rng.u8(0..2) {
-        0 => limits.max_pending_bytes * rng.usize(1..5),
+        0 => limits.max_pending_bytes * rng.usize(1..9) / 2,
         _ => 0,
     };
 }

@@ -154,8 +154,16 @@ impl Model {
             return true;
         }
         // The end of a read that was held may have been heard by now.
-        let may_be_loud = client.has_said.may_be_loud(limits.read_bytes, now);
+        let has_said = &client.has_said;
+        let may_be_loud = has_said.may_be_loud(limits.read_bytes, now);
+        let quiet_at = has_said.quiet_at_latest(limits.read_bytes, now);
+        let waits = client.has_said_more();
         let is_held = may_be_loud && self.is_too_fast_for_most(peer);
+        let is_awaited = next.is_some_and(|next| next <= quiet_at);
+        assert!(
+            !(is_held && waits) || is_awaited,
+            "peer {peer} is quiet at {quiet_at:?}, after {next:?}"
+        );
         self.tally.too_fast += u64::from(is_held);
         is_held
     }

@@ -95,6 +95,8 @@ pub(crate) struct Backlog {
     /// Somebody was taken in with the spare descriptor.
     pub(crate) seen_spare: u64,
     is_spare_given_up: bool,
+    /// The last call took somebody in with it.
+    is_spare_used: bool,
 }
 
 /// The listener as the acceptor holds it.
@@ -118,6 +120,7 @@ impl Backlog {
             seen_short: 0,
             seen_spare: 0,
             is_spare_given_up: false,
+            is_spare_used: false,
         }
     }
 
@@ -152,6 +155,7 @@ impl Backlog {
     pub(crate) fn begin_turn(&mut self, now: Instant) {
         self.now = now;
         self.calls_this_turn = 0;
+        self.is_spare_used = false;
     }
 
     /// An accept with the spare descriptor does not count besides the one that it comes from.
@@ -167,6 +171,9 @@ impl Backlog {
     fn accept(&mut self) -> io::Result<(ServerEnd, SocketAddr)> {
         self.calls_this_turn += 1;
         assert!(self.may_accept, "accept before its event");
+        let has_spare = SPARE.get() > 0 || IS_SPARE_TAKEN.get();
+        let was_used = std::mem::take(&mut self.is_spare_used);
+        assert!(has_spare || !was_used, "the spare descriptor is lost");
         if let Some(not_before) = self.not_before {
             assert!(self.now >= not_before, "accept in a wait");
         }
@@ -201,6 +208,7 @@ impl Backlog {
         if with_spare {
             let peer = socket.borrow().peer;
             journal::write(Record::Spared { peer });
+            self.is_spare_used = true;
             self.seen_spare += 1;
         } else {
             self.back_off = MIN_BACK_OFF;

@@ -3,8 +3,8 @@
 //! got, byte for byte. Nothing here sleeps, and no clock is read but once: time is handed in.
 //!
 //! A run follows from its seed, which a failure names. `LINE_CHAT_SEED=7 cargo test --test
-//! simulation` repeats that run alone, and `LINE_CHAT_STEPS=100000` makes the runs longer; a step is
-//! one thing that a person does, or one turn of the chat.
+//! simulation` repeats that run alone, and `LINE_CHAT_STEPS=1000000` makes the runs longer; a step
+//! is one thing that a person does, or one turn of the chat. A million of them take some seconds.
 //!
 //! | module | its idea |
 //! |---|---|
@@ -18,6 +18,7 @@
 //! | `tally` | whether the hard cases came about |
 //! | `fairness` | who types, beside every kind of flood |
 //! | `exodus` | ten thousand members that leave at once |
+//! | `rare` | what one seed in a thousand sees |
 
 #![allow(
     clippy::expect_used,
@@ -37,6 +38,7 @@ mod listener;
 mod model;
 mod person;
 mod queue;
+mod rare;
 mod reference;
 mod socket;
 mod tally;

@@ -39,14 +39,24 @@ pub(crate) struct Model {
     pub(crate) loud: Option<Peer>,
     /// Who was taken in with the spare descriptor and has to be refused.
     pub(crate) spared: Option<Peer>,
-    /// Who was refused last, and is told so.
-    pub(crate) refused: Option<(Peer, &'static str)>,
+    /// Who was refused last.
+    pub(crate) refused: Option<Refused>,
     pub(crate) shutting_down: bool,
     pub(crate) accepted: u64,
     pub(crate) deliveries: u64,
     pub(crate) bytes_in: u64,
     pub(crate) bytes_out: u64,
     pub(crate) tally: Tally,
+}
+
+/// Who is not let in has to be told why.
+#[derive(Debug)]
+pub(crate) struct Refused {
+    peer: Peer,
+    words: &'static str,
+    is_told: bool,
+    is_shut: bool,
+    failed: bool,
 }
 
 /// What one turn has done so far.
@@ -144,6 +154,7 @@ impl Model {
         }
         assert!(self.due.is_empty(), "{:?} at the end of a turn", self.due);
         assert_eq!(self.spared, None, "neither in nor refused");
+        self.assert_refused_is_told();
     }
 
     fn follow_one(&mut self, record: Record) {
@@ -249,7 +260,20 @@ impl Model {
         assert!(is_right, "peer {peer} was refused: {reason:?}");
         self.accepted += 1;
         self.closed(reason);
-        self.refused = Some((peer, reference::goodbye(reason)));
+        self.assert_refused_is_told();
+        self.refused = Some(Refused {
+            peer,
+            words: reference::goodbye(reason),
+            is_told: false,
+            is_shut: false,
+            failed: false,
+        });
+    }
+
+    fn assert_refused_is_told(&self) {
+        let is_told = |it: &Refused| it.failed || it.is_told && it.is_shut;
+        let is_right = self.refused.as_ref().is_none_or(is_told);
+        assert!(is_right, "refused and not told: {:?}", self.refused);
     }
 
     fn closed(&mut self, reason: CloseReason) {
@@ -258,18 +282,20 @@ impl Model {
 
     // Writing.
 
-    pub(crate) fn is_refused(&self, peer: Peer) -> bool {
-        self.refused.is_some_and(|(refused, _)| refused == peer)
+    pub(crate) fn is_refused(&mut self, peer: Peer) -> bool {
+        self.refused(peer).is_some()
+    }
+
+    fn refused(&mut self, peer: Peer) -> Option<&mut Refused> {
+        self.refused.as_mut().filter(|refused| refused.peer == peer)
     }
 
     fn wrote(&mut self, peer: Peer, offered: usize, bytes: &[u8]) {
-        if let Some((_, words)) = self.refused.filter(|&(refused, _)| refused == peer) {
-            assert_eq!(offered, words.len(), "peer {peer} was refused");
-            assert!(
-                words.as_bytes().starts_with(bytes),
-                "peer {peer} was refused"
-            );
-            return;
+        if let Some(refused) = self.refused(peer) {
+            refused.is_told = true;
+            let words = refused.words.as_bytes();
+            let is_right = words.len() == offered && words.starts_with(bytes);
+            return assert!(is_right, "peer {peer} was refused");
         }
         self.bytes_out += bytes.len() as u64;
         let Some(client) = self.clients.get_mut(&peer) else {
@@ -289,7 +315,8 @@ impl Model {
     }
 
     fn failed(&mut self, peer: Peer) {
-        if self.is_refused(peer) {
+        if let Some(refused) = self.refused(peer) {
+            refused.failed = true;
             return;
         }
         let client = self.client(peer);
@@ -369,7 +396,8 @@ impl Model {
     }
 
     fn shut_write(&mut self, peer: Peer) {
-        if self.is_refused(peer) {
+        if let Some(refused) = self.refused(peer) {
+            refused.is_shut = true;
             return;
         }
         self.assert_complete(peer);

@@ -86,8 +86,9 @@ const COMMANDS: [&[u8]; 14] = [
 ];
 
 /// What somebody sends who wants no chat, but another protocol, or has mistaken the port.
-const FOREIGN: [&[u8]; 8] = [
+const FOREIGN: [&[u8]; 9] = [
     b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\x0a\xff\xff\xf6",
+    b"\x16\x03\x01\x02\xff\xf6",
     b"\x16\x03\x03\x00\x7a",
     b"GET / HTTP/1.1\r\nHost: example.org\r\n\r\n",
     b"OPTIONS * HTTP/1.0\r\n",
@@ -159,6 +160,10 @@ impl Person {
             person.typed.extend(COMMANDS[13]);
         }
         if rng.f64() < manner.foreign {
+            // Behind a nick that is none it is only another one.
+            if rng.u8(..) < 60 {
+                person.typed.extend(b"no nick\n");
+            }
             person.typed.extend(FOREIGN[rng.usize(..FOREIGN.len())]);
         }
         if rng.f64() >= manner.nameless {
