@@ -1,12 +1,13 @@
 //! What can be seen of all that: the counters, for whoever embeds the server, for another thread, and
 //! for whoever has only a shell.
 
+use std::sync::mpsc;
 use std::thread;
 
-use line_chat::{CloseReason, Metrics};
+use line_chat::{CloseReason, Metrics, MetricsHandle};
 use rustix::process::Signal;
 
-use crate::child;
+use crate::child::{self, DEADLINE};
 use crate::util::{HaltedServer, RunningServer};
 
 /// As [`HaltedServer::metrics`], checked.
@@ -113,28 +114,38 @@ fn another_thread_sees_the_same_as_the_loop() {
     }
 }
 
+/// What a thread is told that asks while `end` happens, or has happened. It must not wait for ever.
+#[track_caller]
+fn ask(handle: MetricsHandle, end: impl FnOnce()) -> Option<Metrics> {
+    let (tell, told) = mpsc::channel();
+    // Nobody waits for it: if it waits for ever, the test fails all the same.
+    thread::spawn(move || {
+        // The test may have given up.
+        let _ = tell.send(handle.metrics());
+    });
+    end();
+    told.recv_timeout(DEADLINE).expect("an answer")
+}
+
 #[test]
 fn who_asks_a_server_that_has_stopped_is_told_so_and_does_not_wait_for_ever() {
     let mut server = RunningServer::start();
     let handle = server.metrics_handle();
-    assert!(handle.metrics().is_some());
+    assert!(ask(handle.clone(), || {}).is_some());
     server.shut_down();
     server.expect_end();
-    assert_eq!(handle.metrics(), None);
-    // Nor does it help to ask one that never took a turn.
+    assert_eq!(ask(handle, || {}), None);
+    // Nor does it help to ask one that was dropped before its first turn.
     let server = HaltedServer::bind();
     let handle = server.metrics_handle();
     drop(server);
-    assert_eq!(handle.metrics(), None);
+    assert_eq!(ask(handle, || {}), None);
 }
 
 #[test]
 fn who_asks_while_the_server_is_dropped_is_told_so_as_well() {
     let server = HaltedServer::bind();
-    let handle = server.metrics_handle();
-    let asker = thread::spawn(move || handle.metrics());
-    drop(server);
-    assert_eq!(asker.join().expect("it does not panic"), None);
+    assert_eq!(ask(server.metrics_handle(), || drop(server)), None);
 }
 
 #[test]
