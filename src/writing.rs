@@ -177,3 +177,94 @@ impl<S: Stream> Chat<S> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::RefCell;
+    use std::io::{self, Read, Write};
+    use std::rc::Rc;
+    use std::time::Instant;
+
+    use crate::chat::Interest;
+    use crate::config::Config;
+
+    /// Reads what is there, and notes when it is written to.
+    struct Noted {
+        number: usize,
+        input: &'static [u8],
+        written: Rc<RefCell<Vec<usize>>>,
+    }
+
+    impl Read for Noted {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            match self.input.read(buffer)? {
+                0 => Err(io::ErrorKind::WouldBlock.into()),
+                n => Ok(n),
+            }
+        }
+    }
+
+    impl Write for Noted {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.written.borrow_mut().push(self.number);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Stream for Noted {
+        fn shutdown_write(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    struct Unwatched;
+
+    impl Registry<Noted> for Unwatched {
+        fn register(&mut self, _: &mut Noted, _: ClientId) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn reregister(&mut self, _: &mut Noted, _: ClientId, _: Interest) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn deregister(&mut self, _: &mut Noted) {}
+    }
+
+    #[test]
+    fn nobody_is_always_the_last_to_hear() {
+        let (now, written) = (Instant::now(), Rc::default());
+        let mut chat = Chat::new(Config::default());
+        for (number, input) in [&b"a\n"[..], b"b\n", b"c\n", b"d\n"]
+            .into_iter()
+            .enumerate()
+        {
+            let written = Rc::clone(&written);
+            let stream = Noted {
+                number,
+                input,
+                written,
+            };
+            chat.accept(stream, ([127, 0, 0, 1], 1).into(), now, &mut Unwatched);
+            chat.readable(ClientId(number), false);
+        }
+        chat.turn(now, &mut Unwatched);
+        let mut last = Vec::new();
+        for _ in 0..4 {
+            chat.connections[0].stream.input = b"hi\n";
+            chat.readable(ClientId(0), false);
+            chat.turn(now, &mut Unwatched);
+            let heard = std::mem::take(&mut *written.borrow_mut());
+            assert_eq!(heard.len(), 3, "each once, and not the speaker: {heard:?}");
+            last.extend(heard.last().copied());
+        }
+        last.sort_unstable();
+        last.dedup();
+        assert_eq!(last, [1, 2, 3]);
+    }
+}

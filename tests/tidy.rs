@@ -122,6 +122,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         &[
             "chat",
             "close",
+            "config",
             "connection",
             "message",
             "moment",
