@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use util::contest::{Contestant, Cost, alternate, ratio};
 use util::cores;
-use util::crowd::Scene;
+use util::crowd::{self, Scene};
 use util::dialect::Dialect;
 use util::figures::{Quartiles, Table};
 use util::peers::Peer;
@@ -46,6 +46,7 @@ fn main() {
     report.one_line_to_many();
     report.ten_to_many();
     report.connect_and_leave();
+    report.beside_a_stalled_reader();
     report.latency();
     println!("{}", report.table);
 }
@@ -179,6 +180,19 @@ impl Report {
         };
         let ratios = Quartiles::of((0..self.rounds).map(ratio));
         self.at_most(name, "line-chat / floor's accept + close", 1.2, ratios);
+    }
+
+    /// What the deliveries to ten readers cost beside one that never reads, and without it.
+    fn beside_a_stalled_reader(&mut self) {
+        let name = "1 -> 10, 64 lines in flight, beside a stalled reader";
+        if !util::is_wanted(name) {
+            return;
+        }
+        let mut contestants = start(&[Dialect::LineChat; 2], one_to(10));
+        let addr = contestants[0].server.addr;
+        let _stalled = crowd::join_and_stall(addr, Dialect::LineChat);
+        let costs = self.contest(&mut contestants, 64);
+        self.at_most(name, "with / without it", 1.1, ratio(&costs, (0, 1), cpu));
     }
 
     /// The time of a line from one to another and nobody else. Each server is alone while it is

@@ -51,8 +51,15 @@ impl<S: Stream> Connection<S> {
             shared.metrics.deliveries += lines.count() as u64;
             return true;
         }
-        let mut each = lines.each();
-        each.all(|(line, voice)| self.queue(line, Output::Line(voice), shared) != Queued::Full)
+        lines.spans().all(|(span, voice)| {
+            if self.skips.leaves_out(voice) {
+                self.skips.count(span.count());
+                shared.metrics.lines_skipped += span.count() as u64;
+                return true;
+            }
+            let mut each = span.each();
+            each.all(|line| self.queue(line, Output::Line(voice), shared) != Queued::Full)
+        })
     }
 
     /// Whether there is room for all of them, and nothing that was left out before them.

@@ -46,9 +46,19 @@ impl Skips {
             self.all = true;
             self.loud = true;
         }
-        let is_left_out = self.all || (self.loud && voice == Voice::Loud);
-        self.count += u64::from(is_left_out);
+        let is_left_out = self.leaves_out(voice);
+        self.count(usize::from(is_left_out));
         !is_left_out
+    }
+
+    /// Whether everything of this voice is left out, whatever its length.
+    pub(crate) fn leaves_out(&self, voice: Voice) -> bool {
+        self.all || (self.loud && voice == Voice::Loud)
+    }
+
+    /// So many lines are left out.
+    pub(crate) fn count(&mut self, lines: usize) {
+        self.count += lines as u64;
     }
 
     /// The queue has shrunk to `queued` bytes. Whether the reader has to be told what it missed

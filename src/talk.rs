@@ -162,13 +162,19 @@ impl<'t> Lines<'t> {
         self.talk.is_loud
     }
 
-    /// One by one, with who says them.
-    pub(crate) fn each(&self) -> impl Iterator<Item = (&'t [u8], Voice)> {
+    /// The lines of one speaker after the other, and its voice.
+    pub(crate) fn spans(&self) -> impl Iterator<Item = (Lines<'t>, Voice)> {
         let talk = self.talk;
-        self.spans.iter().flat_map(move |span| {
-            let lines = talk.bytes[span.start..span.end].split_inclusive(|&byte| byte == b'\n');
-            lines.map(|line| (line, span.voice))
-        })
+        let one = move |span: &'t Span| {
+            let spans = std::slice::from_ref(span);
+            (Lines { talk, spans }, span.voice)
+        };
+        self.spans.iter().map(one)
+    }
+
+    /// One by one, each with its end.
+    pub(crate) fn each(&self) -> impl Iterator<Item = &'t [u8]> {
+        self.bytes().split_inclusive(|&byte| byte == b'\n')
     }
 }
 
@@ -187,7 +193,7 @@ mod tests {
         let pieces = talk.since(place, listener, has_spoken);
         let text = |lines: Lines<'_>| {
             assert_eq!(lines.count(), lines.each().count());
-            let joined: Vec<u8> = lines.each().flat_map(|(line, _)| line.to_vec()).collect();
+            let joined: Vec<u8> = lines.each().flat_map(<[u8]>::to_vec).collect();
             assert_eq!(joined, lines.bytes());
             String::from_utf8_lossy(lines.bytes()).into_owned()
         };
@@ -225,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn each_line_has_its_speakers_voice() {
+    fn lines_have_their_speakers_voice() {
         let mut talk = Talk::default();
         for (voice, text) in [
             (Voice::Quiet, "a\n"),
@@ -239,7 +245,10 @@ mod tests {
             .next()
             .expect("lines");
         assert!(lines.may_be_loud());
-        let voices: Vec<_> = lines.each().map(|(_, voice)| voice).collect();
-        assert_eq!(voices, [Voice::Quiet, Voice::Loud, Voice::Loud]);
+        let spans: Vec<_> = lines
+            .spans()
+            .map(|(span, voice)| (span.count(), voice))
+            .collect();
+        assert_eq!(spans, [(1, Voice::Quiet), (2, Voice::Loud)]);
     }
 }

@@ -198,6 +198,24 @@ fn a_client_that_never_reads_cannot_keep_the_server_up() {
     assert_eq!(remains.status.code(), Some(0), "{}", remains.log);
 }
 
+#[test]
+fn a_server_that_never_sleeps_still_heeds_deadlines_and_signals() {
+    let _alone = alone();
+    let server = Server::start(&["--spin", "--login-timeout", "0.2"]);
+    let mut alice = server.join("alice");
+    let mut late = server.connect();
+    late.expect("* no nick came in time, goodbye");
+    late.expect_end();
+    let cpu = server.cpu_time();
+    await_until("it spins", || {
+        server.cpu_time() > cpu + Duration::from_millis(50)
+    });
+    server.signal(Signal::TERM);
+    alice.expect(GOODBYE);
+    drop(alice);
+    assert_eq!(server.wait().status.code(), Some(0));
+}
+
 // Threads, descriptors and the processor.
 
 #[test]

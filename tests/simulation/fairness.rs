@@ -130,12 +130,14 @@ impl Room {
         let first = self.rng.usize(..FLOODS.len());
         let each = self.rng.usize(1..=2);
         for flooder in 0..kinds * each {
-            let flood = FLOODS[(first + flooder) % kinds.max(1)];
+            let kind = first + flooder % kinds;
+            let flood = FLOODS[kind % FLOODS.len()];
             let reads = !may_stall || self.rng.bool();
             let nick = LONG_NICK.repeat(32 - flooder);
             let flood = flood.repeat((64 << 10) / flood.len());
             self.join(&nick, Role::Flooder { flood, reads });
-            // Who begins is quiet, and several who begin together take turns with the typists.
+            // Who begins is quiet, so several who begin together would take turns with the typists,
+            // a turn each, before all of them count as loud.
             for _ in 0..5 {
                 self.turn();
             }
