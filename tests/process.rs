@@ -2,7 +2,7 @@
 //! storms of connections. The built binary runs as a child, one at a time, so that nobody else's
 //! load is in a figure. Figures are printed; `cargo test --test process -- --nocapture` shows them.
 //!
-//! `LINE_CHAT_LONG=1` makes the storms ten times as long and adds what has to wait for a time-out.
+//! `LINE_CHAT_LONG=1` makes the storms ten times as long.
 
 // A helper that cannot go on fails its test.
 #![allow(clippy::expect_used, clippy::panic)]
@@ -184,9 +184,6 @@ fn a_second_signal_does_not_wait_for_a_client_that_never_reads() {
 
 #[test]
 fn a_client_that_never_reads_cannot_keep_the_server_up() {
-    if !is_long() {
-        return;
-    }
     let _alone = alone();
     let server = server_with_large_queues(&[]);
     let _clients = bob_and_a_stalled_member(&server);
