@@ -55,8 +55,12 @@ impl<S: Stream> Chat<S> {
     pub(crate) fn list_ready(&mut self, id: ClientId, now: Moment) {
         let gate = self.gate(id, now);
         let connection = &mut self.connections[id.0];
+        if connection.listed_ready {
+            // Who is set aside keeps its time to be asked again.
+            return;
+        }
         connection.heard_at = None;
-        if connection.listed_ready || !connection.wants_turn() {
+        if !connection.wants_turn() {
             return;
         }
         let voice = connection.voice(now);
@@ -277,8 +281,11 @@ fn is_first(phase: Phase) -> bool {
 mod tests {
     use super::*;
     use std::io;
+    use std::time::{Duration, Instant};
 
+    use crate::chat::{Interest, Registry};
     use crate::config::Config;
+    use crate::moment::Clock;
 
     impl Stream for io::Empty {
         fn shutdown_write(&mut self) -> io::Result<()> {
@@ -298,5 +305,34 @@ mod tests {
         );
         chat.turn_output = 1;
         assert!(chat.is_turn_output_spent(usize::MAX));
+    }
+
+    struct Unwatched;
+
+    impl Registry<io::Empty> for Unwatched {
+        fn register(&mut self, _: &mut io::Empty, _: ClientId) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn reregister(&mut self, _: &mut io::Empty, _: ClientId, _: Interest) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn deregister(&mut self, _: &mut io::Empty) {}
+    }
+
+    #[test]
+    fn who_is_set_aside_and_listed_again_is_still_asked_at_its_time() {
+        // Otherwise it is not heard before something else changes in the room.
+        let (mut chat, start) = (Chat::new(Config::default()), Instant::now());
+        let peer = ([127, 0, 0, 1], 1).into();
+        chat.accept(io::empty(), peer, start, &mut Unwatched);
+        let now = Clock::default().moment(start);
+        let time = Some(now + Duration::from_secs(1));
+        let client = &mut chat.connections[0];
+        client.mark_readable(true);
+        (client.listed_ready, client.heard_at) = (true, time);
+        chat.list_ready(ClientId(0), now);
+        assert_eq!(chat.connections[0].heard_at, time);
     }
 }
