@@ -52,7 +52,11 @@ impl<S: Stream> Connection<S> {
             return true;
         }
         lines.spans().all(|(span, voice)| {
-            if self.skips.leaves_out(voice) {
+            let (queued, len) = (self.wr.len(), span.bytes().len());
+            if self
+                .skips
+                .leaves_out_all(queued, len, voice, &shared.limits)
+            {
                 self.skips.count(span.count());
                 shared.metrics.lines_skipped += span.count() as u64;
                 return true;

@@ -8,6 +8,9 @@
 
 use crate::config::Limits;
 
+/// No longer than this is what tells how many lines were left out.
+const NOTICE_BYTES: usize = 64;
+
 /// Who says a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Voice {
@@ -51,8 +54,21 @@ impl Skips {
         !is_left_out
     }
 
-    /// Whether everything of this voice is left out, whatever its length.
-    pub(crate) fn leaves_out(&self, voice: Voice) -> bool {
+    /// Whether each of some lines of this voice, `len` bytes together, is left out, and that changes
+    /// nothing for what comes behind them. If one of them had no room even in the whole queue,
+    /// everything would be left out from there on, so that has to be found line by line.
+    pub(crate) fn leaves_out_all(
+        &self,
+        queued: usize,
+        len: usize,
+        voice: Voice,
+        limits: &Limits,
+    ) -> bool {
+        let with = queued.saturating_add(len).saturating_add(NOTICE_BYTES);
+        self.all || (self.leaves_out(voice) && with <= limits.max_pending_bytes)
+    }
+
+    fn leaves_out(&self, voice: Voice) -> bool {
         self.all || (self.loud && voice == Voice::Loud)
     }
 
@@ -122,6 +138,36 @@ mod tests {
         assert!(skips.resume(24, &limits));
         assert!(skips.admit(24, 1, Voice::Loud, &limits));
         assert_eq!(skips.untold(), 2);
+    }
+
+    #[test]
+    fn lines_are_left_out_together_only_where_that_is_the_same_as_one_by_one() {
+        let limits = Limits {
+            max_pending_bytes: 1000,
+            ..Limits::default()
+        };
+        for (queued, len, together) in [(500, 400, true), (900, 90, false), (900, 200, false)] {
+            let mut skips = Skips::default();
+            assert!(!skips.admit(600, 1, Voice::Loud, &limits));
+            let is_quiet_left_out = skips.leaves_out_all(queued, len, Voice::Quiet, &limits);
+            assert!(!is_quiet_left_out, "only the loud are");
+            assert_eq!(
+                skips.leaves_out_all(queued, len, Voice::Loud, &limits),
+                together
+            );
+        }
+        let mut skips = Skips::default();
+        assert!(!skips.admit(1000, 1, Voice::Quiet, &limits));
+        assert!(skips.leaves_out_all(1000, 9999, Voice::Quiet, &limits));
+    }
+
+    #[test]
+    fn a_loud_line_that_no_queue_has_room_for_ends_everything_until_half_is_free() {
+        let (mut skips, limits) = (Skips::default(), limits());
+        assert!(!skips.admit(60, 1, Voice::Loud, &limits));
+        assert!(skips.admit(60, 1, Voice::Quiet, &limits));
+        assert!(!skips.admit(100, 1, Voice::Loud, &limits));
+        assert!(!skips.admit(60, 1, Voice::Quiet, &limits));
     }
 
     #[test]
