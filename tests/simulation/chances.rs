@@ -35,11 +35,12 @@ impl Chances {
     pub(crate) fn new(is_flooded: bool, rng: &mut Rng) -> Self {
         let mut chances = Self::any(rng);
         if is_flooded {
-            chances.longest_tick_micros = any_of(rng, [100, 500, 2000, 10_000]);
-            chances.pause = 0.0003;
+            chances.longest_tick_micros = any_of(rng, [500, 2000, 10_000, 20_000]);
+            chances.pause = 0.001;
             chances.manner.flood = 0.5;
             chances.manner.burst = 2000;
             chances.manner.go /= 10.0;
+            chances.manner.stall = any_of(rng, [0.01, 0.05, 0.2]);
         }
         chances
     }

@@ -19,13 +19,15 @@ impl Model {
         let limits = self.config.limits.clone();
         let longest_line = self.config.longest_line_bytes();
         let now = self.now;
-        for peer in std::mem::take(&mut self.may_be_idle) {
+        for (peer, has_stalled) in std::mem::take(&mut self.may_be_idle) {
             if let Some(client) = self.clients.get_mut(&peer).filter(|it| it.left.is_none()) {
+                assert!(!has_stalled, "peer {peer} has taken nothing and stays");
                 client.since = now;
             }
         }
+        let has_talk = self.turn.has_talk;
         for (&peer, client) in &mut self.clients {
-            client.end_turn(&limits, now);
+            client.end_turn(&limits, now, has_talk);
             assert_queue_is_within(client, peer, &limits, longest_line);
             let is_shed = longest.contains(&peer);
             assert!(
@@ -110,6 +112,7 @@ impl Model {
             "peer {peer}: {deadline:?} after {next:?}"
         );
         assert!(!client.failed, "peer {peer} failed and is not freed");
+        assert!(!client.is_dropped, "peer {peer} was to be dropped");
         assert!(!client.is_resumed, "peer {peer} was not told");
         let is_heard = client.left.is_none() && !is_held;
         if is_heard {
@@ -173,9 +176,14 @@ impl Model {
 fn assert_queue_is_within(client: &Client, peer: Peer, limits: &Limits, longest_line: usize) {
     let queued = client.queue.len();
     let beyond = match (client.left, limits.lag) {
-        (None, Lag::Wait) => ANSWER_BYTES + longest_line,
+        // The room is held up when all that one turn says has been appended.
+        (None, Lag::Wait) => ANSWER_BYTES + longest_line.max(limits.max_pending_bytes / 4),
         (None, Lag::Disconnect) => ANSWER_BYTES,
         // Who leaves is told why.
+        (Some(_), Lag::Wait) => {
+            let turn = longest_line.max(limits.max_pending_bytes / 4);
+            ANSWER_BYTES + turn + longest_line
+        }
         _ => ANSWER_BYTES + 2 * SKIPPED_NOTICE_BYTES + longest_line,
     };
     let most = limits.max_pending_bytes + beyond;

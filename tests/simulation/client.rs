@@ -195,9 +195,11 @@ impl Client {
         self.is_resumed = false;
     }
 
-    pub(crate) fn end_turn(&mut self, limits: &Limits, now: Instant) {
-        // Something was queued for it, so it was looked at, though perhaps nothing could be written.
-        if self.is_member() && (self.appended_this_turn > 0 || self.is_written_this_turn) {
+    pub(crate) fn end_turn(&mut self, limits: &Limits, now: Instant, has_talk: bool) {
+        // Where something was said every member is looked at, even one who joined behind it. Otherwise
+        // who had something queued is, though perhaps nothing could be written.
+        let is_looked_at = has_talk || self.appended_this_turn > 0 || self.is_written_this_turn;
+        if self.is_member() && is_looked_at {
             self.stand(limits, now);
             self.resume(limits);
         }
@@ -451,6 +453,15 @@ impl Client {
         self.append(goodbye.as_bytes());
     }
 
+    /// When it has taken nothing, or held up the room, for too long.
+    pub(crate) fn stall_deadline(&self, limits: &Limits) -> Option<(Instant, CloseReason)> {
+        let (since, why) = match limits.lag {
+            Lag::Wait => (self.over_since?, CloseReason::HeldUp),
+            Lag::Skip | Lag::Disconnect => (self.waiting_since?, CloseReason::Stalled),
+        };
+        Some((since + reference::stall_patience(limits)?, why))
+    }
+
     /// What has to happen to it by the clock, and when: it is closed for this reason, or dropped.
     pub(crate) fn deadline(&self, limits: &Limits) -> Option<(Instant, Option<CloseReason>)> {
         let after = |since: Instant, patience: Duration| since + patience;
@@ -463,12 +474,7 @@ impl Client {
             };
             let patience = reference::unless_never(patience);
             let phase = patience.map(|patience| (after(self.since, patience), why));
-            let (stalled_since, why) = match limits.lag {
-                Lag::Wait => (self.over_since, CloseReason::HeldUp),
-                Lag::Skip | Lag::Disconnect => (self.waiting_since, CloseReason::Stalled),
-            };
-            let stalled = stalled_since.zip(stall);
-            let stalled = stalled.map(|(since, patience)| (after(since, patience), why));
+            let stalled = self.stall_deadline(limits);
             let first = phase.into_iter().chain(stalled).min_by_key(|&(at, _)| at);
             return first.map(|(at, why)| (at, Some(why)));
         };

@@ -194,6 +194,7 @@ impl Model {
         client.lines.take(now);
         self.tally.lines += 1;
         self.tally.loud_lines += u64::from(loud.is_some());
+        self.turn.has_talk = true;
         self.deliver(speaker, line, loud.is_some());
     }
 

@@ -32,7 +32,7 @@ pub(crate) struct Model {
     /// Who has to leave before anything else happens, and why.
     pub(crate) due: Vec<(Peer, CloseReason)>,
     /// Who has to leave as idle, unless the end of what was read from it was not heard.
-    pub(crate) may_be_idle: Vec<Peer>,
+    pub(crate) may_be_idle: Vec<(Peer, bool)>,
     pub(crate) now: Instant,
     pub(crate) turn: Turn,
     /// Whose line comes next, and counts as loud.
@@ -63,6 +63,8 @@ pub(crate) struct Refused {
 #[derive(Debug, Default)]
 pub(crate) struct Turn {
     pub(crate) read: usize,
+    /// Somebody has said something.
+    pub(crate) has_talk: bool,
     /// What it has appended to one queue at most.
     pub(crate) output: usize,
     /// Somebody was heard who was loud before.
@@ -118,7 +120,9 @@ impl Model {
             match due.and_then(|(_, reason)| reason) {
                 // Who waits to be heard is not silent.
                 Some(CloseReason::Idle) if client.may_have_more() && !client.has_said_more() => {
-                    self.may_be_idle.push(peer);
+                    let stall = client.stall_deadline(limits);
+                    let has_stalled = stall.is_some_and(|(at, _)| at <= now);
+                    self.may_be_idle.push((peer, has_stalled));
                 }
                 Some(CloseReason::Idle) if client.has_said_more() || is_unread(peer) => {
                     client.since = now;
@@ -342,7 +346,11 @@ impl Model {
         let is_right = match reason {
             CloseReason::Shutdown => self.shutting_down,
             CloseReason::OutOfMemory => self.longest().contains(&peer),
-            CloseReason::Idle => is_due || self.may_be_idle.contains(&peer),
+            CloseReason::Idle => is_due || self.may_be_idle.iter().any(|idle| idle.0 == peer),
+            // If it was not idle, this was next.
+            CloseReason::Stalled | CloseReason::HeldUp => {
+                is_due || self.may_be_idle.contains(&(peer, true)) && self.has_stalled(peer, reason)
+            }
             CloseReason::OtherProtocol => self.client(peer).is_foreign(),
             CloseReason::Broken => is_due || self.client(peer).is_deaf,
             _ => is_due,
@@ -366,6 +374,11 @@ impl Model {
             self.nicks.remove(&key);
         }
         self.client(peer).leave(reason, now);
+    }
+
+    fn has_stalled(&self, peer: Peer, reason: CloseReason) -> bool {
+        let deadline = self.clients[&peer].stall_deadline(&self.config.limits);
+        deadline.is_some_and(|(at, why)| at <= self.now && why == reason)
     }
 
     /// Whose queues have to go, so that all together are not too long.

@@ -1,4 +1,4 @@
-//! What happens in one seed of a thousand only, as a scene of its own.
+//! What happens in few seeds or in one of a thousand, as a scene of its own.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -54,6 +54,28 @@ impl Scene {
         self.turn();
     }
 
+    /// So many KiB, as the others see them.
+    fn flood(&mut self, peer: Peer, kibibytes: usize) {
+        let line = [&[b'x'; 64 - 8] as &[u8], b"\n"].concat();
+        let lines = line.repeat(kibibytes * (1024 / 64));
+        self.sockets[peer as usize]
+            .borrow_mut()
+            .arrive(&lines, false);
+        self.turn();
+        while self.chat.has_work() {
+            self.turn();
+        }
+    }
+
+    fn wait(&mut self, millis: u64) {
+        self.now += Duration::from_millis(millis);
+        self.turn();
+    }
+
+    fn lines_in(&self) -> u64 {
+        self.chat.metrics().lines_in
+    }
+
     fn turn(&mut self) {
         for socket in &self.sockets {
             let mut socket = socket.borrow_mut();
@@ -101,11 +123,54 @@ fn nothing_is_told_after_the_last_words() {
     // The longest there is, for each byte of it becomes three.
     scene.say(1, &[1; 100]);
     assert_eq!(scene.chat.metrics().lines_skipped, 1);
-    scene.now += Duration::from_millis(1200);
-    scene.turn();
+    scene.wait(1200);
     scene.sockets[0].borrow_mut().read_greedily();
     scene.turn();
     let last_words = "* you have read nothing for too long, goodbye";
     let expected = format!("writer: {line}\r\n{last_words}\r\n");
     assert_eq!(Scene::written_to(0), expected);
+}
+
+/// A speaker is too fast while most readers are behind, and no longer when these have stalled.
+#[test]
+fn nobody_waits_for_readers_that_have_taken_nothing_for_a_second() {
+    let mut config = Config::default();
+    config.limits.max_pending_bytes = 520 << 10;
+    let mut scene = Scene::new(config);
+    scene.join("loud", 1000);
+    for reader in ["behind", "behind-too"] {
+        scene.join(reader, 1);
+    }
+    scene.join("reader", 1000);
+    scene.sockets[3].borrow_mut().read_greedily();
+    scene.flood(0, 65);
+    scene.wait(500);
+    scene.flood(0, 80);
+    let (heard, said) = (scene.lines_in(), (65 + 80) * 16);
+    assert!(heard < said, "most are behind");
+    scene.wait(400);
+    assert_eq!(scene.lines_in(), heard, "most are still behind");
+    scene.wait(150);
+    while scene.chat.has_work() {
+        scene.turn();
+    }
+    assert_eq!(scene.lines_in(), said, "most have stalled");
+}
+
+/// However much somebody has said, a second later it is quiet again.
+#[test]
+fn a_flood_is_forgiven_in_a_second() {
+    let mut scene = Scene::new(Config::default());
+    scene.join("loud", 1000);
+    scene.join("reader", 1000);
+    scene.sockets[1].borrow_mut().read_greedily();
+    scene.flood(0, 500);
+    journal::take();
+    scene.wait(900);
+    scene.say(0, b"a line");
+    let is_loud = |record: &Record| matches!(record, Record::Loud { .. });
+    assert!(journal::take().iter().any(is_loud));
+    scene.wait(200);
+    scene.say(0, b"a line");
+    assert!(!journal::take().iter().any(is_loud));
 }
