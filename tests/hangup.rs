@@ -166,7 +166,7 @@ fn a_nick_is_free_when_its_owners_last_line_was_heard_before_a_fin() {
     let refused = "* a nick has no \":\" in it, choose another\r\n";
     server.turn_until_received(&mut heir, refused.len());
     heir.expect(refused);
-    // Both meet the server in one turn, the end of the one before the wish of the other.
+    // The last line of the one and its end take one turn, and the wish of the other comes behind it.
     bob.send("bye\r\n");
     bob.hang_up();
     server.turn();
@@ -174,6 +174,20 @@ fn a_nick_is_free_when_its_owners_last_line_was_heard_before_a_fin() {
     let _server = server.run();
     alice.expect("bob: bye\r\nbob: hello\r\n");
     bob.expect_end();
+}
+
+#[test]
+fn who_hangs_up_behind_its_last_line_has_left_when_that_was_heard() {
+    // Otherwise a script that runs twice in a row is told that its nick is taken.
+    let mut server = HaltedServer::bind();
+    let [mut alice, mut bob] = ["alice", "bob"].map(|nick| server.join(nick));
+    bob.say("bye");
+    bob.hang_up();
+    assert_eq!(server.metrics().members, 2);
+    server.turn();
+    assert_eq!(server.metrics().members, 1, "after one turn");
+    server.turn_until_received(&mut alice, "bob: bye\r\n".len());
+    alice.expect("bob: bye\r\n");
 }
 
 #[test]
