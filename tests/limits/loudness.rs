@@ -160,6 +160,29 @@ fn hear_out(server: &mut HaltedServer, flooder: &mut Flooder, others: &mut [&mut
 }
 
 #[test]
+fn what_was_skipped_of_a_flood_is_told_directly_before_what_is_typed() {
+    let mut rig = Rig::new(|_| {});
+    let [sleeper, typist, flooder] = ["sleeper", "typist", FLOOD].map(|nick| rig.join(nick));
+    sleeper.stop_reading();
+    let said = 20_000;
+    flooder.send(format!("{}\n", "x".repeat(93)).repeat(said));
+    rig.settle();
+    let missed = rig.metrics().lines_skipped;
+    assert!(missed > 0 && rig.metrics().lines_in == said as u64);
+    // A loud speaker has half of a queue, to the last line that fits.
+    let half = rig.metrics().pending_bytes;
+    assert!((512 * KIB - 102..=512 * KIB).contains(&half), "{half}");
+    typist.say("hello");
+    rig.settle();
+    sleeper.read_on();
+    rig.settle();
+    let received = sleeper.received();
+    let end = format!("\r\n* {missed} lines skipped\r\ntypist: hello\r\n");
+    assert!(received.ends_with(&end), "{missed}");
+    assert_eq!(received.matches(FLOOD).count() as u64 + missed, said as u64);
+}
+
+#[test]
 fn a_flood_never_pushes_out_what_is_typed_to_a_reader_that_stalls() {
     let mut server = HaltedServer::bind();
     let [mut sleeper, mut reader, mut typist] =

@@ -4,7 +4,7 @@
 use std::sync::mpsc;
 use std::thread;
 
-use line_chat::{CloseReason, Metrics, MetricsHandle};
+use line_chat::{CloseReason, Metrics, MetricsHandle, Status};
 use rustix::process::Signal;
 
 use crate::child::{self, DEADLINE};
@@ -95,22 +95,16 @@ fn another_thread_sees_the_same_as_the_loop() {
     alice.say("hello");
     alice.expect_silence();
     // The loop sleeps, and is woken for each of these.
-    let askers: Vec<_> = (0..4)
-        .map(|_| {
-            let handle = handle.clone();
-            thread::spawn(move || {
-                (0..100)
-                    .map(|_| handle.metrics().expect("an answer"))
-                    .collect()
-            })
-        })
-        .collect();
-    for asker in askers {
-        let answers: Vec<Metrics> = asker.join().expect("it does not panic");
-        for metrics in answers {
-            assert_eq!((metrics.clients, metrics.members), (2, 2));
-            assert_eq!((metrics.lines_in, metrics.deliveries), (1, 1));
-        }
+    let (tell, told) = mpsc::channel();
+    for _ in 0..4 {
+        let (handle, tell) = (handle.clone(), tell.clone());
+        thread::spawn(move || (0..100).all(|_| tell.send(Box::new(handle.metrics())).is_ok()));
+    }
+    for _ in 0..400 {
+        let answer = told.recv_timeout(DEADLINE).expect("an answer");
+        let metrics = answer.expect("the server runs");
+        assert_eq!((metrics.clients, metrics.members), (2, 2));
+        assert_eq!((metrics.lines_in, metrics.deliveries), (1, 1));
     }
 }
 
@@ -119,12 +113,9 @@ fn another_thread_sees_the_same_as_the_loop() {
 fn ask(handle: MetricsHandle, end: impl FnOnce()) -> Option<Metrics> {
     let (tell, told) = mpsc::channel();
     // Nobody waits for it: if it waits for ever, the test fails all the same.
-    thread::spawn(move || {
-        // The test may have given up.
-        let _ = tell.send(handle.metrics());
-    });
+    thread::spawn(move || tell.send(Box::new(handle.metrics())));
     end();
-    told.recv_timeout(DEADLINE).expect("an answer")
+    *told.recv_timeout(DEADLINE).expect("an answer")
 }
 
 #[test]
@@ -135,7 +126,12 @@ fn who_asks_a_server_that_has_stopped_is_told_so_and_does_not_wait_for_ever() {
     server.shut_down();
     server.expect_end();
     assert_eq!(ask(handle, || {}), None);
-    // Nor does it help to ask one that was dropped before its first turn.
+    // Nor does it help to ask one that has stopped and is still there.
+    let mut server = HaltedServer::bind();
+    server.shutdown_handle().shut_down();
+    assert_eq!(server.turn(), Status::Stopped);
+    assert_eq!(ask(server.metrics_handle(), || {}), None);
+    // Or one that was dropped before its first turn.
     let server = HaltedServer::bind();
     let handle = server.metrics_handle();
     drop(server);
