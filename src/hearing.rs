@@ -32,10 +32,12 @@ enum Gate {
 
 impl<S: Stream> Chat<S> {
     pub(crate) fn hear_ready(&mut self, now: Moment) {
-        while let Some(id) = self.woken.pop() {
+        let mut woken = std::mem::take(&mut self.woken);
+        for id in woken.drain(..) {
             self.connections[id.0].listed_ready = false;
             self.list_ready(id, now);
         }
+        self.woken = woken;
         if self.pressure.take_changed() {
             self.ready.recall();
         }

@@ -37,9 +37,12 @@ impl Ready {
 
     /// Asks those again who were set aside.
     pub(crate) fn recall(&mut self) {
-        while let Some((id, voice)) = self.aside.pop() {
+        // The list keeps its memory.
+        let mut aside = std::mem::take(&mut self.aside);
+        for (id, voice) in aside.drain(..) {
             self.push(id, voice);
         }
+        self.aside = aside;
     }
 
     /// Gives everybody who is listed now a place in this turn.
@@ -99,6 +102,18 @@ mod tests {
         ready.begin_turn();
         assert_eq!(ready.pop(), Some(ClientId(2)));
         assert!(ready.is_empty());
+    }
+
+    #[test]
+    fn those_who_were_set_aside_come_back_in_their_order() {
+        let mut ready = Ready::default();
+        for id in 1..=3 {
+            ready.set_aside(ClientId(id), Voice::Quiet);
+        }
+        ready.recall();
+        ready.begin_turn();
+        let order: Vec<_> = std::iter::from_fn(|| ready.pop()).collect();
+        assert_eq!(order, [1, 2, 3].map(ClientId));
     }
 
     #[test]
