@@ -18,6 +18,7 @@ use rustix::io::Errno;
 
 use crate::chat::{Chat, Registry, Stream};
 use crate::close::CloseReason;
+use crate::seldom::Seldom;
 
 /// A non-blocking listener.
 pub trait Listen {
@@ -47,7 +48,8 @@ pub struct Acceptor<L: Listen> {
     per_turn: usize,
     spare: Option<L::Spare>,
     back_off: BackOff,
-    shortage: Shortage,
+    /// Accepts that failed for want of something.
+    shortages: Seldom,
 }
 
 #[derive(Debug)]
@@ -70,7 +72,7 @@ impl<L: Listen> Acceptor<L> {
             per_turn,
             spare: L::open_spare().ok(),
             back_off: BackOff::default(),
-            shortage: Shortage::default(),
+            shortages: Seldom::default(),
         }
     }
 
@@ -134,7 +136,7 @@ impl<L: Listen> Acceptor<L> {
                     let refused = turn_away(listener, chat);
                     self.spare = L::open_spare().ok();
                     let Some(instead) = refused else {
-                        self.shortage.happened(now, &error);
+                        tell_shortage(&mut self.shortages, now, &error);
                         continue;
                     };
                     what = instead;
@@ -143,7 +145,7 @@ impl<L: Listen> Acceptor<L> {
                     AcceptError::NobodyWaits => listener.waiting = false,
                     AcceptError::ThatOneIsGone => {}
                     AcceptError::NoDescriptor | AcceptError::NoMemory => {
-                        self.shortage.happened(now, &error);
+                        tell_shortage(&mut self.shortages, now, &error);
                         return self.back_off.failed(now);
                     }
                 }
@@ -165,6 +167,20 @@ fn turn_away<L: Listen>(
             None
         }
         Err(error) => Some(AcceptError::of(&error)),
+    }
+}
+
+fn tell_shortage(shortages: &mut Seldom, now: Instant, error: &io::Error) {
+    if let Some(count) = shortages.count(now) {
+        let what_to_do = match AcceptError::of(error) {
+            AcceptError::NoDescriptor => {
+                "raise the limit of open files (ulimit -n) or lower the number of clients"
+            }
+            _ => "it is tried again until the system has enough",
+        };
+        warn!(
+            "cannot serve new connections ({count} times since this was last said): {error}; {what_to_do}"
+        );
     }
 }
 
@@ -239,31 +255,6 @@ impl BackOff {
     fn failed(&mut self, now: Instant) {
         self.until = Some(now + self.next);
         self.next = (self.next * 2).min(MAX_BACK_OFF);
-    }
-}
-
-/// How often a shortage is told of in the log.
-const BETWEEN_WARNINGS: Duration = Duration::from_secs(10);
-
-/// Tells of a shortage, in one line for all that happened since the last one.
-#[derive(Debug, Default)]
-struct Shortage {
-    untold: u64,
-    told_at: Option<Instant>,
-}
-
-impl Shortage {
-    fn happened(&mut self, now: Instant, error: &io::Error) {
-        self.untold += 1;
-        if self.told_at.is_none_or(|at| now >= at + BETWEEN_WARNINGS) {
-            warn!(
-                "cannot serve new connections ({} times since this was last said): {error}; \
-                 raise the limit of open files (ulimit -n) or lower the number of clients",
-                self.untold
-            );
-            self.untold = 0;
-            self.told_at = Some(now);
-        }
     }
 }
 
@@ -355,19 +346,6 @@ mod tests {
         assert_eq!(waits, [10, 20, 40, 80, 160, 320, 640, 1000, 1000].map(Some));
         assert!(back_off.is_on(now + Duration::from_millis(999)));
         assert!(!back_off.is_on(now + Duration::from_secs(1)));
-    }
-
-    #[test]
-    fn a_shortage_is_told_of_once_in_ten_seconds_with_its_count() {
-        let mut shortage = Shortage::default();
-        let start = Instant::now();
-        let error = io::Error::from(Errno::MFILE);
-        let mut untold = Vec::new();
-        for seconds in [0, 1, 2, 9, 10, 11] {
-            shortage.happened(start + Duration::from_secs(seconds), &error);
-            untold.push(shortage.untold);
-        }
-        assert_eq!(untold, [0, 1, 2, 3, 0, 1]);
     }
 
     #[test]

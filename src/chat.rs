@@ -4,14 +4,15 @@
 //!
 //! A turn hears the ready clients (`hearing`); then it appends what they have said to each member's
 //! queue and writes that at once (`writing`); who fails or has to go is only marked on the way, and
-//! freed at the end (`leaving`). Nothing is written while somebody is heard and nobody is heard while something is
-//! written, so a write that fails cannot disturb a broadcast.
+//! freed at the end (`leaving`). Nothing is written while somebody is heard and nobody is heard
+//! while something is written, so a write that fails cannot disturb a broadcast.
 
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use log::{info, warn};
+use log::{Level, debug, info, log};
 use slab::Slab;
 
 use crate::bucket::Pace;
@@ -29,6 +30,7 @@ use crate::queueing::turn_away;
 use crate::ready::Ready;
 pub use crate::room::ClientId;
 use crate::room::Room;
+use crate::seldom::Seldom;
 
 /// For how long memory is kept that nobody needs.
 const TRIM_AFTER: Duration = Duration::from_secs(1);
@@ -82,6 +84,8 @@ pub struct Chat<S> {
     /// Clients in [`Phase::Closed`], to be freed.
     pub(crate) closed: Vec<ClientId>,
     pub(crate) deadlines: Deadlines,
+    /// Peers that were not let in.
+    turned_away: Seldom,
     /// Where input is read to.
     pub(crate) scratch: Box<[u8]>,
     /// Where a notice is written before it is queued.
@@ -117,6 +121,7 @@ impl<S: Stream> Chat<S> {
             resumed: Vec::new(),
             closed: Vec::new(),
             deadlines: Deadlines::default(),
+            turned_away: Seldom::default(),
             scratch: vec![0; limits.read_bytes].into(),
             notice: Vec::new(),
             turn_input: 0,
@@ -140,8 +145,8 @@ impl<S: Stream> Chat<S> {
         now: Instant,
         registry: &mut impl Registry<S>,
     ) {
-        let now = self.clock.moment(now);
         if let Err(reason) = self.door.enter(peer.ip(), &self.shared.limits) {
+            self.tell_turned_away(Level::Info, now, peer, &reason);
             return self.refuse(stream, peer, reason);
         }
         self.shared.metrics.accepted += 1;
@@ -150,12 +155,14 @@ impl<S: Stream> Chat<S> {
         match registry.register(&mut stream, id) {
             Ok(()) => {
                 let max_line_bytes = self.shared.limits.max_line_bytes;
+                let now = self.clock.moment(now);
                 slot.insert(Connection::new(stream, peer, max_line_bytes, now));
                 info!("{peer} connected");
                 self.schedule(id);
             }
             Err(error) => {
-                warn!("{peer} turned away: it cannot be registered: {error}");
+                debug!("{peer} turned away: it cannot be registered: {error}");
+                self.tell_turned_away(Level::Warn, now, peer, &error);
                 self.shared.metrics.count_closed(CloseReason::Broken);
                 self.door.leave(peer.ip(), &self.shared.limits);
             }
@@ -165,10 +172,26 @@ impl<S: Stream> Chat<S> {
     /// Tells a peer why it is not let in, and closes its connection. It counts as accepted and
     /// closed.
     pub fn refuse(&mut self, mut stream: S, peer: SocketAddr, reason: CloseReason) {
-        info!("{peer} turned away: {reason}");
+        debug!("{peer} turned away: {reason}");
         self.shared.metrics.accepted += 1;
         self.shared.metrics.count_closed(reason);
         turn_away(&mut stream, reason, &mut self.scratch);
+    }
+
+    /// Not a line for each: who is turned away can come again at once.
+    fn tell_turned_away(
+        &mut self,
+        level: Level,
+        now: Instant,
+        peer: SocketAddr,
+        why: &dyn fmt::Display,
+    ) {
+        if let Some(count) = self.turned_away.count(now) {
+            log!(
+                level,
+                "turned away {count} since this was last said, at last {peer}: {why}"
+            );
+        }
     }
 
     /// An event said that a client has sent something. `read_on`: its end of stream or urgent data

@@ -56,7 +56,7 @@
 //! | `message`, `close` | what the server says itself; why a connection ends |
 //! | `pool` | buffers on loan |
 //! | `due`, `deadlines`, `moment` | what there is to do by the clock; who is looked at when; a time in eight bytes |
-//! | `metrics`, `handle` | what it has done, in numbers; how another thread asks for that |
+//! | `metrics`, `handle`, `seldom` | what it has done, in numbers; how another thread asks for that; a line of the log for many events |
 //! | [`config`], `addr`, `listen` | every number; where to listen; listening sockets |
 //! | `cli`, `process` | the binary's own: the command line; its log and its limit of descriptors |
 #![forbid(unsafe_code)]
@@ -92,6 +92,7 @@ pub mod process;
 mod queueing;
 mod ready;
 mod room;
+mod seldom;
 pub mod server;
 mod skip;
 mod talk;

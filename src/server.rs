@@ -102,7 +102,7 @@ pub enum Status {
 impl Server {
     /// Binds every address of `config`. The server is ready for connections when this returns; they
     /// are served from the first [`turn`](Self::turn) on. With [`Config::handle_signals`],
-    /// SIGINT and SIGTERM are its from here on.
+    /// SIGINT, SIGTERM and SIGUSR1 are its from here on.
     ///
     /// # Errors
     /// The text names the address, and says what to do. `InvalidInput` if the config does not pass

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 
-use child::{ARE_YOU_THERE, Client, Server, YES, await_until, command_after, hello};
+use child::{ARE_YOU_THERE, Client, Server, YES, await_until, command, command_after, hello};
 
 const GOODBYE: &str = "* server is shutting down";
 const FULL: &str = "* server is full, try again later";
@@ -279,6 +279,32 @@ fn who_comes_when_descriptors_have_run_out_is_told_and_costs_the_others_nothing(
         1,
         "{log}"
     );
+}
+
+#[test]
+fn who_is_turned_away_again_and_again_does_not_fill_the_log() {
+    let _alone = alone();
+    let without_files = ["--max-clients", "1000", "127.0.0.1:0"];
+    let start = Instant::now();
+    for mut command in [
+        command(&["--max-clients", "2", "127.0.0.1:0"]),
+        command_after("ulimit -n 32", &without_files),
+    ] {
+        let server = Server::spawn(&mut command);
+        let served = join_until_full(&server);
+        for _ in 0..300 {
+            server.connect().expect(FULL);
+        }
+        served.into_iter().for_each(Client::reset);
+        let log = server.stop().log;
+        let is_about_them = |line: &&str| {
+            line.contains("turned away") || line.contains("cannot serve new connections")
+        };
+        let lines = log.lines().filter(is_about_them).count() as u64;
+        // One at once, and one in each ten seconds.
+        let most = 1 + start.elapsed().as_secs() / 10;
+        assert!((1..=most).contains(&lines), "{lines} lines: {log}");
+    }
 }
 
 /// Members, as many as there can be.

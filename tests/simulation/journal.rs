@@ -147,7 +147,13 @@ impl Log for ChatLog {
         let read = match (record.target(), record.level()) {
             ("line_chat::room", Level::Debug) => Some(Record::Spoke { line: words() }),
             ("line_chat::writing", Level::Debug | Level::Trace) => to_one(&words()),
-            ("line_chat::chat", Level::Info | Level::Warn) => coming(&words()),
+            // One line for many who were turned away, each of whom is told of as well.
+            ("line_chat::chat", Level::Info | Level::Warn)
+                if words().starts_with("turned away") =>
+            {
+                return;
+            }
+            ("line_chat::chat", Level::Info | Level::Debug) => coming(&words()),
             ("line_chat::hearing", Level::Trace) => loud(&words()),
             ("line_chat::hearing", Level::Info) => joining(&words()),
             ("line_chat::leaving", Level::Info) => going(&words()),
