@@ -1,6 +1,7 @@
 //! The writing half of a [`Connection`]: what is appended to its queue, what is left out, and what
-//! is written. The limit is checked at the append, so no queue is ever longer than it may be, and
-//! what does not fit is decided line by line: a line is queued whole or not at all.
+//! is written. The limit is checked at the append, so no queue grows beyond it (but by a few last
+//! words, and where a room waits for its readers by what one turn says), and what does not fit is
+//! decided line by line: a line is queued whole or not at all.
 
 use std::io;
 
@@ -123,30 +124,32 @@ impl<S: Stream> Connection<S> {
     }
 
     fn admit_or_skip(&mut self, len: usize, voice: Voice, shared: &mut Shared) -> Queued {
-        let mut notice = Vec::new();
-        if self.skips.untold() > 0 {
-            Notice::Skipped(self.skips.untold()).write(&mut notice);
-        }
-        let len = notice.len() + len;
-        if !self.skips.admit(self.wr.len(), len, voice, &shared.limits) {
+        let with_notice = self.skipped_notice().len() + len;
+        let queued = self.wr.len();
+        if !self.skips.admit(queued, with_notice, voice, &shared.limits) {
             return Queued::LeftOut;
         }
-        if !notice.is_empty() {
-            self.append(&notice, shared);
-            self.skips.forget_told();
-        }
+        self.tell_skipped(shared);
         Queued::Appended
     }
 
     /// Queues how many lines were left out, if the reader does not know of them yet. It may exceed
     /// the limit, as a telnet answer may.
     pub(crate) fn tell_skipped(&mut self, shared: &mut Shared) {
-        if self.skips.untold() > 0 {
-            let mut notice = Vec::new();
-            Notice::Skipped(self.skips.untold()).write(&mut notice);
+        let notice = self.skipped_notice();
+        if !notice.is_empty() {
             self.append(&notice, shared);
             self.skips.forget_told();
         }
+    }
+
+    /// What a reader that does not know of all that was left out is told; empty for any other.
+    fn skipped_notice(&self) -> Vec<u8> {
+        let mut notice = Vec::new();
+        if self.skips.untold() > 0 {
+            Notice::Skipped(self.skips.untold()).write(&mut notice);
+        }
+        notice
     }
 
     /// Queues the last words. They may exceed the limit, as a telnet answer may.
@@ -306,28 +309,34 @@ mod tests {
         }
     }
 
-    #[test]
-    fn in_a_room_that_waits_a_notice_that_does_not_fit_closes_nobody() {
-        let mut shared = Shared {
-            limits: Limits {
-                max_pending_bytes: 10,
-                lag: Lag::Wait,
-                ..Limits::default()
-            },
+    fn shared(limits: Limits) -> Shared {
+        Shared {
+            limits,
             pool: Pool::default(),
             metrics: Metrics::default(),
-        };
+        }
+    }
+
+    fn start() -> Moment {
+        Clock::default().moment(std::time::Instant::now())
+    }
+
+    fn connection(width: usize, now: Moment) -> Connection<Narrow> {
         let stream = Narrow {
-            width: 0,
+            width,
             taken: Vec::new(),
         };
-        let peer = ([127, 0, 0, 1], 1).into();
-        let mut member = Connection::new(
-            stream,
-            peer,
-            99,
-            Clock::default().moment(std::time::Instant::now()),
-        );
+        Connection::new(stream, ([127, 0, 0, 1], 1).into(), 99, now)
+    }
+
+    #[test]
+    fn in_a_room_that_waits_a_notice_that_does_not_fit_closes_nobody() {
+        let mut shared = shared(Limits {
+            max_pending_bytes: 10,
+            lag: Lag::Wait,
+            ..Limits::default()
+        });
+        let mut member = connection(0, start());
         member.phase = Phase::Member;
         let line = Output::Line(Voice::Quiet);
         assert_eq!(
@@ -341,17 +350,9 @@ mod tests {
     /// What a peer gets that takes `width` bytes of what is queued before the rest is cut.
     #[track_caller]
     fn cut_after(width: usize, queued: &[&[u8]]) -> Vec<u8> {
-        let now = Clock::default().moment(std::time::Instant::now());
-        let mut shared = Shared {
-            limits: Limits::default(),
-            pool: Pool::default(),
-            metrics: Metrics::default(),
-        };
-        let stream = Narrow {
-            width,
-            taken: Vec::new(),
-        };
-        let mut connection = Connection::new(stream, ([127, 0, 0, 1], 1).into(), 99, now);
+        let now = start();
+        let mut shared = shared(Limits::default());
+        let mut connection = connection(width, now);
         for bytes in queued {
             let queued = connection.queue(bytes, Output::Notice, &mut shared);
             assert_eq!(queued, Queued::Appended);
@@ -366,20 +367,11 @@ mod tests {
 
     #[test]
     fn the_largest_limit_of_all_leaves_room_for_a_telnet_answer() {
-        let mut shared = Shared {
-            limits: Limits {
-                max_pending_bytes: usize::MAX,
-                ..Limits::default()
-            },
-            pool: Pool::default(),
-            metrics: Metrics::default(),
-        };
-        let stream = Narrow {
-            width: 0,
-            taken: Vec::new(),
-        };
-        let now = Clock::default().moment(std::time::Instant::now());
-        let mut connection = Connection::new(stream, ([127, 0, 0, 1], 1).into(), 99, now);
+        let mut shared = shared(Limits {
+            max_pending_bytes: usize::MAX,
+            ..Limits::default()
+        });
+        let mut connection = connection(0, start());
         let answers = b"\xff\xfc\x06".repeat(ANSWER_BYTES);
         let queued = connection.queue(&answers, Output::Answer, &mut shared);
         assert_eq!(queued, Queued::Appended);
