@@ -81,7 +81,7 @@ pub struct Chat<S> {
     pub(crate) first_flushed: usize,
     /// Clients that have room again and have to be told how many lines they missed.
     pub(crate) resumed: Vec<ClientId>,
-    /// Clients in [`Phase::Closed`], to be freed.
+    /// Clients in `Phase::Closed`, to be freed.
     pub(crate) closed: Vec<ClientId>,
     pub(crate) deadlines: Deadlines,
     /// Peers that were not let in.
