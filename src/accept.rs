@@ -18,6 +18,7 @@ use rustix::io::Errno;
 
 use crate::chat::{Chat, Registry, Stream};
 use crate::close::CloseReason;
+use crate::hosting::Mode;
 use crate::seldom::Seldom;
 
 /// A non-blocking listener.
@@ -26,6 +27,11 @@ pub trait Listen {
     type Stream: Stream;
     /// A descriptor that can be given up.
     type Spare;
+
+    /// What its clients are sent beside what others say.
+    fn mode(&self) -> Mode {
+        Mode::Bare
+    }
 
     /// Takes the next connection out of the queue, with its peer's address.
     ///
@@ -126,7 +132,8 @@ impl<L: Listen> Acceptor<L> {
                 let error = match listener.socket.accept() {
                     Ok((stream, peer)) => {
                         self.back_off = BackOff::default();
-                        chat.accept(stream, canonical(peer), now, registry);
+                        let mode = listener.socket.mode();
+                        chat.accept(stream, canonical(peer), mode, now, registry);
                         continue;
                     }
                     Err(error) => error,

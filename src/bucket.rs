@@ -32,8 +32,8 @@ impl Bucket {
     }
 }
 
-/// A rate of lines, and how many may be said at once.
-#[derive(Debug, Clone, Copy)]
+/// A rate of lines, and how many may be said at once. By default there is no limit.
+#[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct Pace {
     /// The time in which one more line is allowed.
     interval: Duration,
@@ -42,11 +42,16 @@ pub(crate) struct Pace {
 }
 
 impl Pace {
-    /// `None` if there is no limit.
-    pub(crate) fn new(lines_per_second: f64, burst_lines: u32) -> Option<Self> {
-        let interval = Duration::try_from_secs_f64(lines_per_second.recip()).ok()?;
-        let slack = interval * burst_lines.saturating_sub(1);
-        Some(Self { interval, slack })
+    /// No lines a second are no limit.
+    pub(crate) fn new(lines_per_second: f64, burst_lines: u32) -> Self {
+        let interval = Duration::try_from_secs_f64(lines_per_second.recip());
+        interval.map_or_else(
+            |_| Self::default(),
+            |interval| Self {
+                interval,
+                slack: interval * burst_lines.saturating_sub(1),
+            },
+        )
     }
 
     /// When another line may be said, if not now.
@@ -56,7 +61,15 @@ impl Pace {
 
     /// A line is said.
     pub(crate) fn count_line(&self, said: &mut Bucket, now: Moment) {
-        said.take(now, self.interval, Duration::MAX);
+        if !self.interval.is_zero() {
+            said.take(now, self.interval, Duration::MAX);
+        }
+    }
+
+    /// No line may be said for `time`, whatever was saved up.
+    pub(crate) fn pause(&self, said: &mut Bucket, time: Duration, now: Moment) {
+        let most = self.slack + time;
+        said.take(now, most, most);
     }
 }
 
@@ -83,7 +96,7 @@ mod tests {
     #[test]
     fn a_burst_is_let_through_and_then_a_line_in_each_interval() {
         let start = Clock::default().moment(std::time::Instant::now());
-        let pace = Pace::new(2.0, 3).expect("a limit");
+        let pace = Pace::new(2.0, 3);
         let mut said = Bucket::default();
         let mut now = start;
         for halves in [0, 0, 0, 1, 2, 3] {
@@ -93,7 +106,20 @@ mod tests {
             assert_eq!(now, start + halves * SECOND / 2);
             pace.count_line(&mut said, now);
         }
-        assert!(Pace::new(0.0, 3).is_none(), "0 is no limit");
+    }
+
+    #[test]
+    fn no_lines_a_second_are_no_limit_but_a_pause_is_one_all_the_same() {
+        let start = Clock::default().moment(std::time::Instant::now());
+        for pace in [Pace::new(0.0, 3), Pace::new(2.0, 3)] {
+            let mut said = Bucket::default();
+            pace.count_line(&mut said, start);
+            assert_eq!(pace.next_line(&said, start), None);
+            pace.pause(&mut said, SECOND, start);
+            pace.pause(&mut said, SECOND, start);
+            assert_eq!(pace.next_line(&said, start), Some(start + SECOND));
+            assert_eq!(pace.next_line(&said, start + SECOND), None);
+        }
     }
 
     #[test]

@@ -9,12 +9,14 @@
 
 use std::fmt;
 use std::io;
+use std::net::IpAddr;
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use log::{Level, debug, info, log};
 use slab::Slab;
 
+use crate::access::{Attempts, Bans, subscriber};
 use crate::bucket::Pace;
 use crate::close::CloseReason;
 use crate::config::Config;
@@ -22,6 +24,8 @@ use crate::connection::{Connection, Shared};
 pub use crate::connection::{Interest, Stream};
 use crate::deadlines::Deadlines;
 use crate::door::Door;
+use crate::files::Files;
+use crate::hosting::{Hosting, Mode};
 use crate::metrics::Metrics;
 use crate::moment::{Clock, Moment};
 use crate::pool::Pool;
@@ -68,8 +72,8 @@ pub struct Chat<S> {
     pub(crate) longest_line_bytes: usize,
     /// The same without its text; a notice is no longer.
     pub(crate) longest_prefix_bytes: usize,
-    /// How many lines a client may say, if there is a limit.
-    pub(crate) pace: Option<Pace>,
+    /// How many lines a client may say.
+    pub(crate) pace: Pace,
     /// Clients for whom events came since the last turn, each once.
     pub(crate) woken: Vec<ClientId>,
     /// Clients that may have something to say, each once.
@@ -86,6 +90,12 @@ pub struct Chat<S> {
     pub(crate) deadlines: Deadlines,
     /// Peers that were not let in.
     turned_away: Seldom,
+    /// The greeting and the passwords.
+    pub(crate) files: Files,
+    pub(crate) attempts: Attempts,
+    pub(crate) wrong_passwords: Seldom,
+    /// Addresses that nobody may come from, IPv6 ones by their network.
+    pub(crate) banned: Bans<IpAddr>,
     /// Where input is read to.
     pub(crate) scratch: Box<[u8]>,
     /// Where a notice is written before it is queued.
@@ -97,7 +107,9 @@ pub struct Chat<S> {
     /// When memory that was not needed since the last time goes back to the system, if there is
     /// any.
     trim_at: Option<Moment>,
-    clock: Clock,
+    pub(crate) clock: Clock,
+    /// What tells the time of day.
+    pub(crate) wall_clock: fn() -> SystemTime,
     /// When a shutdown ends, once it has begun.
     shutdown: Option<Instant>,
 }
@@ -105,12 +117,15 @@ pub struct Chat<S> {
 impl<S: Stream> Chat<S> {
     /// An empty room. `config` must have passed [`Config::check`].
     pub fn new(config: Config) -> Self {
-        let limits = config.limits.clone();
+        let room = Room::new(&config);
+        let longest_line_bytes = config.longest_line_bytes();
+        let longest_prefix_bytes = config.longest_prefix_bytes();
+        let limits = config.limits;
         Self {
             connections: Slab::new(),
-            longest_line_bytes: config.longest_line_bytes(),
-            longest_prefix_bytes: config.longest_prefix_bytes(),
-            room: Room::new(config.prefix, limits.max_nick_chars),
+            longest_line_bytes,
+            longest_prefix_bytes,
+            room,
             door: Door::default(),
             pressure: Pressure::default(),
             pace: Pace::new(limits.lines_per_second, limits.burst_lines),
@@ -122,12 +137,17 @@ impl<S: Stream> Chat<S> {
             closed: Vec::new(),
             deadlines: Deadlines::default(),
             turned_away: Seldom::default(),
+            files: Files::default(),
+            attempts: Attempts::default(),
+            wrong_passwords: Seldom::default(),
+            banned: Bans::default(),
             scratch: vec![0; limits.read_bytes].into(),
             notice: Vec::new(),
             turn_input: 0,
             turn_output: 0,
             trim_at: None,
             clock: Clock::default(),
+            wall_clock: || SystemTime::UNIX_EPOCH,
             shutdown: None,
             shared: Shared {
                 limits,
@@ -137,15 +157,36 @@ impl<S: Stream> Chat<S> {
         }
     }
 
+    /// Reads the greeting and the passwords, which are none before that.
+    ///
+    /// # Errors
+    /// The text names the file, and says what to do. All of them stay what they were.
+    pub fn read_files(&mut self, hosting: &Hosting) -> io::Result<()> {
+        self.files = Files::read(hosting)?;
+        Ok(())
+    }
+
+    /// What tells the time of day to those who ask.
+    pub fn set_wall_clock(&mut self, wall_clock: fn() -> SystemTime) {
+        self.wall_clock = wall_clock;
+    }
+
     /// Takes a new client in, or tells it why not.
     pub fn accept(
         &mut self,
         mut stream: S,
         peer: SocketAddr,
+        mode: Mode,
         now: Instant,
         registry: &mut impl Registry<S>,
     ) {
-        if let Err(reason) = self.door.enter(peer.ip(), &self.shared.limits) {
+        let moment = self.clock.moment(now);
+        let is_banned = self.banned.has(&subscriber(peer.ip()), moment);
+        let entered = match is_banned {
+            true => Err(CloseReason::AddressBanned),
+            false => self.door.enter(peer.ip(), &self.shared.limits),
+        };
+        if let Err(reason) = entered {
             self.tell_turned_away(Level::Info, now, peer, &reason);
             return self.refuse(stream, peer, reason);
         }
@@ -155,10 +196,11 @@ impl<S: Stream> Chat<S> {
         match registry.register(&mut stream, id) {
             Ok(()) => {
                 let max_line_bytes = self.shared.limits.max_line_bytes;
-                let now = self.clock.moment(now);
-                slot.insert(Connection::new(stream, peer, max_line_bytes, now));
+                let connection = Connection::new(stream, peer, mode, max_line_bytes, moment);
+                slot.insert(connection);
                 info!("{peer} connected");
                 self.schedule(id);
+                self.greet(id, moment);
             }
             Err(error) => {
                 debug!("{peer} turned away: it cannot be registered: {error}");
@@ -219,17 +261,15 @@ impl<S: Stream> Chat<S> {
         let now = self.clock.moment(now);
         self.turn_input = 0;
         self.turn_output = 0;
+        self.room.keep_time(now);
         self.expire(now);
         self.tell_resumed();
         self.hear_ready(now);
-        self.list_audience();
-        self.flush_dirty(now, registry);
-        self.room.end_turn();
+        self.write_all(now, registry);
         self.shed_load(now);
         // Closing a client may give it, and others, something to write.
-        while !self.dirty.is_empty() {
-            self.flush_dirty(now, registry);
-        }
+        self.write_all(now, registry);
+        self.room.end_turn();
         self.free_closed(registry);
         self.trim(now);
     }
@@ -246,7 +286,11 @@ impl<S: Stream> Chat<S> {
 
     /// When there is something to do even if nothing happens.
     pub fn next_deadline(&self) -> Option<Instant> {
-        let deadlines = [self.deadlines.next(), self.trim_at];
+        let deadlines = [
+            self.deadlines.next(),
+            self.room.next_deadline(),
+            self.trim_at,
+        ];
         let deadline = deadlines.into_iter().flatten().min();
         let deadline = deadline.and_then(|at| self.clock.instant(at));
         deadline.into_iter().chain(self.shutdown).min()

@@ -10,6 +10,7 @@ use log::LevelFilter;
 
 use crate::addr::{ListenAddr, ListenAddrError};
 use crate::config::{Config, ConfigError, Limits};
+use crate::hosting::Hosting;
 use crate::prefix::Prefix;
 
 const EXAMPLES: &str = "\
@@ -47,6 +48,19 @@ pub struct Args {
     prefix: Prefix,
 
     #[command(flatten)]
+    hosting: Hosting,
+
+    /// Listen here as well, for scripts: whoever comes this way gets the bare wire whatever other
+    /// flags say, in the same room. May be given more than once
+    #[arg(
+        long,
+        value_name = "ADDR",
+        env = "LINE_CHAT_PLAIN",
+        help_heading = "People at a prompt"
+    )]
+    plain: Vec<ListenAddrs>,
+
+    #[command(flatten)]
     limits: Limits,
 
     /// Never sleep: spares each line the time that it takes to wake up, and uses up a processor
@@ -75,6 +89,11 @@ impl Args {
                     "--max-pending is smaller than the longest line: \
                      make it {needed} or more, or --max-line smaller"
                 ),
+                ConfigError::NotInteractive(name) => {
+                    let flag = name.trim_end_matches("_file").replace('_', "-");
+                    let flag = if flag == "motd" { flag } else { flag + "-file" };
+                    format!("--{flag} is for people at a prompt: add --interactive")
+                }
                 other => other.to_string(),
             };
             Self::command()
@@ -106,6 +125,9 @@ impl Args {
         let mut config = Config::default();
         let addrs = self.addrs.iter().flat_map(|list| &list.0);
         config.listen = addrs.cloned().collect();
+        let plain = self.plain.iter().flat_map(|list| &list.0);
+        config.listen_plain = plain.cloned().collect();
+        config.hosting = self.hosting.clone();
         config.prefix = self.prefix.clone();
         config.limits = self.limits.clone();
         config.handle_signals = true;

@@ -22,6 +22,8 @@ pub enum CloseReason {
     OutOfMemory,
     /// The client did not come up with a nick that could be accepted.
     NoNick,
+    /// The client did not come up with the password of the room.
+    WrongPassword,
     /// The client had no nick after `login_timeout`.
     LoginTimeout,
     /// The member sent nothing for `idle_timeout`.
@@ -32,13 +34,21 @@ pub enum CloseReason {
     ServerFull,
     /// There were `max_clients_per_ip` clients from that address already.
     AddressFull,
+    /// The member asked for it.
+    Quit,
+    /// An operator closed the member.
+    Kicked,
+    /// An operator banned the name or the address of the client.
+    Banned,
+    /// The client came from an address that was banned.
+    AddressBanned,
     /// The server is shutting down.
     Shutdown,
 }
 
 impl CloseReason {
     /// Every reason, in the order of declaration, which is also that of the counters.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 18] = [
         Self::HungUp,
         Self::Broken,
         Self::TooSlow,
@@ -46,11 +56,16 @@ impl CloseReason {
         Self::HeldUp,
         Self::OutOfMemory,
         Self::NoNick,
+        Self::WrongPassword,
         Self::LoginTimeout,
         Self::Idle,
         Self::OtherProtocol,
         Self::ServerFull,
         Self::AddressFull,
+        Self::Quit,
+        Self::Kicked,
+        Self::Banned,
+        Self::AddressBanned,
         Self::Shutdown,
     ];
 
@@ -58,12 +73,16 @@ impl CloseReason {
     /// more or was told already.
     pub(crate) fn goodbye(self) -> Option<&'static str> {
         Some(match self {
-            Self::HungUp | Self::Broken | Self::NoNick => return None,
+            Self::HungUp | Self::Broken => return None,
+            Self::NoNick | Self::WrongPassword | Self::Kicked => return None,
             Self::TooSlow => "you are reading too slowly, goodbye",
             Self::Stalled => "you have read nothing for too long, goodbye",
             Self::HeldUp => "you have held up the room for too long, goodbye",
             Self::OutOfMemory => "server is short of memory and you are furthest behind, goodbye",
             Self::LoginTimeout => "no nick came in time, goodbye",
+            Self::Quit => "goodbye",
+            Self::Banned => "you are banned from this room, goodbye",
+            Self::AddressBanned => "your address is banned from this server",
             Self::Idle => "you have been silent for too long, goodbye",
             Self::OtherProtocol => "this is a chat server for telnet, goodbye",
             Self::ServerFull => "server is full, try again later",
@@ -82,7 +101,10 @@ impl CloseReason {
 
     /// Whether the client was never let in.
     pub fn is_refusal(self) -> bool {
-        matches!(self, Self::ServerFull | Self::AddressFull)
+        matches!(
+            self,
+            Self::ServerFull | Self::AddressFull | Self::AddressBanned
+        )
     }
 }
 
@@ -96,11 +118,16 @@ impl fmt::Display for CloseReason {
             Self::HeldUp => "held up the room",
             Self::OutOfMemory => "longest queue of too many",
             Self::NoNick => "no acceptable nick",
+            Self::WrongPassword => "wrong password",
             Self::LoginTimeout => "no nick in time",
             Self::Idle => "idle",
             Self::OtherProtocol => "other protocol",
             Self::ServerFull => "server is full",
             Self::AddressFull => "too many from one address",
+            Self::Quit => "quit",
+            Self::Kicked => "kicked",
+            Self::Banned => "banned",
+            Self::AddressBanned => "address is banned",
             Self::Shutdown => "server is shutting down",
         })
     }

@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::addr::ListenAddr;
+use crate::hosting::Hosting;
 use crate::prefix::Prefix;
 
 /// What a server is to do. Start from the default and set the fields that matter:
@@ -24,12 +25,17 @@ pub struct Config {
     /// Where to listen, a listener or more for each. Default: `127.0.0.1:6142`, which only this
     /// machine can reach.
     pub listen: Vec<ListenAddr>,
+    /// Where to listen as well, for clients that get the bare wire whatever `hosting` says; they are
+    /// in the same room. Default: nowhere.
+    pub listen_plain: Vec<ListenAddr>,
     /// What stands before the text of a line. Default: `{nick}: `.
     pub prefix: Prefix,
+    /// How people are received. Default: as scripts are, with the bare wire.
+    pub hosting: Hosting,
     /// The limits that keep one client from hurting another.
     pub limits: Limits,
-    /// Whether SIGINT and SIGTERM shut the server down, and SIGUSR1 logs its
-    /// [metrics](crate::Metrics). Default: no, because signals belong to the whole process and so
+    /// Whether SIGINT and SIGTERM shut the server down, SIGUSR1 logs its
+    /// [metrics](crate::Metrics), and SIGHUP makes it read the files of `hosting` again. Default: no, because signals belong to the whole process and so
     /// to the program, not to a library in it.
     pub handle_signals: bool,
     /// Whether the loop never sleeps, which spares a wake-up for each line and costs a processor.
@@ -41,7 +47,9 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             listen: vec![ListenAddr::Socket(DEFAULT_ADDR)],
+            listen_plain: Vec::new(),
             prefix: Prefix::default(),
+            hosting: Hosting::default(),
             limits: Limits::default(),
             handle_signals: false,
             spin: false,
@@ -51,6 +59,9 @@ impl Default for Config {
 
 const DEFAULT_ADDR: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 6142);
+
+/// What a queue has to hold at least where people are received: a greeting, or an answer.
+const INTERACTIVE_PENDING_BYTES: usize = 64 << 10;
 
 /// No notice is longer than this without the nick in it, in bytes.
 const NOTICE_BYTES: usize = 128;
@@ -91,11 +102,32 @@ impl Config {
         if limits.lines_per_second != 0.0 && !LINES_PER_SECOND.contains(&limits.lines_per_second) {
             return Err(ConfigError::Rate);
         }
-        let needed = self.longest_line_bytes();
+        if !self.hosting.interactive {
+            let files = [
+                ("motd_file", &self.hosting.motd_file),
+                ("ops_password_file", &self.hosting.ops_password_file),
+            ];
+            if let Some((name, _)) = files.into_iter().find(|(_, file)| file.is_some()) {
+                return Err(ConfigError::NotInteractive(name));
+            }
+        } else if self.prefix.to_string().starts_with("** ") {
+            return Err(ConfigError::PrefixIsAction);
+        }
+        let needed = self.least_pending_bytes();
         if limits.max_pending_bytes < needed {
             return Err(ConfigError::PendingTooSmall { needed });
         }
         Ok(())
+    }
+
+    /// What the queue of a client has to hold at least, in bytes.
+    fn least_pending_bytes(&self) -> usize {
+        let least = if self.hosting.interactive {
+            INTERACTIVE_PENDING_BYTES
+        } else {
+            0
+        };
+        self.longest_line_bytes().max(least)
     }
 
     /// The length in bytes of the longest line that can be sent to a client: each byte of a line
@@ -137,6 +169,10 @@ pub enum ConfigError {
     TooLong(&'static str),
     /// `lines_per_second` is neither 0 nor a rate that can be kept.
     Rate,
+    /// This file is for people at a prompt, and `interactive` is not set.
+    NotInteractive(&'static str),
+    /// The prefix begins as what members do is shown, with `** `.
+    PrefixIsAction,
     /// `max_pending_bytes` does not hold the longest line that can be sent to a member.
     PendingTooSmall {
         /// The least that does, in bytes.
@@ -154,6 +190,12 @@ impl fmt::Display for ConfigError {
                 MAX_TIMEOUT.as_secs()
             ),
             Self::Rate => write!(f, "lines_per_second: {}", RATE_RANGE_HINT),
+            Self::NotInteractive(name) => {
+                write!(f, "{name} is set, but not interactive: set that as well")
+            }
+            Self::PrefixIsAction => f.write_str(
+                "the prefix begins with \"** \" as what members do is shown: begin it otherwise",
+            ),
             Self::PendingTooSmall { needed } => write!(
                 f,
                 "the limit of pending bytes is smaller than the longest line: \

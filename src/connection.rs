@@ -16,6 +16,7 @@ use crate::close::CloseReason;
 use crate::config::Limits;
 use crate::deadlines::Alarm;
 use crate::decoder::Decoder;
+use crate::hosting::Mode;
 use crate::metrics::Metrics;
 use crate::moment::Moment;
 use crate::pool::Pool;
@@ -64,6 +65,8 @@ pub(crate) struct Shared {
 /// Where a connection is in its life. It only ever goes forward.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Phase {
+    /// Its next line is taken as the password of the room.
+    Password { refusals: u8 },
     /// Its next line is taken as its nick.
     Login { refusals: u8 },
     /// Its lines go to the room.
@@ -113,6 +116,8 @@ pub(crate) struct Connection<S> {
     pub(crate) wr: BytesMut,
     pub(crate) decoder: Decoder,
     pub(crate) phase: Phase,
+    /// What it is sent beside what others say.
+    pub(crate) mode: Mode,
     /// Why it ends, once that is known; the first reason counts.
     pub(crate) reason: Option<CloseReason>,
     /// The stream may hold input: there was no WouldBlock since the last event that said so.
@@ -153,7 +158,13 @@ pub(crate) struct Connection<S> {
 }
 
 impl<S: Stream> Connection<S> {
-    pub(crate) fn new(stream: S, peer: SocketAddr, max_line_bytes: usize, now: Moment) -> Self {
+    pub(crate) fn new(
+        stream: S,
+        peer: SocketAddr,
+        mode: Mode,
+        max_line_bytes: usize,
+        now: Moment,
+    ) -> Self {
         Self {
             stream,
             peer,
@@ -161,6 +172,7 @@ impl<S: Stream> Connection<S> {
             wr: BytesMut::new(),
             decoder: Decoder::new(max_line_bytes),
             phase: Phase::Login { refusals: 0 },
+            mode,
             reason: None,
             unread: false,
             read_on: false,
@@ -206,13 +218,18 @@ impl<S: Stream> Connection<S> {
 
     /// Whether its lines are heard.
     pub(crate) fn is_listened_to(&self) -> bool {
-        matches!(self.phase, Phase::Login { .. } | Phase::Member)
+        matches!(
+            self.phase,
+            Phase::Password { .. } | Phase::Login { .. } | Phase::Member
+        )
     }
 
     /// Whether there may be something to [`fill`](Self::fill) with, and somebody to take it.
     pub(crate) fn wants_turn(&self) -> bool {
         match self.phase {
-            Phase::Login { .. } | Phase::Member => self.unread || !self.rd.is_empty(),
+            Phase::Password { .. } | Phase::Login { .. } | Phase::Member => {
+                self.unread || !self.rd.is_empty()
+            }
             Phase::Lingering { .. } => self.unread,
             Phase::Draining | Phase::Closed => false,
         }

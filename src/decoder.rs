@@ -62,6 +62,11 @@ impl Decoder {
         }
     }
 
+    /// Offers to echo what the client types, as telnet's ECHO; gives the bytes that say so.
+    pub fn offer_echo(&mut self) -> [u8; 3] {
+        self.telnet.offer_echo()
+    }
+
     /// The line that is arriving, as far as it has come.
     pub fn unfinished(&self) -> &[u8] {
         self.lines.unfinished()

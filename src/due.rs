@@ -35,7 +35,7 @@ impl<S: Stream> Connection<S> {
     /// The end of its phase.
     fn phase_due(&self, limits: &Limits) -> Option<(Moment, Due)> {
         let (patience, due) = match self.phase {
-            Phase::Login { .. } => (
+            Phase::Password { .. } | Phase::Login { .. } => (
                 limits.login_patience()?,
                 Due::Close(CloseReason::LoginTimeout),
             ),
@@ -56,7 +56,10 @@ impl<S: Stream> Connection<S> {
             (Phase::Draining, _) if self.reason == Some(CloseReason::HungUp) => {
                 Some((self.waiting_since? + patience, Due::Drop))
             }
-            (Phase::Login { .. } | Phase::Member, Lag::Skip | Lag::Disconnect) => Some((
+            (
+                Phase::Password { .. } | Phase::Login { .. } | Phase::Member,
+                Lag::Skip | Lag::Disconnect,
+            ) => Some((
                 self.waiting_since? + patience,
                 Due::Close(CloseReason::Stalled),
             )),

@@ -14,7 +14,8 @@ use crate::close::CloseReason;
 use crate::connection::{Fill, Phase};
 use crate::decoder::{Heard, Input};
 use crate::foreign::is_foreign;
-use crate::message::Notice;
+use crate::hosting::Mode;
+use crate::message::Message;
 use crate::moment::Moment;
 use crate::nick::NickError;
 use crate::room::ClientId;
@@ -83,12 +84,14 @@ impl<S: Stream> Chat<S> {
 
     fn gate(&self, id: ClientId, now: Moment) -> Gate {
         let connection = &self.connections[id.0];
-        if connection.phase != Phase::Member {
+        if !connection.is_listened_to() {
             return Gate::Open;
         }
-        let rate = self.pace.as_ref();
-        if let Some(at) = rate.and_then(|pace| pace.next_line(&connection.lines_said, now)) {
+        if let Some(at) = self.pace.next_line(&connection.lines_said, now) {
             return Gate::Rate(at);
+        }
+        if connection.phase != Phase::Member {
+            return Gate::Open;
         }
         let is_too_fast = connection.voice(now) == Voice::Loud
             && self.pressure.is_too_fast_for_most(connection.standing);
@@ -120,11 +123,11 @@ impl<S: Stream> Chat<S> {
             Fill::Bytes(n) if connection.is_listened_to() => self.decode(id, &scratch[..n], now),
             Fill::Bytes(n) => self.discard(id, n),
             Fill::Nothing if connection.is_deaf => {
-                self.fail(id, &io::ErrorKind::BrokenPipe.into());
+                self.fail(id, &io::ErrorKind::BrokenPipe.into(), now);
             }
             Fill::Nothing => {}
             Fill::End => self.end(id, now),
-            Fill::Failed(error) => self.fail(id, &error),
+            Fill::Failed(error) => self.fail(id, &error, now),
         }
         self.scratch = scratch;
     }
@@ -167,35 +170,41 @@ impl<S: Stream> Chat<S> {
                 return None;
             }
             (Some(Heard::Refuse(bytes)), _) => self.answer(id, bytes, now),
-            (Some(Heard::AreYouThere), _) => self.notify(id, Notice::Yes, now),
+            (Some(Heard::AreYouThere), _) => self.notify(id, Message::Yes, now),
             (Some(Heard::TooLong), Phase::Member) => self.too_long(id, now),
+            (Some(Heard::TooLong), Phase::Password { .. }) => self.try_password(id, None, now),
             (Some(Heard::TooLong), _) => {
                 let max_line_bytes = self.shared.limits.max_line_bytes;
                 self.refuse_nick(id, &NickError::LineTooLong { max_line_bytes }, now)
             }
-            (Some(Heard::Line([])), _) => 0,
+            (Some(Heard::Line([])), _) => self.hear_nothing(id, now),
             (Some(Heard::Line(line)), Phase::Member) => {
                 if voice == Voice::Loud {
                     trace!("{} is loud", connection.peer);
                 }
-                if let Some(pace) = &self.pace {
-                    pace.count_line(&mut connection.lines_said, now);
+                self.pace.count_line(&mut connection.lines_said, now);
+                if connection.mode == Mode::Interactive && line.starts_with(b"/") {
+                    let line = line.to_vec();
+                    return Some(self.obey(id, &line, voice, now));
                 }
-                self.shared.metrics.lines_in += 1;
-                let bytes = self.room.say(id, line, voice);
+                let bytes = self.room.say(id, line, voice, now);
+                self.shared.metrics.lines_in += u64::from(bytes > 0);
                 self.turn_output += bytes;
-                bytes
+                bytes + self.deliver(now)
+            }
+            (Some(Heard::Line(line)), Phase::Password { .. }) => {
+                let line = line.to_vec();
+                self.try_password(id, Some(&line), now)
             }
             (Some(Heard::Line(line)), phase) => {
                 if is_first(phase) && is_foreign(line, true) {
                     self.part(id, CloseReason::OtherProtocol, now);
                     return None;
                 }
-                match self.room.join(id, line) {
+                match self.room.join(id, line, connection.mode, now) {
                     Ok(nick) => {
                         info!("{nick} is joining the chat from {}", connection.peer);
-                        self.enter_room(id, now);
-                        0
+                        self.enter_room(id, now)
                     }
                     Err(why) => self.refuse_nick(id, &why, now),
                 }
@@ -203,20 +212,20 @@ impl<S: Stream> Chat<S> {
         })
     }
 
-    fn enter_room(&mut self, id: ClientId, now: Moment) {
+    fn enter_room(&mut self, id: ClientId, now: Moment) -> usize {
         let connection = &mut self.connections[id.0];
         connection.enter(Phase::Member, now);
         self.pressure.join();
         self.deadlines.cancel(id, &mut connection.alarm);
         self.schedule(id);
+        self.deliver(now)
     }
 
     fn too_long(&mut self, id: ClientId, now: Moment) -> usize {
-        if let Some(pace) = &self.pace {
-            pace.count_line(&mut self.connections[id.0].lines_said, now);
-        }
+        self.pace
+            .count_line(&mut self.connections[id.0].lines_said, now);
         let max_line_bytes = self.shared.limits.max_line_bytes;
-        self.notify(id, Notice::LineTooLong { max_line_bytes }, now)
+        self.notify(id, Message::LineTooLong { max_line_bytes }, now)
     }
 
     fn refuse_nick(&mut self, id: ClientId, why: &NickError, now: Moment) -> usize {
@@ -225,9 +234,9 @@ impl<S: Stream> Chat<S> {
         };
         *refusals += 1;
         if *refusals < self.shared.limits.max_refusals {
-            return self.notify(id, Notice::Refused(why), now);
+            return self.notify(id, Message::Refused(why), now);
         }
-        let bytes = self.notify(id, Notice::RefusedFinally(why), now);
+        let bytes = self.notify(id, Message::RefusedFinally(why), now);
         self.part(id, CloseReason::NoNick, now);
         bytes
     }
@@ -274,9 +283,12 @@ impl<S: Stream> Chat<S> {
     }
 }
 
-/// Whether nothing that a client said was taken as a nick yet.
+/// Whether nothing that a client said was taken as a password or a nick yet.
 fn is_first(phase: Phase) -> bool {
-    phase == Phase::Login { refusals: 0 }
+    matches!(
+        phase,
+        Phase::Password { refusals: 0 } | Phase::Login { refusals: 0 }
+    )
 }
 
 #[cfg(test)]
@@ -328,7 +340,7 @@ mod tests {
         // Otherwise it is not heard before something else changes in the room.
         let (mut chat, start) = (Chat::new(Config::default()), Instant::now());
         let peer = ([127, 0, 0, 1], 1).into();
-        chat.accept(io::empty(), peer, start, &mut Unwatched);
+        chat.accept(io::empty(), peer, Mode::Bare, start, &mut Unwatched);
         let now = Clock::default().moment(start);
         let time = Some(now + Duration::from_secs(1));
         let client = &mut chat.connections[0];

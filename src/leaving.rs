@@ -29,7 +29,7 @@ impl<S: Stream> Chat<S> {
             // There was no room for what was said before, and that is why it goes.
             return;
         }
-        self.leave_room(id, reason);
+        self.leave_room(id, reason, now);
         let connection = &mut self.connections[id.0];
         connection.enter(Phase::Draining, now);
         connection.drop_input(&mut self.shared);
@@ -46,9 +46,9 @@ impl<S: Stream> Chat<S> {
     }
 
     /// A client's connection broke: there is nobody to write to.
-    pub(crate) fn fail(&mut self, id: ClientId, error: &io::Error) {
+    pub(crate) fn fail(&mut self, id: ClientId, error: &io::Error, now: Moment) {
         debug!("{}: {error}", self.connections[id.0].peer);
-        self.leave_room(id, CloseReason::Broken);
+        self.leave_room(id, CloseReason::Broken, now);
         self.close(id);
     }
 
@@ -58,7 +58,7 @@ impl<S: Stream> Chat<S> {
     pub(crate) fn lose_reader(&mut self, id: ClientId, error: &io::Error, now: Moment) {
         let connection = &mut self.connections[id.0];
         if !connection.is_listened_to() {
-            return self.fail(id, error);
+            return self.fail(id, error, now);
         }
         debug!("{} takes nothing any more: {error}", connection.peer);
         connection.deafen(&mut self.shared);
@@ -78,14 +78,14 @@ impl<S: Stream> Chat<S> {
     }
 
     /// Takes a client out of the room, if it was in, and says so in the log.
-    fn leave_room(&mut self, id: ClientId, reason: CloseReason) {
+    fn leave_room(&mut self, id: ClientId, reason: CloseReason, now: Moment) {
         let connection = &mut self.connections[id.0];
         connection.reason.get_or_insert(reason);
         if !connection.is_listened_to() {
             return;
         }
         connection.heard_at = None;
-        match self.room.leave(id) {
+        match self.room.leave(id, reason, now) {
             Some(nick) => {
                 info!("{nick} is leaving the chat: {reason}");
                 let held_up = connection.over_since.take().is_some();

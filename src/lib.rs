@@ -15,7 +15,7 @@
 //! 3. [`Decoder::next`](decoder::Decoder::next) takes [telnet's commands](telnet) out and finds the
 //!    [line](mod@line).
 //! 4. `Room::say` puts the nick before the [cleaned text](text), once, at the end of what is said
-//!    in this turn.
+//!    in this turn. (A person at a prompt may also ask for something: `obeying`.)
 //! 5. When all ready clients were heard, `Connection::queue_lines` appends that talk to each
 //!    member's write buffer, without the member's own lines,
 //! 6. and `Connection::flush` writes the buffer with one system call. What the kernel does not take
@@ -49,11 +49,15 @@
 //! | `connection`, `queueing` | one stream with its read and its write buffer; the only place that reads or writes it |
 //! | `skip`, `pressure` | what is left out for a reader that is behind; when the speaker is to blame |
 //! | `ready`, `bucket` | whose turn it is to be heard; how much of a rate is used up |
-//! | `room`, `talk` | who is in, under which nick; what a line becomes, and who gets it; the lines of a turn |
+//! | `room`, `talk` | who is in; what a line becomes, and who gets it; the lines of a turn |
+//! | `roster`, `nick` | the members by number and by name; what a name is |
+//! | `greeting`, `command`, `obeying`, `conversing` | people at a prompt: the first words, what they ask for, and what comes of it |
+//! | `history`, `comings`, `mail` | what was said last; who came and went, in few lines; what single members are told |
+//! | [`hosting`], `files`, `access` | how people are received; greeting and passwords; who may do what |
 //! | [`decoder`] | what a client said: [`telnet`] commands out, then [`line`](mod@line)s |
 //! | [`text`] | the only road from a peer's bytes to another terminal |
-//! | `nick`, `prefix`, `foreign` | what may stand before a line; what is no nick but another protocol |
-//! | `message`, `close` | what the server says itself; why a connection ends |
+//! | `prefix`, `foreign` | what stands before a line; what is no nick but another protocol |
+//! | `message`, `close` | everything that a member can see, in words; why a connection ends |
 //! | `pool` | buffers on loan |
 //! | `due`, `deadlines`, `moment` | what there is to do by the clock; who is looked at when; a time in eight bytes |
 //! | `metrics`, `handle`, `seldom` | what it has done, in numbers; how another thread asks for that; a line of the log for many events |
@@ -62,28 +66,38 @@
 #![forbid(unsafe_code)]
 
 pub mod accept;
+mod access;
 mod addr;
 mod bucket;
 pub mod chat;
 #[cfg(feature = "cli")]
 pub mod cli;
 mod close;
+mod comings;
+mod command;
 pub mod config;
 mod connection;
+mod conversing;
 mod deadlines;
 pub mod decoder;
 mod door;
 mod due;
+mod files;
 mod foreign;
+mod greeting;
 mod handle;
 mod hearing;
+mod history;
+pub mod hosting;
 mod leaving;
 pub mod line;
 mod listen;
+mod mail;
 mod message;
 mod metrics;
 mod moment;
 mod nick;
+mod obeying;
 mod pool;
 mod prefix;
 mod pressure;
@@ -92,6 +106,7 @@ pub mod process;
 mod queueing;
 mod ready;
 mod room;
+mod roster;
 mod seldom;
 pub mod server;
 mod skip;
@@ -104,6 +119,7 @@ pub use addr::{ListenAddr, ListenAddrError};
 pub use close::CloseReason;
 pub use config::{Config, ConfigError, Lag, Limits};
 pub use handle::{MetricsHandle, ShutdownHandle};
+pub use hosting::{Hosting, Mode};
 pub use metrics::Metrics;
 pub use prefix::{Prefix, PrefixError};
 pub use server::{Server, Status};

@@ -52,10 +52,43 @@ impl Nick {
     /// What makes a nick unique: NFKC, lower case, and nothing that does not show. Two nicks with
     /// the same key look the same, or near enough to pass for each other. It is its own key.
     pub(crate) fn key(&self) -> String {
-        // Twice, because what is hidden may keep a letter from its accent, and lower case may be
-        // two characters.
-        fold(&fold(&self.0))
+        key(&self.0)
     }
+}
+
+/// What stands for all names with one key, with a chance of one in 2^64 for any other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct NameHash(pub(crate) u64);
+
+/// Who somebody is: one name, however often it comes, and one connection, whatever name it takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Identity {
+    pub(crate) name: NameHash,
+    /// No two persons have the same, ever; 0 for who has only a name.
+    pub(crate) serial: u64,
+}
+
+impl Identity {
+    /// Nobody's.
+    pub(crate) const NONE: Self = Self {
+        name: NameHash(0),
+        serial: 0,
+    };
+
+    /// Whether this is the same person, as far as that can be known.
+    pub(crate) fn is(self, other: Self) -> bool {
+        self.name == other.name || (self.serial != 0 && self.serial == other.serial)
+    }
+}
+
+/// The key of a name, or of the beginning of one.
+pub(crate) fn key(name: &str) -> String {
+    if name.is_ascii() {
+        return name.to_ascii_lowercase();
+    }
+    // Twice, because what is hidden may keep a letter from its accent, and lower case may be two
+    // characters.
+    fold(&fold(name))
 }
 
 impl fmt::Display for Nick {
@@ -108,6 +141,7 @@ pub(crate) enum NickError {
     Unsafe,
     Invisible,
     Taken(Nick),
+    Banned(Nick),
     LineTooLong { max_line_bytes: usize },
 }
 
@@ -122,6 +156,7 @@ impl fmt::Display for NickError {
             Self::Unsafe => write!(f, "a nick has no control characters and is valid UTF-8"),
             Self::Invisible => write!(f, "a nick needs a character that shows"),
             Self::Taken(nick) => write!(f, "nick \"{nick}\" is taken"),
+            Self::Banned(nick) => write!(f, "nick \"{nick}\" is banned from this room"),
             Self::LineTooLong { max_line_bytes } => {
                 write!(
                     f,
@@ -142,7 +177,9 @@ mod tests {
 
     #[track_caller]
     fn key(line: &str) -> String {
-        parse(line).expect("a valid nick").key()
+        let nick = parse(line).expect("a valid nick");
+        assert_eq!(fold(&fold(nick.as_str())), nick.key());
+        nick.key()
     }
 
     #[test]

@@ -10,7 +10,7 @@ use bytes::Buf;
 use crate::close::CloseReason;
 use crate::config::{Lag, Limits};
 use crate::connection::{Connection, Phase, STALLED_AFTER, Shared, Standing, Stream, retry};
-use crate::message::Notice;
+use crate::message::Message;
 use crate::moment::Moment;
 use crate::skip::{Skips, Voice};
 use crate::talk::Lines;
@@ -147,7 +147,7 @@ impl<S: Stream> Connection<S> {
     fn skipped_notice(&self) -> Vec<u8> {
         let mut notice = Vec::new();
         if self.skips.untold() > 0 {
-            Notice::Skipped(self.skips.untold()).write(&mut notice);
+            Message::Skipped(self.skips.untold()).write(&mut notice);
         }
         notice
     }
@@ -155,7 +155,7 @@ impl<S: Stream> Connection<S> {
     /// Queues the last words. They may exceed the limit, as a telnet answer may.
     pub(crate) fn queue_goodbye(&mut self, words: &'static str, shared: &mut Shared) {
         let mut notice = Vec::new();
-        Notice::Goodbye(words).write(&mut notice);
+        Message::Goodbye(words).write(&mut notice);
         self.append(&notice, shared);
     }
 
@@ -262,7 +262,7 @@ impl<S: Stream> Connection<S> {
 pub(crate) fn turn_away(stream: &mut impl Stream, reason: CloseReason, scratch: &mut [u8]) {
     let mut notice = Vec::new();
     if let Some(words) = reason.goodbye() {
-        Notice::Goodbye(words).write(&mut notice);
+        Message::Goodbye(words).write(&mut notice);
     }
     // The peer is gone if any of these fails, which changes nothing.
     let _ = retry(|| stream.write(&notice));
@@ -276,6 +276,7 @@ mod tests {
     use crate::moment::Clock;
     use std::io::{Read, Write};
 
+    use crate::hosting::Mode;
     use crate::metrics::Metrics;
     use crate::pool::Pool;
 
@@ -326,7 +327,8 @@ mod tests {
             width,
             taken: Vec::new(),
         };
-        Connection::new(stream, ([127, 0, 0, 1], 1).into(), 99, now)
+        let peer = ([127, 0, 0, 1], 1).into();
+        Connection::new(stream, peer, Mode::Bare, 99, now)
     }
 
     #[test]

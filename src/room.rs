@@ -1,167 +1,306 @@
-//! The room: who is in, under which nick, what a line becomes, and who gets it. It knows members by
-//! id and hands each of them what it has not been given yet, so who sees what is decided here and
-//! nowhere else, and no socket is needed to test it.
+//! The room: who is in, what a line becomes, and who gets it. It knows members by id and hands each
+//! of them what it has not been given yet, so who sees what is decided here and nowhere else, and no
+//! socket is needed to test it. What persons can ask of it beside that is in `conversing`.
 
-use std::hash::{BuildHasher, RandomState};
+use log::{Level, debug, log_enabled};
 
-use hashbrown::HashTable;
-use log::{debug, log_enabled};
-
-use crate::nick::{Nick, NickError};
+use crate::access::Bans;
+use crate::close::CloseReason;
+use crate::comings::{Coming, Comings};
+use crate::config::Config;
+use crate::history::History;
+use crate::hosting::Mode;
+use crate::mail::Mail;
+use crate::message::{Message, Names};
+use crate::moment::Moment;
+use crate::nick::{Identity, NameHash, Nick, NickError};
 use crate::prefix::Prefix;
+pub use crate::roster::ClientId;
+use crate::roster::{Member, Roster};
 use crate::skip::Voice;
-use crate::talk::{Lines, Place, Talk};
-use crate::text;
+use crate::talk::{Lines, Sort, Span, Speaker, Talk};
+use crate::text::{self, CleanText};
 
-/// A client, from its connection's coming to its end. It is free for another one after that.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ClientId(pub usize);
+/// The most bytes of old lines that are kept, and handed out at once.
+const MAX_HISTORY_BYTES: usize = 64 << 10;
 
-/// The members and the line that is on its way to them.
+/// So many are named where many are listed.
+pub(crate) const NAMED_AT_MOST: usize = 20;
+
+/// The members and the lines that are on their way to them.
 #[derive(Debug)]
 pub(crate) struct Room {
-    prefix: Prefix,
-    max_nick_chars: usize,
-    /// Each member under its client's number; `None` for a client that is none.
-    members: Vec<Option<Member>>,
-    /// The members once more, without gaps.
-    audience: Vec<ClientId>,
-    /// Whose nick has which key. It holds no keys, only their hashes; the key of the few that could
-    /// be meant is made again. Only for look-ups: its order means nothing.
-    taken: HashTable<Owner>,
-    hasher: RandomState,
+    pub(crate) prefix: Prefix,
+    pub(crate) max_nick_chars: usize,
+    pub(crate) roster: Roster,
     /// What was said since the last [`end_turn`](Self::end_turn).
-    talk: Talk,
+    pub(crate) talk: Talk,
+    /// How much of it was listed for its readers.
+    listed: usize,
+    /// What single members are to be told.
+    pub(crate) mail: Mail,
+    pub(crate) history: History,
+    comings: Comings,
+    quiet_above_members: usize,
+    /// Names that nobody may take.
+    pub(crate) banned: Bans<NameHash>,
+    /// Names whose lines nobody gets.
+    pub(crate) muted: Bans<NameHash>,
     /// Where unclean text is cleaned.
     scratch: String,
 }
 
-#[derive(Debug)]
-struct Member {
-    nick: Nick,
-    /// What it has been given.
-    place: Place,
-    /// Where it stands in the audience.
-    seat: u32,
-    /// It has said something in this turn.
-    has_spoken: bool,
-}
-
-/// Who has a nick, and the hash of that nick's key.
-#[derive(Debug, Clone, Copy)]
-struct Owner {
-    id: ClientId,
-    hash: u64,
-}
-
 impl Room {
-    pub(crate) fn new(prefix: Prefix, max_nick_chars: usize) -> Self {
+    pub(crate) fn new(config: &Config) -> Self {
+        // A quarter of a queue is what a turn may add to it.
+        let history_bytes = MAX_HISTORY_BYTES.min(config.limits.max_pending_bytes / 4);
         Self {
-            prefix,
-            max_nick_chars,
-            members: Vec::new(),
-            audience: Vec::new(),
-            taken: HashTable::new(),
-            hasher: RandomState::new(),
+            prefix: config.prefix.clone(),
+            max_nick_chars: config.limits.max_nick_chars,
+            roster: Roster::default(),
             talk: Talk::default(),
+            listed: 0,
+            mail: Mail::default(),
+            history: History::new(config.hosting.lines_kept(), history_bytes),
+            comings: Comings::default(),
+            quiet_above_members: config.hosting.quiet_above_members,
+            banned: Bans::default(),
+            muted: Bans::default(),
             scratch: String::new(),
         }
     }
 
+    // Coming and going.
+
     /// Makes `id` a member, under the nick that it asks for with this line.
-    pub(crate) fn join(&mut self, id: ClientId, line: &[u8]) -> Result<&Nick, NickError> {
+    pub(crate) fn join(
+        &mut self,
+        id: ClientId,
+        line: &[u8],
+        mode: Mode,
+        now: Moment,
+    ) -> Result<&Nick, NickError> {
+        let nick = self.nick(line, now)?;
+        let is_person = mode == Mode::Interactive;
+        let place = self.talk.place();
+        let member = self.roster.add(id, nick.clone(), is_person, place)?;
+        let speaker = speaker(id, member);
+        let members = self.audience().len();
+        if self.is_told_by_name(Coming::Joined, members, now) {
+            self.say_notice(speaker, Message::HasJoined(&nick));
+        }
+        // Who is welcomed need not be told.
+        self.mark_heard(id);
+        if is_person {
+            self.welcome(id, &nick);
+        }
+        if mode != Mode::Bare {
+            self.recount(id, usize::MAX, now);
+        }
+        self.roster
+            .get(id)
+            .map(|member| &member.nick)
+            .ok_or(NickError::Taken(nick))
+    }
+
+    /// A line as a nick that may be had here, if nobody has it.
+    pub(crate) fn nick(&self, line: &[u8], now: Moment) -> Result<Nick, NickError> {
         let nick = Nick::parse(line, self.max_nick_chars)?;
-        let key = nick.key();
-        let hash = self.hasher.hash_one(&key);
-        if self.owner(hash, &key).is_some() {
-            return Err(NickError::Taken(nick));
+        if !self.banned.is_empty() && self.banned.has(&self.roster.hash_of(nick.as_str()), now) {
+            return Err(NickError::Banned(nick));
         }
-        self.taken
-            .insert_unique(hash, Owner { id, hash }, |owner| owner.hash);
-        let member = Member {
-            nick,
-            place: self.talk.place(),
-            seat: seat(self.audience.len()),
-            has_spoken: false,
-        };
-        self.audience.push(id);
-        if self.members.len() <= id.0 {
-            self.members.resize_with(id.0 + 1, || None);
-        }
-        Ok(&self.members[id.0].insert(member).nick)
+        Ok(nick)
+    }
+
+    fn welcome(&mut self, id: ClientId, nick: &Nick) {
+        let others = self.roster.beginning("").filter(|&other| other != id);
+        let some: Vec<&Nick> = others
+            .filter_map(|other| Some(&self.roster.get(other)?.nick))
+            .take(NAMED_AT_MOST)
+            .collect();
+        let more = self.roster.audience().len() - 1 - some.len();
+        let some = &some;
+        self.mail
+            .send(id, Message::Welcome(nick, Names { some, more }));
     }
 
     /// Takes `id` out; its nick is free at once. `None` if it was no member.
-    pub(crate) fn leave(&mut self, id: ClientId) -> Option<Nick> {
-        let member = self.members.get_mut(id.0)?.take()?;
-        self.audience.swap_remove(member.seat as usize);
-        if let Some(moved) = self.audience.get(member.seat as usize)
-            && let Some(Some(moved)) = self.members.get_mut(moved.0)
-        {
-            moved.seat = member.seat;
-        }
-        let hash = self.hasher.hash_one(member.nick.key());
-        if let Ok(owner) = self.taken.find_entry(hash, |owner| owner.id == id) {
-            owner.remove();
+    pub(crate) fn leave(&mut self, id: ClientId, reason: CloseReason, now: Moment) -> Option<Nick> {
+        let member = self.roster.remove(id)?;
+        let message = match reason {
+            // That was said when it was asked for; and at the end nobody needs to know.
+            CloseReason::Quit | CloseReason::Kicked | CloseReason::Shutdown => {
+                return Some(member.nick);
+            }
+            CloseReason::HungUp | CloseReason::Broken => Message::HasLeft(&member.nick),
+            _ => Message::HasLeftBecause(&member.nick, reason),
+        };
+        let members = self.audience().len();
+        if self.is_told_by_name(Coming::Left, members, now) {
+            self.say_notice(speaker(id, &member), message);
         }
         Some(member.nick)
     }
 
-    /// Who has the nick with this key.
-    fn owner(&self, hash: u64, key: &str) -> Option<ClientId> {
-        let is_meant = |owner: &Owner| {
-            owner.hash == hash && self.nick(owner.id).is_some_and(|nick| nick.key() == key)
-        };
-        self.taken.find(hash, is_meant).map(|owner| owner.id)
+    /// Somebody comes or goes, and then there are so many members. Whether they are told the name,
+    /// or only how many there were.
+    pub(crate) fn is_told_by_name(&mut self, coming: Coming, members: usize, now: Moment) -> bool {
+        self.has_notices(members) && self.comings.is_told_by_name(coming, now)
     }
 
-    fn nick(&self, id: ClientId) -> Option<&Nick> {
-        let member = self.members.get(id.0)?.as_ref();
-        member.map(|member| &member.nick)
+    /// Whether there is anybody to tell what the server says of members, and so many are not too
+    /// many for it.
+    pub(crate) fn has_notices(&self, members: usize) -> bool {
+        self.roster.has_persons() && members <= self.quiet_above_members
     }
+
+    /// When there is something to say though nothing happens.
+    pub(crate) fn next_deadline(&self) -> Option<Moment> {
+        self.comings.due()
+    }
+
+    /// Says what is to be said by the clock.
+    pub(crate) fn keep_time(&mut self, now: Moment) {
+        if let Some(gathered) = self.comings.take_due(now)
+            && self.has_notices(self.audience().len())
+        {
+            self.say_notice(Speaker::SERVER, Message::CameAndWent(gathered));
+        }
+    }
+
+    // Talking.
 
     /// A member says a line, to everybody else; gives its length in bytes as they see it. An empty
     /// line says nothing.
-    pub(crate) fn say(&mut self, id: ClientId, line: &[u8], voice: Voice) -> usize {
-        let Some(Some(member)) = self.members.get_mut(id.0) else {
-            return 0;
-        };
+    pub(crate) fn say(&mut self, id: ClientId, line: &[u8], voice: Voice, now: Moment) -> usize {
         if line.is_empty() {
             return 0;
         }
-        member.has_spoken = true;
-        let text = text::clean(line, &mut self.scratch);
-        self.talk.say(id.0, voice, |line| {
-            let start = line.len();
-            self.prefix.write(member.nick.as_str(), line);
-            line.extend_from_slice(text.as_str().as_bytes());
-            if log_enabled!(log::Level::Debug) {
-                debug!("{}", String::from_utf8_lossy(&line[start..]));
-            }
-            line.extend_from_slice(b"\r\n");
-        })
+        if self.is_muted(id, now) {
+            self.mail.send(id, Message::MutedLine);
+            return 0;
+        }
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let bytes = self.say_text(id, text::clean(line, &mut scratch), voice, now);
+        self.scratch = scratch;
+        bytes
     }
+
+    /// The same with a text that was cleaned, by a member that is not muted.
+    pub(crate) fn say_text(
+        &mut self,
+        id: ClientId,
+        text: CleanText<'_>,
+        voice: Voice,
+        now: Moment,
+    ) -> usize {
+        let Some(member) = self.roster.get_mut(id) else {
+            return 0;
+        };
+        member.has_spoken = true;
+        let line = self
+            .talk
+            .say(speaker(id, member), voice, Sort::Line, |line| {
+                Message::Line(&self.prefix, &member.nick, text).write(line);
+            });
+        keep(&mut self.history, line, member.identity, now);
+        line.len()
+    }
+
+    /// A member says what it does. On the bare wire that is a line like any other.
+    pub(crate) fn act(
+        &mut self,
+        id: ClientId,
+        text: CleanText<'_>,
+        voice: Voice,
+        now: Moment,
+    ) -> usize {
+        let Some(member) = self.roster.get_mut(id) else {
+            return 0;
+        };
+        member.has_spoken = true;
+        let speaker = speaker(id, member);
+        let bare = self.talk.say(speaker, voice, Sort::BareAction, |line| {
+            Message::BareAction(&self.prefix, &member.nick, text).write(line);
+        });
+        let bare = bare.len();
+        let line = self.talk.say(speaker, voice, Sort::Action, |line| {
+            Message::Action(&member.nick, text).write(line);
+        });
+        keep(&mut self.history, line, member.identity, now);
+        line.len().max(bare)
+    }
+
+    /// The server says something of a member to all other persons.
+    pub(crate) fn say_notice(&mut self, of: Speaker, message: Message<'_>) {
+        if let Some(member) = self.roster.get_mut(ClientId(of.id)) {
+            member.has_spoken = true;
+        }
+        let line = self
+            .talk
+            .say(of, Voice::Quiet, Sort::Notice, |line| message.write(line));
+        debug_line(line);
+    }
+
+    /// Whether nobody gets what this member says.
+    pub(crate) fn is_muted(&self, id: ClientId, now: Moment) -> bool {
+        if self.muted.is_empty() {
+            return false;
+        }
+        let name = self.roster.get(id).map(|member| member.identity.name);
+        name.is_some_and(|name| self.muted.has(&name, now))
+    }
+
+    /// Shows a member the last lines, without those of whom it ignores.
+    pub(crate) fn recount(&mut self, id: ClientId, most: usize, now: Moment) {
+        let ignored = self
+            .roster
+            .person(id)
+            .map_or(&[][..], |person| &person.ignored);
+        for line in self.history.last(most) {
+            if !ignored.iter().any(|it| it.whom.is(line.speaker)) {
+                let age = now.saturating_since(line.said_at);
+                self.mail.send(id, Message::Remembered(age, line.text));
+            }
+        }
+    }
+
+    // Handing out.
 
     /// Whether something was said in this turn.
     pub(crate) fn has_talk(&self) -> bool {
         !self.talk.is_empty()
     }
 
-    /// All members.
-    pub(crate) fn audience(&self) -> &[ClientId] {
-        &self.audience
+    /// Whether something was said since this was last asked for.
+    pub(crate) fn take_news(&mut self) -> bool {
+        let listed = std::mem::replace(&mut self.listed, self.talk.len());
+        listed < self.talk.len()
     }
 
-    /// What a member has not been given of what was said: everything but its own lines.
+    /// All members.
+    pub(crate) fn audience(&self) -> &[ClientId] {
+        self.roster.audience()
+    }
+
+    /// What a member has not been given of what was said, and is to get.
     pub(crate) fn unheard(&self, id: ClientId) -> impl Iterator<Item = Lines<'_>> {
-        let member = self.members.get(id.0).and_then(Option::as_ref);
-        let talk = member.map(|member| self.talk.since(member.place, id.0, member.has_spoken));
+        let talk = self.roster.get(id).map(|member| {
+            let ignores = member
+                .person
+                .as_ref()
+                .is_some_and(|it| !it.ignored.is_empty());
+            let may_be_hidden = member.has_spoken || ignores || self.talk.is_mixed();
+            let is_hidden = move |span: &Span| is_hidden(member, id, span);
+            self.talk
+                .since(member.place, may_be_hidden.then_some(is_hidden))
+        });
         talk.into_iter().flatten()
     }
 
     /// A member has been given all that was said.
     pub(crate) fn mark_heard(&mut self, id: ClientId) {
-        if let Some(Some(member)) = self.members.get_mut(id.0) {
+        if let Some(member) = self.roster.get_mut(id) {
             member.place = self.talk.place();
         }
     }
@@ -169,27 +308,67 @@ impl Room {
     /// All members have been given all that was said.
     pub(crate) fn end_turn(&mut self) {
         for speaker in self.talk.speakers() {
-            if let Some(Some(member)) = self.members.get_mut(speaker) {
+            if let Some(member) = self.roster.get_mut(ClientId(speaker)) {
                 member.has_spoken = false;
             }
         }
         self.talk.end_turn();
+        self.listed = 0;
     }
 }
 
-/// Four bytes are enough for the seats of a room.
-fn seat(number: usize) -> u32 {
-    u32::try_from(number).unwrap_or(u32::MAX)
+/// A member, as the speaker of a line.
+pub(crate) fn speaker(id: ClientId, member: &Member) -> Speaker {
+    Speaker {
+        id: id.0,
+        identity: member.identity,
+    }
+}
+
+/// Whether a line is not for this member: its own, one of somebody whom it ignores, and what is only
+/// for those at a prompt, or only for the others.
+fn is_hidden(member: &Member, id: ClientId, span: &Span) -> bool {
+    if span.speaker.id == id.0 {
+        return true;
+    }
+    match (span.sort, &member.person) {
+        (Sort::Line | Sort::BareAction, None) | (Sort::Notice, Some(_)) => false,
+        (Sort::Line | Sort::Action, Some(person)) => person.ignores(span.speaker.identity),
+        (Sort::BareAction, Some(_)) | (Sort::Action | Sort::Notice, None) => true,
+    }
+}
+
+/// A line of a member's was said: it is logged, and kept for those who come later.
+fn keep(history: &mut History, line: &[u8], speaker: Identity, now: Moment) {
+    debug_line(line);
+    if history.is_kept() {
+        history.remember(now, speaker, without_end(line));
+    }
+}
+
+fn debug_line(line: &[u8]) {
+    if log_enabled!(Level::Debug) {
+        debug!("{}", String::from_utf8_lossy(without_end(line)));
+    }
+}
+
+fn without_end(line: &[u8]) -> &[u8] {
+    line.strip_suffix(b"\r\n").unwrap_or(line)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::moment::Clock;
+
+    fn start() -> Moment {
+        Clock::default().moment(std::time::Instant::now())
+    }
 
     fn room_of(nicks: &[&str]) -> Room {
-        let mut room = Room::new(Prefix::default(), 32);
+        let mut room = Room::new(&Config::default());
         for (id, nick) in nicks.iter().enumerate() {
-            room.join(ClientId(id), nick.as_bytes())
+            room.join(ClientId(id), nick.as_bytes(), Mode::Bare, start())
                 .expect("a free nick");
         }
         room
@@ -197,7 +376,7 @@ mod tests {
 
     /// What each member hears when `id` says a line.
     fn said(room: &mut Room, id: usize, line: &[u8]) -> Vec<(usize, String)> {
-        room.say(ClientId(id), line, Voice::Quiet);
+        room.say(ClientId(id), line, Voice::Quiet, start());
         let text = |lines: Lines<'_>| String::from_utf8_lossy(lines.bytes()).into_owned();
         let heard = |&id: &ClientId| room.unheard(id).map(move |lines| (id.0, text(lines)));
         let heard = room.audience().iter().flat_map(heard).collect();
@@ -239,15 +418,16 @@ mod tests {
 
     #[test]
     fn a_nick_is_taken_until_its_owner_leaves() {
-        let mut room = room_of(&["alice", "bob"]);
-        let taken = room.join(ClientId(9), b"BOB").cloned();
+        let (mut room, now) = (room_of(&["alice", "bob"]), start());
+        let taken = room.join(ClientId(9), b"BOB", Mode::Bare, now).cloned();
         assert_eq!(
             taken,
             Err(NickError::Taken(Nick::parse(b"BOB", 32).expect("a nick")))
         );
-        assert_eq!(room.leave(ClientId(1)).expect("a member").as_str(), "bob");
-        assert_eq!(room.leave(ClientId(1)), None);
-        assert!(room.join(ClientId(9), b"BOB").is_ok());
+        let left = room.leave(ClientId(1), CloseReason::HungUp, now);
+        assert_eq!(left.expect("a member").as_str(), "bob");
+        assert_eq!(room.leave(ClientId(1), CloseReason::HungUp, now), None);
+        assert!(room.join(ClientId(9), b"BOB", Mode::Bare, now).is_ok());
         assert_eq!(said(&mut room, 9, b"x"), [(0, "BOB: x\r\n".to_owned())]);
     }
 }

@@ -10,20 +10,21 @@ use std::fs::File;
 use std::io;
 use std::net::{Shutdown, SocketAddr};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
-use log::{info, warn};
+use log::{error, info, warn};
 use mio::event::Event;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Poll, Token, Waker};
 use rustix::process::{Resource, getrlimit};
-use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook_mio::v1_0::Signals;
 
 use crate::accept::{Acceptor, Listen};
 use crate::chat::{Chat, ClientId, Interest, Registry, Stream};
 use crate::config::Config;
 use crate::handle::{MetricsHandle, Requests, ShutdownHandle};
+use crate::hosting::{Hosting, Mode};
 use crate::listen;
 use crate::metrics::Metrics;
 
@@ -73,12 +74,14 @@ const RESERVED_DESCRIPTORS: u64 = 16;
 pub struct Server {
     poll: Poll,
     events: Events,
-    acceptor: Acceptor<TcpListener>,
+    acceptor: Acceptor<Listener>,
     signals: Option<Signals>,
     requests: Arc<Requests>,
     /// How many of the requests to shut down have been acted on.
     shutdowns_seen: usize,
     chat: Chat<TcpStream>,
+    /// What says which files are read.
+    hosting: Hosting,
     /// Never sleep.
     spin: bool,
     /// When the last turn began, and when it ended.
@@ -102,10 +105,11 @@ pub enum Status {
 impl Server {
     /// Binds every address of `config`. The server is ready for connections when this returns; they
     /// are served from the first [`turn`](Self::turn) on. With [`Config::handle_signals`],
-    /// SIGINT, SIGTERM and SIGUSR1 are its from here on.
+    /// SIGINT, SIGTERM and SIGUSR1 are its from here on, and SIGHUP if there are files to be read
+    /// again.
     ///
     /// # Errors
-    /// The text names the address, and says what to do. `InvalidInput` if the config does not pass
+    /// The text names the address or the file, and says what to do. `InvalidInput` if the config does not pass
     /// [`Config::check`].
     pub fn bind(mut config: Config) -> io::Result<Self> {
         config
@@ -114,21 +118,27 @@ impl Server {
         let poll = Poll::new()?;
         let listeners = bind_all(&config, &poll)?;
         let signals = if config.handle_signals {
-            Some(watch_signals(&poll)?)
+            Some(watch_signals(&poll, config.hosting.has_files())?)
         } else {
             None
         };
         let waker = Waker::new(poll.registry(), WAKER)?;
         config.limits.max_clients = Some(max_clients(config.limits.max_clients));
+        let (hosting, spin) = (config.hosting.clone(), config.spin);
+        let accepts_per_turn = config.limits.accepts_per_turn;
+        let mut chat = Chat::new(config);
+        chat.read_files(&hosting)?;
+        chat.set_wall_clock(SystemTime::now);
         Ok(Self {
             poll,
             events: Events::with_capacity(EVENTS_PER_TURN),
-            acceptor: Acceptor::new(listeners, config.limits.accepts_per_turn),
+            acceptor: Acceptor::new(listeners, accepts_per_turn),
             signals,
             requests: Arc::new(Requests::new(move || waker.wake())),
             shutdowns_seen: 0,
-            spin: config.spin,
-            chat: Chat::new(config),
+            hosting,
+            spin,
+            chat,
             now: Instant::now(),
             ended: Instant::now(),
             turns: 0,
@@ -137,12 +147,20 @@ impl Server {
         })
     }
 
-    /// Where it listens, in the order of the config, with the ports that the system chose.
+    /// Where it listens, in the order of the config, plain listeners last, with the ports that the system chose.
     pub fn local_addrs(&self) -> Vec<SocketAddr> {
         let sockets = self.acceptor.sockets();
         sockets
-            .filter_map(|socket| socket.local_addr().ok())
+            .filter_map(|listener| listener.socket.local_addr().ok())
             .collect()
+    }
+
+    /// Reads the greeting and the passwords again, as SIGHUP does.
+    ///
+    /// # Errors
+    /// The text names the file, and says what to do. All of them stay what they were.
+    pub fn reload(&mut self) -> io::Result<()> {
+        self.chat.read_files(&self.hosting)
     }
 
     /// A handle that shuts this server down, from any thread.
@@ -221,7 +239,7 @@ impl Server {
     }
 
     fn mark_ready(&mut self) {
-        let mut is_report_due = false;
+        let (mut is_report_due, mut is_reload_due) = (false, false);
         for event in &self.events {
             match event.token() {
                 WAKER => {}
@@ -229,6 +247,7 @@ impl Server {
                     for signal in self.signals.iter_mut().flat_map(Signals::pending) {
                         match signal {
                             SIGUSR1 => is_report_due = true,
+                            SIGHUP => is_reload_due = true,
                             _ => self.requests.shut_down(),
                         }
                     }
@@ -241,6 +260,12 @@ impl Server {
         }
         if is_report_due {
             info!("{}", self.metrics());
+        }
+        if is_reload_due {
+            match self.reload() {
+                Ok(()) => info!("the files were read again"),
+                Err(error) => error!("nothing was read again: {error}"),
+            }
         }
     }
 
@@ -278,31 +303,38 @@ fn max_clients(asked: Option<usize>) -> usize {
     max_clients
 }
 
-fn bind_all(config: &Config, poll: &Poll) -> io::Result<Vec<TcpListener>> {
+fn bind_all(config: &Config, poll: &Poll) -> io::Result<Vec<Listener>> {
     let mut sockets = Vec::new();
     let mut errors = Vec::new();
-    for addr in &config.listen {
+    let mode = config.hosting.mode();
+    let plain = config.listen_plain.iter().map(|addr| (addr, Mode::Bare));
+    for (addr, mode) in config.listen.iter().map(|addr| (addr, mode)).chain(plain) {
         let bound = listen::bind(addr, &config.limits)?;
         errors.extend(bound.errors);
-        sockets.extend(bound.listeners);
+        sockets.extend(bound.listeners.into_iter().map(|socket| (socket, mode)));
     }
     // Only now: a log that begins before everything is bound would hide the one line that says what
     // is not. Registering comes after that as well, because mio logs it.
     for error in errors {
         warn!("{error}");
     }
-    let register = |(index, socket)| {
+    let register = |(index, (socket, mode))| {
         let mut socket = TcpListener::from_std(socket);
         let token = Token(FIRST_LISTENER + index);
         poll.registry()
             .register(&mut socket, token, mio::Interest::READABLE)?;
-        Ok(socket)
+        Ok(Listener { socket, mode })
     };
     sockets.into_iter().enumerate().map(register).collect()
 }
 
-fn watch_signals(poll: &Poll) -> io::Result<Signals> {
+/// `has_files`: there is something to read again. Otherwise SIGHUP ends the process, as it does when
+/// its terminal is closed.
+fn watch_signals(poll: &Poll, has_files: bool) -> io::Result<Signals> {
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGUSR1])?;
+    if has_files {
+        signals.add_signal(SIGHUP)?;
+    }
     poll.registry()
         .register(&mut signals, SIGNALS, mio::Interest::READABLE)?;
     Ok(signals)
@@ -363,12 +395,23 @@ fn readiness(interest: Interest) -> mio::Interest {
     }
 }
 
-impl Listen for TcpListener {
+/// A listening socket, and what its clients are sent.
+#[derive(Debug)]
+struct Listener {
+    socket: TcpListener,
+    mode: Mode,
+}
+
+impl Listen for Listener {
     type Stream = TcpStream;
     type Spare = File;
 
+    fn mode(&self) -> Mode {
+        self.mode
+    }
+
     fn accept(&mut self) -> io::Result<(TcpStream, SocketAddr)> {
-        TcpListener::accept(self)
+        self.socket.accept()
     }
 
     fn open_spare() -> io::Result<File> {

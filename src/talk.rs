@@ -6,6 +6,7 @@
 //! A listener need not wait for the end of the turn. What it was given is remembered as a number
 //! that goes on from turn to turn, so nothing has to be reset.
 
+use crate::nick::Identity;
 use crate::skip::Voice;
 
 /// The lines of this turn.
@@ -18,12 +19,43 @@ pub(crate) struct Talk {
     /// Somebody has been given a part of the last span: what is said next begins a new one.
     is_sealed: bool,
     is_loud: bool,
+    /// Some of it is not for everybody.
+    is_mixed: bool,
+}
+
+/// Who says a line.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Speaker {
+    pub(crate) id: usize,
+    pub(crate) identity: Identity,
+}
+
+impl Speaker {
+    /// The server, whom nobody can ignore.
+    pub(crate) const SERVER: Self = Self {
+        id: usize::MAX,
+        identity: Identity::NONE,
+    };
+}
+
+/// For whom a line is, its speaker aside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sort {
+    /// For everybody.
+    Line,
+    /// What somebody does: for persons.
+    Action,
+    /// The same, for those on the bare wire.
+    BareAction,
+    /// What the server says of a member: for persons.
+    Notice,
 }
 
 /// Lines of one speaker that stand together.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Span {
-    speaker: usize,
+    pub(crate) speaker: Speaker,
+    pub(crate) sort: Sort,
     voice: Voice,
     /// Where its bytes begin and end.
     start: usize,
@@ -45,27 +77,29 @@ pub(crate) struct Lines<'t> {
 }
 
 impl Talk {
-    /// Speaker `speaker` says a line, which `write` appends with its end; gives its length in
-    /// bytes.
+    /// A line, which `write` appends with its end; gives all of it.
     pub(crate) fn say(
         &mut self,
-        speaker: usize,
+        speaker: Speaker,
         voice: Voice,
+        sort: Sort,
         write: impl FnOnce(&mut Vec<u8>),
-    ) -> usize {
+    ) -> &[u8] {
         let start = self.bytes.len();
         write(&mut self.bytes);
         self.is_loud |= voice == Voice::Loud;
+        self.is_mixed |= sort != Sort::Line;
         let end = self.bytes.len();
         let lines = self.spans.last().map_or(0, |span| span.lines_with);
         let is_sealed = std::mem::take(&mut self.is_sealed);
         match self.spans.last_mut() {
-            Some(last) if !is_sealed && last.speaker == speaker && last.voice == voice => {
+            Some(last) if !is_sealed && last.is_like(speaker, voice, sort) => {
                 last.end = end;
                 last.lines_with += 1;
             }
             _ => self.spans.push(Span {
                 speaker,
+                sort,
                 voice,
                 start,
                 end,
@@ -73,7 +107,7 @@ impl Talk {
                 lines_with: lines + 1,
             }),
         }
-        end - start
+        &self.bytes[start..end]
     }
 
     /// The place of somebody who has been given everything so far.
@@ -82,23 +116,29 @@ impl Talk {
         Place(self.before + self.spans.len() as u64)
     }
 
-    /// What a listener has not been given, without its own lines. `has_spoken`: there are some.
-    pub(crate) fn since(
+    /// What a listener has not been given. `hidden` are the spans that it is not to get, if any may
+    /// be; otherwise it gets one piece without a look at them.
+    pub(crate) fn since<F: Fn(&Span) -> bool>(
         &self,
         place: Place,
-        listener: usize,
-        has_spoken: bool,
+        hidden: Option<F>,
     ) -> impl Iterator<Item = Lines<'_>> {
         let given = usize::try_from(place.0.saturating_sub(self.before)).unwrap_or(usize::MAX);
-        let spans = self.spans.get(given..).unwrap_or_default();
-        let is_own = move |span: &Span| has_spoken && span.speaker == listener;
-        // A listener that has not spoken gets one piece without a look at the spans.
         let pieces = Pieces {
-            rest: spans,
-            is_own,
-            is_whole: !has_spoken,
+            rest: self.spans.get(given..).unwrap_or_default(),
+            hidden,
         };
         pieces.map(|spans| Lines { talk: self, spans })
+    }
+
+    /// How many spans there are.
+    pub(crate) fn len(&self) -> usize {
+        self.spans.len()
+    }
+
+    /// Whether some of it is not for everybody.
+    pub(crate) fn is_mixed(&self) -> bool {
+        self.is_mixed
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -107,7 +147,7 @@ impl Talk {
 
     /// Who has spoken in this turn, some more than once.
     pub(crate) fn speakers(&self) -> impl Iterator<Item = usize> {
-        self.spans.iter().map(|span| span.speaker)
+        self.spans.iter().map(|span| span.speaker.id)
     }
 
     /// Everybody has been given everything.
@@ -117,27 +157,36 @@ impl Talk {
         self.bytes.clear();
         self.is_sealed = false;
         self.is_loud = false;
+        self.is_mixed = false;
     }
 }
 
-/// Cuts spans into pieces that do not hold a listener's own.
+impl Span {
+    fn is_like(&self, speaker: Speaker, voice: Voice, sort: Sort) -> bool {
+        self.speaker.id == speaker.id
+            && self.speaker.identity == speaker.identity
+            && self.voice == voice
+            && self.sort == sort
+    }
+}
+
+/// Cuts spans into pieces that hold nothing hidden.
 struct Pieces<'t, F> {
     rest: &'t [Span],
-    is_own: F,
-    is_whole: bool,
+    hidden: Option<F>,
 }
 
 impl<'t, F: Fn(&Span) -> bool> Iterator for Pieces<'t, F> {
     type Item = &'t [Span];
 
     fn next(&mut self) -> Option<&'t [Span]> {
-        if self.is_whole {
+        let Some(is_hidden) = &self.hidden else {
             let all = std::mem::take(&mut self.rest);
             return (!all.is_empty()).then_some(all);
-        }
-        let first = self.rest.iter().position(|span| !(self.is_own)(span))?;
+        };
+        let first = self.rest.iter().position(|span| !is_hidden(span))?;
         let rest = &self.rest[first..];
-        let len = rest.iter().position(&self.is_own).unwrap_or(rest.len());
+        let len = rest.iter().position(is_hidden).unwrap_or(rest.len());
         let (piece, rest) = rest.split_at(len);
         self.rest = rest;
         Some(piece)
@@ -182,15 +231,21 @@ impl<'t> Lines<'t> {
 mod tests {
     use super::*;
 
-    fn say(talk: &mut Talk, speaker: usize, text: &str) {
-        let bytes = talk.say(speaker, Voice::Quiet, |line| {
+    fn speaker(id: usize) -> Speaker {
+        let identity = Identity::NONE;
+        Speaker { id, identity }
+    }
+
+    fn say(talk: &mut Talk, id: usize, text: &str) {
+        let said = talk.say(speaker(id), Voice::Quiet, Sort::Line, |line| {
             line.extend_from_slice(text.as_bytes());
         });
-        assert_eq!(bytes, text.len());
+        assert_eq!(said, text.as_bytes());
     }
 
     fn heard(talk: &Talk, place: Place, listener: usize, has_spoken: bool) -> Vec<String> {
-        let pieces = talk.since(place, listener, has_spoken);
+        let is_own = has_spoken.then_some(move |span: &Span| span.speaker.id == listener);
+        let pieces = talk.since(place, is_own);
         let text = |lines: Lines<'_>| {
             assert_eq!(lines.count(), lines.each().count());
             let joined: Vec<u8> = lines.each().flat_map(<[u8]>::to_vec).collect();
@@ -238,10 +293,12 @@ mod tests {
             (Voice::Loud, "b\n"),
             (Voice::Loud, "c\n"),
         ] {
-            talk.say(1, voice, |line| line.extend_from_slice(text.as_bytes()));
+            talk.say(speaker(1), voice, Sort::Line, |line| {
+                line.extend_from_slice(text.as_bytes());
+            });
         }
         let lines = talk
-            .since(Place::default(), 9, false)
+            .since(Place::default(), None::<fn(&Span) -> bool>)
             .next()
             .expect("lines");
         assert!(lines.may_be_loud());

@@ -1,7 +1,8 @@
 //! Takes telnet's commands out of the stream: [`TelnetDecoder`] passes data on and says what a
 //! command asks for. It agrees to no option, so it needs no table of them: every `DO` and `WILL` is
 //! refused, every `DONT` and `WONT` is already true, and no negotiation can loop (RFC 854, 855,
-//! 1143).
+//! 1143). The one option that it ever offers, for the time of a password, is ECHO, and one bit tells
+//! the answer to that from a question.
 //!
 //! A peer that never sends IAC (255) is no telnet client and never gets an answer. The refusal of
 //! `DO TIMING-MARK` (RFC 860) is what wakes a telnet client after ^C: it throws all output away
@@ -23,6 +24,12 @@ const WONT: u8 = 252;
 const DO: u8 = 253;
 const DONT: u8 = 254;
 const IAC: u8 = 255;
+
+/// The option of echoing what the other side types (RFC 857).
+const ECHO: u8 = 1;
+
+/// What says that we no longer echo.
+pub(crate) const WITHDRAW_ECHO: [u8; 3] = [IAC, WONT, ECHO];
 
 /// What a [`TelnetDecoder`] found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +60,9 @@ pub enum Telnet<'a> {
 #[derive(Debug, Default)]
 pub struct TelnetDecoder {
     state: State,
+    /// We have offered to echo, and the peer has not answered yet (RFC 1143: the one bit that is
+    /// needed by who never accepts and offers one thing at a time).
+    echo_is_offered: bool,
 }
 
 /// What the bytes so far have begun.
@@ -88,6 +98,12 @@ impl TelnetDecoder {
         }
     }
 
+    /// Offers to echo what the peer types; gives the bytes that say so.
+    pub fn offer_echo(&mut self) -> [u8; 3] {
+        self.echo_is_offered = true;
+        [IAC, WILL, ECHO]
+    }
+
     /// One byte that is not plain data; `head` is that byte, as a slice of the input.
     fn step<'i>(&mut self, head: &'i [u8]) -> Option<Telnet<'i>> {
         let byte = head[0];
@@ -97,6 +113,11 @@ impl TelnetDecoder {
             State::Command => return self.command(head),
             State::Option { verb } => {
                 self.state = State::Data;
+                if byte == ECHO && matches!(verb, DO | DONT) && self.echo_is_offered {
+                    // That is the answer to our offer, and an answer is not answered.
+                    self.echo_is_offered = false;
+                    return None;
+                }
                 return refusal(verb, byte).map(Telnet::Refuse);
             }
             State::Subnegotiation { skipped } if byte == IAC => {
@@ -186,6 +207,33 @@ mod tests {
                 self.items.push(item);
             }
         }
+    }
+
+    #[test]
+    fn the_answer_to_an_offer_is_not_answered_and_a_question_is() {
+        for answer in [DO, DONT] {
+            let mut telnet = TelnetDecoder::default();
+            assert_eq!(telnet.offer_echo(), [IAC, WILL, ECHO]);
+            let mut other: &[u8] = &[IAC, DO, 3];
+            let refused = Some(Telnet::Refuse([IAC, WONT, 3]));
+            assert_eq!(telnet.next(&mut other), refused, "another option");
+            let mut reply: &[u8] = &[IAC, answer, ECHO];
+            assert_eq!(telnet.next(&mut reply), None);
+            let mut question: &[u8] = &[IAC, DO, ECHO];
+            let refused = Some(Telnet::Refuse(WITHDRAW_ECHO));
+            assert_eq!(telnet.next(&mut question), refused);
+        }
+    }
+
+    #[test]
+    fn the_peers_own_will_is_no_answer() {
+        let mut telnet = TelnetDecoder::default();
+        telnet.offer_echo();
+        let mut will: &[u8] = &[IAC, WILL, ECHO];
+        let refused = Some(Telnet::Refuse([IAC, DONT, ECHO]));
+        assert_eq!(telnet.next(&mut will), refused);
+        let mut reply: &[u8] = &[IAC, DO, ECHO];
+        assert_eq!(telnet.next(&mut reply), None);
     }
 
     fn decode<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Found {

@@ -12,6 +12,23 @@ impl<'a> CleanText<'a> {
     pub fn as_str(self) -> &'a str {
         self.0
     }
+
+    /// No text at all.
+    pub(crate) const EMPTY: Self = Self("");
+
+    /// What stands behind `prefix`, if it begins with that. A part of clean text is clean.
+    pub(crate) fn strip_prefix(self, prefix: char) -> Option<Self> {
+        self.0.strip_prefix(prefix).map(Self)
+    }
+
+    /// The first word, and what stands behind it; both may be empty. White space before, between
+    /// and behind them is left out.
+    pub(crate) fn split_word(self) -> (Self, Self) {
+        let text = self.0.trim();
+        let end = text.find(char::is_whitespace).unwrap_or(text.len());
+        let (word, rest) = text.split_at(end);
+        (Self(word), Self(rest.trim_start()))
+    }
 }
 
 /// Cleans one line. Text that needs no change is borrowed from `raw`; otherwise it is written to
@@ -129,6 +146,18 @@ mod tests {
                 format!("a{expected}b"),
                 "{c:?}"
             );
+        }
+    }
+
+    #[test]
+    fn words_are_split_off_with_the_space_around_them() {
+        for (text, word, rest) in [
+            ("msg  bob \thi  there ", "msg", "bob \thi  there"),
+            ("who", "who", ""),
+            ("  ", "", ""),
+        ] {
+            let (first, other) = CleanText(text).split_word();
+            assert_eq!((first.as_str(), other.as_str()), (word, rest));
         }
     }
 

@@ -10,14 +10,25 @@ use log::{debug, trace};
 use crate::chat::{Chat, ClientId, Registry, Stream};
 use crate::close::CloseReason;
 use crate::connection::Phase;
-use crate::message::Notice;
+use crate::mail::From;
+use crate::message::Message;
 use crate::moment::Moment;
 use crate::queueing::{Output, Queued};
 
 impl<S: Stream> Chat<S> {
-    /// Lists all members for what was said in this turn.
-    pub(crate) fn list_audience(&mut self) {
-        if self.room.has_talk() {
+    /// Appends what was said to each queue, and writes it. That may close somebody, of which the
+    /// others are told in the same way, until there is nothing more to say.
+    pub(crate) fn write_all(&mut self, now: Moment, registry: &mut impl Registry<S>) {
+        self.list_audience();
+        while !self.dirty.is_empty() {
+            self.flush_dirty(now, registry);
+            self.list_audience();
+        }
+    }
+
+    /// Lists all members for what was said since they were listed last.
+    fn list_audience(&mut self) {
+        if self.room.take_news() {
             for &id in self.room.audience() {
                 let connection = &mut self.connections[id.0];
                 if !connection.listed_dirty {
@@ -54,12 +65,13 @@ impl<S: Stream> Chat<S> {
     }
 
     /// Queues a line of the server's own; gives its length in bytes.
-    pub(crate) fn notify(&mut self, id: ClientId, notice: Notice<'_>, now: Moment) -> usize {
+    pub(crate) fn notify(&mut self, id: ClientId, message: Message<'_>, now: Moment) -> usize {
         if !self.catch_up(id, now) {
             return 0;
         }
         let mut line = std::mem::take(&mut self.notice);
-        notice.write(&mut line);
+        line.clear();
+        message.write(&mut line);
         debug!(
             "to {}: {}",
             self.connections[id.0].peer,
@@ -79,10 +91,45 @@ impl<S: Stream> Chat<S> {
         self.queue(id, &bytes, Output::Answer, now)
     }
 
-    fn queue(&mut self, id: ClientId, bytes: &[u8], output: Output, now: Moment) -> usize {
+    /// Delivers what the room has to say to single members; gives its length in bytes. It is no
+    /// business of the log's.
+    pub(crate) fn deliver(&mut self, now: Moment) -> usize {
+        if self.room.mail.is_empty() {
+            return 0;
+        }
+        let mut mail = std::mem::take(&mut self.room.mail);
+        let mut bytes = 0;
+        for (to, from, line) in mail.letters() {
+            let output = match from {
+                From::Server => Output::Notice,
+                From::Member(voice) => Output::Line(voice),
+            };
+            if self.connections[to.0].phase == Phase::Member && self.catch_up(to, now) {
+                bytes += self.queue(to, line, output, now);
+            }
+        }
+        mail.clear();
+        self.room.mail = mail;
+        bytes
+    }
+
+    pub(crate) fn queue(
+        &mut self,
+        id: ClientId,
+        bytes: &[u8],
+        output: Output,
+        now: Moment,
+    ) -> usize {
         self.turn_output += bytes.len();
-        match self.connections[id.0].queue(bytes, output, &mut self.shared) {
-            Queued::Appended => self.list_dirty(id),
+        let connection = &mut self.connections[id.0];
+        match connection.queue(bytes, output, &mut self.shared) {
+            Queued::Appended => {
+                let is_line = matches!(output, Output::Line(_));
+                if is_line && connection.holds_up(&self.shared.limits, now) {
+                    self.pressure.hold_up();
+                }
+                self.list_dirty(id);
+            }
             Queued::LeftOut => {}
             Queued::Full => self.part(id, CloseReason::TooSlow, now),
         }
@@ -104,7 +151,7 @@ impl<S: Stream> Chat<S> {
 
     // Flushing.
 
-    pub(crate) fn flush_dirty(&mut self, now: Moment, registry: &mut impl Registry<S>) {
+    fn flush_dirty(&mut self, now: Moment, registry: &mut impl Registry<S>) {
         let mut dirty = std::mem::take(&mut self.dirty);
         let first = self.first_flushed.checked_rem(dirty.len()).unwrap_or(0);
         self.first_flushed = self.first_flushed.wrapping_add(1);
@@ -113,7 +160,7 @@ impl<S: Stream> Chat<S> {
             self.connections[id.0].listed_dirty = false;
             self.catch_up(id, now);
             self.flush(id, now);
-            self.sync_interest(id, registry);
+            self.sync_interest(id, now, registry);
         }
         dirty.clear();
         if self.dirty.is_empty() {
@@ -157,7 +204,7 @@ impl<S: Stream> Chat<S> {
     }
 
     /// Tells the poll loop which readiness the client waits for, if that has changed.
-    fn sync_interest(&mut self, id: ClientId, registry: &mut impl Registry<S>) {
+    fn sync_interest(&mut self, id: ClientId, now: Moment, registry: &mut impl Registry<S>) {
         let connection = &mut self.connections[id.0];
         let wanted = connection.wanted_interest();
         if wanted == connection.interest || connection.phase == Phase::Closed {
@@ -165,7 +212,7 @@ impl<S: Stream> Chat<S> {
         }
         connection.interest = wanted;
         if let Err(error) = registry.reregister(&mut connection.stream, id, wanted) {
-            self.fail(id, &error);
+            self.fail(id, &error, now);
         }
     }
 
@@ -188,6 +235,7 @@ mod tests {
 
     use crate::chat::Interest;
     use crate::config::Config;
+    use crate::hosting::Mode;
 
     /// Reads what is there, and notes when it is written to.
     struct Noted {
@@ -250,7 +298,8 @@ mod tests {
                 input,
                 written,
             };
-            chat.accept(stream, ([127, 0, 0, 1], 1).into(), now, &mut Unwatched);
+            let peer = ([127, 0, 0, 1], 1).into();
+            chat.accept(stream, peer, Mode::Bare, now, &mut Unwatched);
             chat.readable(ClientId(number), false);
         }
         chat.turn(now, &mut Unwatched);

@@ -11,8 +11,8 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use line_chat::Config;
 use line_chat::chat::{Chat, ClientId, Interest, Registry, Stream};
+use line_chat::{Config, Mode};
 
 const MEMBERS: usize = 100;
 const LINES: usize = 100_000;
@@ -91,7 +91,8 @@ impl Busy {
         for n in 0..MEMBERS {
             let addr = SocketAddr::from(([127, 0, 0, 1], 1));
             let member = Fake::default();
-            busy.chat.accept(member.clone(), addr, busy.now, &mut Deaf);
+            busy.chat
+                .accept(member.clone(), addr, Mode::Bare, busy.now, &mut Deaf);
             busy.members.push(member);
             busy.say(n, format!("user{n}\r\n").leak().as_bytes());
         }

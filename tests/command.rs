@@ -131,7 +131,7 @@ fn help_shows_examples_and_fits_a_terminal() {
 }
 
 /// Each flag, its variable without `LINE_CHAT_`, and its default, in the order of help.
-const FLAGS: [(&str, &str, &str); 17] = [
+const FLAGS: [(&str, &str, &str); 24] = [
     ("[ADDR]...", "ADDR", "127.0.0.1:6142"),
     ("--prefix <TEMPLATE>", "PREFIX", "{nick}:"),
     ("--max-line <BYTES>", "MAX_LINE", "4096"),
@@ -139,6 +139,17 @@ const FLAGS: [(&str, &str, &str); 17] = [
     ("--spin", "SPIN", ""),
     ("-v, --verbose...", "VERBOSE", ""),
     ("-q, --quiet...", "QUIET", ""),
+    ("--interactive", "INTERACTIVE", ""),
+    ("--motd <FILE>", "MOTD", ""),
+    (
+        "--history <LINES>",
+        "HISTORY",
+        "20 with --interactive, else 0",
+    ),
+    ("--quiet-above <MEMBERS>", "QUIET_ABOVE", "1000"),
+    ("--password-file <FILE>", "PASSWORD_FILE", ""),
+    ("--ops-password-file <FILE>", "OPS_PASSWORD_FILE", ""),
+    ("--plain <ADDR>", "PLAIN", ""),
     ("--max-pending <BYTES>", "MAX_PENDING", "1048576"),
     (
         "--max-pending-total <BYTES>",

@@ -15,6 +15,7 @@ mod loudness;
 mod metrics;
 mod rate;
 mod readers;
+#[path = "../rig/mod.rs"]
 mod rig;
 mod stalled;
 mod typists;

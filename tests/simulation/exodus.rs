@@ -6,8 +6,8 @@ use std::io::{self, Read, Write};
 use std::rc::Rc;
 use std::time::Instant;
 
-use line_chat::Config;
 use line_chat::chat::{Chat, ClientId, Interest, Registry, Stream};
+use line_chat::{Config, Mode};
 
 const MEMBERS: usize = 10_000;
 const STACK_BYTES: usize = 128 << 10;
@@ -126,7 +126,13 @@ fn leave_in_one_turn(leaving: Leaving) {
         let nick = Some("one\nhello\n".to_owned());
         let calls = Rc::new(Calls::default());
         let stream = Leaver { nick, calls };
-        chat.accept(stream, ([127, 0, 0, 1], 1).into(), now, &mut registry);
+        chat.accept(
+            stream,
+            ([127, 0, 0, 1], 1).into(),
+            Mode::Bare,
+            now,
+            &mut registry,
+        );
         chat.readable(ClientId(MEMBERS), false);
     } else {
         for id in 0..MEMBERS {
@@ -161,7 +167,13 @@ fn room_full(calls: &Rc<Calls>, registry: &mut Registrations, now: Instant) -> C
         let nick = Some(format!("n{id}\n"));
         let calls = Rc::clone(calls);
         let stream = Leaver { nick, calls };
-        chat.accept(stream, ([127, 0, 0, 1], 1).into(), now, registry);
+        chat.accept(
+            stream,
+            ([127, 0, 0, 1], 1).into(),
+            Mode::Bare,
+            now,
+            registry,
+        );
         chat.readable(ClientId(id), false);
     }
     while chat.has_work() {

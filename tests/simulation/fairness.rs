@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 use line_chat::chat::Chat;
-use line_chat::{Config, Lag};
+use line_chat::{Config, Lag, Mode};
 
 use crate::journal::{self, Peer, Record};
 use crate::listener::Descriptor;
@@ -157,7 +157,8 @@ impl Room {
         }
         let descriptor = Descriptor::open().expect("descriptors are left");
         let stream = ServerEnd::new(Rc::clone(&socket), descriptor);
-        self.chat.accept(stream, addr, self.now, &mut Registrations);
+        self.chat
+            .accept(stream, addr, Mode::Bare, self.now, &mut Registrations);
         socket.borrow_mut().arrive(nick.as_bytes(), false);
         socket.borrow_mut().arrive(b"\r\n", false);
         self.members.push(Member {

@@ -5,8 +5,8 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
-use line_chat::Config;
 use line_chat::chat::Chat;
+use line_chat::{Config, Mode};
 
 use crate::journal::{self, Peer, Record};
 use crate::listener::Descriptor;
@@ -41,7 +41,8 @@ impl Scene {
         let socket = Rc::new(RefCell::new(socket));
         let descriptor = Descriptor::open().expect("there are ten");
         let stream = ServerEnd::new(Rc::clone(&socket), descriptor);
-        self.chat.accept(stream, addr, self.now, &mut Registrations);
+        self.chat
+            .accept(stream, addr, Mode::Bare, self.now, &mut Registrations);
         self.sockets.push(socket);
         self.say(peer, nick.as_bytes());
     }

@@ -2,6 +2,15 @@
 
 use line_chat::CloseReason;
 
+/// What happens only where people are received, and not on the bare wire.
+const OF_PEOPLE: [CloseReason; 5] = [
+    CloseReason::WrongPassword,
+    CloseReason::Quit,
+    CloseReason::Kicked,
+    CloseReason::Banned,
+    CloseReason::AddressBanned,
+];
+
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct Tally {
     pub(crate) joined: u64,
@@ -48,8 +57,10 @@ impl Tally {
             ("longest queue of one that leaves", self.shed_draining),
         ];
         let numbers = numbers.map(|(name, number)| (name.to_owned(), number));
-        let closed =
-            CloseReason::ALL.map(|reason| (reason.to_string(), self.closed[reason as usize]));
+        let reasons = CloseReason::ALL.into_iter();
+        let closed = reasons
+            .filter(|reason| !OF_PEOPLE.contains(reason))
+            .map(|reason| (reason.to_string(), self.closed[reason as usize]));
         numbers.into_iter().chain(closed)
     }
 

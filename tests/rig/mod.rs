@@ -6,6 +6,11 @@
 //! Readiness is told before every turn to whoever has it. That is more often than epoll(7) would,
 //! which a chat has to bear; that an event which comes once is enough is the simulation's business.
 
+#![allow(
+    dead_code,
+    reason = "each test binary compiles all of this and takes what it needs"
+)]
+
 use std::cell::{Cell, RefCell, RefMut};
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
@@ -15,17 +20,19 @@ use std::time::{Duration, Instant};
 
 use line_chat::accept::{Acceptor, Listen};
 use line_chat::chat::{Chat, ClientId, Interest, Registry, Stream};
-use line_chat::{Config, Metrics};
+use line_chat::{Config, Metrics, Mode};
 
 /// More turns at one time are an endless loop.
 const MAX_TURNS: usize = 100_000;
+
+type Waiting = Rc<RefCell<VecDeque<(Wire, SocketAddr)>>>;
 
 pub(crate) struct Rig {
     chat: Chat<Wire>,
     now: Instant,
     acceptor: Acceptor<Door>,
-    /// Who stands before the door.
-    waiting: Rc<RefCell<VecDeque<(Wire, SocketAddr)>>>,
+    /// Who stands before the door, and before the one that is for scripts.
+    waiting: [Waiting; 2],
     registered: Registered,
 }
 
@@ -35,11 +42,17 @@ impl Rig {
         let mut config = Config::default();
         configure(&mut config);
         config.check().expect("values that go together");
-        let waiting = Rc::default();
-        let door = Door(Rc::clone(&waiting));
+        let waiting = [Waiting::default(), Waiting::default()];
+        let modes = [config.hosting.mode(), Mode::Bare];
+        let doors = waiting.iter().cloned().zip(modes);
+        let doors = doors.map(|(waiting, mode)| Door { waiting, mode });
+        let acceptor = Acceptor::new(doors.collect(), config.limits.accepts_per_turn);
+        let hosting = config.hosting.clone();
+        let mut chat = Chat::new(config);
+        chat.read_files(&hosting).expect("files that can serve");
         Self {
-            acceptor: Acceptor::new(vec![door], config.limits.accepts_per_turn),
-            chat: Chat::new(config),
+            acceptor,
+            chat,
             now: Instant::now(),
             waiting,
             registered: Registered::default(),
@@ -52,9 +65,20 @@ impl Rig {
     }
 
     pub(crate) fn connect_from(&mut self, ip: IpAddr) -> Wire {
+        self.connect_at(0, ip)
+    }
+
+    /// A client that comes to the listener for scripts.
+    pub(crate) fn connect_plainly(&mut self) -> Wire {
+        self.connect_at(1, Ipv4Addr::LOCALHOST.into())
+    }
+
+    fn connect_at(&mut self, door: usize, ip: IpAddr) -> Wire {
         let wire = Wire::new();
         let peer = SocketAddr::new(ip, 50_000);
-        self.waiting.borrow_mut().push_back((wire.clone(), peer));
+        self.waiting[door]
+            .borrow_mut()
+            .push_back((wire.clone(), peer));
         self.settle();
         wire
     }
@@ -105,6 +129,12 @@ impl Rig {
         panic!("its deadlines never end");
     }
 
+    /// Shuts down, as far as that goes without time going by.
+    pub(crate) fn shut_down(&mut self) {
+        self.chat.shut_down(self.now);
+        self.settle();
+    }
+
     /// Whether it will do something even if nothing happens.
     pub(crate) fn has_deadline(&self) -> bool {
         self.chat.next_deadline().is_some()
@@ -112,6 +142,7 @@ impl Rig {
 
     pub(crate) fn turn(&mut self) {
         self.acceptor.mark(0);
+        self.acceptor.mark(1);
         self.acceptor
             .accept(self.now, &mut self.chat, &mut self.registered);
         for (id, wire) in &self.registered.0 {
@@ -253,14 +284,21 @@ impl Stream for Wire {
 }
 
 /// Who stands before the door is let in by the acceptor, one after the other.
-struct Door(Rc<RefCell<VecDeque<(Wire, SocketAddr)>>>);
+struct Door {
+    waiting: Waiting,
+    mode: Mode,
+}
 
 impl Listen for Door {
     type Stream = Wire;
     type Spare = ();
 
+    fn mode(&self) -> Mode {
+        self.mode
+    }
+
     fn accept(&mut self) -> io::Result<(Wire, SocketAddr)> {
-        let next = self.0.borrow_mut().pop_front();
+        let next = self.waiting.borrow_mut().pop_front();
         next.ok_or_else(|| rustix::io::Errno::AGAIN.into())
     }
 

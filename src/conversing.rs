@@ -1,0 +1,353 @@
+//! What a person can ask of the room beside talking in it: who is here, another name, a word with one
+//! of the others, and quiet from some. The room decides what comes of it; whoever asks, and whoever
+//! else it concerns, is told by [mail](crate::mail).
+
+use std::time::Duration;
+
+use log::info;
+
+use crate::comings::Coming;
+use crate::command::{HELP, OP};
+use crate::message::{Message, Names};
+use crate::moment::Moment;
+use crate::nick::{Identity, Nick, NickError};
+use crate::room::{NAMED_AT_MOST, Room, speaker};
+use crate::roster::{ClientId, Ignored, NotFound, Partner};
+use crate::skip::Voice;
+use crate::talk::Sort;
+use crate::text::CleanText;
+
+/// So many can one person ignore.
+const IGNORED_AT_MOST: usize = 32;
+
+/// More are not named in one answer to `/who`; the rest is counted.
+const LISTED_AT_MOST: usize = 5 * NAMED_AT_MOST;
+
+impl Room {
+    pub(crate) fn answer(&mut self, id: ClientId, message: Message<'_>) {
+        self.mail.send(id, message);
+    }
+
+    pub(crate) fn help(&mut self, id: ClientId, has_operators: bool) {
+        let is_operator = self.is_operator(id);
+        for help in &HELP {
+            let is_there = help.name != OP || has_operators;
+            if is_there && (!help.is_for_operators || is_operator) {
+                self.answer(id, Message::Command(help));
+            }
+        }
+        self.answer(id, Message::HowToSaySlash);
+    }
+
+    pub(crate) fn who(&mut self, id: ClientId, name: CleanText<'_>) {
+        let mut all = self.roster.beginning(name.as_str());
+        let nick = |id| self.roster.get(id).map(|member| &member.nick);
+        let some: Vec<&Nick> = all.by_ref().take(LISTED_AT_MOST).filter_map(nick).collect();
+        let more = all.len();
+        self.mail
+            .send(id, Message::Who(Names { some: &some, more }));
+    }
+
+    /// Whom a person means by a name. It is told if that is nobody.
+    pub(crate) fn meant(&mut self, id: ClientId, name: CleanText<'_>) -> Option<ClientId> {
+        let name = name.as_str();
+        let message = match self.roster.find(name) {
+            Ok(meant) => return Some(meant),
+            Err(NotFound::Nobody) => Message::Nobody(name),
+            Err(NotFound::Several(one, other)) => {
+                let nick = |id| Some(&self.roster.get(id)?.nick);
+                Message::Several(name, nick(one)?, nick(other)?)
+            }
+        };
+        self.mail.send(id, message);
+        None
+    }
+
+    /// The same, if that is not this person itself.
+    pub(crate) fn meant_other(&mut self, id: ClientId, name: CleanText<'_>) -> Option<ClientId> {
+        let meant = self.meant(id, name)?;
+        if meant == id {
+            self.answer(id, Message::ThatIsYou);
+            return None;
+        }
+        Some(meant)
+    }
+
+    /// A member asks for another nick; gives how long what the others see of it is, in bytes.
+    pub(crate) fn rename(
+        &mut self,
+        id: ClientId,
+        name: CleanText<'_>,
+        voice: Voice,
+        now: Moment,
+    ) -> usize {
+        let Some(member) = self.roster.get(id) else {
+            return 0;
+        };
+        let old = member.nick.clone();
+        let new = match self.try_rename(id, name, now) {
+            Ok(nick) => nick,
+            Err(why) => {
+                self.answer(id, Message::Refused(&why));
+                return 0;
+            }
+        };
+        let Some(member) = self.roster.get_mut(id) else {
+            return 0;
+        };
+        member.has_spoken = true;
+        let speaker = speaker(id, member);
+        self.mail.send(id, Message::YouAreNow(&new));
+        info!("{old} is now {new}");
+        if !self.has_notices(self.audience().len()) {
+            return 0;
+        }
+        let message = Message::IsNow(&old, &new);
+        self.talk
+            .say(speaker, voice, Sort::Notice, |line| message.write(line))
+            .len()
+    }
+
+    fn try_rename(
+        &mut self,
+        id: ClientId,
+        name: CleanText<'_>,
+        now: Moment,
+    ) -> Result<Nick, NickError> {
+        let nick = self.nick(name.as_str().as_bytes(), now)?;
+        self.roster.rename(id, nick.clone())?;
+        Ok(nick)
+    }
+
+    /// A person tells another something.
+    pub(crate) fn tell(&mut self, id: ClientId, to: ClientId, text: CleanText<'_>, voice: Voice) {
+        let (Some(by), Some(other)) = (self.roster.get(id), self.roster.get(to)) else {
+            return;
+        };
+        let Some(person) = other.person.as_ref() else {
+            self.mail.send(id, Message::HasBareWire(&other.nick));
+            return;
+        };
+        self.mail.send(id, Message::YouTell(&other.nick, text));
+        if person.ignores(by.identity) {
+            // Who is ignored is not told so, or it would come again under another name.
+            return;
+        }
+        self.mail
+            .send_words(to, voice, Message::Tells(&by.nick, text));
+        let serial = by.identity.serial;
+        if let Some(person) = self.roster.person_mut(to) {
+            person.told_by = Some(Partner { id, serial });
+        }
+    }
+
+    /// The same to whoever told it something last.
+    pub(crate) fn reply(&mut self, id: ClientId, text: CleanText<'_>, voice: Voice) {
+        let Some(partner) = self.roster.person(id).and_then(|person| person.told_by) else {
+            return self.answer(id, Message::NobodyToldYou);
+        };
+        let member = self.roster.get(partner.id);
+        if member.is_some_and(|member| member.identity.serial == partner.serial) {
+            self.tell(id, partner.id, text, voice);
+        } else {
+            self.answer(id, Message::PartnerHasLeft);
+        }
+    }
+
+    pub(crate) fn ignore(&mut self, id: ClientId, name: CleanText<'_>) {
+        if name.as_str().is_empty() {
+            return self.list_ignored(id);
+        }
+        let Some(meant) = self.meant_other(id, name) else {
+            return;
+        };
+        let member = self.roster.get(meant);
+        let Some((whom, nick)) = member.map(|it| (it.identity, it.nick.clone())) else {
+            return;
+        };
+        let Some(person) = self.roster.person_mut(id) else {
+            return;
+        };
+        if !person.ignores(whom) {
+            if person.ignored.len() >= IGNORED_AT_MOST {
+                return self.answer(id, Message::YouIgnoreTooMany(IGNORED_AT_MOST));
+            }
+            let nick = nick.clone();
+            person.ignored.push(Ignored { whom, nick });
+        }
+        self.answer(id, Message::YouIgnore(&nick));
+    }
+
+    fn list_ignored(&mut self, id: ClientId) {
+        let ignored = self
+            .roster
+            .person(id)
+            .map_or(&[][..], |person| &person.ignored);
+        let some: Vec<&Nick> = ignored.iter().map(|it| &it.nick).collect();
+        let names = Names {
+            some: &some,
+            more: 0,
+        };
+        self.mail.send(id, Message::YouIgnoreAll(names));
+    }
+
+    /// The one whom it ignores may have left.
+    pub(crate) fn unignore(&mut self, id: ClientId, name: CleanText<'_>) {
+        let whom = self.called(name);
+        let ignored = self.roster.person_mut(id).map(|person| &mut person.ignored);
+        let place = ignored
+            .as_ref()
+            .and_then(|ignored| ignored.iter().position(|it| it.whom.is(whom)));
+        match ignored.zip(place) {
+            Some((ignored, place)) => {
+                let nick = ignored.remove(place).nick;
+                self.answer(id, Message::YouHearAgain(&nick));
+            }
+            None => self.answer(id, Message::YouDoNotIgnore(name.as_str())),
+        }
+    }
+
+    /// Who is called so, or was: a member who may be meant, or else whoever has had that name.
+    fn called(&self, name: CleanText<'_>) -> Identity {
+        let member = self.roster.find(name.as_str()).ok();
+        let member = member.and_then(|id| self.roster.get(id));
+        let by_name = Identity {
+            name: self.roster.hash_of(name.as_str()),
+            serial: 0,
+        };
+        member.map_or(by_name, |member| member.identity)
+    }
+
+    pub(crate) fn last(&mut self, id: ClientId, most: Option<usize>, now: Moment) {
+        self.recount(id, most.unwrap_or(usize::MAX), now);
+        if self.mail.is_empty() {
+            self.answer(id, Message::NothingKept);
+        }
+    }
+
+    /// A member is about to leave, with these words.
+    pub(crate) fn quit(&mut self, id: ClientId, words: CleanText<'_>, now: Moment) {
+        let Some(member) = self.roster.get(id) else {
+            return;
+        };
+        let (speaker, nick) = (speaker(id, member), member.nick.clone());
+        if self.is_told_by_name(Coming::Left, self.audience().len() - 1, now) {
+            self.say_notice(speaker, Message::HasQuit(&nick, words));
+        }
+    }
+
+    // Moderation.
+
+    pub(crate) fn is_operator(&self, id: ClientId) -> bool {
+        self.roster
+            .person(id)
+            .is_some_and(|person| person.is_operator)
+    }
+
+    pub(crate) fn make_operator(&mut self, id: ClientId) {
+        if let Some(person) = self.roster.person_mut(id) {
+            person.is_operator = true;
+        }
+        self.answer(id, Message::YouAreOperator);
+    }
+
+    /// `by` is about to close `id`'s connection.
+    pub(crate) fn kick(&mut self, by: ClientId, id: ClientId, why: CleanText<'_>, now: Moment) {
+        let (Some(operator), Some(member)) = (self.roster.get(by), self.roster.get(id)) else {
+            return;
+        };
+        let (speaker, nick, by) = (
+            speaker(id, member),
+            member.nick.clone(),
+            operator.nick.clone(),
+        );
+        self.mail.send(id, Message::YouWereKicked(&by, why));
+        if self.is_told_by_name(Coming::Left, self.audience().len() - 1, now) {
+            self.say_notice(speaker, Message::WasKicked(&nick, &by, why));
+        }
+    }
+
+    /// Nobody may have that name for a time; gives who has it now.
+    pub(crate) fn ban_name(
+        &mut self,
+        by: ClientId,
+        name: CleanText<'_>,
+        time: Option<Duration>,
+        now: Moment,
+    ) -> Option<ClientId> {
+        let meant = match self.roster.find(name.as_str()) {
+            Err(NotFound::Nobody) => None,
+            _ => Some(self.meant_other(by, name)?),
+        };
+        let nick = meant
+            .and_then(|id| self.roster.get(id))
+            .map(|member| member.nick.clone());
+        let name = nick.as_ref().map_or(name.as_str(), Nick::as_str);
+        let has_room = self.banned.add(self.roster.hash_of(name), time, now);
+        self.answer_ban(by, has_room, Message::IsBanned(name, time));
+        meant.filter(|_| has_room)
+    }
+
+    /// Tells whether there was room for one more.
+    pub(crate) fn answer_ban(&mut self, by: ClientId, has_room: bool, done: Message<'_>) {
+        let too_many = Message::TooManyBans(crate::access::MAX_BANS);
+        self.answer(by, if has_room { done } else { too_many });
+    }
+
+    pub(crate) fn unban_name(&mut self, by: ClientId, name: CleanText<'_>, now: Moment) {
+        let name = name.as_str();
+        let was_banned = self.banned.lift(&self.roster.hash_of(name), now);
+        self.answer_unban(by, was_banned, name);
+    }
+
+    pub(crate) fn answer_unban(&mut self, by: ClientId, was_banned: bool, whom: &str) {
+        let message = match was_banned {
+            true => Message::IsNoLongerBanned(whom),
+            false => Message::IsNotBanned(whom),
+        };
+        self.answer(by, message);
+    }
+
+    pub(crate) fn mute(
+        &mut self,
+        by: ClientId,
+        name: CleanText<'_>,
+        time: Option<Duration>,
+        now: Moment,
+    ) {
+        let Some(id) = self.meant_other(by, name) else {
+            return;
+        };
+        let member = self.roster.get(id);
+        let Some((name, nick)) = member.map(|it| (it.identity.name, it.nick.clone())) else {
+            return;
+        };
+        let has_room = self.muted.add(name, time, now);
+        self.answer_ban(by, has_room, Message::IsMuted(&nick, time));
+        if has_room && self.roster.person(id).is_some() {
+            self.answer(id, Message::YouAreMuted(time));
+        }
+    }
+
+    /// The one who is muted may have left.
+    pub(crate) fn unmute(&mut self, by: ClientId, name: CleanText<'_>, now: Moment) {
+        let whom = self.called(name).name;
+        if !self.muted.lift(&whom, now) {
+            return self.answer(by, Message::IsNotMuted(name.as_str()));
+        }
+        self.answer(by, Message::IsNoLongerMuted(name.as_str()));
+        let found = self.roster.find(name.as_str()).ok();
+        if let Some(id) = found.filter(|&id| self.roster.person(id).is_some()) {
+            self.answer(id, Message::YouAreNoLongerMuted);
+        }
+    }
+
+    /// An operator says something as the server, to all other persons.
+    pub(crate) fn announce(&mut self, by: ClientId, text: CleanText<'_>) {
+        let Some(member) = self.roster.get(by) else {
+            return;
+        };
+        let (speaker, nick) = (speaker(by, member), member.nick.clone());
+        self.say_notice(speaker, Message::Announcement(&nick, text));
+    }
+}

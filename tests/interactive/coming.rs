@@ -1,0 +1,144 @@
+//! Coming in and leaving: the greeting, the nick, the welcome, and what the others are told.
+
+use super::*;
+
+const GREETING: &str =
+    "* this is a chat room: what you type goes to everybody in it, line by line\r\n";
+const ASK: &str = "* what is your nick?\r\n";
+
+#[test]
+fn who_connects_is_greeted_and_asked() {
+    let mut rig = room();
+    assert_eq!(rig.connect().received(), [GREETING, ASK].concat());
+}
+
+#[test]
+fn the_greeting_is_the_operators_own_and_clean() {
+    let motd = TempFile::new("greeting", "Welcome to \x1b[1mhere\n\nbe kind\n\n");
+    let mut rig = room_with(|config| config.hosting.motd_file = Some(motd.0.clone()));
+    let greeting = "* Welcome to \u{fffd}[1mhere\r\n* \r\n* be kind\r\n";
+    assert_eq!(rig.connect().received(), [greeting, ASK].concat());
+}
+
+#[test]
+fn who_joins_is_welcomed_and_the_others_are_told() {
+    let mut rig = room();
+    let alice = rig.connect();
+    alice.received();
+    let welcome = "* welcome, alice. nobody else is here yet. /help lists the commands\r\n";
+    expect_answer(&mut rig, &alice, "alice", welcome);
+    let dave = rig.join("dave");
+    dave.received();
+    let bob = rig.connect();
+    bob.received();
+    let welcome = "* welcome, bob. 2 others here: alice, dave. /help lists the commands\r\n";
+    expect_answer(&mut rig, &bob, "bob", welcome);
+    let [alice, dave, bob] = received([&alice, &dave, &bob]);
+    assert_eq!(alice, "* dave joined\r\n* bob joined\r\n");
+    assert_eq!(dave, "* bob joined\r\n");
+    assert_eq!(bob, "", "who is welcomed is not told that it joined");
+}
+
+#[test]
+fn a_long_roster_is_cut_with_a_count() {
+    let mut rig = room();
+    let nicks: Vec<String> = (10..35).map(|n| format!("guest{n}")).collect();
+    let _guests: Vec<Wire> = nicks.iter().map(|nick| rig.join(nick)).collect();
+    let bob = rig.connect();
+    bob.received();
+    let named = nicks[..20].join(", ");
+    let welcome =
+        format!("* welcome, bob. 25 others here: {named} and 5 more. /help lists the commands\r\n");
+    expect_answer(&mut rig, &bob, "bob", &welcome);
+}
+
+#[test]
+fn what_is_said_comes_between_the_joining_and_the_leaving() {
+    let mut rig = room();
+    let [alice] = people(&mut rig, ["alice"]);
+    let bob = rig.connect();
+    bob.send("bob\r\nhi\r\n");
+    bob.hang_up();
+    rig.settle();
+    assert_eq!(
+        alice.received(),
+        "* bob joined\r\nbob: hi\r\n* bob left\r\n"
+    );
+}
+
+#[test]
+fn a_nick_that_cannot_be_had_is_refused_with_what_to_do() {
+    let mut rig = room();
+    let [_bob] = people(&mut rig, ["bob"]);
+    let other = rig.connect();
+    other.received();
+    let taken = "* nick \"BOB\" is taken, choose another\r\n";
+    expect_answer(&mut rig, &other, "BOB", taken);
+    let colon = "* a nick has no \":\" in it, choose another\r\n";
+    expect_answer(&mut rig, &other, "a:b", colon);
+    let last = "* a nick has no white space inside, and that was the last try, goodbye\r\n";
+    expect_answer(&mut rig, &other, "a b", last);
+    assert!(other.has_ended());
+}
+
+#[test]
+fn enter_at_the_prompt_shows_it_again_and_counts_as_no_try() {
+    let mut rig = room();
+    let bob = rig.connect();
+    bob.received();
+    for _ in 0..9 {
+        expect_answer(&mut rig, &bob, "", ASK);
+    }
+    bob.say("bob");
+    rig.settle();
+    assert!(bob.received().starts_with("* welcome, bob. "));
+    expect_answer(&mut rig, &bob, "", "");
+}
+
+#[test]
+fn who_leaves_by_itself_left_and_who_is_closed_left_for_a_reason() {
+    let mut rig = room_with(|config| {
+        config.limits.idle_timeout = 10 * SECOND;
+        config.limits.stall_timeout = Some(5 * SECOND);
+    });
+    let [alice, bob, carol] = people(&mut rig, ["alice", "bob", "carol"]);
+    bob.hang_up();
+    rig.settle();
+    assert_eq!(alice.received(), "* bob left\r\n");
+    carol.stop_reading();
+    alice.say("hi");
+    rig.settle();
+    rig.advance(5 * SECOND);
+    assert_eq!(alice.received(), "* carol left (stalled)\r\n");
+    let dave = rig.join("dave");
+    assert_eq!(alice.received(), "* dave joined\r\n");
+    rig.advance(9 * SECOND);
+    let gone = "* you have been silent for too long, goodbye\r\n";
+    assert_eq!(alice.received(), gone, "it was the first to be idle");
+    assert!(dave.received().ends_with("* alice left (idle)\r\n"));
+}
+
+#[test]
+fn who_is_closed_while_others_are_written_to_is_told_of_in_the_same_turn() {
+    let mut rig = room_with(|config| config.limits.lag = line_chat::Lag::Disconnect);
+    let [alice, bob, carol] = people(&mut rig, ["alice", "bob", "carol"]);
+    bob.stop_reading();
+    let line = "x".repeat(4000);
+    for _ in 0..300 {
+        alice.say(&line);
+        rig.settle();
+    }
+    let [alice, carol] = received([&alice, &carol]);
+    assert_eq!(alice, "* bob left (too slow)\r\n");
+    assert_eq!(carol.matches("* bob left (too slow)\r\n").count(), 1);
+    assert_eq!(carol.matches("alice: xxx").count(), 300);
+}
+
+#[test]
+fn a_shutdown_is_told_once_and_not_as_everybodys_leaving() {
+    let mut rig = room();
+    let [alice, bob] = people(&mut rig, ["alice", "bob"]);
+    rig.shut_down();
+    let goodbye = "* server is shutting down\r\n";
+    assert_eq!(received([&alice, &bob]), [goodbye, goodbye]);
+}

@@ -1,0 +1,108 @@
+//! The last lines, for who comes late.
+
+use super::*;
+
+#[test]
+fn who_joins_is_shown_the_last_lines_with_their_age() {
+    let mut rig = room_with(|config| config.hosting.history_lines = Some(2));
+    let [alice] = people(&mut rig, ["alice"]);
+    alice.say("one");
+    alice.say("two");
+    rig.settle();
+    rig.advance(5 * MINUTE);
+    alice.say("/me waves");
+    rig.settle();
+    rig.advance(3 * SECOND);
+    let bob = rig.connect();
+    bob.received();
+    let expected = "* welcome, bob. 1 other here: alice. /help lists the commands\r\n\
+        * 5 min ago, alice: two\r\n\
+        * 3 s ago, ** alice waves\r\n";
+    expect_answer(&mut rig, &bob, "bob", expected);
+    let last = "* 3 s ago, ** alice waves\r\n";
+    expect_answer(&mut rig, &bob, "/last 1", last);
+}
+
+#[test]
+fn twenty_lines_are_kept_for_people_and_none_for_scripts() {
+    for (is_interactive, kept) in [(true, 20), (false, 0)] {
+        let mut rig = Rig::new(|config| config.hosting.interactive = is_interactive);
+        let alice = rig.join("alice");
+        for n in 0..30 {
+            alice.say(&n.to_string());
+        }
+        rig.settle();
+        let bob = rig.join("bob");
+        assert_eq!(bob.received().matches("s ago, alice: ").count(), kept);
+    }
+}
+
+#[test]
+fn scripts_can_have_a_history_and_nothing_else_changes_for_them() {
+    let mut rig = Rig::new(|config| config.hosting.history_lines = Some(2));
+    let alice = rig.join("alice");
+    for line in ["one", "/help", "three"] {
+        alice.say(line);
+    }
+    rig.settle();
+    let bob = rig.connect();
+    assert_eq!(bob.received(), "");
+    expect_answer(
+        &mut rig,
+        &bob,
+        "bob",
+        "* 0 s ago, alice: /help\r\n* 0 s ago, alice: three\r\n",
+    );
+    assert_eq!(alice.received(), "");
+    let script = rig.connect_plainly();
+    expect_answer(&mut rig, &script, "script", "");
+}
+
+#[test]
+fn who_is_ignored_is_not_in_the_last_lines_either() {
+    let mut rig = room();
+    let [alice, bob, eve] = people(&mut rig, ["alice", "bob", "eve"]);
+    bob.say("one");
+    rig.settle();
+    eve.say("two");
+    alice.say("/ignore eve");
+    rig.settle();
+    alice.received();
+    expect_answer(&mut rig, &alice, "/last", "* 0 s ago, bob: one\r\n");
+    expect_answer(
+        &mut rig,
+        &alice,
+        "/last 1",
+        "* nothing was said that is kept\r\n",
+    );
+}
+
+#[test]
+fn what_was_told_to_one_person_is_not_kept() {
+    let mut rig = room();
+    let [alice, _bob] = people(&mut rig, ["alice", "bob"]);
+    alice.say("/msg bob a secret");
+    rig.settle();
+    alice.received();
+    let none = "* nothing was said that is kept\r\n";
+    expect_answer(&mut rig, &alice, "/last", none);
+}
+
+#[test]
+fn the_last_lines_are_limited_in_bytes_as_well() {
+    let mut rig = room_with(|config| config.hosting.history_lines = Some(1_000_000));
+    let alice = rig.join("alice");
+    let line = "x".repeat(4000);
+    for _ in 0..1000 {
+        alice.say(&line);
+        rig.settle();
+    }
+    let bob = rig.join("bob");
+    let shown = bob.received();
+    assert_eq!(
+        shown.matches(" ago, alice: xxx").count(),
+        16,
+        "16 times 4039 bytes are kept"
+    );
+    assert!(shown.len() < 66 << 10, "{}", shown.len());
+}

@@ -1,0 +1,210 @@
+//! Passwords: of the room, before the nick; and what a wrong one costs.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use super::*;
+
+const WILL_ECHO: &[u8] = b"\xff\xfb\x01";
+const WONT_ECHO: &[u8] = b"\xff\xfc\x01";
+const DO_ECHO: &[u8] = b"\xff\xfd\x01";
+const DONT_ECHO: &[u8] = b"\xff\xfe\x01";
+
+const GREETING: &[u8] =
+    b"* this is a chat room: what you type goes to everybody in it, line by line\r\n";
+const ASK: &[u8] = b"* password?\r\n";
+const WRONG: &[u8] = b"* wrong password, try again\r\n";
+const LAST: &[u8] = b"* wrong password, and that was the last try, goodbye\r\n";
+
+/// A room with the password `secret`.
+fn guarded(name: &str, configure: impl FnOnce(&mut Config)) -> (Rig, TempFile) {
+    let file = TempFile::new(name, "secret\n");
+    let rig = Rig::new(|config| {
+        config.hosting.password_file = Some(file.0.clone());
+        configure(config);
+    });
+    (rig, file)
+}
+
+fn guarded_for_people(name: &str) -> (Rig, TempFile) {
+    guarded(name, |config| config.hosting.interactive = true)
+}
+
+#[test]
+fn a_password_is_asked_for_before_the_nick_and_not_shown_while_it_is_typed() {
+    let (mut rig, _file) = guarded_for_people("room");
+    let bob = rig.connect();
+    assert_eq!(bob.received_bytes(), [GREETING, WILL_ECHO, ASK].concat());
+    bob.send(DO_ECHO);
+    rig.settle();
+    assert_eq!(bob.received_bytes(), b"", "an answer is not answered");
+    bob.send("secret\r\n");
+    rig.settle();
+    let asked = [WONT_ECHO, b"\r\n* what is your nick?\r\n"].concat();
+    assert_eq!(bob.received_bytes(), asked);
+    bob.send([DONT_ECHO, b"bob\r\n"].concat());
+    rig.settle();
+    assert!(bob.received().starts_with("* welcome, bob. "));
+    bob.send(DO_ECHO);
+    rig.settle();
+    assert_eq!(
+        bob.received_bytes(),
+        WONT_ECHO,
+        "this one is a new question"
+    );
+}
+
+#[test]
+fn who_refuses_to_be_echoed_can_join_as_well() {
+    let (mut rig, _file) = guarded_for_people("refuses");
+    let bob = rig.connect();
+    bob.send([DONT_ECHO, b"secret\r\nbob\r\n"].concat());
+    rig.settle();
+    let received = bob.received_bytes();
+    let start = [
+        GREETING,
+        WILL_ECHO,
+        ASK,
+        WONT_ECHO,
+        b"\r\n* what is your nick?\r\n* welcome, bob",
+    ];
+    assert!(
+        received.starts_with(&start.concat()),
+        "{}",
+        received.escape_ascii()
+    );
+}
+
+#[test]
+fn a_wrong_password_costs_a_second_and_the_third_closes() {
+    let (mut rig, _file) = guarded_for_people("wrong");
+    let eve = rig.connect();
+    eve.received_bytes();
+    eve.send("one\r\nsecret\r\neve\r\n");
+    rig.settle();
+    assert_eq!(
+        eve.received_bytes(),
+        [b"\r\n", WRONG].concat(),
+        "the next is heard later"
+    );
+    rig.advance(SECOND / 2);
+    assert_eq!(eve.received_bytes(), b"");
+    rig.advance(SECOND / 2);
+    assert!(
+        eve.received_bytes()
+            .starts_with(&[WONT_ECHO, b"\r\n* what"].concat())
+    );
+    let mallory = rig.connect();
+    mallory.received_bytes();
+    mallory.send("a\r\nb\r\nc\r\n");
+    rig.settle();
+    rig.advance(SECOND);
+    rig.advance(SECOND);
+    let expected = [b"\r\n", WRONG, b"\r\n", WRONG, b"\r\n", LAST].concat();
+    assert_eq!(mallory.received_bytes(), expected);
+    assert!(mallory.has_ended());
+}
+
+#[test]
+fn an_over_long_password_is_a_wrong_one() {
+    let (mut rig, _file) = guarded("long", |config| config.limits.max_line_bytes = 10);
+    let eve = rig.connect();
+    eve.received_bytes();
+    eve.say(&"x".repeat(99));
+    rig.settle();
+    assert_eq!(eve.received_bytes(), WRONG);
+}
+
+#[test]
+fn an_address_that_sends_many_wrong_ones_has_to_wait() {
+    let (mut rig, _file) = guarded_for_people("address");
+    let ip = IpAddr::from(Ipv4Addr::new(192, 0, 2, 7));
+    for _ in 0..4 {
+        let eve = rig.connect_from(ip);
+        eve.send("a\r\nb\r\nc\r\n");
+        rig.settle();
+        rig.advance(SECOND / 4);
+        eve.hang_up();
+        rig.advance(SECOND / 4);
+    }
+    // Each connection had one try, because a second goes by before the next.
+    for _ in 0..6 {
+        let eve = rig.connect_from(ip);
+        eve.say("a");
+        rig.settle();
+    }
+    let eve = rig.connect_from(ip);
+    eve.received_bytes();
+    eve.say("secret");
+    rig.settle();
+    let told = String::from_utf8_lossy(&eve.received_bytes()).into_owned();
+    assert!(
+        told.starts_with("\r\n* too many wrong passwords from your address, try again in "),
+        "{told}"
+    );
+    let bob = rig.connect();
+    bob.received_bytes();
+    bob.send("secret\r\n");
+    rig.settle();
+    assert!(
+        bob.received_bytes().starts_with(WONT_ECHO),
+        "another address is not concerned"
+    );
+    rig.advance(7 * SECOND);
+    eve.say("secret");
+    rig.settle();
+    assert!(
+        eve.received_bytes().starts_with(WONT_ECHO),
+        "it may try again"
+    );
+}
+
+#[test]
+fn on_the_bare_wire_a_password_is_a_line_like_any_other() {
+    let (mut rig, _file) = guarded("bare", |_| {});
+    let bob = rig.connect();
+    assert_eq!(bob.received_bytes(), ASK);
+    bob.send("\r\nnonsense\r\n");
+    rig.settle();
+    assert_eq!(bob.received_bytes(), WRONG);
+    rig.advance(SECOND);
+    bob.send("secret\r\nbob\r\n");
+    rig.settle();
+    assert_eq!(bob.received_bytes(), b"");
+    let alice = rig.connect();
+    alice.send("secret\r\nalice\r\nhi\r\n");
+    rig.settle();
+    assert_eq!(bob.received_bytes(), b"alice: hi\r\n");
+}
+
+#[test]
+fn a_plain_listener_beside_people_has_the_password_as_well() {
+    let (mut rig, _file) = guarded_for_people("plain");
+    let script = rig.connect_plainly();
+    assert_eq!(script.received_bytes(), ASK);
+}
+
+#[test]
+fn nothing_of_the_room_is_seen_before_the_password() {
+    let (mut rig, _file) = guarded_for_people("nothing");
+    let bob = rig.connect();
+    bob.send("secret\r\nbob\r\n");
+    rig.settle();
+    let eve = rig.connect();
+    eve.received_bytes();
+    bob.say("a secret");
+    rig.settle();
+    rig.advance(29 * SECOND);
+    assert_eq!(eve.received_bytes(), b"");
+    rig.advance(SECOND);
+    assert_eq!(eve.received_bytes(), b"* no nick came in time, goodbye\r\n");
+}
+
+#[test]
+fn enter_at_the_password_shows_the_prompt_again() {
+    let (mut rig, _file) = guarded_for_people("enter");
+    let bob = rig.connect();
+    bob.received_bytes();
+    bob.send("\r\n");
+    rig.settle();
+    assert_eq!(bob.received_bytes(), [b"\r\n", ASK].concat());
+}

@@ -1,0 +1,98 @@
+//! Scripts beside people: the bare wire of one listener stays bare, in the same room.
+
+use super::*;
+
+#[test]
+fn a_script_beside_people_gets_what_they_say_and_nothing_else() {
+    let mut rig = room_with(|config| config.hosting.history_lines = Some(5));
+    let [alice] = people(&mut rig, ["alice"]);
+    alice.say("before");
+    rig.settle();
+    let script = rig.connect_plainly();
+    assert_eq!(script.received(), "", "no greeting");
+    expect_answer(&mut rig, &script, "script", "");
+    assert_eq!(alice.received(), "* script joined\r\n");
+    let bob = rig.join("bob");
+    for line in ["hi", "/who", "//slash", "/nick ann", "hi"] {
+        alice.say(line);
+    }
+    bob.say("/quit bye");
+    rig.settle();
+    let said = "alice: hi\r\nalice: /slash\r\nann: hi\r\n";
+    assert_eq!(script.received(), said);
+    expect_answer(&mut rig, &script, "", "");
+}
+
+#[test]
+fn what_somebody_does_is_a_line_to_a_script() {
+    let mut rig = room_with(|config| config.prefix = "<{nick}> ".parse().expect("a prefix"));
+    let [alice, bob] = people(&mut rig, ["alice", "bob"]);
+    let script = rig.connect_plainly();
+    script.say("script");
+    rig.settle();
+    received([&alice, &bob]);
+    alice.say("/me waves");
+    bob.say("hi");
+    rig.settle();
+    assert_eq!(script.received(), "<alice> /me waves\r\n<bob> hi\r\n");
+    assert_eq!(alice.received(), "<bob> hi\r\n");
+    assert_eq!(bob.received(), "** alice waves\r\n");
+}
+
+#[test]
+fn a_script_has_no_commands() {
+    let mut rig = room();
+    let [alice] = people(&mut rig, ["alice"]);
+    let script = rig.connect_plainly();
+    script.send("script\r\n/who\r\n//x\r\n/me waves\r\n/quit\r\nstill here\r\n");
+    rig.settle();
+    assert_eq!(script.received(), "");
+    assert_eq!(
+        alice.received(),
+        "* script joined\r\nscript: /who\r\nscript: //x\r\nscript: /me waves\r\nscript: /quit\r\nscript: still here\r\n"
+    );
+}
+
+#[test]
+fn nothing_private_can_be_told_to_a_script() {
+    let mut rig = room();
+    let [alice] = people(&mut rig, ["alice"]);
+    let script = rig.connect_plainly();
+    script.say("script");
+    rig.settle();
+    alice.received();
+    let refused = "* script has a plain connection, which shows only what is said to everybody\r\n";
+    expect_answer(&mut rig, &alice, "/msg scr secret", refused);
+    assert_eq!(script.received(), "");
+}
+
+#[test]
+fn a_script_can_be_ignored() {
+    let mut rig = room();
+    let [alice] = people(&mut rig, ["alice"]);
+    let script = rig.connect_plainly();
+    script.say("script");
+    alice.say("/ignore script");
+    rig.settle();
+    alice.say("/ignore script");
+    rig.settle();
+    alice.received();
+    script.say("beep");
+    rig.settle();
+    assert_eq!(alice.received(), "");
+}
+
+#[test]
+fn a_room_without_people_says_nothing_of_who_comes_and_goes() {
+    let mut rig = room();
+    let scripts = ["one", "two"].map(|nick| {
+        let script = rig.connect_plainly();
+        script.say(nick);
+        rig.settle();
+        script
+    });
+    scripts[0].hang_up();
+    rig.settle();
+    assert_eq!(scripts[1].received(), "");
+    assert_eq!(rig.metrics().deliveries, 0);
+}
