@@ -165,12 +165,16 @@ impl<S: Stream> Connection<S> {
         max_line_bytes: usize,
         now: Moment,
     ) -> Self {
+        let mut decoder = Decoder::new(max_line_bytes);
+        if mode == Mode::Interactive {
+            decoder = decoder.with_line_editing();
+        }
         Self {
             stream,
             peer,
             rd: BytesMut::new(),
             wr: BytesMut::new(),
-            decoder: Decoder::new(max_line_bytes),
+            decoder,
             phase: Phase::Login { refusals: 0 },
             mode,
             reason: None,

@@ -62,6 +62,13 @@ impl Decoder {
         }
     }
 
+    /// The same for a client at which somebody types, who can erase a word and the line.
+    #[must_use]
+    pub fn with_line_editing(mut self) -> Self {
+        self.lines = self.lines.with_line_editing();
+        self
+    }
+
     /// Offers to echo what the client types, as telnet's ECHO; gives the bytes that say so.
     pub fn offer_echo(&mut self) -> [u8; 3] {
         self.telnet.offer_echo()

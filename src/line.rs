@@ -5,12 +5,15 @@
 //!
 //! A line ends with `\r\n`, `\n`, `\r\0` (RFC 854, "The NVT Printer and Keyboard") or a lone `\r`.
 //! It is complete at its `\r`; a `\n` or NUL that follows, however late, is swallowed. BS and DEL
-//! erase the code point before them, so a terminal in character mode can be used.
+//! erase the code point before them, so a terminal in character mode can be used. Where people type,
+//! ^U and ^W erase as well, as a terminal's own line editor does it (termios(3), VKILL and VWERASE).
 
-use memchr::{memchr2, memchr2_iter};
+use memchr::memchr2;
 
 const BS: u8 = 0x08;
 const DEL: u8 = 0x7f;
+const CTRL_U: u8 = 0x15;
+const CTRL_W: u8 = 0x17;
 
 /// What a [`LineDecoder`] found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +50,8 @@ pub struct LineDecoder {
     after_cr: bool,
     /// The line that is arriving passed the limit: everything up to its end is thrown away.
     discarding: bool,
+    /// ^U and ^W erase.
+    edits: bool,
 }
 
 /// [`Line`] without a borrow of the decoder: an assembled line stays in `pending` until it is
@@ -70,7 +75,15 @@ impl LineDecoder {
             handed_out: false,
             after_cr: false,
             discarding: false,
+            edits: false,
         }
+    }
+
+    /// The same where somebody types: ^U erases the line, and ^W the last word of it.
+    #[must_use]
+    pub fn with_line_editing(mut self) -> Self {
+        self.edits = true;
+        self
     }
 
     /// Consumes `data` up to the next line end and gives what it found, or consumes all of it and
@@ -129,6 +142,17 @@ impl LineDecoder {
         self.pending.truncate(keep);
     }
 
+    /// Erases the last word of the unfinished line, and the white space behind it.
+    fn erase_word(&mut self) {
+        let is_space = |byte: &u8| matches!(*byte, b' ' | b'\t');
+        let end = self.pending.iter().rposition(|byte| !is_space(byte));
+        let start = self.pending[..end.unwrap_or(0)].iter().rposition(is_space);
+        match start {
+            Some(start) => self.pending.truncate(start + 1),
+            None => self.erase_line(),
+        }
+    }
+
     /// Erases the unfinished line (telnet's EL).
     pub fn erase_line(&mut self) {
         self.forget_handed_out();
@@ -162,7 +186,7 @@ impl LineDecoder {
             self.discarding = !ended;
             return None;
         }
-        let untouched = memchr2(BS, DEL, text).is_none();
+        let untouched = self.find_erasure(text).is_none();
         if ended && untouched && self.pending.is_empty() {
             return Some(if text.len() > self.max_line_bytes as usize {
                 Found::TooLong
@@ -179,18 +203,31 @@ impl LineDecoder {
         ended.then_some(Found::Assembled)
     }
 
-    /// Appends to the unfinished line, erasing where BS and DEL say so; false when the limit was
+    /// Appends to the unfinished line, erasing where the text says so; false when the limit was
     /// passed on the way.
-    fn append(&mut self, text: &[u8]) -> bool {
-        let mut start = 0;
-        for erase in memchr2_iter(BS, DEL, text) {
-            if !self.append_plain(&text[start..erase]) {
+    fn append(&mut self, mut text: &[u8]) -> bool {
+        while let Some(place) = self.find_erasure(text) {
+            if !self.append_plain(&text[..place]) {
                 return false;
             }
-            self.erase_character();
-            start = erase + 1;
+            match text[place] {
+                CTRL_U => self.erase_line(),
+                CTRL_W => self.erase_word(),
+                _ => self.erase_character(),
+            }
+            text = &text[place + 1..];
         }
-        self.append_plain(&text[start..])
+        self.append_plain(text)
+    }
+
+    /// Where the next byte is that erases.
+    fn find_erasure(&self, text: &[u8]) -> Option<usize> {
+        if self.edits {
+            let erases = |byte: &u8| matches!(*byte, BS | DEL | CTRL_U | CTRL_W);
+            text.iter().position(erases)
+        } else {
+            memchr2(BS, DEL, text)
+        }
     }
 
     fn append_plain(&mut self, text: &[u8]) -> bool {
@@ -232,7 +269,14 @@ mod tests {
     }
 
     fn decode<'a>(max: usize, pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<Said> {
-        let mut lines = LineDecoder::new(max);
+        decode_with(LineDecoder::new(max), pieces)
+    }
+
+    fn decode_with<'a>(
+        mut lines: LineDecoder,
+        pieces: impl IntoIterator<Item = &'a [u8]>,
+    ) -> Vec<Said> {
+        let max = lines.max_line_bytes as usize;
         let mut said = Vec::new();
         for mut piece in pieces {
             while let Some(line) = lines.next(&mut piece) {
@@ -248,7 +292,7 @@ mod tests {
     }
 
     /// The same rules, a byte at a time, with none of the shortcuts.
-    fn naive(max: usize, input: &[u8]) -> Vec<Said> {
+    fn naive(max: usize, edits: bool, input: &[u8]) -> Vec<Said> {
         let mut said = Vec::new();
         let mut line = Vec::new();
         let mut too_long = false;
@@ -267,6 +311,8 @@ mod tests {
                 }
                 _ if too_long => {}
                 BS | DEL => erase_naively(&mut line),
+                CTRL_U if edits => line.clear(),
+                CTRL_W if edits => erase_word_naively(&mut line),
                 _ => {
                     line.push(byte);
                     if line.len() > max {
@@ -288,6 +334,11 @@ mod tests {
             lengths.extend(Some(chunk.invalid().len()).filter(|&length| length > 0));
         }
         line.truncate(line.len() - lengths.last().copied().unwrap_or(0));
+    }
+
+    fn erase_word_naively(line: &mut Vec<u8>) {
+        while line.pop_if(|byte| b" \t".contains(byte)).is_some() {}
+        while line.pop_if(|byte| !b" \t".contains(byte)).is_some() {}
     }
 
     fn texts(lines: &[&[u8]]) -> Vec<Said> {
@@ -354,6 +405,30 @@ mod tests {
     }
 
     #[test]
+    fn where_people_type_a_line_and_a_word_can_be_erased() {
+        for (typed, line) in [
+            ("wrong\x15right", "right"),
+            ("two words\x17more", "two more"),
+            ("two words  \x17\x17one", "one"),
+            ("\x17\x15\x17a", "a"),
+            ("  a\x17\x17b", "b"),
+        ] {
+            let typed = format!("{typed}\n");
+            let lines = LineDecoder::new(99).with_line_editing();
+            assert_eq!(
+                decode_with(lines, [typed.as_bytes()]),
+                texts(&[line.as_bytes()])
+            );
+            let plain = typed.trim_end().as_bytes();
+            assert_eq!(
+                decode(99, [typed.as_bytes()]),
+                texts(&[plain]),
+                "a script's are text"
+            );
+        }
+    }
+
+    #[test]
     fn erasing_a_malformed_sequence_takes_what_would_show_as_one_replacement() {
         for malformed in [&b"\xff"[..], b"\xe2\x82", b"\xf0\x9f\x98", b"\x80", b"\xc0"] {
             let line = [b"a", malformed, b"\x08\n"].concat();
@@ -376,7 +451,7 @@ mod tests {
 
     fn bytes_of_interest() -> impl Strategy<Value = Vec<u8>> {
         let byte = prop_oneof![
-            4 => prop::sample::select(b"ab\r\n\0\x08\x7f".to_vec()),
+            4 => prop::sample::select(b"ab \t\r\n\0\x08\x7f\x15\x17".to_vec()),
             1 => prop::sample::select("é€😀".as_bytes().to_vec()),
             1 => any::<u8>(),
         ];
@@ -391,12 +466,17 @@ mod tests {
             input in bytes_of_interest(),
             cuts in prop::collection::vec(0usize..200, 0..20),
             max in 1usize..12,
+            edits: bool,
         ) {
             let mut cuts: Vec<usize> = cuts.into_iter().filter(|&cut| cut <= input.len()).collect();
             cuts.extend([0, input.len()]);
             cuts.sort_unstable();
             let pieces = cuts.windows(2).map(|cut| &input[cut[0]..cut[1]]);
-            prop_assert_eq!(decode(max, pieces), naive(max, &input));
+            let mut lines = LineDecoder::new(max);
+            if edits {
+                lines = lines.with_line_editing();
+            }
+            prop_assert_eq!(decode_with(lines, pieces), naive(max, edits, &input));
         }
     }
 }

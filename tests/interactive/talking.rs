@@ -17,6 +17,25 @@ fn lines_are_said_as_on_the_bare_wire_and_not_echoed() {
 }
 
 #[test]
+fn a_word_and_a_line_can_be_erased_while_they_are_typed() {
+    let mut rig = room();
+    let [alice, bob] = people(&mut rig, ["alice", "bob"]);
+    let script = rig.connect_plainly();
+    script.send("script\r\na\x15b\x17c\r\n");
+    rig.settle();
+    assert_eq!(
+        alice.received(),
+        "* script joined\r\nscript: a\u{fffd}b\u{fffd}c\r\n"
+    );
+    bob.received();
+    for key in ["/who", "\x15", "hi then", "\x17", "there", "\r\n"] {
+        alice.send(key);
+        rig.settle();
+    }
+    assert_eq!(bob.received(), "alice: hi there\r\n");
+}
+
+#[test]
 fn what_somebody_does_has_a_form_of_its_own_that_nobody_can_type() {
     let mut rig = room();
     let [alice, bob] = people(&mut rig, ["alice", "bob"]);
