@@ -21,6 +21,10 @@ const COMMAND_BYTES: usize = 1 << 10;
 impl<S: Stream> Chat<S> {
     /// A person's line that begins with a slash; gives how many bytes it has queued.
     pub(crate) fn obey(&mut self, id: ClientId, line: &[u8], voice: Voice, now: Moment) -> usize {
+        // What was said before is seen as it was then, whomever this one is about to ignore.
+        if !self.catch_up(id, now) {
+            return 0;
+        }
         let mut scratch = String::new();
         let text = text::clean(line, &mut scratch);
         let said = match Command::parse(text) {

@@ -6,6 +6,7 @@
 #![allow(clippy::expect_used, clippy::panic)]
 
 mod asking;
+mod chaos;
 mod coming;
 mod history;
 mod moderation;

@@ -1,0 +1,386 @@
+//! People and scripts who do everything in any order, many of them in one turn, beside a model that
+//! knows what each of them has to see. It is as plain as can be: whoever may see something is given
+//! it at once, in the order in which it happens.
+//!
+//! `LINE_CHAT_SEED=7` runs one seed.
+
+use fastrand::Rng;
+
+use super::*;
+
+const SEEDS: std::ops::Range<u64> = 0..300;
+const TURNS: usize = 120;
+
+/// Names of which some begin others, and some are the same.
+const NAMES: [&str; 7] = ["bob", "BOB", "bobby", "ann", "anna", "zoë", "Zoe"];
+
+/// Somebody in the model.
+struct Client {
+    wire: Wire,
+    is_person: bool,
+    nick: Option<String>,
+    /// Its line ends are still heard.
+    is_open: bool,
+    ignored: Vec<Ignored>,
+    told_by: Option<usize>,
+    /// What it has to see.
+    expected: String,
+    refusals: usize,
+}
+
+/// Whom somebody ignores: a name, and whoever had it.
+struct Ignored {
+    key: String,
+    nick: String,
+    client: usize,
+}
+
+struct World {
+    rig: Rig,
+    chance: Rng,
+    clients: Vec<Client>,
+}
+
+#[test]
+fn everybody_sees_what_the_model_says() {
+    let seed = std::env::var("LINE_CHAT_SEED").ok();
+    let seed = seed.map(|seed| seed.parse().expect("a number"));
+    for seed in seed.map_or(SEEDS, |seed| seed..seed + 1) {
+        println!("LINE_CHAT_SEED={seed}");
+        let mut world = World {
+            rig: room_with(|config| config.hosting.history_lines = Some(0)),
+            chance: Rng::with_seed(seed),
+            clients: Vec::new(),
+        };
+        for _ in 0..TURNS {
+            world.step();
+        }
+        assert!(world.clients.iter().filter(|it| it.nick.is_some()).count() > 1);
+    }
+}
+
+fn key(name: &str) -> String {
+    name.to_lowercase()
+}
+
+impl World {
+    fn step(&mut self) {
+        if self.clients.iter().filter(|it| it.is_open).count() < 6 {
+            self.connect();
+        }
+        for number in 0..self.clients.len() {
+            if self.clients[number].is_open && self.chance.u8(..3) > 0 {
+                self.act(number);
+            }
+        }
+        self.rig.settle();
+        // So that no second has more than fifty who come and go.
+        self.rig.advance(SECOND);
+        for (number, client) in self.clients.iter_mut().enumerate() {
+            let expected = std::mem::take(&mut client.expected);
+            assert_eq!(
+                client.wire.received(),
+                expected,
+                "client {number}, {:?}",
+                client.nick
+            );
+            assert_eq!(client.wire.is_freed(), !client.is_open, "client {number}");
+        }
+    }
+
+    fn connect(&mut self) {
+        let is_person = self.chance.u8(..4) > 0;
+        let wire = match is_person {
+            true => self.rig.connect(),
+            false => self.rig.connect_plainly(),
+        };
+        let greeting = "* this is a chat room: what you type goes to everybody in it, line by line\r\n* what is your nick?\r\n";
+        self.clients.push(Client {
+            wire,
+            is_person,
+            nick: None,
+            is_open: true,
+            ignored: Vec::new(),
+            told_by: None,
+            expected: if is_person { greeting } else { "" }.to_owned(),
+            refusals: 0,
+        });
+    }
+
+    /// Sends a few lines at once, and knows what comes of them.
+    fn act(&mut self, number: usize) {
+        for _ in 0..self.chance.usize(1..4) {
+            let line = match self.clients[number].nick {
+                None => self.chance.choice(NAMES).expect("names").to_owned(),
+                Some(_) => self.line(),
+            };
+            self.clients[number].wire.say(&line);
+            if self.clients[number].is_open {
+                self.hear(number, &line);
+            }
+        }
+        if self.clients[number].is_open && self.chance.u8(..20) == 0 {
+            self.clients[number].wire.hang_up();
+            self.leave(number, "left");
+        }
+    }
+
+    fn line(&mut self) -> String {
+        let name = self.chance.choice(NAMES).expect("names");
+        let name: String = name.chars().take(self.chance.usize(2..=3)).collect();
+        match self.chance.u8(..20) {
+            0..6 => format!("line {}", self.chance.u8(..)),
+            6 | 7 => "/me waves".to_owned(),
+            8 | 9 => format!("/msg {name} psst"),
+            10 | 11 => "/reply psst".to_owned(),
+            12 | 13 => format!("/ignore {name}"),
+            14 => format!("/unignore {name}"),
+            15 | 16 => format!("/nick {}", self.chance.choice(NAMES).expect("names")),
+            17 => "//who".to_owned(),
+            18 => "/last".to_owned(),
+            _ => "/quit bye".to_owned(),
+        }
+    }
+
+    fn hear(&mut self, number: usize, line: &str) {
+        if self.clients[number].nick.is_none() {
+            return self.ask_for(number, line);
+        }
+        let (command, rest) = line.split_once(' ').unwrap_or((line, ""));
+        if !self.clients[number].is_person || !line.starts_with('/') {
+            return self.say(number, line);
+        }
+        match command {
+            "/me" => self.wave(number),
+            "/msg" => {
+                let name = rest.split(' ').next().expect("a name");
+                if let Some(other) = self.meant(number, name) {
+                    self.tell(number, other);
+                }
+            }
+            "/reply" => self.reply(number),
+            "/ignore" => self.ignore(number, rest),
+            "/unignore" => self.unignore(number, rest),
+            "/nick" => self.rename(number, rest),
+            "//who" => self.say(number, "/who"),
+            "/last" => self.show(number, "* nothing was said that is kept"),
+            _ => {
+                self.show(number, "* goodbye");
+                self.leave(number, "left: bye");
+            }
+        }
+    }
+
+    fn show(&mut self, number: usize, line: &str) {
+        self.clients[number].expected += line;
+        self.clients[number].expected += "\r\n";
+    }
+
+    fn nick(&self, number: usize) -> String {
+        self.clients[number].nick.clone().expect("a member")
+    }
+
+    /// The other members.
+    fn others(&self, number: usize) -> Vec<usize> {
+        let others = (0..self.clients.len()).filter(|&other| other != number);
+        others
+            .filter(|&other| self.clients[other].nick.is_some())
+            .collect()
+    }
+
+    fn ignores(&self, listener: usize, speaker: usize) -> bool {
+        let name = key(&self.nick(speaker));
+        let mut ignored = self.clients[listener].ignored.iter();
+        let is_person = self.clients[speaker].is_person;
+        ignored.any(|it| it.key == name || (is_person && it.client == speaker))
+    }
+
+    fn owner(&self, name: &str) -> Option<usize> {
+        let mut clients = self.clients.iter();
+        clients.position(|it| it.nick.as_ref().is_some_and(|nick| key(nick) == key(name)))
+    }
+
+    fn tell_people(&mut self, number: usize, line: &str) {
+        for other in self.others(number) {
+            if self.clients[other].is_person {
+                self.show(other, line);
+            }
+        }
+    }
+
+    fn ask_for(&mut self, number: usize, name: &str) {
+        if self.owner(name).is_some() {
+            self.clients[number].refusals += 1;
+            let last = self.clients[number].refusals == 3;
+            let what = if last {
+                "and that was the last try, goodbye"
+            } else {
+                "choose another"
+            };
+            self.show(number, &format!("* nick \"{name}\" is taken, {what}"));
+            self.clients[number].is_open = !last;
+            return;
+        }
+        let mut others: Vec<String> = self
+            .others(number)
+            .into_iter()
+            .map(|it| self.nick(it))
+            .collect();
+        others.sort_by_key(|nick| key(nick));
+        let others = match others.len() {
+            0 => "nobody else is here yet".to_owned(),
+            1 => format!("1 other here: {}", others[0]),
+            n => format!("{n} others here: {}", others.join(", ")),
+        };
+        self.clients[number].nick = Some(name.to_owned());
+        self.tell_people(number, &format!("* {name} joined"));
+        if self.clients[number].is_person {
+            self.show(
+                number,
+                &format!("* welcome, {name}. {others}. /help lists the commands"),
+            );
+        }
+    }
+
+    fn leave(&mut self, number: usize, how: &str) {
+        self.clients[number].is_open = false;
+        if let Some(nick) = self.clients[number].nick.clone() {
+            self.tell_people(number, &format!("* {nick} {how}"));
+            self.clients[number].nick = None;
+        }
+    }
+
+    fn say(&mut self, number: usize, text: &str) {
+        let line = format!("{}: {text}", self.nick(number));
+        for other in self.others(number) {
+            if !self.ignores(other, number) {
+                self.show(other, &line);
+            }
+        }
+    }
+
+    fn wave(&mut self, number: usize) {
+        let nick = self.nick(number);
+        for other in self.others(number) {
+            match self.clients[other].is_person {
+                true if self.ignores(other, number) => {}
+                true => self.show(other, &format!("** {nick} waves")),
+                false => self.show(other, &format!("{nick}: /me waves")),
+            }
+        }
+    }
+
+    fn meant(&mut self, number: usize, name: &str) -> Option<usize> {
+        let found = self.find(name);
+        match found[..] {
+            [] => self.show(
+                number,
+                &format!("* nobody here is called \"{name}\"; /who lists who is here"),
+            ),
+            [one] if one == number => self.show(number, "* that is you: name somebody else"),
+            [one] => return Some(one),
+            [one, other, ..] => {
+                let (one, other) = (self.nick(one), self.nick(other));
+                self.show(
+                    number,
+                    &format!("* \"{name}\" may be {one} or {other}: type more of the name"),
+                );
+            }
+        }
+        None
+    }
+
+    /// Who has that name, or else all whose names begin so, by name.
+    fn find(&self, name: &str) -> Vec<usize> {
+        if let Some(owner) = self.owner(name) {
+            return vec![owner];
+        }
+        let members = (0..self.clients.len()).filter(|&it| self.clients[it].nick.is_some());
+        let mut found: Vec<usize> = members
+            .filter(|&it| key(&self.nick(it)).starts_with(&key(name)))
+            .collect();
+        found.sort_by_key(|&it| key(&self.nick(it)));
+        found
+    }
+
+    fn tell(&mut self, number: usize, other: usize) {
+        let (nick, other_nick) = (self.nick(number), self.nick(other));
+        if !self.clients[other].is_person {
+            let refused = "has a plain connection, which shows only what is said to everybody";
+            return self.show(number, &format!("* {other_nick} {refused}"));
+        }
+        self.show(number, &format!("* you tell {other_nick}: psst"));
+        if !self.ignores(other, number) {
+            self.show(other, &format!("* {nick} tells you: psst"));
+            self.clients[other].told_by = Some(number);
+        }
+    }
+
+    fn reply(&mut self, number: usize) {
+        match self.clients[number].told_by {
+            None => self.show(
+                number,
+                "* nobody has told you anything yet: write /msg NAME TEXT",
+            ),
+            Some(other) if self.clients[other].nick.is_none() => self.show(
+                number,
+                "* who told you something last has left: write /msg NAME TEXT",
+            ),
+            Some(other) => self.tell(number, other),
+        }
+    }
+
+    fn ignore(&mut self, number: usize, name: &str) {
+        let Some(client) = self.meant(number, name) else {
+            return;
+        };
+        let nick = self.nick(client);
+        if !self.ignores(number, client) {
+            let (key, nick) = (key(&nick), nick.clone());
+            self.clients[number]
+                .ignored
+                .push(Ignored { key, nick, client });
+        }
+        self.show(
+            number,
+            &format!("* you see nothing more of {nick}; /unignore {nick} changes that"),
+        );
+    }
+
+    fn unignore(&mut self, number: usize, name: &str) {
+        let found = self.find(name);
+        let whom = if let [one] = found[..] {
+            Some(one)
+        } else {
+            None
+        };
+        let typed = name;
+        let name = whom.map_or(name.to_owned(), |it| self.nick(it));
+        let whom = whom.filter(|&it| self.clients[it].is_person);
+        let ignored = &mut self.clients[number].ignored;
+        let place = ignored
+            .iter()
+            .position(|it| it.key == key(&name) || Some(it.client) == whom);
+        match place {
+            Some(place) => {
+                let nick = ignored.remove(place).nick;
+                self.show(number, &format!("* you see what {nick} says again"));
+            }
+            None => self.show(
+                number,
+                &format!("* you do not ignore \"{typed}\"; /ignore lists whom you do"),
+            ),
+        }
+    }
+
+    fn rename(&mut self, number: usize, name: &str) {
+        if self.owner(name).is_some_and(|owner| owner != number) {
+            let taken = format!("* nick \"{name}\" is taken, choose another");
+            return self.show(number, &taken);
+        }
+        let old = self.nick(number);
+        self.tell_people(number, &format!("* {old} is now {name}"));
+        self.clients[number].nick = Some(name.to_owned());
+        self.show(number, &format!("* you are now {name}"));
+    }
+}
