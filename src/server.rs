@@ -23,6 +23,7 @@ use signal_hook_mio::v1_0::Signals;
 use crate::accept::{Acceptor, Listen};
 use crate::chat::{Chat, ClientId, Interest, Registry, Stream};
 use crate::config::Config;
+use crate::files::Files;
 use crate::handle::{MetricsHandle, Requests, ShutdownHandle};
 use crate::hosting::{Hosting, Mode};
 use crate::listen;
@@ -115,6 +116,8 @@ impl Server {
         config
             .check()
             .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+        // Before anything is logged: one line is to say what cannot be read.
+        let files = Files::read(&config.hosting)?;
         let poll = Poll::new()?;
         let listeners = bind_all(&config, &poll)?;
         let signals = if config.handle_signals {
@@ -127,7 +130,7 @@ impl Server {
         let (hosting, spin) = (config.hosting.clone(), config.spin);
         let accepts_per_turn = config.limits.accepts_per_turn;
         let mut chat = Chat::new(config);
-        chat.read_files(&hosting)?;
+        chat.files = files;
         chat.set_wall_clock(SystemTime::now);
         Ok(Self {
             poll,

@@ -164,7 +164,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "server",
         &[
-            "accept", "chat", "config", "handle", "hosting", "listen", "metrics",
+            "accept", "chat", "config", "files", "handle", "hosting", "listen", "metrics",
         ],
     ),
     ("skip", &["config"]),

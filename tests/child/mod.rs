@@ -348,14 +348,19 @@ impl Client {
     /// The next line, without its end; `None` if the server has closed the connection.
     #[track_caller]
     pub(crate) fn line(&mut self) -> Option<String> {
-        let mut line = Vec::new();
-        match self.0.read_until(b'\n', &mut line) {
-            Ok(0) => return None,
-            result => result.expect("a line within the deadline"),
-        };
+        let line = self.line_as_sent()?;
         let line = String::from_utf8(line).expect("UTF-8");
         let text = line.strip_suffix("\r\n").map(str::to_owned);
         Some(text.unwrap_or_else(|| panic!("a torn line: {line:?}")))
+    }
+
+    /// The next line with its end, and with what telnet's commands stand before it.
+    #[track_caller]
+    pub(crate) fn line_as_sent(&mut self) -> Option<Vec<u8>> {
+        let mut line = Vec::new();
+        let read = self.0.read_until(b'\n', &mut line);
+        let bytes = read.expect("a line within the deadline");
+        (bytes > 0).then_some(line)
     }
 
     /// The next line, or `None` if the server has closed the connection, be it with a RST.
