@@ -89,8 +89,6 @@ impl Room {
         if self.is_told_by_name(Coming::Joined, members, now) {
             self.say_notice(speaker, Message::HasJoined(&nick));
         }
-        // Who is welcomed need not be told.
-        self.mark_heard(id);
         if is_person {
             self.welcome(id, &nick);
         }

@@ -98,6 +98,19 @@ fn what_is_no_command_comes_with_what_to_do() {
     }
 }
 
+/// However little a command sends back, it may be as much work as a long line.
+#[test]
+fn a_turn_obeys_so_many_commands_and_no_more() {
+    let mut rig = room();
+    let [alice] = people(&mut rig, ["alice"]);
+    alice.send("/ignore\n".repeat(1000));
+    rig.turn();
+    let first = alice.received().lines().count();
+    assert!((200..=256).contains(&first), "{first}");
+    rig.settle();
+    assert_eq!(alice.received().lines().count(), 1000 - first);
+}
+
 #[test]
 fn the_readme_lists_the_commands_as_help_does() {
     let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md"));

@@ -135,6 +135,29 @@ fn who_is_closed_while_others_are_written_to_is_told_of_in_the_same_turn() {
 }
 
 #[test]
+fn who_has_no_room_to_be_told_of_a_leaving_leaves_itself_and_is_told_of() {
+    let mut rig = room_with(|config| {
+        config.limits.lag = line_chat::Lag::Disconnect;
+        config.limits.max_pending_bytes = 64 << 10;
+    });
+    let [alice, bob, carol] = people(&mut rig, ["alice", "bob", "carol"]);
+    bob.stop_reading();
+    carol.stop_reading();
+    alice.say("/msg bob psst");
+    // Bob has a line more than carol, so the last of these has no room with him; and carol has room
+    // for it, but not for being told that he has left.
+    let frame = "alice: \r\n".len();
+    for bytes in [4096; 15].into_iter().chain([4096 - 10]) {
+        alice.say(&"x".repeat(bytes - frame));
+        rig.settle();
+    }
+    assert_eq!(
+        alice.received(),
+        "* you tell bob: psst\r\n* bob left (too slow)\r\n* carol left (too slow)\r\n"
+    );
+}
+
+#[test]
 fn a_shutdown_is_told_once_and_not_as_everybodys_leaving() {
     let mut rig = room();
     let [alice, bob] = people(&mut rig, ["alice", "bob"]);
