@@ -12,7 +12,7 @@ use crate::message::{Message, Names};
 use crate::moment::Moment;
 use crate::nick::{Identity, Nick, NickError};
 use crate::room::{NAMED_AT_MOST, Room, speaker};
-use crate::roster::{ClientId, Ignored, NotFound, Partner};
+use crate::roster::{ClientId, Ignored, Member, NotFound, Partner};
 use crate::skip::Voice;
 use crate::talk::Sort;
 use crate::text::CleanText;
@@ -129,13 +129,13 @@ impl Room {
             return;
         };
         self.mail.send(id, Message::YouTell(&other.nick, text));
-        if person.ignores(by.identity) {
+        if person.ignores(by.identity()) {
             // Who is ignored is not told so, or it would come again under another name.
             return;
         }
         self.mail
             .send_words(to, voice, Message::Tells(&by.nick, text));
-        let serial = by.identity.serial;
+        let serial = by.identity().serial;
         if let Some(person) = self.roster.person_mut(to) {
             person.told_by = Some(Partner { id, serial });
         }
@@ -147,7 +147,7 @@ impl Room {
             return self.answer(id, Message::NobodyToldYou);
         };
         let member = self.roster.get(partner.id);
-        if member.is_some_and(|member| member.identity.serial == partner.serial) {
+        if member.is_some_and(|member| member.identity().serial == partner.serial) {
             self.tell(id, partner.id, text, voice);
         } else {
             self.answer(id, Message::PartnerHasLeft);
@@ -162,7 +162,7 @@ impl Room {
             return;
         };
         let member = self.roster.get(meant);
-        let Some((whom, nick)) = member.map(|it| (it.identity, it.nick.clone())) else {
+        let Some((whom, nick)) = member.map(|it| (it.identity(), it.nick.clone())) else {
             return;
         };
         let Some(person) = self.roster.person_mut(id) else {
@@ -215,7 +215,7 @@ impl Room {
             name: self.roster.hash_of(name.as_str()),
             serial: 0,
         };
-        member.map_or(by_name, |member| member.identity)
+        member.map_or(by_name, Member::identity)
     }
 
     pub(crate) fn last(&mut self, id: ClientId, most: Option<usize>, now: Moment) {
@@ -319,7 +319,7 @@ impl Room {
             return;
         };
         let member = self.roster.get(id);
-        let Some((name, nick)) = member.map(|it| (it.identity.name, it.nick.clone())) else {
+        let Some((name, nick)) = member.map(|it| (it.name, it.nick.clone())) else {
             return;
         };
         let has_room = self.muted.add(name, time, now);

@@ -201,7 +201,7 @@ impl Room {
             .say(speaker(id, member), voice, Sort::Line, |line| {
                 Message::Line(&self.prefix, &member.nick, text).write(line);
             });
-        keep(&mut self.history, line, member.identity, now);
+        keep(&mut self.history, line, member.identity(), now);
         line.len()
     }
 
@@ -225,7 +225,7 @@ impl Room {
         let line = self.talk.say(speaker, voice, Sort::Action, |line| {
             Message::Action(&member.nick, text).write(line);
         });
-        keep(&mut self.history, line, member.identity, now);
+        keep(&mut self.history, line, member.identity(), now);
         line.len().max(bare)
     }
 
@@ -245,7 +245,7 @@ impl Room {
         if self.muted.is_empty() {
             return false;
         }
-        let name = self.roster.get(id).map(|member| member.identity.name);
+        let name = self.roster.get(id).map(|member| member.name);
         name.is_some_and(|name| self.muted.has(&name, now))
     }
 
@@ -319,7 +319,7 @@ impl Room {
 pub(crate) fn speaker(id: ClientId, member: &Member) -> Speaker {
     Speaker {
         id: id.0,
-        identity: member.identity,
+        identity: member.identity(),
     }
 }
 

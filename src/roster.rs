@@ -17,7 +17,7 @@ pub struct ClientId(pub usize);
 #[derive(Debug)]
 pub(crate) struct Member {
     pub(crate) nick: Nick,
-    pub(crate) identity: Identity,
+    pub(crate) name: NameHash,
     /// What it has been given.
     pub(crate) place: Place,
     /// What the room knows of somebody at a prompt; `None` for a member on the bare wire.
@@ -31,11 +31,22 @@ pub(crate) struct Member {
 /// What somebody has done at a prompt.
 #[derive(Debug, Default)]
 pub(crate) struct Person {
+    /// No two persons have the same, ever, nor has any 0.
+    serial: u64,
     /// Whose lines are not shown to this one.
     pub(crate) ignored: Vec<Ignored>,
     /// Who told this one something last.
     pub(crate) told_by: Option<Partner>,
     pub(crate) is_operator: bool,
+}
+
+impl Member {
+    pub(crate) fn identity(&self) -> Identity {
+        Identity {
+            name: self.name,
+            serial: self.person.as_ref().map_or(0, |person| person.serial),
+        }
+    }
 }
 
 impl Person {
@@ -98,15 +109,15 @@ impl Roster {
         self.by_name.insert(rank, number(id.0));
         self.persons += usize::from(is_person);
         self.last_serial += u64::from(is_person);
-        let identity = Identity {
-            name: NameHash(self.hasher.hash_one(&key)),
-            serial: if is_person { self.last_serial } else { 0 },
+        let person = Person {
+            serial: self.last_serial,
+            ..Person::default()
         };
         let member = Member {
             nick,
-            identity,
+            name: NameHash(self.hasher.hash_one(&key)),
             place,
-            person: is_person.then(Box::default),
+            person: is_person.then(|| Box::new(person)),
             seat: number(self.audience.len()),
             has_spoken: false,
         };
@@ -151,7 +162,7 @@ impl Roster {
         let name = NameHash(self.hasher.hash_one(&key));
         if let Some(member) = self.get_mut(id) {
             member.nick = nick;
-            member.identity.name = name;
+            member.name = name;
         }
         Ok(())
     }
@@ -303,16 +314,10 @@ mod tests {
         assert_eq!(taken, Err(NickError::Taken(nick("ALICE"))));
         let old = roster.hash_of("bob");
         assert_eq!(roster.rename(ClientId(1), nick("BOB")), Ok(()));
-        assert_eq!(
-            roster.get(ClientId(1)).expect("a member").identity.name,
-            old
-        );
+        assert_eq!(roster.get(ClientId(1)).expect("a member").name, old);
         assert_eq!(roster.rename(ClientId(1), nick("aaron")), Ok(()));
         assert_eq!(names(&roster, ""), ["aaron", "alice"]);
-        assert_ne!(
-            roster.get(ClientId(1)).expect("a member").identity.name,
-            old
-        );
+        assert_ne!(roster.get(ClientId(1)).expect("a member").name, old);
         assert!(
             roster
                 .add(ClientId(2), nick("bob"), false, Place::default())
