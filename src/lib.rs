@@ -51,7 +51,7 @@
 //! | `ready`, `bucket` | whose turn it is to be heard; how much of a rate is used up |
 //! | `room`, `talk` | who is in; what a line becomes, and who gets it; the lines of a turn |
 //! | `roster`, `nick` | the members by number and by name; what a name is |
-//! | `greeting`, `command`, `obeying`, `conversing` | people at a prompt: the first words, what they ask for, and what comes of it |
+//! | `greeting`, `command`, `obeying`, `conversing`, `moderating` | people at a prompt: the first words, what they ask for, and what comes of it |
 //! | `history`, `comings`, `mail` | what was said last; who came and went, in few lines; what single members are told |
 //! | [`hosting`], `files`, `access` | how people are received; greeting and passwords; who may do what |
 //! | [`decoder`] | what a client said: [`telnet`] commands out, then [`line`](mod@line)s |
@@ -95,6 +95,7 @@ mod listen;
 mod mail;
 mod message;
 mod metrics;
+mod moderating;
 mod moment;
 mod nick;
 mod obeying;

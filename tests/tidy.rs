@@ -60,8 +60,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "conversing",
         &[
-            "access", "comings", "command", "message", "moment", "nick", "room", "roster", "skip",
-            "talk", "text",
+            "comings", "command", "message", "moment", "nick", "room", "roster", "skip", "talk",
+            "text",
         ],
     ),
     ("deadlines", &["moment", "room"]),
@@ -124,6 +124,12 @@ const MAY_USE: &[(&str, &[&str])] = &[
         &["close", "comings", "command", "nick", "prefix", "text"],
     ),
     ("metrics", &["close"]),
+    (
+        "moderating",
+        &[
+            "access", "comings", "message", "moment", "nick", "room", "roster", "text",
+        ],
+    ),
     ("moment", &[]),
     ("nick", &["text"]),
     (
