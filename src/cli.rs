@@ -89,6 +89,9 @@ impl Args {
                     "--max-pending is smaller than the longest line: \
                      make it {needed} or more, or --max-line smaller"
                 ),
+                ConfigError::PendingTooSmallForPeople { needed } => format!(
+                    "--max-pending is too small for --interactive: make it {needed} or more"
+                ),
                 ConfigError::NotInteractive(name) => {
                     let flag = name.trim_end_matches("_file").replace('_', "-");
                     let flag = if flag == "motd" { flag } else { flag + "-file" };

@@ -113,21 +113,15 @@ impl Config {
         } else if self.prefix.to_string().starts_with("** ") {
             return Err(ConfigError::PrefixIsAction);
         }
-        let needed = self.least_pending_bytes();
+        if self.hosting.interactive && limits.max_pending_bytes < INTERACTIVE_PENDING_BYTES {
+            let needed = INTERACTIVE_PENDING_BYTES;
+            return Err(ConfigError::PendingTooSmallForPeople { needed });
+        }
+        let needed = self.longest_line_bytes();
         if limits.max_pending_bytes < needed {
             return Err(ConfigError::PendingTooSmall { needed });
         }
         Ok(())
-    }
-
-    /// What the queue of a client has to hold at least, in bytes.
-    fn least_pending_bytes(&self) -> usize {
-        let least = if self.hosting.interactive {
-            INTERACTIVE_PENDING_BYTES
-        } else {
-            0
-        };
-        self.longest_line_bytes().max(least)
     }
 
     /// The length in bytes of the longest line that can be sent to a client: each byte of a line
@@ -173,6 +167,11 @@ pub enum ConfigError {
     NotInteractive(&'static str),
     /// The prefix begins as what members do is shown, with `** `.
     PrefixIsAction,
+    /// `max_pending_bytes` does not hold what people are sent at once.
+    PendingTooSmallForPeople {
+        /// The least that does, in bytes.
+        needed: usize,
+    },
     /// `max_pending_bytes` does not hold the longest line that can be sent to a member.
     PendingTooSmall {
         /// The least that does, in bytes.
@@ -195,6 +194,10 @@ impl fmt::Display for ConfigError {
             }
             Self::PrefixIsAction => f.write_str(
                 "the prefix begins with \"** \" as what members do is shown: begin it otherwise",
+            ),
+            Self::PendingTooSmallForPeople { needed } => write!(
+                f,
+                "the limit of pending bytes is too small for people: make it {needed} or more"
             ),
             Self::PendingTooSmall { needed } => write!(
                 f,

@@ -17,7 +17,7 @@ use crate::foreign::is_foreign;
 use crate::hosting::Mode;
 use crate::message::Message;
 use crate::moment::Moment;
-use crate::nick::NickError;
+use crate::nick::{Nick, NickError};
 use crate::room::ClientId;
 use crate::skip::Voice;
 
@@ -202,7 +202,8 @@ impl<S: Stream> Chat<S> {
                     return None;
                 }
                 match self.room.join(id, line, connection.mode, now) {
-                    Ok(nick) => {
+                    Ok(()) => {
+                        let nick = self.room.nick_of(id).map_or("", Nick::as_str);
                         info!("{nick} is joining the chat from {}", connection.peer);
                         self.enter_room(id, now)
                     }

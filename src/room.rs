@@ -79,26 +79,29 @@ impl Room {
         line: &[u8],
         mode: Mode,
         now: Moment,
-    ) -> Result<&Nick, NickError> {
+    ) -> Result<(), NickError> {
         let nick = self.nick(line, now)?;
         let is_person = mode == Mode::Interactive;
         let place = self.talk.place();
-        let member = self.roster.add(id, nick.clone(), is_person, place)?;
-        let speaker = speaker(id, member);
-        let members = self.audience().len();
-        if self.is_told_by_name(Coming::Joined, members, now) {
-            self.say_notice(speaker, Message::HasJoined(&nick));
-        }
+        self.roster.add(id, nick, is_person, place)?;
+        self.tell_joined(id, now);
         if is_person {
-            self.welcome(id, &nick);
+            self.welcome(id);
         }
         if mode != Mode::Bare {
             self.recount(id, usize::MAX, now);
         }
-        self.roster
-            .get(id)
-            .map(|member| &member.nick)
-            .ok_or(NickError::Taken(nick))
+        Ok(())
+    }
+
+    fn tell_joined(&mut self, id: ClientId, now: Moment) {
+        let members = self.audience().len();
+        if self.is_told_by_name(Coming::Joined, members, now)
+            && let Some(member) = self.roster.get(id)
+        {
+            let (speaker, nick) = (speaker(id, member), member.nick.clone());
+            self.say_notice(speaker, Message::HasJoined(&nick));
+        }
     }
 
     /// A line as a nick that may be had here, if nobody has it.
@@ -110,16 +113,21 @@ impl Room {
         Ok(nick)
     }
 
-    fn welcome(&mut self, id: ClientId, nick: &Nick) {
+    fn welcome(&mut self, id: ClientId) {
+        let Some(member) = self.roster.get(id) else {
+            return;
+        };
         let others = self.roster.beginning("").filter(|&other| other != id);
-        let some: Vec<&Nick> = others
-            .filter_map(|other| Some(&self.roster.get(other)?.nick))
-            .take(NAMED_AT_MOST)
-            .collect();
+        let nick = |id| self.roster.get(id).map(|member| &member.nick);
+        let some: Vec<&Nick> = others.filter_map(nick).take(NAMED_AT_MOST).collect();
         let more = self.roster.audience().len() - 1 - some.len();
-        let some = &some;
-        self.mail
-            .send(id, Message::Welcome(nick, Names { some, more }));
+        let others = Names { some: &some, more };
+        self.mail.send(id, Message::Welcome(&member.nick, others));
+    }
+
+    /// The nick of a member, for the log.
+    pub(crate) fn nick_of(&self, id: ClientId) -> Option<&Nick> {
+        self.roster.get(id).map(|member| &member.nick)
     }
 
     /// Takes `id` out; its nick is free at once. `None` if it was no member.
@@ -417,7 +425,7 @@ mod tests {
     #[test]
     fn a_nick_is_taken_until_its_owner_leaves() {
         let (mut room, now) = (room_of(&["alice", "bob"]), start());
-        let taken = room.join(ClientId(9), b"BOB", Mode::Bare, now).cloned();
+        let taken = room.join(ClientId(9), b"BOB", Mode::Bare, now);
         assert_eq!(
             taken,
             Err(NickError::Taken(Nick::parse(b"BOB", 32).expect("a nick")))

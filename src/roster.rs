@@ -101,7 +101,7 @@ impl Roster {
         nick: Nick,
         is_person: bool,
         place: Place,
-    ) -> Result<&Member, NickError> {
+    ) -> Result<(), NickError> {
         let key = nick.key();
         let Err(rank) = self.rank(&key) else {
             return Err(NickError::Taken(nick));
@@ -125,7 +125,8 @@ impl Roster {
         if self.members.len() <= id.0 {
             self.members.resize_with(id.0 + 1, || None);
         }
-        Ok(self.members[id.0].insert(member))
+        self.members[id.0] = Some(member);
+        Ok(())
     }
 
     /// Takes `id` out; its nick is free at once. `None` if it was no member.

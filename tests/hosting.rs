@@ -129,7 +129,7 @@ fn flags_that_do_not_go_together_are_usage_errors() {
         ),
         (
             &["--interactive", "--max-pending", "65535"],
-            "--max-pending is smaller than the longest line: make it 65536 or more",
+            "--max-pending is too small for --interactive: make it 65536 or more",
         ),
     ] {
         let remains = run(&mut command(args));
