@@ -1,16 +1,18 @@
 //! Who may do what: [`Password`]s, how often one may be tried ([`Attempts`]), and lists of those who
 //! are kept out or kept silent ([`Bans`]). A password is compared in constant time, is never shown,
-//! and a wrong one costs time: its connection waits a second, and its address has ten a minute.
+//! and a wrong one costs time: its connection waits a second, and its address has ten, and another one each six seconds.
 
 use std::collections::HashMap;
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use subtle::ConstantTimeEq;
 
 use crate::bucket::Bucket;
+use crate::door::subscriber;
 use crate::moment::Moment;
+use crate::text;
 
 /// The longest password, in bytes.
 const MAX_PASSWORD_BYTES: usize = 256;
@@ -37,6 +39,8 @@ pub(crate) struct Password(Box<[u8]>);
 pub(crate) enum PasswordError {
     Empty,
     TooLong,
+    /// Nobody could type it: what is typed behind a command is cleaned.
+    Unsafe,
 }
 
 impl Password {
@@ -46,6 +50,9 @@ impl Password {
         match line.trim_ascii() {
             [] => Err(PasswordError::Empty),
             line if line.len() > MAX_PASSWORD_BYTES => Err(PasswordError::TooLong),
+            line if text::clean(line, &mut String::new()).as_str().as_bytes() != line => {
+                Err(PasswordError::Unsafe)
+            }
             line => Ok(Self(line.into())),
         }
     }
@@ -77,7 +84,13 @@ impl fmt::Display for PasswordError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Empty => f.write_str("its first line is empty: write the password there"),
-            Self::TooLong => write!(f, "the password is longer than {MAX_PASSWORD_BYTES} bytes"),
+            Self::TooLong => write!(
+                f,
+                "the password is longer than {MAX_PASSWORD_BYTES} bytes: make it shorter"
+            ),
+            Self::Unsafe => f.write_str(
+                "the password holds a control character or is no UTF-8: write another one",
+            ),
         }
     }
 }
@@ -117,15 +130,6 @@ impl Attempts {
             None => &mut self.others,
         };
         bucket.take(now, TRY_INTERVAL, TRY_INTERVAL * TRIES_AT_ONCE);
-    }
-}
-
-/// What stands for one subscriber: an IPv4 address, or the network of an IPv6 address, because one
-/// has all addresses of a /64 (RFC 6177).
-pub(crate) fn subscriber(ip: IpAddr) -> IpAddr {
-    match ip {
-        IpAddr::V4(_) => ip,
-        IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64).into(),
     }
 }
 
@@ -216,6 +220,8 @@ mod tests {
     fn what_is_no_password_is_refused() {
         assert_eq!(Password::parse(b""), Err(PasswordError::Empty));
         assert_eq!(Password::parse(b" \nsecret"), Err(PasswordError::Empty));
+        assert_eq!(Password::parse(b"a\x1bb"), Err(PasswordError::Unsafe));
+        assert_eq!(Password::parse(b"caf\xe9"), Err(PasswordError::Unsafe));
         let long = [b'a'; MAX_PASSWORD_BYTES + 1];
         assert_eq!(Password::parse(&long), Err(PasswordError::TooLong));
         let longest = Password::parse(&long[1..]).expect("a password");

@@ -16,14 +16,14 @@ use std::time::{Duration, Instant, SystemTime};
 use log::{Level, debug, info, log};
 use slab::Slab;
 
-use crate::access::{Attempts, Bans, subscriber};
+use crate::access::{Attempts, Bans};
 use crate::bucket::Pace;
 use crate::close::CloseReason;
 use crate::config::Config;
 use crate::connection::{Connection, Shared};
 pub use crate::connection::{Interest, Stream};
 use crate::deadlines::Deadlines;
-use crate::door::Door;
+use crate::door::{Door, subscriber};
 use crate::files::Files;
 use crate::hosting::{Hosting, Mode};
 use crate::metrics::Metrics;
@@ -70,7 +70,7 @@ pub struct Chat<S> {
     pub(crate) shared: Shared,
     /// See [`Config::longest_line_bytes`].
     pub(crate) longest_line_bytes: usize,
-    /// The same without its text; a notice is no longer.
+    /// The same without its text; no notice to a script is longer.
     pub(crate) longest_prefix_bytes: usize,
     /// How many lines a client may say.
     pub(crate) pace: Pace,
@@ -102,7 +102,8 @@ pub struct Chat<S> {
     pub(crate) notice: Vec<u8>,
     /// How much this turn has read, in bytes.
     pub(crate) turn_input: usize,
-    /// How much this turn has appended to one queue at most, in bytes.
+    /// How much this turn has appended to one queue at most, what was said in the room aside, in
+    /// bytes.
     pub(crate) turn_output: usize,
     /// When memory that was not needed since the last time goes back to the system, if there is
     /// any.

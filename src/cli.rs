@@ -66,7 +66,7 @@ pub struct Args {
     /// Never sleep: spares each line the time that it takes to wake up, and uses up a processor
     ///
     /// For a machine that has a processor to spare for it; see "Low latency" in the README.
-    #[arg(long, env = "LINE_CHAT_SPIN")]
+    #[arg(long, env = "LINE_CHAT_SPIN", value_parser = clap::builder::BoolishValueParser::new())]
     spin: bool,
 
     /// Log more: once for each line that is said, twice for everything. RUST_LOG can say it more

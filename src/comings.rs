@@ -1,6 +1,7 @@
 //! Who comes and who goes, as the room is told: [`Comings`] lets each be told by name as long as
 //! they are few, and gathers them into one line a second when they are many. Ten thousand who join
-//! with a notice each would be fifty million lines; so they are a dozen for each member.
+//! with a notice each would be fifty million lines; so they are fifty for each member, and one for
+//! each second.
 
 use std::time::Duration;
 

@@ -119,11 +119,12 @@ pub(crate) const HELP: [Help; 18] = [
 const MAX_MINUTES: u64 = 366 * 24 * 60;
 
 impl<'a> Command<'a> {
-    /// Takes a line that begins with a slash.
-    pub(crate) fn parse(line: CleanText<'a>) -> Result<Self, CommandError<'a>> {
+    /// Takes a line that begins with a slash. The second value is whether only operators may ask
+    /// for that.
+    pub(crate) fn parse(line: CleanText<'a>) -> Result<(Self, bool), CommandError<'a>> {
         let text = line.strip_prefix('/').unwrap_or(line);
         if text.as_str().starts_with('/') {
-            return Ok(Self::Say(text));
+            return Ok((Self::Say(text), false));
         }
         let (name, rest) = text.split_word();
         if !text.as_str().starts_with(name.as_str()) {
@@ -138,7 +139,8 @@ impl<'a> Command<'a> {
         if rest.as_str().split_whitespace().count() < needed.count() {
             return Err(CommandError::Usage(help));
         }
-        Self::with(help, rest).ok_or(CommandError::Usage(help))
+        let command = Self::with(help, rest).ok_or(CommandError::Usage(help))?;
+        Ok((command, help.is_for_operators))
     }
 
     /// `None` if that is not what should stand behind this command.
@@ -161,8 +163,8 @@ impl<'a> Command<'a> {
             "quit" => Self::Quit(rest),
             OP => Self::Op(rest),
             "kick" => Self::Kick(first, behind),
-            "ban" => Self::Ban(Whom::from(first), minutes(behind)?),
-            "unban" if is_one_word => Self::Unban(Whom::from(first)),
+            "ban" => Self::Ban(Whom::parse(first), minutes(behind)?),
+            "unban" if is_one_word => Self::Unban(Whom::parse(first)),
             "mute" => Self::Mute(first, minutes(behind)?),
             "unmute" if is_one_word => Self::Unmute(first),
             "announce" => Self::Announce(rest),
@@ -174,19 +176,11 @@ impl<'a> Command<'a> {
     pub(crate) fn is_speech(&self) -> bool {
         matches!(
             self,
-            Self::Say(_) | Self::Nick(_) | Self::Me(_) | Self::Msg(..) | Self::Reply(_)
-        )
-    }
-
-    /// Whether only operators may ask for it.
-    pub(crate) fn is_for_operators(&self) -> bool {
-        matches!(
-            self,
-            Self::Kick(..)
-                | Self::Ban(..)
-                | Self::Unban(_)
-                | Self::Mute(..)
-                | Self::Unmute(_)
+            Self::Say(_)
+                | Self::Nick(_)
+                | Self::Me(_)
+                | Self::Msg(..)
+                | Self::Reply(_)
                 | Self::Announce(_)
         )
     }
@@ -194,7 +188,7 @@ impl<'a> Command<'a> {
 
 impl<'a> Whom<'a> {
     /// No nick has a colon, and none of three dots and numbers is worth the name.
-    fn from(word: CleanText<'a>) -> Self {
+    fn parse(word: CleanText<'a>) -> Self {
         word.as_str()
             .parse()
             .map_or(Self::Name(word), |ip: IpAddr| {
@@ -219,16 +213,16 @@ fn minutes(text: CleanText<'_>) -> Option<Option<Duration>> {
 }
 
 fn unknown(name: CleanText<'_>) -> CommandError<'_> {
+    // A long line is no slip of the finger, and costs more to compare.
+    if name.as_str().len() > 16 {
+        return CommandError::Unknown(name, None);
+    }
     let typed = name.as_str().to_lowercase();
     let begins = HELP
         .iter()
         .find(|help| !typed.is_empty() && help.name.starts_with(&typed));
     let distance = |help: &&Help| strsim::osa_distance(&typed, help.name);
-    // A long line is no slip of the finger, and costs more to compare.
-    let nearest = HELP
-        .iter()
-        .min_by_key(distance)
-        .filter(|_| typed.len() <= 16);
+    let nearest = HELP.iter().min_by_key(distance);
     let near = nearest.filter(|help| distance(help) <= 2 && distance(help) < help.name.len());
     CommandError::Unknown(name, begins.or(near).map(|help| help.name))
 }
@@ -242,7 +236,8 @@ mod tests {
     fn parsed(line: &str) -> String {
         let mut scratch = String::new();
         let text = text::clean(line.as_bytes(), &mut scratch);
-        format!("{:?}", Command::parse(text)).replace("CleanText", "")
+        let command = Command::parse(text).map(|(command, _)| command);
+        format!("{command:?}").replace("CleanText", "")
     }
 
     #[test]

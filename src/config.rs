@@ -63,7 +63,7 @@ const DEFAULT_ADDR: SocketAddr =
 /// What a queue has to hold at least where people are received: a greeting, or an answer.
 const INTERACTIVE_PENDING_BYTES: usize = 64 << 10;
 
-/// No notice is longer than this without the nick in it, in bytes.
+/// No notice to a script is longer than this without the nick in it, in bytes.
 const NOTICE_BYTES: usize = 128;
 
 /// No time-out is longer: 31 years, which no clock here can overflow.
@@ -134,7 +134,8 @@ impl Config {
             .max(self.longest_notice_bytes())
     }
 
-    /// The same for a line without a text, which may be a notice of the server's own.
+    /// The same for a line without a text, which may be a notice of the server's own; what people
+    /// are told at once is held by [`INTERACTIVE_PENDING_BYTES`].
     pub(crate) fn longest_prefix_bytes(&self) -> usize {
         let prefix = self.prefix.max_bytes(self.longest_nick_bytes());
         prefix

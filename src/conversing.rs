@@ -4,11 +4,10 @@
 
 use log::info;
 
-use crate::comings::Coming;
 use crate::command::{HELP, OP};
 use crate::message::{Message, Names};
 use crate::moment::Moment;
-use crate::nick::{Identity, Nick, NickError};
+use crate::nick::{Nick, NickError};
 use crate::room::{NAMED_AT_MOST, Room, speaker};
 use crate::roster::{ClientId, Ignored, Member, NotFound, Partner};
 use crate::skip::Voice;
@@ -20,6 +19,9 @@ const IGNORED_AT_MOST: usize = 32;
 
 /// More are not named in one answer to `/who`; the rest is counted.
 const LISTED_AT_MOST: usize = 5 * NAMED_AT_MOST;
+
+/// A nick that was changed and then cleaned has this where it was unclean.
+const REPLACEMENT: char = char::REPLACEMENT_CHARACTER;
 
 impl Room {
     pub(crate) fn answer(&mut self, id: ClientId, message: Message<'_>) {
@@ -38,10 +40,10 @@ impl Room {
     }
 
     pub(crate) fn who(&mut self, id: ClientId, name: CleanText<'_>) {
-        let mut all = self.roster.beginning(name.as_str());
-        let nick = |id| self.roster.get(id).map(|member| &member.nick);
-        let some: Vec<&Nick> = all.by_ref().take(LISTED_AT_MOST).filter_map(nick).collect();
-        let more = all.len();
+        let all = self.roster.beginning(name.as_str());
+        let count = all.len();
+        let some = self.roster.named(all.take(LISTED_AT_MOST));
+        let more = count - some.len();
         self.mail
             .send(id, Message::Who(Names { some: &some, more }));
     }
@@ -52,6 +54,10 @@ impl Room {
         let message = match self.roster.find(name) {
             Ok(meant) => return Some(meant),
             Err(NotFound::Nobody) => Message::Nobody(name),
+            Err(NotFound::HasLeft(other)) => {
+                let other = self.roster.get(other)?;
+                Message::HasLeftAlready(name, &other.nick)
+            }
             Err(NotFound::Several(one, other)) => {
                 let nick = |id| Some(&self.roster.get(id)?.nick);
                 Message::Several(name, nick(one)?, nick(other)?)
@@ -102,7 +108,7 @@ impl Room {
         }
         let message = Message::IsNow(&old, &new);
         self.talk
-            .say(speaker, voice, Sort::Notice, |line| message.write(line))
+            .say(speaker, voice, Sort::Action, |line| message.write(line))
             .len()
     }
 
@@ -112,6 +118,9 @@ impl Room {
         name: CleanText<'_>,
         now: Moment,
     ) -> Result<Nick, NickError> {
+        if name.as_str().contains(REPLACEMENT) {
+            return Err(NickError::Unsafe);
+        }
         let nick = self.nick(name.as_str().as_bytes(), now)?;
         self.roster.rename(id, nick.clone())?;
         Ok(nick)
@@ -189,13 +198,19 @@ impl Room {
         self.mail.send(id, Message::YouIgnoreAll(names));
     }
 
-    /// The one whom it ignores may have left.
+    /// The one whom it ignores may have left, or have another name by now.
     pub(crate) fn unignore(&mut self, id: ClientId, name: CleanText<'_>) {
-        let whom = self.called(name);
+        let former = self.roster.hash_of(name.as_str());
+        let member = self.roster.find(name.as_str()).ok();
+        let member = member.and_then(|id| self.roster.get(id));
+        let member = member.map(Member::identity);
         let ignored = self.roster.person_mut(id).map(|person| &mut person.ignored);
-        let place = ignored
-            .as_ref()
-            .and_then(|ignored| ignored.iter().position(|it| it.whom.is(whom)));
+        let place = ignored.as_ref().and_then(|ignored| {
+            let is_former = |it: &Ignored| it.whom.name == former;
+            let is_member = |it: &Ignored| member.is_some_and(|member| it.whom.is(member));
+            let place = ignored.iter().position(is_former);
+            place.or_else(|| ignored.iter().position(is_member))
+        });
         match ignored.zip(place) {
             Some((ignored, place)) => {
                 let nick = ignored.remove(place).nick;
@@ -205,32 +220,10 @@ impl Room {
         }
     }
 
-    /// Who is called so, or was: a member who may be meant, or else whoever has had that name.
-    pub(crate) fn called(&self, name: CleanText<'_>) -> Identity {
-        let member = self.roster.find(name.as_str()).ok();
-        let member = member.and_then(|id| self.roster.get(id));
-        let by_name = Identity {
-            name: self.roster.hash_of(name.as_str()),
-            serial: 0,
-        };
-        member.map_or(by_name, Member::identity)
-    }
-
     pub(crate) fn last(&mut self, id: ClientId, most: Option<usize>, now: Moment) {
         self.recount(id, most.unwrap_or(usize::MAX), now);
         if self.mail.is_empty() {
             self.answer(id, Message::NothingKept);
-        }
-    }
-
-    /// A member is about to leave, with these words.
-    pub(crate) fn quit(&mut self, id: ClientId, words: CleanText<'_>, now: Moment) {
-        let Some(member) = self.roster.get(id) else {
-            return;
-        };
-        let (speaker, nick) = (speaker(id, member), member.nick.clone());
-        if self.is_told_by_name(Coming::Left, self.audience().len() - 1, now) {
-            self.say_notice(speaker, Message::HasQuit(&nick, words));
         }
     }
 }

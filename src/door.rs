@@ -47,14 +47,19 @@ impl Door {
     }
 }
 
-/// What a client counts as, if it is counted: its IPv4 address, or the network of its IPv6 address,
-/// because one subscriber has all addresses of a /64 (RFC 6177).
+/// What a client counts as, if it is counted.
 fn counted(ip: IpAddr, limits: &Limits) -> Option<IpAddr> {
     let is_limited = limits.max_clients_per_ip > 0 && !ip.is_loopback();
-    is_limited.then_some(match ip {
+    is_limited.then_some(subscriber(ip))
+}
+
+/// What stands for one subscriber: an IPv4 address, or the network of an IPv6 address, because one
+/// has all addresses of a /64 (RFC 6177).
+pub(crate) fn subscriber(ip: IpAddr) -> IpAddr {
+    match ip {
         IpAddr::V4(_) => ip,
         IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64).into(),
-    })
+    }
 }
 
 #[cfg(test)]

@@ -25,10 +25,10 @@ impl<S: Stream> Chat<S> {
         if is_interactive {
             let greeting = std::mem::take(&mut self.files.greeting);
             for line in &greeting {
-                self.notify(id, Message::Motd(line), now);
+                self.tell(id, Message::Motd(line), now);
             }
             if greeting.is_empty() {
-                self.notify(id, Message::Greeting, now);
+                self.tell(id, Message::Greeting, now);
             }
             self.files.greeting = greeting;
         }

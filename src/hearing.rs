@@ -189,10 +189,13 @@ impl<S: Stream> Chat<S> {
                 }
                 let bytes = self.room.say(id, line, voice, now);
                 self.shared.metrics.lines_in += u64::from(bytes > 0);
-                self.turn_output += bytes;
                 bytes + self.deliver(now)
             }
             (Some(Heard::Line(line)), Phase::Password { .. }) => {
+                if is_first(connection.phase) && is_foreign(line, true) {
+                    self.part(id, CloseReason::OtherProtocol, now);
+                    return None;
+                }
                 let line = line.to_vec();
                 self.try_password(id, Some(&line), now)
             }
@@ -200,6 +203,10 @@ impl<S: Stream> Chat<S> {
                 if is_first(phase) && is_foreign(line, true) {
                     self.part(id, CloseReason::OtherProtocol, now);
                     return None;
+                }
+                if connection.mode == Mode::Interactive && line.starts_with(b"/") {
+                    let line = line.to_vec();
+                    return Some(self.obey_nameless(id, &line, now));
                 }
                 match self.room.join(id, line, connection.mode, now) {
                     Ok(()) => {
@@ -277,10 +284,11 @@ impl<S: Stream> Chat<S> {
             0 => usize::MAX,
             total => total / 4,
         };
-        if self.turn_output.saturating_mul(self.pressure.members()) > all {
+        let output = self.turn_output + self.room.talk_bytes();
+        if output.saturating_mul(self.pressure.members()) > all {
             return true;
         }
-        self.turn_output > 0 && self.turn_output.saturating_add(next) > each
+        output > 0 && output.saturating_add(next) > each
     }
 }
 

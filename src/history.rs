@@ -74,9 +74,10 @@ impl History {
 
     /// The last `most` lines, the oldest first.
     pub(crate) fn last(&self, most: usize) -> impl Iterator<Item = Remembered<'_>> {
-        let skipped = self.lines.len().saturating_sub(most);
-        let mut rest = &self.bytes[..];
-        let lines = self.lines.iter().map(move |line| {
+        let lines = self.lines.range(self.lines.len().saturating_sub(most)..);
+        let bytes: usize = lines.clone().map(|line| line.len).sum();
+        let mut rest = &self.bytes[self.bytes.len() - bytes..];
+        lines.map(move |line| {
             let (text, behind) = rest.split_at(line.len);
             rest = behind;
             Remembered {
@@ -84,8 +85,7 @@ impl History {
                 speaker: line.speaker,
                 text,
             }
-        });
-        lines.skip(skipped)
+        })
     }
 }
 

@@ -26,7 +26,8 @@ pub struct Hosting {
     ///
     /// Off by default, because a script has to know nothing but its nick. --plain adds listeners
     /// for scripts beside it.
-    #[cfg_attr(feature = "cli", arg(long, env = "LINE_CHAT_INTERACTIVE", help_heading = PEOPLE))]
+    #[cfg_attr(feature = "cli", arg(long, env = "LINE_CHAT_INTERACTIVE",
+        value_parser = clap::builder::BoolishValueParser::new(), help_heading = PEOPLE))]
     pub interactive: bool,
 
     /// A file whose lines are the greeting, with --interactive; read again at SIGHUP.

@@ -16,12 +16,17 @@ use crate::connection::Phase;
 use crate::deadlines::Alarm;
 use crate::due::Due;
 use crate::moment::Moment;
-use crate::room::ClientId;
+use crate::room::{ClientId, Departure};
 
 impl<S: Stream> Chat<S> {
     /// A client leaves: its nick is free at once, nothing more is heard from it or queued for it
     /// but a goodbye, and what is queued is written before it is closed.
     pub(crate) fn part(&mut self, id: ClientId, reason: CloseReason, now: Moment) {
+        self.depart(id, Departure::For(reason), now);
+    }
+
+    /// The same in whatever way.
+    pub(crate) fn depart(&mut self, id: ClientId, departure: Departure<'_>, now: Moment) {
         if !self.connections[id.0].is_listened_to() {
             return;
         }
@@ -29,17 +34,17 @@ impl<S: Stream> Chat<S> {
             // There was no room for what was said before, and that is why it goes.
             return;
         }
-        self.leave_room(id, reason, now);
+        self.leave_room(id, departure, now);
         let connection = &mut self.connections[id.0];
         connection.enter(Phase::Draining, now);
         connection.drop_input(&mut self.shared);
-        if reason.cuts_queue() {
+        if departure.reason().cuts_queue() {
             connection.cut_queue(&mut self.shared);
         } else {
             connection.tell_skipped(&mut self.shared);
         }
-        if let Some(words) = reason.goodbye() {
-            connection.queue_goodbye(words, &mut self.shared);
+        if let Some(words) = departure.last_words() {
+            connection.queue_last_words(words, &mut self.shared);
         }
         self.schedule(id);
         self.list_dirty(id);
@@ -48,7 +53,7 @@ impl<S: Stream> Chat<S> {
     /// A client's connection broke: there is nobody to write to.
     pub(crate) fn fail(&mut self, id: ClientId, error: &io::Error, now: Moment) {
         debug!("{}: {error}", self.connections[id.0].peer);
-        self.leave_room(id, CloseReason::Broken, now);
+        self.leave_room(id, Departure::For(CloseReason::Broken), now);
         self.close(id);
     }
 
@@ -78,14 +83,15 @@ impl<S: Stream> Chat<S> {
     }
 
     /// Takes a client out of the room, if it was in, and says so in the log.
-    fn leave_room(&mut self, id: ClientId, reason: CloseReason, now: Moment) {
+    fn leave_room(&mut self, id: ClientId, departure: Departure<'_>, now: Moment) {
+        let reason = departure.reason();
         let connection = &mut self.connections[id.0];
         connection.reason.get_or_insert(reason);
         if !connection.is_listened_to() {
             return;
         }
         connection.heard_at = None;
-        match self.room.leave(id, reason, now) {
+        match self.room.leave(id, departure, now) {
             Some(nick) => {
                 info!("{nick} is leaving the chat: {reason}");
                 let held_up = connection.over_since.take().is_some();

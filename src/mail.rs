@@ -15,14 +15,14 @@ pub(crate) struct Mail {
 #[derive(Debug, Clone, Copy)]
 struct Letter {
     to: ClientId,
-    from: From,
+    author: Author,
     /// Where it ends; the next one begins there.
     end: usize,
 }
 
 /// Whose words a letter holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum From {
+pub(crate) enum Author {
     Server,
     Member(Voice),
 }
@@ -30,18 +30,18 @@ pub(crate) enum From {
 impl Mail {
     /// The server has something to say.
     pub(crate) fn send(&mut self, to: ClientId, message: Message<'_>) {
-        self.post(to, From::Server, message);
+        self.post(to, Author::Server, message);
     }
 
     /// A member tells another something, and must not crowd others out of its queue by that.
     pub(crate) fn send_words(&mut self, to: ClientId, voice: Voice, message: Message<'_>) {
-        self.post(to, From::Member(voice), message);
+        self.post(to, Author::Member(voice), message);
     }
 
-    fn post(&mut self, to: ClientId, from: From, message: Message<'_>) {
+    fn post(&mut self, to: ClientId, author: Author, message: Message<'_>) {
         message.write(&mut self.bytes);
         let end = self.bytes.len();
-        self.letters.push(Letter { to, from, end });
+        self.letters.push(Letter { to, author, end });
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -49,12 +49,12 @@ impl Mail {
     }
 
     /// Everything, in the order in which it was sent.
-    pub(crate) fn letters(&self) -> impl Iterator<Item = (ClientId, From, &[u8])> {
+    pub(crate) fn letters(&self) -> impl Iterator<Item = (ClientId, Author, &[u8])> {
         let mut start = 0;
         self.letters.iter().map(move |letter| {
             let line = &self.bytes[start..letter.end];
             start = letter.end;
-            (letter.to, letter.from, line)
+            (letter.to, letter.author, line)
         })
     }
 
@@ -79,9 +79,9 @@ mod tests {
         let yes = &b"* yes\r\n"[..];
         let ask = &b"* what is your nick?\r\n"[..];
         let expected = [
-            (ClientId(7), From::Server, yes),
-            (ClientId(3), From::Server, ask),
-            (ClientId(7), From::Member(Voice::Loud), yes),
+            (ClientId(7), Author::Server, yes),
+            (ClientId(3), Author::Server, ask),
+            (ClientId(7), Author::Member(Voice::Loud), yes),
         ];
         assert_eq!(letters, expected);
         mail.clear();

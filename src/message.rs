@@ -92,6 +92,8 @@ pub(crate) enum Message<'a> {
     Usage(&'a Help),
     Nobody(&'a str),
     Several(&'a str, &'a Nick, &'a Nick),
+    HasLeftAlready(&'a str, &'a Nick),
+    NickFirst,
     ThatIsYou,
     HasBareWire(&'a Nick),
     NobodyToldYou,
@@ -164,7 +166,7 @@ impl Message<'_> {
             Self::TooManyTries(wait) => write!(
                 to,
                 "too many wrong passwords from your address, try again in {} s",
-                wait.as_secs() + 1
+                wait.as_millis().div_ceil(1000)
             ),
             Self::AskNick => write!(to, "what is your nick?"),
             Self::Refused(why) => write!(to, "{why}, choose another"),
@@ -208,12 +210,12 @@ impl Message<'_> {
                 to,
                 "{nick} came from {ip}; /ban {ip} keeps that address out as well"
             ),
-            Self::IsNoLongerBanned(whom) => write!(to, "{whom} is no longer banned"),
+            Self::IsNoLongerBanned(whom) => write!(to, "{} is no longer banned", Short(whom)),
             Self::IsMuted(nick, time) => write!(to, "{nick} is muted{}", For(time)),
             Self::YouAreMuted(time) => {
                 write!(to, "you are muted{}: nobody sees what you say", For(time))
             }
-            Self::IsNoLongerMuted(nick) => write!(to, "{nick} is no longer muted"),
+            Self::IsNoLongerMuted(nick) => write!(to, "{} is no longer muted", Short(nick)),
             Self::YouAreNoLongerMuted => write!(to, "you are no longer muted"),
             Self::YouWereKicked(by, why) => write!(to, "{by} has kicked you{}", Because(why)),
             Self::Announcement(by, text) => write!(to, "{by} announces: {}", text.as_str()),
@@ -249,6 +251,14 @@ impl Message<'_> {
                 "\"{}\" may be {one} or {other}: type more of the name",
                 Short(name)
             ),
+            Self::HasLeftAlready(name, other) => write!(
+                to,
+                "{} has left; if you mean {other}, type more of that name",
+                Short(name)
+            ),
+            Self::NickFirst => {
+                write!(to, "commands come later: choose a nick first, or /quit")
+            }
             Self::ThatIsYou => write!(to, "that is you: name somebody else"),
             Self::HasBareWire(nick) => write!(
                 to,

@@ -5,12 +5,11 @@
 use std::time::Duration;
 
 use crate::access::MAX_BANS;
-use crate::comings::Coming;
 use crate::message::Message;
 use crate::moment::Moment;
 use crate::nick::Nick;
 use crate::room::{Room, speaker};
-use crate::roster::{ClientId, NotFound};
+use crate::roster::ClientId;
 use crate::text::CleanText;
 
 impl Room {
@@ -27,41 +26,30 @@ impl Room {
         self.answer(id, Message::YouAreOperator);
     }
 
-    /// `by` is about to close `id`'s connection.
-    pub(crate) fn kick(&mut self, by: ClientId, id: ClientId, why: CleanText<'_>, now: Moment) {
-        let (Some(operator), Some(member)) = (self.roster.get(by), self.roster.get(id)) else {
-            return;
-        };
-        let (speaker, nick, by) = (
-            speaker(id, member),
-            member.nick.clone(),
-            operator.nick.clone(),
-        );
-        self.mail.send(id, Message::YouWereKicked(&by, why));
-        if self.is_told_by_name(Coming::Left, self.audience().len() - 1, now) {
-            self.say_notice(speaker, Message::WasKicked(&nick, &by, why));
-        }
-    }
-
-    /// Nobody may have that name for a time; gives who has it now.
+    /// Nobody may have that name for a time; gives who has it now. A name is not completed here: who
+    /// is meant may have left already, and another's name may begin so.
     pub(crate) fn ban_name(
         &mut self,
         by: ClientId,
-        name: CleanText<'_>,
+        name: &str,
         time: Option<Duration>,
         now: Moment,
     ) -> Option<ClientId> {
-        let meant = match self.roster.find(name.as_str()) {
-            Err(NotFound::Nobody) => None,
-            _ => Some(self.meant_other(by, name)?),
+        let nick = match Nick::parse(name.as_bytes(), self.max_nick_chars) {
+            Ok(nick) => nick,
+            Err(why) => {
+                self.answer(by, Message::Refused(&why));
+                return None;
+            }
         };
-        let nick = meant
-            .and_then(|id| self.roster.get(id))
-            .map(|member| member.nick.clone());
-        let name = nick.as_ref().map_or(name.as_str(), Nick::as_str);
-        let has_room = self.banned.add(self.roster.hash_of(name), time, now);
-        self.answer_ban(by, has_room, Message::IsBanned(name, time));
-        meant.filter(|_| has_room)
+        let member = self.roster.find_exact(name);
+        if member == Some(by) {
+            self.answer(by, Message::ThatIsYou);
+            return None;
+        }
+        let has_room = (self.banned).add(self.roster.hash_of(name), time, now);
+        self.answer_ban(by, has_room, Message::IsBanned(nick.as_str(), time));
+        member.filter(|_| has_room)
     }
 
     /// Tells whether there was room for one more.
@@ -107,13 +95,29 @@ impl Room {
 
     /// The one who is muted may have left.
     pub(crate) fn unmute(&mut self, by: ClientId, name: CleanText<'_>, now: Moment) {
-        let whom = self.called(name).name;
-        if !self.muted.lift(&whom, now) {
-            return self.answer(by, Message::IsNotMuted(name.as_str()));
+        let exact = self.roster.find_exact(name.as_str());
+        let former = self.roster.hash_of(name.as_str());
+        if self.muted.lift(&former, now) {
+            self.answer(by, Message::IsNoLongerMuted(name.as_str()));
+            return self.tell_unmuted(exact);
         }
-        self.answer(by, Message::IsNoLongerMuted(name.as_str()));
-        let found = self.roster.find(name.as_str()).ok();
-        if let Some(id) = found.filter(|&id| self.roster.person(id).is_some()) {
+        let Some(id) = self.meant(by, name) else {
+            return;
+        };
+        let member = self.roster.get(id);
+        let Some((name, nick)) = member.map(|it| (it.name, it.nick.clone())) else {
+            return;
+        };
+        if self.muted.lift(&name, now) {
+            self.answer(by, Message::IsNoLongerMuted(nick.as_str()));
+            self.tell_unmuted(Some(id));
+        } else {
+            self.answer(by, Message::IsNotMuted(nick.as_str()));
+        }
+    }
+
+    fn tell_unmuted(&mut self, id: Option<ClientId>) {
+        if let Some(id) = id.filter(|&id| self.roster.person(id).is_some()) {
             self.answer(id, Message::YouAreNoLongerMuted);
         }
     }

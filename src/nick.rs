@@ -11,7 +11,13 @@ use crate::text;
 /// A valid nick: 1 to `max` characters, none of them white space, `:` or unsafe, not beginning with
 /// `*` or `/`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Nick(Box<str>);
+pub(crate) struct Nick {
+    /// The nick, and behind it its key if that is another: it is asked for often, and takes long to
+    /// make.
+    text: Box<str>,
+    /// Where the nick ends, in bytes.
+    len: u32,
+}
 
 impl Nick {
     /// Takes the first line of a client, white space around it trimmed, as a nick of at most
@@ -38,21 +44,32 @@ impl Nick {
         if name.chars().count() > max_chars {
             return Err(NickError::TooLong { max_chars });
         }
-        let nick = Self(name.into());
-        if nick.key().is_empty() {
+        let key = key(name);
+        if key.is_empty() {
             return Err(NickError::Invisible);
         }
-        Ok(nick)
+        // What stands before it may show nothing.
+        if key.starts_with(['*', '/']) {
+            return Err(NickError::Reserved);
+        }
+        let behind = if key == name { "" } else { &key };
+        Ok(Self {
+            text: [name, behind].concat().into(),
+            len: u32::try_from(name.len()).unwrap_or(u32::MAX),
+        })
     }
 
     pub(crate) fn as_str(&self) -> &str {
-        &self.0
+        self.text.get(..self.len as usize).unwrap_or(&self.text)
     }
 
     /// What makes a nick unique: NFKC, lower case, and nothing that does not show. Two nicks with
     /// the same key look the same, or near enough to pass for each other. It is its own key.
-    pub(crate) fn key(&self) -> String {
-        key(&self.0)
+    pub(crate) fn key(&self) -> &str {
+        match self.text.get(self.len as usize..) {
+            Some(key) if !key.is_empty() => key,
+            _ => &self.text,
+        }
     }
 }
 
@@ -93,7 +110,7 @@ pub(crate) fn key(name: &str) -> String {
 
 impl fmt::Display for Nick {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(self.as_str())
     }
 }
 
@@ -179,7 +196,7 @@ mod tests {
     fn key(line: &str) -> String {
         let nick = parse(line).expect("a valid nick");
         assert_eq!(fold(&fold(nick.as_str())), nick.key());
-        nick.key()
+        nick.key().to_owned()
     }
 
     #[test]
@@ -207,6 +224,9 @@ mod tests {
             ("bob:", NickError::Colon),
             ("*bob", NickError::Reserved),
             (" /bob", NickError::Reserved),
+            ("\u{200b}*bob", NickError::Reserved),
+            ("\u{2800}\u{200b}**\u{2800}bob", NickError::Reserved),
+            ("\u{ff0a}bob", NickError::Reserved),
             ("\u{1b}[31mbob", NickError::Unsafe),
             ("bob\u{202e}", NickError::Unsafe),
             ("\u{200b}", NickError::Invisible),
@@ -252,9 +272,8 @@ mod tests {
         for c in '\0'..=char::MAX {
             for name in [format!("e{c}\u{301}"), format!("a{c}b")] {
                 let Ok(nick) = parse(&name) else { continue };
-                let key = nick.key();
-                assert_eq!(Nick(key.clone().into()).key(), key, "{name:?}");
-                assert!(!key.contains(is_invisible), "{name:?}");
+                assert_eq!(super::key(nick.key()), nick.key(), "{name:?}");
+                assert!(!nick.key().contains(is_invisible), "{name:?}");
             }
         }
     }

@@ -1,16 +1,21 @@
 //! Commands, carried out: the room decides what can be decided without knowing connections
 //! (`conversing`), and here is the rest: who leaves for it, which address is kept out, and who has
-//! the password. A command is spoken by nobody, and costs its sender what it has caused.
+//! the password. A command is spoken by nobody, and counts like a line of a kilobyte at least, because
+//! that is how much work it may be.
+
+use std::net::IpAddr;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use log::{debug, info};
 
-use crate::access::subscriber;
 use crate::chat::{Chat, ClientId, Stream};
 use crate::close::CloseReason;
 use crate::command::{Command, CommandError, Whom};
+use crate::door::subscriber;
 use crate::message::Message;
 use crate::moment::Moment;
+use crate::room::Departure;
 use crate::skip::Voice;
 use crate::text::{self, CleanText};
 
@@ -28,8 +33,18 @@ impl<S: Stream> Chat<S> {
         let mut scratch = String::new();
         let text = text::clean(line, &mut scratch);
         let said = match Command::parse(text) {
-            Ok(command) => {
-                if command.is_for_operators() && self.room.is_operator(id) {
+            Ok((_, true)) if !self.room.is_operator(id) => {
+                let has_operators = self.files.ops_password.is_some();
+                let message = if has_operators {
+                    Message::NotOperator
+                } else {
+                    Message::NoOperators
+                };
+                self.room.answer(id, message);
+                0
+            }
+            Ok((command, is_for_operators)) => {
+                if is_for_operators {
                     let peer = self.connections[id.0].peer;
                     info!("{peer} as an operator: {}", text.as_str());
                 }
@@ -45,8 +60,20 @@ impl<S: Stream> Chat<S> {
                 0
             }
         };
-        self.turn_output += said.max(COMMAND_BYTES);
-        said + self.deliver(now)
+        self.turn_output += COMMAND_BYTES;
+        (said + self.deliver(now)).max(COMMAND_BYTES)
+    }
+
+    /// The same before there is a nick: who has come to the wrong place can leave.
+    pub(crate) fn obey_nameless(&mut self, id: ClientId, line: &[u8], now: Moment) -> usize {
+        let mut scratch = String::new();
+        match Command::parse(text::clean(line, &mut scratch)) {
+            Ok((Command::Quit(words), _)) => {
+                self.depart(id, Departure::Quit(words), now);
+                0
+            }
+            _ => self.notify(id, Message::NickFirst, now),
+        }
     }
 
     /// Gives how long what the room sees of it is, in bytes.
@@ -59,14 +86,6 @@ impl<S: Stream> Chat<S> {
     ) -> usize {
         if command.is_speech() && self.room.is_muted(id, now) {
             self.room.answer(id, Message::MutedLine);
-            return 0;
-        }
-        if command.is_for_operators() && !self.room.is_operator(id) {
-            let message = match self.files.ops_password {
-                Some(_) => Message::NotOperator,
-                None => Message::NoOperators,
-            };
-            self.room.answer(id, message);
             return 0;
         }
         match command {
@@ -95,11 +114,19 @@ impl<S: Stream> Chat<S> {
             Command::Op(password) => self.make_operator(id, password, now),
             Command::Kick(name, why) => self.kick(id, name, why, now),
             Command::Ban(Whom::Name(name), time) => {
-                if let Some(banned) = self.room.ban_name(id, name, time, now) {
+                if let Some(banned) = self.room.ban_name(id, name.as_str(), time, now) {
                     self.expel(id, banned, now);
                 }
             }
-            Command::Ban(Whom::Address(ip), time) => self.ban_address(id, ip, time, now),
+            Command::Ban(Whom::Address(ip), time) => {
+                // Somebody may have it for a name, to have somebody else's address banned.
+                let text = ip.to_string();
+                if self.room.roster.find_exact(&text).is_none() {
+                    self.ban_address(id, ip, time, now);
+                } else if let Some(banned) = self.room.ban_name(id, &text, time, now) {
+                    self.expel(id, banned, now);
+                }
+            }
             Command::Unban(Whom::Name(name)) => self.room.unban_name(id, name, now),
             Command::Unban(Whom::Address(ip)) => {
                 let was_banned = self.banned.lift(&subscriber(ip), now);
@@ -121,8 +148,7 @@ impl<S: Stream> Chat<S> {
     fn quit(&mut self, id: ClientId, words: CleanText<'_>, now: Moment) {
         let is_muted = self.room.is_muted(id, now);
         let words = if is_muted { CleanText::EMPTY } else { words };
-        self.room.quit(id, words, now);
-        self.part(id, CloseReason::Quit, now);
+        self.depart(id, Departure::Quit(words), now);
     }
 
     fn make_operator(&mut self, id: ClientId, password: CleanText<'_>, now: Moment) {
@@ -143,9 +169,10 @@ impl<S: Stream> Chat<S> {
 
     fn kick(&mut self, by: ClientId, name: CleanText<'_>, why: CleanText<'_>, now: Moment) {
         if let Some(id) = self.room.meant_other(by, name) {
-            self.room.kick(by, id, why, now);
-            self.deliver(now);
-            self.part(id, CloseReason::Kicked, now);
+            let operator = self.room.nick_of(by).cloned();
+            if let Some(operator) = operator {
+                self.depart(id, Departure::Kicked(&operator, why), now);
+            }
         }
     }
 
@@ -158,13 +185,7 @@ impl<S: Stream> Chat<S> {
         self.part(id, CloseReason::Banned, now);
     }
 
-    fn ban_address(
-        &mut self,
-        by: ClientId,
-        ip: std::net::IpAddr,
-        time: Option<std::time::Duration>,
-        now: Moment,
-    ) {
+    fn ban_address(&mut self, by: ClientId, ip: IpAddr, time: Option<Duration>, now: Moment) {
         let address = subscriber(ip);
         if address == subscriber(self.connections[by.0].peer.ip()) {
             return self.room.answer(by, Message::YourOwnAddress);

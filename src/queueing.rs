@@ -13,7 +13,7 @@ use crate::connection::{Connection, Phase, STALLED_AFTER, Shared, Standing, Stre
 use crate::message::Message;
 use crate::moment::Moment;
 use crate::skip::{Skips, Voice};
-use crate::talk::Lines;
+use crate::talk::{Lines, Sort};
 
 /// What a telnet answer may have beyond the limit of a queue, in bytes: a refusal that got lost
 /// would leave its user deaf. 1365 of them are more than a telnet client can mean.
@@ -52,7 +52,7 @@ impl<S: Stream> Connection<S> {
             shared.metrics.deliveries += lines.count() as u64;
             return true;
         }
-        lines.spans().all(|(span, voice)| {
+        lines.spans().all(|(span, sort, voice)| {
             let (queued, len) = (self.wr.len(), span.bytes().len());
             if self
                 .skips
@@ -62,8 +62,12 @@ impl<S: Stream> Connection<S> {
                 shared.metrics.lines_skipped += span.count() as u64;
                 return true;
             }
+            let output = match sort {
+                Sort::Notice => Output::Notice,
+                Sort::Line | Sort::Action | Sort::BareAction => Output::Line(voice),
+            };
             let mut each = span.each();
-            each.all(|line| self.queue(line, Output::Line(voice), shared) != Queued::Full)
+            each.all(|line| self.queue(line, output, shared) != Queued::Full)
         })
     }
 
@@ -76,7 +80,8 @@ impl<S: Stream> Connection<S> {
             }
             Lag::Skip => self.skips.is_idle() && queued <= limits.max_pending_bytes,
             Lag::Disconnect => queued <= limits.max_pending_bytes,
-            Lag::Wait => true,
+            // Only notices, which can be left out, are said while somebody holds up the room.
+            Lag::Wait => self.over_since.is_none() || !lines.may_be_notices(),
         }
     }
 
@@ -153,9 +158,9 @@ impl<S: Stream> Connection<S> {
     }
 
     /// Queues the last words. They may exceed the limit, as a telnet answer may.
-    pub(crate) fn queue_goodbye(&mut self, words: &'static str, shared: &mut Shared) {
+    pub(crate) fn queue_last_words(&mut self, words: Message<'_>, shared: &mut Shared) {
         let mut notice = Vec::new();
-        Message::Goodbye(words).write(&mut notice);
+        words.write(&mut notice);
         self.append(&notice, shared);
     }
 

@@ -57,7 +57,7 @@ impl Room {
         Self {
             prefix: config.prefix.clone(),
             max_nick_chars: config.limits.max_nick_chars,
-            roster: Roster::default(),
+            roster: Roster::new(config.limits.max_nick_chars),
             talk: Talk::default(),
             listed: 0,
             mail: Mail::default(),
@@ -118,32 +118,42 @@ impl Room {
             return;
         };
         let others = self.roster.beginning("").filter(|&other| other != id);
-        let nick = |id| self.roster.get(id).map(|member| &member.nick);
-        let some: Vec<&Nick> = others.filter_map(nick).take(NAMED_AT_MOST).collect();
+        let some = self.roster.named(others.take(NAMED_AT_MOST));
         let more = self.roster.audience().len() - 1 - some.len();
         let others = Names { some: &some, more };
         self.mail.send(id, Message::Welcome(&member.nick, others));
     }
 
-    /// The nick of a member, for the log.
+    /// The nick of a member.
     pub(crate) fn nick_of(&self, id: ClientId) -> Option<&Nick> {
         self.roster.get(id).map(|member| &member.nick)
     }
 
     /// Takes `id` out; its nick is free at once. `None` if it was no member.
-    pub(crate) fn leave(&mut self, id: ClientId, reason: CloseReason, now: Moment) -> Option<Nick> {
+    pub(crate) fn leave(
+        &mut self,
+        id: ClientId,
+        departure: Departure<'_>,
+        now: Moment,
+    ) -> Option<Nick> {
         let member = self.roster.remove(id)?;
-        let message = match reason {
-            // That was said when it was asked for; and at the end nobody needs to know.
-            CloseReason::Quit | CloseReason::Kicked | CloseReason::Shutdown => {
-                return Some(member.nick);
+        let (nick, members) = (&member.nick, self.audience().len());
+        let mut sort = Sort::Notice;
+        let message = match departure {
+            // At the end nobody needs to know.
+            Departure::For(CloseReason::Shutdown) => return Some(member.nick),
+            Departure::For(CloseReason::HungUp | CloseReason::Broken) => Message::HasLeft(nick),
+            Departure::For(reason) => Message::HasLeftBecause(nick, reason),
+            Departure::Quit(words) => {
+                if !words.as_str().is_empty() {
+                    sort = Sort::Action;
+                }
+                Message::HasQuit(nick, words)
             }
-            CloseReason::HungUp | CloseReason::Broken => Message::HasLeft(&member.nick),
-            _ => Message::HasLeftBecause(&member.nick, reason),
+            Departure::Kicked(by, why) => Message::WasKicked(nick, by, why),
         };
-        let members = self.audience().len();
         if self.is_told_by_name(Coming::Left, members, now) {
-            self.say_notice(speaker(id, &member), message);
+            self.say_of(speaker(id, &member), sort, message);
         }
         Some(member.nick)
     }
@@ -239,12 +249,16 @@ impl Room {
 
     /// The server says something of a member to all other persons.
     pub(crate) fn say_notice(&mut self, of: Speaker, message: Message<'_>) {
+        self.say_of(of, Sort::Notice, message);
+    }
+
+    fn say_of(&mut self, of: Speaker, sort: Sort, message: Message<'_>) {
         if let Some(member) = self.roster.get_mut(ClientId(of.id)) {
             member.has_spoken = true;
         }
         let line = self
             .talk
-            .say(of, Voice::Quiet, Sort::Notice, |line| message.write(line));
+            .say(of, Voice::Quiet, sort, |line| message.write(line));
         debug_line(line);
     }
 
@@ -272,6 +286,11 @@ impl Room {
     }
 
     // Handing out.
+
+    /// How much was said in this turn, in bytes.
+    pub(crate) fn talk_bytes(&self) -> usize {
+        self.talk.bytes()
+    }
 
     /// Whether something was said in this turn.
     pub(crate) fn has_talk(&self) -> bool {
@@ -320,6 +339,34 @@ impl Room {
         }
         self.talk.end_turn();
         self.listed = 0;
+    }
+}
+
+/// How a member leaves.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Departure<'a> {
+    For(CloseReason),
+    /// By itself, with these words.
+    Quit(CleanText<'a>),
+    /// By this operator, for this.
+    Kicked(&'a Nick, CleanText<'a>),
+}
+
+impl Departure<'_> {
+    pub(crate) fn reason(&self) -> CloseReason {
+        match self {
+            Self::For(reason) => *reason,
+            Self::Quit(_) => CloseReason::Quit,
+            Self::Kicked(..) => CloseReason::Kicked,
+        }
+    }
+
+    /// What the one who leaves is told.
+    pub(crate) fn last_words(&self) -> Option<Message<'_>> {
+        match self {
+            Self::Kicked(by, why) => Some(Message::YouWereKicked(by, *why)),
+            _ => self.reason().goodbye().map(Message::Goodbye),
+        }
     }
 }
 
@@ -430,9 +477,12 @@ mod tests {
             taken,
             Err(NickError::Taken(Nick::parse(b"BOB", 32).expect("a nick")))
         );
-        let left = room.leave(ClientId(1), CloseReason::HungUp, now);
+        let left = room.leave(ClientId(1), Departure::For(CloseReason::HungUp), now);
         assert_eq!(left.expect("a member").as_str(), "bob");
-        assert_eq!(room.leave(ClientId(1), CloseReason::HungUp, now), None);
+        assert_eq!(
+            room.leave(ClientId(1), Departure::For(CloseReason::HungUp), now),
+            None
+        );
         assert!(room.join(ClientId(9), b"BOB", Mode::Bare, now).is_ok());
         assert_eq!(said(&mut room, 9, b"x"), [(0, "BOB: x\r\n".to_owned())]);
     }

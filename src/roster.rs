@@ -4,6 +4,7 @@
 //! once.
 
 use std::cmp::Ordering;
+use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
 
 use crate::nick::{Identity, NameHash, Nick, NickError, key};
@@ -75,11 +76,21 @@ pub(crate) enum NotFound {
     Nobody,
     /// More than one begins with it; two of them.
     Several(ClientId, ClientId),
+    /// Who had it has left, and one is there whose name begins so: that one may not be meant.
+    HasLeft(ClientId),
 }
 
+/// So many bytes of names stand on one line at most.
+const NAMED_BYTES: usize = 4096;
+
+/// So many names of those who have left are remembered.
+const DEPARTED_AT_MOST: usize = 64;
+
 /// The members.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Roster {
+    /// No name is longer.
+    max_nick_chars: usize,
     /// Each member under its client's number; `None` for a client that is none.
     members: Vec<Option<Member>>,
     /// The members once more, without gaps.
@@ -91,9 +102,24 @@ pub(crate) struct Roster {
     persons: usize,
     /// The serial number of the last person.
     last_serial: u64,
+    /// Names that were given up last, where there are persons who may still mean them.
+    departed: VecDeque<NameHash>,
 }
 
 impl Roster {
+    pub(crate) fn new(max_nick_chars: usize) -> Self {
+        Self {
+            max_nick_chars,
+            members: Vec::new(),
+            audience: Vec::new(),
+            by_name: Vec::new(),
+            hasher: RandomState::new(),
+            persons: 0,
+            last_serial: 0,
+            departed: VecDeque::new(),
+        }
+    }
+
     /// A new member, who has been given everything up to `place`.
     pub(crate) fn add(
         &mut self,
@@ -103,7 +129,7 @@ impl Roster {
         place: Place,
     ) -> Result<(), NickError> {
         let key = nick.key();
-        let Err(rank) = self.rank(&key) else {
+        let Err(rank) = self.rank(key) else {
             return Err(NickError::Taken(nick));
         };
         self.by_name.insert(rank, number(id.0));
@@ -113,9 +139,10 @@ impl Roster {
             serial: self.last_serial,
             ..Person::default()
         };
+        let name = NameHash(self.hasher.hash_one(key));
         let member = Member {
             nick,
-            name: NameHash(self.hasher.hash_one(&key)),
+            name,
             place,
             person: is_person.then(|| Box::new(person)),
             seat: number(self.audience.len()),
@@ -131,10 +158,11 @@ impl Roster {
 
     /// Takes `id` out; its nick is free at once. `None` if it was no member.
     pub(crate) fn remove(&mut self, id: ClientId) -> Option<Member> {
-        if let Some(Ok(rank)) = self.get(id).map(|member| self.rank(&member.nick.key())) {
+        if let Some(Ok(rank)) = self.get(id).map(|member| self.rank(member.nick.key())) {
             self.by_name.remove(rank);
         }
         let member = self.members.get_mut(id.0)?.take()?;
+        self.remember_departed(member.name);
         self.persons -= usize::from(member.person.is_some());
         self.audience.swap_remove(member.seat as usize);
         if let Some(&moved) = self.audience.get(member.seat as usize)
@@ -149,23 +177,31 @@ impl Roster {
     pub(crate) fn rename(&mut self, id: ClientId, nick: Nick) -> Result<(), NickError> {
         let key = nick.key();
         if self
-            .rank(&key)
+            .rank(key)
             .is_ok_and(|rank| self.by_name[rank] != number(id.0))
         {
             return Err(NickError::Taken(nick));
         }
-        if let Some(Ok(rank)) = self.get(id).map(|member| self.rank(&member.nick.key())) {
+        if let Some(Ok(rank)) = self.get(id).map(|member| self.rank(member.nick.key())) {
             self.by_name.remove(rank);
         }
-        if let Err(rank) = self.rank(&key) {
+        if let Err(rank) = self.rank(key) {
             self.by_name.insert(rank, number(id.0));
         }
-        let name = NameHash(self.hasher.hash_one(&key));
+        let name = NameHash(self.hasher.hash_one(key));
         if let Some(member) = self.get_mut(id) {
             member.nick = nick;
-            member.name = name;
+            let old_name = std::mem::replace(&mut member.name, name);
+            self.remember_departed(old_name);
         }
         Ok(())
+    }
+
+    fn remember_departed(&mut self, name: NameHash) {
+        if self.has_persons() {
+            self.departed.truncate(DEPARTED_AT_MOST - 1);
+            self.departed.push_front(name);
+        }
     }
 
     pub(crate) fn get(&self, id: ClientId) -> Option<&Member> {
@@ -193,57 +229,73 @@ impl Roster {
         self.persons > 0
     }
 
-    /// What stands for this name, whoever has it.
+    /// The key of what somebody typed; `None` if that is too long for a name, because to make a key
+    /// takes long.
+    fn typed_key(&self, name: &str) -> Option<String> {
+        let is_short = name.chars().nth(self.max_nick_chars).is_none();
+        is_short.then(|| key(name))
+    }
+
+    /// What stands for this name, whoever has it; for nobody's if it is none.
     pub(crate) fn hash_of(&self, name: &str) -> NameHash {
-        NameHash(self.hasher.hash_one(key(name)))
+        let key = self.typed_key(name).unwrap_or_default();
+        NameHash(self.hasher.hash_one(&*key))
+    }
+
+    /// Who has that name, whatever else begins so.
+    pub(crate) fn find_exact(&self, name: &str) -> Option<ClientId> {
+        let rank = self.rank(&self.typed_key(name)?).ok()?;
+        Some(ClientId(self.by_name[rank] as usize))
     }
 
     /// Who is meant by a name: who has it, or else the only one whose name begins so.
     pub(crate) fn find(&self, name: &str) -> Result<ClientId, NotFound> {
-        let key = key(name);
-        let mut found = self.beginning(name).filter(|_| !key.is_empty());
+        if let Some(id) = self.find_exact(name) {
+            return Ok(id);
+        }
+        let is_name = self.typed_key(name).is_some_and(|key| !key.is_empty());
+        let mut found = self.beginning(name).filter(|_| is_name);
         let first = found.next().ok_or(NotFound::Nobody)?;
-        let is_exact = self
-            .get(first)
-            .is_some_and(|member| member.nick.key() == key);
         match found.next() {
-            Some(second) if !is_exact => Err(NotFound::Several(first, second)),
-            _ => Ok(first),
+            Some(second) => Err(NotFound::Several(first, second)),
+            None if self.departed.contains(&self.hash_of(name)) => Err(NotFound::HasLeft(first)),
+            None => Ok(first),
         }
     }
 
     /// Those whose names begin so, in the order of their names; all if that is nothing. How many
     /// they are is known without looking at each.
     pub(crate) fn beginning(&self, name: &str) -> impl ExactSizeIterator<Item = ClientId> {
-        let beginning = key(name);
-        let first = self.rank(&beginning).unwrap_or_else(|rank| rank);
-        let rest = &self.by_name[first..];
-        let end = rest.partition_point(|&id| {
-            let member = self.get(ClientId(id as usize));
-            beginning.is_empty()
-                || member.is_some_and(|member| member.nick.key().starts_with(&beginning))
+        let ids = self.typed_key(name).map_or(&[][..], |beginning| {
+            let first = self.rank(&beginning).unwrap_or_else(|rank| rank);
+            let rest = &self.by_name[first..];
+            let begins = |id: &u32| {
+                let member = self.get(ClientId(*id as usize));
+                member.is_some_and(|member| member.nick.key().starts_with(&beginning))
+            };
+            &rest[..rest.partition_point(begins)]
         });
-        rest[..end].iter().map(|&id| ClientId(id as usize))
+        ids.iter().map(|&id| ClientId(id as usize))
+    }
+
+    /// The nicks of these members, as many as there is room for on one line.
+    pub(crate) fn named(&self, members: impl Iterator<Item = ClientId>) -> Vec<&Nick> {
+        let mut bytes = 0;
+        let nicks = members.filter_map(|id| Some(&self.get(id)?.nick));
+        let has_room = |nick: &&Nick| {
+            bytes += nick.as_str().len() + ", ".len();
+            bytes <= NAMED_BYTES
+        };
+        nicks.take_while(has_room).collect()
     }
 
     /// Where a key stands among all, or where it would.
     fn rank(&self, key: &str) -> Result<usize, usize> {
         self.by_name.binary_search_by(|&id| {
             let member = self.get(ClientId(id as usize));
-            member.map_or(Ordering::Less, |member| {
-                compare_key(member.nick.as_str(), key)
-            })
+            member.map_or(Ordering::Less, |member| member.nick.key().cmp(key))
         })
     }
-}
-
-/// Compares the key of a name with another key.
-fn compare_key(name: &str, other: &str) -> Ordering {
-    if name.is_ascii() {
-        let lower = name.bytes().map(|byte| byte.to_ascii_lowercase());
-        return lower.cmp(other.bytes());
-    }
-    key(name).as_str().cmp(other)
 }
 
 /// Four bytes are enough to number clients.
@@ -261,7 +313,7 @@ mod tests {
     }
 
     fn roster_of(names: &[&str]) -> Roster {
-        let mut roster = Roster::default();
+        let mut roster = Roster::new(32);
         for (id, name) in names.iter().enumerate() {
             let added = roster.add(ClientId(id), nick(name), false, Place::default());
             assert!(added.is_ok());
@@ -326,6 +378,39 @@ mod tests {
         );
     }
 
+    #[test]
+    fn who_has_left_is_not_taken_for_somebody_whose_name_begins_so() {
+        let mut roster = roster_of(&["bob", "bobby"]);
+        let carol = roster.add(ClientId(2), nick("carol"), true, Place::default());
+        assert!(carol.is_ok());
+        assert!(roster.remove(ClientId(0)).is_some());
+        assert_eq!(roster.find("bob"), Err(NotFound::HasLeft(ClientId(1))));
+        assert_eq!(roster.find("bobb"), Ok(ClientId(1)));
+        assert_eq!(roster.find("bo"), Ok(ClientId(1)));
+        assert_eq!(roster.rename(ClientId(1), nick("bobbysox")), Ok(()));
+        assert_eq!(roster.find("bobby"), Err(NotFound::HasLeft(ClientId(1))));
+        for n in 0..DEPARTED_AT_MOST {
+            let name = nick(&format!("guest{n}"));
+            assert!(
+                roster
+                    .add(ClientId(9), name, false, Place::default())
+                    .is_ok()
+            );
+            assert!(roster.remove(ClientId(9)).is_some());
+        }
+        assert_eq!(roster.departed.len(), DEPARTED_AT_MOST);
+        assert_eq!(roster.find("bob"), Ok(ClientId(1)), "that is long ago");
+    }
+
+    #[test]
+    fn what_is_too_long_for_a_name_is_nobodys() {
+        let roster = roster_of(&["bob"]);
+        let long = "\u{fdfa}".repeat(1300);
+        assert_eq!(roster.find(&long), Err(NotFound::Nobody));
+        assert_eq!(roster.beginning(&long).len(), 0);
+        assert_eq!(roster.hash_of(&long), roster.hash_of(""));
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..Default::default() })]
 
@@ -333,7 +418,7 @@ mod tests {
         fn whoever_comes_and_goes_the_order_is_that_of_the_keys(
             steps in prop::collection::vec((0..8_usize, "[aAbBéÉ]{1,2}", 0..3_u8), 0..60),
         ) {
-            let mut roster = Roster::default();
+            let mut roster = Roster::new(32);
             let mut model: Vec<Option<Nick>> = vec![None; 8];
             for (id, name, step) in steps {
                 let nick = nick(&name);

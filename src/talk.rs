@@ -43,7 +43,7 @@ impl Speaker {
 pub(crate) enum Sort {
     /// For everybody.
     Line,
-    /// What somebody does: for persons.
+    /// What somebody does, or says in leaving: for persons.
     Action,
     /// The same, for those on the bare wire.
     BareAction,
@@ -131,6 +131,11 @@ impl Talk {
         pieces.map(|spans| Lines { talk: self, spans })
     }
 
+    /// How long all of it is, in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// How many spans there are.
     pub(crate) fn len(&self) -> usize {
         self.spans.len()
@@ -211,12 +216,17 @@ impl<'t> Lines<'t> {
         self.talk.is_loud
     }
 
-    /// The lines of one speaker after the other, and its voice.
-    pub(crate) fn spans(&self) -> impl Iterator<Item = (Lines<'t>, Voice)> {
+    /// Whether some may be the server's own.
+    pub(crate) fn may_be_notices(&self) -> bool {
+        self.talk.is_mixed
+    }
+
+    /// The lines of one speaker after the other, what they are, and its voice.
+    pub(crate) fn spans(&self) -> impl Iterator<Item = (Lines<'t>, Sort, Voice)> {
         let talk = self.talk;
         let one = move |span: &'t Span| {
             let spans = std::slice::from_ref(span);
-            (Lines { talk, spans }, span.voice)
+            (Lines { talk, spans }, span.sort, span.voice)
         };
         self.spans.iter().map(one)
     }
@@ -304,7 +314,7 @@ mod tests {
         assert!(lines.may_be_loud());
         let spans: Vec<_> = lines
             .spans()
-            .map(|(span, voice)| (span.count(), voice))
+            .map(|(span, _, voice)| (span.count(), voice))
             .collect();
         assert_eq!(spans, [(1, Voice::Quiet), (2, Voice::Loud)]);
     }

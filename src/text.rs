@@ -3,7 +3,8 @@
 //! them could rewrite another person's screen; each of them becomes U+FFFD, and everything else
 //! arrives as it was sent.
 
-/// Text that is safe to show on a terminal, on one line. There is no way to make one but [`clean`].
+/// Text that is safe to show on a terminal, on one line. It comes from [`clean`], or is a part of such
+/// a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CleanText<'a>(&'a str);
 

@@ -10,7 +10,7 @@ use log::{debug, trace};
 use crate::chat::{Chat, ClientId, Registry, Stream};
 use crate::close::CloseReason;
 use crate::connection::Phase;
-use crate::mail::From;
+use crate::mail::Author;
 use crate::message::Message;
 use crate::moment::Moment;
 use crate::queueing::{Output, Queued};
@@ -64,19 +64,27 @@ impl<S: Stream> Chat<S> {
         has_room
     }
 
-    /// Queues a line of the server's own; gives its length in bytes.
+    /// Queues a line of the server's own, and logs it; gives its length in bytes.
     pub(crate) fn notify(&mut self, id: ClientId, message: Message<'_>, now: Moment) -> usize {
+        let bytes = self.tell(id, message, now);
+        if bytes > 0 {
+            let peer = self.connections[id.0].peer;
+            debug!(
+                "to {peer}: {}",
+                String::from_utf8_lossy(self.notice.trim_ascii_end())
+            );
+        }
+        bytes
+    }
+
+    /// The same for what is not worth a line of the log.
+    pub(crate) fn tell(&mut self, id: ClientId, message: Message<'_>, now: Moment) -> usize {
         if !self.catch_up(id, now) {
             return 0;
         }
         let mut line = std::mem::take(&mut self.notice);
         line.clear();
         message.write(&mut line);
-        debug!(
-            "to {}: {}",
-            self.connections[id.0].peer,
-            String::from_utf8_lossy(line.trim_ascii_end())
-        );
         let bytes = self.queue(id, &line, Output::Notice, now);
         self.notice = line;
         bytes
@@ -99,10 +107,10 @@ impl<S: Stream> Chat<S> {
         }
         let mut mail = std::mem::take(&mut self.room.mail);
         let mut bytes = 0;
-        for (to, from, line) in mail.letters() {
-            let output = match from {
-                From::Server => Output::Notice,
-                From::Member(voice) => Output::Line(voice),
+        for (to, author, line) in mail.letters() {
+            let output = match author {
+                Author::Server => Output::Notice,
+                Author::Member(voice) => Output::Line(voice),
             };
             if self.connections[to.0].phase == Phase::Member && self.catch_up(to, now) {
                 bytes += self.queue(to, line, output, now);

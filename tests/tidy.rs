@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 /// `main.rs` may use all of them.
 const MAY_USE: &[(&str, &[&str])] = &[
     ("accept", &["chat", "close", "hosting", "seldom"]),
-    ("access", &["bucket", "moment"]),
+    ("access", &["bucket", "door", "moment", "text"]),
     ("addr", &[]),
     ("bucket", &["moment"]),
     (
@@ -60,8 +60,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "conversing",
         &[
-            "comings", "command", "message", "moment", "nick", "room", "roster", "skip", "talk",
-            "text",
+            "command", "message", "moment", "nick", "room", "roster", "skip", "talk", "text",
         ],
     ),
     ("deadlines", &["moment", "room"]),
@@ -127,7 +126,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "moderating",
         &[
-            "access", "comings", "message", "moment", "nick", "room", "roster", "text",
+            "access", "message", "moment", "nick", "room", "roster", "text",
         ],
     ),
     ("moment", &[]),
@@ -135,7 +134,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "obeying",
         &[
-            "access", "chat", "close", "command", "message", "moment", "skip", "text",
+            "chat", "close", "command", "door", "message", "moment", "room", "skip", "text",
         ],
     ),
     ("pool", &[]),

@@ -39,6 +39,8 @@ struct World {
     rig: Rig,
     chance: Rng,
     clients: Vec<Client>,
+    /// The keys of names that were given up, the last one first.
+    departed: Vec<String>,
 }
 
 #[test]
@@ -51,6 +53,7 @@ fn everybody_sees_what_the_model_says() {
             rig: room_with(|config| config.hosting.history_lines = Some(0)),
             chance: Rng::with_seed(seed),
             clients: Vec::new(),
+            departed: Vec::new(),
         };
         for _ in 0..TURNS {
             world.step();
@@ -208,6 +211,14 @@ impl World {
         }
     }
 
+    fn tell_those_who_do_not_ignore(&mut self, number: usize, line: &str) {
+        for other in self.others(number) {
+            if self.clients[other].is_person && !self.ignores(other, number) {
+                self.show(other, line);
+            }
+        }
+    }
+
     fn ask_for(&mut self, number: usize, name: &str) {
         if self.owner(name).is_some() {
             self.clients[number].refusals += 1;
@@ -244,9 +255,24 @@ impl World {
 
     fn leave(&mut self, number: usize, how: &str) {
         self.clients[number].is_open = false;
-        if let Some(nick) = self.clients[number].nick.clone() {
-            self.tell_people(number, &format!("* {nick} {how}"));
-            self.clients[number].nick = None;
+        let Some(nick) = self.clients[number].nick.clone() else {
+            return;
+        };
+        let line = format!("* {nick} {how}");
+        if how == "left" {
+            self.tell_people(number, &line);
+        } else {
+            self.tell_those_who_do_not_ignore(number, &line);
+        }
+        self.give_up(&nick);
+        self.clients[number].nick = None;
+    }
+
+    fn give_up(&mut self, name: &str) {
+        let mut members = self.clients.iter().filter(|it| it.nick.is_some());
+        if members.any(|it| it.is_person) {
+            self.departed.insert(0, key(name));
+            self.departed.truncate(64);
         }
     }
 
@@ -277,6 +303,12 @@ impl World {
                 number,
                 &format!("* nobody here is called \"{name}\"; /who lists who is here"),
             ),
+            [other] if self.has_left(name) => {
+                let other = self.nick(other);
+                let line =
+                    format!("* {name} has left; if you mean {other}, type more of that name");
+                self.show(number, &line);
+            }
             [one] if one == number => self.show(number, "* that is you: name somebody else"),
             [one] => return Some(one),
             [one, other, ..] => {
@@ -301,6 +333,11 @@ impl World {
             .collect();
         found.sort_by_key(|&it| key(&self.nick(it)));
         found
+    }
+
+    /// Whether somebody had that name and nobody has it now.
+    fn has_left(&self, name: &str) -> bool {
+        self.owner(name).is_none() && self.departed.contains(&key(name))
     }
 
     fn tell(&mut self, number: usize, other: usize) {
@@ -348,19 +385,17 @@ impl World {
     }
 
     fn unignore(&mut self, number: usize, name: &str) {
-        let found = self.find(name);
-        let whom = if let [one] = found[..] {
-            Some(one)
-        } else {
-            None
+        let whom = match self.find(name)[..] {
+            [one] if !self.has_left(name) => Some(one),
+            _ => None,
         };
-        let typed = name;
-        let name = whom.map_or(name.to_owned(), |it| self.nick(it));
-        let whom = whom.filter(|&it| self.clients[it].is_person);
+        let whom_key = whom.map(|it| key(&self.nick(it)));
+        let person = whom.filter(|&it| self.clients[it].is_person);
         let ignored = &mut self.clients[number].ignored;
-        let place = ignored
-            .iter()
-            .position(|it| it.key == key(&name) || Some(it.client) == whom);
+        let place = ignored.iter().position(|it| it.key == key(name));
+        let is_whom =
+            |it: &Ignored| Some(&it.key) == whom_key.as_ref() || Some(it.client) == person;
+        let place = place.or_else(|| ignored.iter().position(is_whom));
         match place {
             Some(place) => {
                 let nick = ignored.remove(place).nick;
@@ -368,7 +403,7 @@ impl World {
             }
             None => self.show(
                 number,
-                &format!("* you do not ignore \"{typed}\"; /ignore lists whom you do"),
+                &format!("* you do not ignore \"{name}\"; /ignore lists whom you do"),
             ),
         }
     }
@@ -379,8 +414,9 @@ impl World {
             return self.show(number, &taken);
         }
         let old = self.nick(number);
-        self.tell_people(number, &format!("* {old} is now {name}"));
         self.clients[number].nick = Some(name.to_owned());
+        self.tell_those_who_do_not_ignore(number, &format!("* {old} is now {name}"));
+        self.give_up(&old);
         self.show(number, &format!("* you are now {name}"));
     }
 }

@@ -167,3 +167,37 @@ fn a_shutdown_is_told_once_and_not_as_everybodys_leaving() {
     let goodbye = "* server is shutting down\r\n";
     assert_eq!(received([&alice, &bob]), [goodbye, goodbye]);
 }
+
+#[test]
+fn who_has_come_to_the_wrong_place_can_leave_before_it_has_a_nick() {
+    let mut rig = room();
+    let [alice] = people(&mut rig, ["alice"]);
+    let lost = rig.connect();
+    lost.received();
+    let first = "* commands come later: choose a nick first, or /quit\r\n";
+    for _ in 0..5 {
+        expect_answer(&mut rig, &lost, "/help", first);
+    }
+    expect_answer(&mut rig, &lost, "/quit", "* goodbye\r\n");
+    assert!(lost.has_ended());
+    assert_eq!(alice.received(), "");
+}
+
+#[test]
+fn a_welcome_fits_however_long_names_may_be() {
+    let mut rig = room_with(|config| {
+        config.limits.max_nick_chars = 4096;
+        config.limits.max_pending_bytes = 64 << 10;
+        config.limits.lag = line_chat::Lag::Disconnect;
+    });
+    let guests: Vec<Wire> = (0..30)
+        .map(|n| rig.join(&format!("{n}{}", "x".repeat(3000))))
+        .collect();
+    let welcome = guests[29].received();
+    let welcome = welcome
+        .lines()
+        .nth(2)
+        .expect("a greeting and a question come first");
+    assert!(welcome.starts_with("* welcome, 29xxx"), "{welcome}");
+    assert!(welcome.ends_with(" and 28 more. /help lists the commands"));
+}

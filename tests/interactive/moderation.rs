@@ -295,3 +295,77 @@ fn operators_are_told_of_their_own_commands() {
         assert_eq!(help.contains("* /kick NAME [WHY]: "), has_kick);
     }
 }
+
+#[test]
+fn a_ban_does_not_hit_somebody_whose_name_only_begins_so() {
+    let (mut rig, _file) = moderated("exact");
+    let (op, [alice, _bobby]) = operator_and(&mut rig, ["alice", "bobby"]);
+    expect_answer(&mut rig, &op, "/ban bob", "* bob is banned\r\n");
+    assert_eq!(alice.received(), "");
+    expect_answer(&mut rig, &op, "/who", "* 3 here: alice, bobby, op\r\n");
+    let refused = "* a nick does not begin with \"*\" or \"/\", choose another\r\n";
+    expect_answer(&mut rig, &op, "/ban *x", refused);
+}
+
+#[test]
+fn a_mute_can_be_lifted_though_another_name_begins_so() {
+    let (mut rig, _file) = moderated("unmute");
+    let (op, [bob]) = operator_and(&mut rig, ["bob"]);
+    op.say("/mute bob");
+    bob.hang_up();
+    rig.settle();
+    let bobby = rig.join("bobby");
+    received([&op, &bobby]);
+    expect_answer(&mut rig, &op, "/unmute bob", "* bob is no longer muted\r\n");
+    assert_eq!(bobby.received(), "");
+    expect_answer(&mut rig, &op, "/mute bobb", "* bobby is muted\r\n");
+    expect_answer(
+        &mut rig,
+        &op,
+        "/unmute bobb",
+        "* bobby is no longer muted\r\n",
+    );
+}
+
+#[test]
+fn nobody_has_an_address_banned_by_taking_it_for_a_name() {
+    let (mut rig, _file) = moderated("squatter");
+    let (op, [eve]) = operator_and(&mut rig, ["192.0.2.7"]);
+    let victim = rig.connect_from(IpAddr::from([192, 0, 2, 7]));
+    op.say("/ban 192.0.2.7");
+    rig.settle();
+    assert!(eve.has_ended() && !victim.has_ended());
+    op.received();
+    expect_answer(&mut rig, &op, "/ban 192.0.2.7", "* 192.0.2.7 is banned\r\n");
+    assert!(victim.has_ended());
+}
+
+#[test]
+fn one_leaving_is_one_notice_though_there_is_no_room_for_the_reason() {
+    let file = TempFile::new("one", "secret\n");
+    let mut rig = room_with(|config| {
+        config.hosting.ops_password_file = Some(file.0.clone());
+        config.limits.lag = line_chat::Lag::Disconnect;
+        config.limits.max_pending_bytes = 64 << 10;
+    });
+    let (op, [alice, bob]) = operator_and(&mut rig, ["alice", "bob"]);
+    bob.stop_reading();
+    // Ten bytes are left in bob's queue.
+    let frame = "alice: \r\n".len();
+    for bytes in [4096; 15].into_iter().chain([4096 - 10]) {
+        alice.say(&"x".repeat(bytes - frame));
+        rig.settle();
+    }
+    op.say("/kick bob for good reasons");
+    rig.settle();
+    assert_eq!(
+        alice.received(),
+        "* bob was kicked by op: for good reasons\r\n"
+    );
+    bob.read_on();
+    rig.settle();
+    assert!(
+        bob.received()
+            .ends_with("\r\n* op has kicked you: for good reasons\r\n")
+    );
+}

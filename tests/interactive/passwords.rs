@@ -208,3 +208,19 @@ fn enter_at_the_password_shows_the_prompt_again() {
     rig.settle();
     assert_eq!(bob.received_bytes(), [b"\r\n", ASK].concat());
 }
+
+#[test]
+fn another_protocol_is_no_wrong_password() {
+    let (mut rig, _file) = guarded("protocol", |_| {});
+    for _ in 0..12 {
+        let browser = rig.connect();
+        browser.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+        rig.settle();
+        let goodbye = b"* this is a chat server for telnet, goodbye\r\n";
+        assert_eq!(browser.received_bytes(), [ASK, goodbye].concat());
+    }
+    let bob = rig.connect();
+    bob.send("secret\r\nbob\r\n");
+    rig.settle();
+    assert_eq!(bob.received_bytes(), ASK, "the address may try");
+}

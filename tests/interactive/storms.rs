@@ -93,3 +93,47 @@ fn notices_are_not_quadratic() {
         "{deliveries} for 4000 who came and went"
     );
 }
+
+#[test]
+fn last_words_count_as_what_a_turn_may_say() {
+    let mut rig = room_with(|config| {
+        config.limits.lag = line_chat::Lag::Disconnect;
+        config.limits.max_pending_bytes = 128 << 10;
+    });
+    let members: Vec<Wire> = (0..10).map(|n| rig.join(&format!("member{n}"))).collect();
+    let leavers: Vec<Wire> = (0..40).map(|n| rig.join(&format!("guest{n}"))).collect();
+    rig.advance(2 * SECOND);
+    for leaver in &leavers {
+        leaver.send([b"/quit ", &[0x80; 4000][..], b"\r\n"].concat());
+    }
+    rig.settle();
+    assert_eq!(
+        rig.metrics().members,
+        members.len(),
+        "who reads all is not too slow"
+    );
+    for member in &members {
+        assert_eq!(member.received().matches(" left: ").count(), leavers.len());
+    }
+}
+
+#[test]
+fn who_holds_up_the_room_is_not_told_who_comes_meanwhile() {
+    let mut rig = room_with(|config| {
+        config.limits.lag = line_chat::Lag::Wait;
+        config.limits.max_pending_bytes = 64 << 10;
+    });
+    let [alice, bob] = people(&mut rig, ["alice", "bob"]);
+    bob.stop_reading();
+    for _ in 0..20 {
+        alice.say(&"x".repeat(4000));
+        rig.settle();
+    }
+    let queued = rig.metrics().pending_bytes;
+    assert!(queued > 64 << 10);
+    for n in 0..40 {
+        rig.join(&format!("guest{n}"));
+    }
+    assert_eq!(rig.metrics().pending_bytes, queued);
+    assert_eq!(alice.received().lines().count(), 40);
+}

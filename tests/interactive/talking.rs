@@ -200,13 +200,14 @@ fn who_is_ignored_stays_so_under_another_name_and_on_another_connection() {
     eve.say("/nick adam");
     eve.say("it is me");
     rig.settle();
-    assert_eq!(alice.received(), "* eve is now adam\r\n");
+    assert_eq!(alice.received(), "", "a name is as good as a line");
     eve.say("/nick eve");
     eve.send("last words\r\n/quit\r\n");
     rig.settle();
-    assert_eq!(alice.received(), "* adam is now eve\r\n* eve left\r\n");
+    assert_eq!(alice.received(), "* eve left\r\n");
     let again = rig.join("Eve");
     again.say("hi again");
+    again.say("/quit and last words");
     rig.settle();
     assert_eq!(alice.received(), "* Eve joined\r\n");
 }
@@ -306,4 +307,57 @@ fn commands_count_as_lines_where_lines_are_limited() {
     assert_eq!(alice.received().lines().count(), 2);
     rig.advance(SECOND);
     assert_eq!(alice.received().lines().count(), 1);
+}
+
+#[test]
+fn what_is_meant_for_somebody_who_has_left_reaches_nobody_else() {
+    let mut rig = room();
+    let [alice, bob, bob2] = people(&mut rig, ["alice", "bob", "bob2"]);
+    bob.hang_up();
+    rig.settle();
+    received([&alice, &bob2]);
+    let refused = "* bob has left; if you mean bob2, type more of that name\r\n";
+    expect_answer(&mut rig, &alice, "/msg bob my secret", refused);
+    assert_eq!(bob2.received(), "");
+    alice.say("/msg bob2 hi");
+    rig.settle();
+    assert_eq!(bob2.received(), "* alice tells you: hi\r\n");
+}
+
+#[test]
+fn who_is_ignored_can_be_seen_again_though_another_name_begins_so() {
+    let mut rig = room();
+    let [alice, bob] = people(&mut rig, ["alice", "bob"]);
+    alice.say("/ignore bob");
+    bob.hang_up();
+    rig.settle();
+    let _bobby = rig.join("bobby");
+    alice.received();
+    let done = "* you see what bob says again\r\n";
+    expect_answer(&mut rig, &alice, "/unignore bob", done);
+}
+
+#[test]
+fn a_nick_is_as_clean_when_it_is_changed_as_when_it_is_chosen() {
+    let mut rig = room();
+    let [alice] = people(&mut rig, ["alice"]);
+    let refused = "* a nick has no control characters and is valid UTF-8, choose another\r\n";
+    expect_answer(&mut rig, &alice, "/nick \u{1b}[31m", refused);
+}
+
+#[test]
+fn who_gives_many_commands_is_heard_after_those_who_talk() {
+    let mut rig = room();
+    let [eve, alice, bob] = people(&mut rig, ["eve", "alice", "bob"]);
+    for (commands, said) in [
+        (9, "eve: a\r\nalice: b\r\n"),
+        (65, "alice: b\r\neve: a\r\n"),
+    ] {
+        eve.send("/ignore\n".repeat(commands));
+        rig.settle();
+        eve.say("a");
+        alice.say("b");
+        rig.settle();
+        assert_eq!(bob.received(), said, "after {commands} commands");
+    }
 }
