@@ -11,13 +11,11 @@ use crate::text;
 /// A valid nick: 1 to `max` characters, none of them white space, `:` or unsafe, not beginning with
 /// `*` or `/`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Nick {
-    /// The nick, and behind it its key if that is another: it is asked for often, and takes long to
-    /// make.
-    text: Box<str>,
-    /// Where the nick ends, in bytes.
-    len: u32,
-}
+pub(crate) struct Nick(
+    /// The nick, and behind a line feed, which none has, its key if that is another: it is asked for
+    /// often, and takes long to make.
+    Box<str>,
+);
 
 impl Nick {
     /// Takes the first line of a client, white space around it trimmed, as a nick of at most
@@ -52,24 +50,21 @@ impl Nick {
         if key.starts_with(['*', '/']) {
             return Err(NickError::Reserved);
         }
-        let behind = if key == name { "" } else { &key };
-        Ok(Self {
-            text: [name, behind].concat().into(),
-            len: u32::try_from(name.len()).unwrap_or(u32::MAX),
-        })
+        Ok(Self(if key == name {
+            name.into()
+        } else {
+            [name, "\n", &key].concat().into()
+        }))
     }
 
     pub(crate) fn as_str(&self) -> &str {
-        self.text.get(..self.len as usize).unwrap_or(&self.text)
+        self.0.split_once('\n').map_or(&self.0, |(nick, _)| nick)
     }
 
     /// What makes a nick unique: NFKC, lower case, and nothing that does not show. Two nicks with
     /// the same key look the same, or near enough to pass for each other. It is its own key.
     pub(crate) fn key(&self) -> &str {
-        match self.text.get(self.len as usize..) {
-            Some(key) if !key.is_empty() => key,
-            _ => &self.text,
-        }
+        self.0.split_once('\n').map_or(&self.0, |(_, key)| key)
     }
 }
 
