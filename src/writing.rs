@@ -5,7 +5,7 @@
 //! Everything that is queued keeps its order, because whatever else a member is told comes after
 //! what was said before: see [`catch_up`](Chat::catch_up).
 
-use log::{debug, trace};
+use log::{Level, debug, log_enabled, trace};
 
 use crate::chat::{Chat, ClientId, Registry, Stream};
 use crate::close::CloseReason;
@@ -66,15 +66,19 @@ impl<S: Stream> Chat<S> {
 
     /// Queues a line of the server's own, and logs it; gives its length in bytes.
     pub(crate) fn notify(&mut self, id: ClientId, message: Message<'_>, now: Moment) -> usize {
-        let bytes = self.tell(id, message, now);
-        if bytes > 0 {
+        if !self.catch_up(id, now) {
+            return 0;
+        }
+        if log_enabled!(Level::Debug) {
+            let mut line = Vec::new();
+            message.write(&mut line);
             let peer = self.connections[id.0].peer;
             debug!(
                 "to {peer}: {}",
-                String::from_utf8_lossy(self.notice.trim_ascii_end())
+                String::from_utf8_lossy(line.trim_ascii_end())
             );
         }
-        bytes
+        self.tell(id, message, now)
     }
 
     /// The same for what is not worth a line of the log.
