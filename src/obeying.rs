@@ -15,6 +15,7 @@ use crate::command::{Command, CommandError, Whom};
 use crate::door::subscriber;
 use crate::message::Message;
 use crate::moment::Moment;
+use crate::nick::Nick;
 use crate::room::Departure;
 use crate::skip::Voice;
 use crate::text::{self, CleanText};
@@ -45,8 +46,8 @@ impl<S: Stream> Chat<S> {
             }
             Ok((command, is_for_operators)) => {
                 if is_for_operators {
-                    let peer = self.connections[id.0].peer;
-                    info!("{peer} as an operator: {}", text.as_str());
+                    let nick = self.room.nick_of(id).map_or("", Nick::as_str);
+                    info!("{nick} as an operator: {}", text.as_str());
                 }
                 self.carry_out(id, command, voice, now)
             }
@@ -160,7 +161,8 @@ impl<S: Stream> Chat<S> {
             return self.room.answer(id, Message::TooManyTries(wait));
         }
         if right.is(password.as_str().as_bytes()) {
-            info!("{} is an operator now", self.connections[id.0].peer);
+            let nick = self.room.nick_of(id).map_or("", Nick::as_str);
+            info!("{nick} is an operator now");
             return self.room.make_operator(id);
         }
         self.punish_wrong_password(id, now);

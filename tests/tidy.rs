@@ -134,7 +134,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "obeying",
         &[
-            "chat", "close", "command", "door", "message", "moment", "room", "skip", "text",
+            "chat", "close", "command", "door", "message", "moment", "nick", "room", "skip", "text",
         ],
     ),
     ("pool", &[]),
