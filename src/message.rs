@@ -122,12 +122,21 @@ pub(crate) struct Names<'a> {
 
 impl Message<'_> {
     /// Appends the whole line, with its line end.
+    #[inline]
     pub(crate) fn write(self, line: &mut Vec<u8>) {
-        let written = match self {
-            Self::Line(prefix, nick, text) => {
-                prefix.write(nick.as_str(), line);
-                line.write_all(text.as_str().as_bytes())
-            }
+        if let Self::Line(prefix, nick, text) = self {
+            prefix.write(nick.as_str(), line);
+            line.extend_from_slice(text.as_str().as_bytes());
+        } else {
+            let written = self.write_rarer(line);
+            debug_assert!(written.is_ok(), "a Vec takes every write");
+        }
+        line.extend_from_slice(b"\r\n");
+    }
+
+    /// All that is not said a million times a second.
+    fn write_rarer(self, line: &mut Vec<u8>) -> io::Result<()> {
+        match self {
             Self::BareAction(prefix, nick, text) => {
                 prefix.write(nick.as_str(), line);
                 write!(line, "/me {}", text.as_str())
@@ -140,9 +149,7 @@ impl Message<'_> {
                 line.extend_from_slice(b"* ");
                 notice.write_words(line)
             }
-        };
-        debug_assert!(written.is_ok(), "a Vec takes every write");
-        line.extend_from_slice(b"\r\n");
+        }
     }
 
     /// A line of the server's own, without its star.
