@@ -102,6 +102,9 @@ impl Room {
         member.has_spoken = true;
         let speaker = speaker(id, member);
         self.mail.send(id, Message::YouAreNow(&new));
+        if old == new {
+            return 0;
+        }
         info!("{old} is now {new}");
         if !self.has_notices(self.audience().len()) {
             return 0;

@@ -68,6 +68,11 @@ impl<S: Stream> Chat<S> {
         attempt: Option<&[u8]>,
         now: Moment,
     ) -> usize {
+        if self.is_interactive(id) && attempt.is_some_and(|it| it.trim_ascii() == b"/quit") {
+            let bytes = self.end_unechoed_line(id, now);
+            self.part(id, CloseReason::Quit, now);
+            return bytes;
+        }
         let peer = self.connections[id.0].peer;
         if let Some(wait) = self.attempts.wait(peer.ip(), now) {
             return self.refuse_password(id, Message::TooManyTries(wait), now);

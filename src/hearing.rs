@@ -183,9 +183,11 @@ impl<S: Stream> Chat<S> {
                     trace!("{} is loud", connection.peer);
                 }
                 self.pace.count_line(&mut connection.lines_said, now);
-                if connection.mode == Mode::Interactive && line.starts_with(b"/") {
-                    let line = line.to_vec();
-                    return Some(self.obey(id, &line, voice, now));
+                if connection.mode == Mode::Interactive
+                    && let Some(command) = command(line)
+                {
+                    let command = command.to_vec();
+                    return Some(self.obey(id, &command, voice, now));
                 }
                 let bytes = self.room.say(id, line, voice, now);
                 self.shared.metrics.lines_in += u64::from(bytes > 0);
@@ -204,9 +206,11 @@ impl<S: Stream> Chat<S> {
                     self.part(id, CloseReason::OtherProtocol, now);
                     return None;
                 }
-                if connection.mode == Mode::Interactive && line.starts_with(b"/") {
-                    let line = line.to_vec();
-                    return Some(self.obey_nameless(id, &line, now));
+                if connection.mode == Mode::Interactive
+                    && let Some(command) = command(line)
+                {
+                    let command = command.to_vec();
+                    return Some(self.obey_nameless(id, &command, now));
                 }
                 match self.room.join(id, line, connection.mode, now) {
                     Ok(()) => {
@@ -290,6 +294,13 @@ impl<S: Stream> Chat<S> {
         }
         output > 0 && output.saturating_add(next) > each
     }
+}
+
+/// The command that a line holds. What does not show may stand before its slash: a blank that slipped
+/// in must not tell everybody a password.
+fn command(line: &[u8]) -> Option<&[u8]> {
+    let start = line.iter().position(|&byte| byte > b' ')?;
+    Some(&line[start..]).filter(|line| line.starts_with(b"/"))
 }
 
 /// Whether nothing that a client said was taken as a password or a nick yet.

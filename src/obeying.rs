@@ -130,8 +130,13 @@ impl<S: Stream> Chat<S> {
             }
             Command::Unban(Whom::Name(name)) => self.room.unban_name(id, name, now),
             Command::Unban(Whom::Address(ip)) => {
+                // It may also be a name that was banned.
+                let text = ip.to_string();
+                let name = self.room.roster.hash_of(&text);
                 let was_banned = self.banned.lift(&subscriber(ip), now);
-                self.room.answer_unban(id, was_banned, &ip.to_string());
+                let was_name_banned = self.room.banned.lift(&name, now);
+                let was_any_banned = was_banned || was_name_banned;
+                self.room.answer_unban(id, was_any_banned, &text);
             }
             Command::Mute(name, time) => self.room.mute(id, name, time, now),
             Command::Unmute(name) => self.room.unmute(id, name, now),

@@ -120,6 +120,7 @@ impl<S: Stream> Chat<S> {
                 bytes += self.queue(to, line, output, now);
             }
         }
+        debug_assert!(self.room.mail.is_empty(), "to deliver says nothing new");
         mail.clear();
         self.room.mail = mail;
         bytes

@@ -415,6 +415,10 @@ impl World {
         }
         let old = self.nick(number);
         self.clients[number].nick = Some(name.to_owned());
+        if old == name {
+            self.give_up(&old);
+            return self.show(number, &format!("* you are now {name}"));
+        }
         self.tell_those_who_do_not_ignore(number, &format!("* {old} is now {name}"));
         self.give_up(&old);
         self.show(number, &format!("* you are now {name}"));

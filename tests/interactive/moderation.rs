@@ -338,6 +338,11 @@ fn nobody_has_an_address_banned_by_taking_it_for_a_name() {
     op.received();
     expect_answer(&mut rig, &op, "/ban 192.0.2.7", "* 192.0.2.7 is banned\r\n");
     assert!(victim.has_ended());
+    let lifted = "* 192.0.2.7 is no longer banned\r\n";
+    expect_answer(&mut rig, &op, "/unban 192.0.2.7", lifted);
+    rig.join("192.0.2.7");
+    rig.connect_from(IpAddr::from([192, 0, 2, 7]));
+    assert_eq!(rig.metrics().refused(), 0);
 }
 
 #[test]

@@ -200,6 +200,16 @@ fn nothing_of_the_room_is_seen_before_the_password() {
 }
 
 #[test]
+fn who_has_come_to_the_wrong_place_can_leave_before_the_password() {
+    let (mut rig, _file) = guarded_for_people("quit");
+    let lost = rig.connect();
+    lost.received_bytes();
+    lost.say("/quit");
+    rig.settle();
+    assert_eq!(lost.received_bytes(), b"\r\n* goodbye\r\n");
+}
+
+#[test]
 fn enter_at_the_password_shows_the_prompt_again() {
     let (mut rig, _file) = guarded_for_people("enter");
     let bob = rig.connect();

@@ -8,11 +8,10 @@ fn lines_are_said_as_on_the_bare_wire_and_not_echoed() {
     let mut rig = room();
     let [alice, bob, carol] = people(&mut rig, ["alice", "bob", "carol"]);
     alice.say("hello");
-    alice.say(" /help is a command");
     alice.say("//help is said");
     alice.say("//");
     rig.settle();
-    let said = "alice: hello\r\nalice:  /help is a command\r\nalice: /help is said\r\nalice: /\r\n";
+    let said = "alice: hello\r\nalice: /help is said\r\nalice: /\r\n";
     assert_eq!(received([&alice, &bob, &carol]), ["", said, said]);
 }
 
@@ -61,6 +60,9 @@ fn commands_are_spoken_by_nobody() {
         "/msg",
         "/",
         "/op x",
+        " /op secret",
+        "\t/time",
+        "\u{c}/who",
     ] {
         alice.say(command);
     }
@@ -158,6 +160,9 @@ fn a_name_can_be_changed_and_the_old_one_is_free() {
     let space = "* a nick has no white space inside, choose another\r\n";
     expect_answer(&mut rig, &bob, "/nick a b", space);
     expect_answer(&mut rig, &bob, "/nick ROB", "* you are now ROB\r\n");
+    assert_eq!(alice.received(), "* rob is now ROB\r\n");
+    expect_answer(&mut rig, &bob, "/nick ROB", "* you are now ROB\r\n");
+    assert_eq!(alice.received(), "", "nothing has changed");
     rig.join("bob");
 }
 
