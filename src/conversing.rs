@@ -224,8 +224,7 @@ impl Room {
     }
 
     pub(crate) fn last(&mut self, id: ClientId, most: Option<usize>, now: Moment) {
-        self.recount(id, most.unwrap_or(usize::MAX), now);
-        if self.mail.is_empty() {
+        if self.recount(id, most.unwrap_or(usize::MAX), now) == 0 {
             self.answer(id, Message::NothingKept);
         }
     }

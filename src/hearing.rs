@@ -17,7 +17,7 @@ use crate::foreign::is_foreign;
 use crate::hosting::Mode;
 use crate::message::Message;
 use crate::moment::Moment;
-use crate::nick::{Nick, NickError};
+use crate::nick::{Nick, NickError, is_invisible};
 use crate::room::ClientId;
 use crate::skip::Voice;
 
@@ -299,8 +299,10 @@ impl<S: Stream> Chat<S> {
 /// The command that a line holds. What does not show may stand before its slash: a blank that slipped
 /// in must not tell everybody a password.
 fn command(line: &[u8]) -> Option<&[u8]> {
-    let start = line.iter().position(|&byte| byte > b' ')?;
-    Some(&line[start..]).filter(|line| line.starts_with(b"/"))
+    let text = line.utf8_chunks().next()?.valid();
+    let shows = |c: char| !(c.is_whitespace() || c.is_control() || is_invisible(c));
+    let start = text.find(shows)?;
+    text[start..].starts_with('/').then_some(&line[start..])
 }
 
 /// Whether nothing that a client said was taken as a password or a nick yet.

@@ -288,7 +288,7 @@ impl Message<'_> {
             Self::YouIgnoreTooMany(most) => {
                 write!(to, "you ignore {most} already: /unignore one of them first")
             }
-            Self::NothingKept => write!(to, "nothing was said that is kept"),
+            Self::NothingKept => write!(to, "there is nothing to show"),
             Self::MutedLine => write!(to, "you are muted, that was not sent"),
             Self::NotOperator => {
                 write!(to, "only operators can do that: /op PASSWORD makes you one")

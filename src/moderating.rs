@@ -1,6 +1,6 @@
 //! What an operator can ask of the room: to close somebody, to keep a name out, and to let nobody see
-//! what somebody says. Names are banned and muted, not connections, so to come again does not help;
-//! what is done about addresses is in `obeying`.
+//! what somebody says. Names are banned and muted, not connections, so to come again under the same
+//! name does not help; against another name there are addresses, about which see `obeying`.
 
 use std::time::Duration;
 

@@ -117,7 +117,7 @@ fn fold(name: &str) -> String {
 /// Characters that show nothing: Unicode's Default_Ignorable_Code_Point (DerivedCoreProperties.txt,
 /// Unicode 17), the blank braille pattern, the marks of interlinear annotations, and the filler of
 /// the Khitan script.
-fn is_invisible(c: char) -> bool {
+pub(crate) fn is_invisible(c: char) -> bool {
     matches!(
         c,
         '\u{ad}'

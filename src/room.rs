@@ -271,18 +271,19 @@ impl Room {
         name.is_some_and(|name| self.muted.has(&name, now))
     }
 
-    /// Shows a member the last lines, without those of whom it ignores.
-    pub(crate) fn recount(&mut self, id: ClientId, most: usize, now: Moment) {
-        let ignored = self
-            .roster
-            .person(id)
-            .map_or(&[][..], |person| &person.ignored);
+    /// Shows a member the last lines, without those of whom it ignores; gives how many.
+    pub(crate) fn recount(&mut self, id: ClientId, most: usize, now: Moment) -> usize {
+        let person = self.roster.person(id);
+        let is_shown = |speaker| !person.is_some_and(|person| person.ignores(speaker));
+        let mut shown = 0;
         for line in self.history.last(most) {
-            if !ignored.iter().any(|it| it.whom.is(line.speaker)) {
+            if is_shown(line.speaker) {
                 let age = now.saturating_since(line.said_at);
                 self.mail.send(id, Message::Remembered(age, line.text));
+                shown += 1;
             }
         }
+        shown
     }
 
     // Handing out.

@@ -166,7 +166,7 @@ impl World {
             "/unignore" => self.unignore(number, rest),
             "/nick" => self.rename(number, rest),
             "//who" => self.say(number, "/who"),
-            "/last" => self.show(number, "* nothing was said that is kept"),
+            "/last" => self.show(number, "* there is nothing to show"),
             _ => {
                 self.show(number, "* goodbye");
                 self.leave(number, "left: bye");

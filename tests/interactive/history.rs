@@ -73,7 +73,7 @@ fn who_is_ignored_is_not_in_the_last_lines_either() {
         &mut rig,
         &alice,
         "/last 1",
-        "* nothing was said that is kept\r\n",
+        "* there is nothing to show\r\n",
     );
 }
 
@@ -84,7 +84,7 @@ fn what_was_told_to_one_person_is_not_kept() {
     alice.say("/msg bob a secret");
     rig.settle();
     alice.received();
-    let none = "* nothing was said that is kept\r\n";
+    let none = "* there is nothing to show\r\n";
     expect_answer(&mut rig, &alice, "/last", none);
 }
 
