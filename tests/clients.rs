@@ -258,6 +258,15 @@ impl Bob {
     }
 }
 
+/// Alice, at a client, and Bob say hello.
+#[track_caller]
+fn greet(alice: &mut Terminal, bob: &mut Bob) {
+    alice.type_line("hello, é 漢字");
+    bob.hears("alice: hello, é 漢字");
+    bob.says("hello alice, é 漢字");
+    alice.await_text("bob: hello alice, é 漢字\n");
+}
+
 #[test]
 fn with_telnet_one_talks_interrupts_and_escapes_and_still_hears() {
     let _alone = alone();
@@ -267,10 +276,7 @@ fn with_telnet_one_talks_interrupts_and_escapes_and_still_hears() {
         return;
     };
     bob.hears("* alice joined");
-    alice.type_line("hello, é 漢字");
-    bob.hears("alice: hello, é 漢字");
-    bob.says("hello alice, é 漢字");
-    alice.await_text("bob: hello alice, é 漢字\n");
+    greet(&mut alice, &mut bob);
     // A telnet that is interrupted shows nothing more until the server has answered it. What is
     // typed next comes behind that question, so who has heard it speaks after the answer.
     alice.interrupt();
@@ -332,10 +338,7 @@ fn with_nc_one_is_refused_a_nick_and_talks() {
     alice.await_text("* nick \"Bob\" is taken, choose another\n");
     enter(&mut alice, "alice");
     bob.hears("* alice joined");
-    alice.type_line("hello, é 漢字");
-    bob.hears("alice: hello, é 漢字");
-    bob.says("hello alice, é 漢字");
-    alice.await_text("bob: hello alice, é 漢字\n");
+    greet(&mut alice, &mut bob);
     quit(
         Kind::Nc,
         alice,
@@ -476,10 +479,7 @@ fn with_busybox_telnet_one_talks_and_stays_in_line_mode() {
         return;
     };
     bob.hears("* alice joined");
-    alice.type_line("hello, é 漢字");
-    bob.hears("alice: hello, é 漢字");
-    bob.says("hello alice, é 漢字");
-    alice.await_text("bob: hello alice, é 漢字\n");
+    greet(&mut alice, &mut bob);
     // Its escape character in line mode. The character mode that is asked for then is refused by
     // the server, which would have to echo.
     alice.interrupt();
@@ -531,10 +531,7 @@ fn with_plink_one_talks_whatever_it_negotiates_first() {
         return;
     };
     bob.hears("* alice joined");
-    alice.type_line("hello, é 漢字");
-    bob.hears("alice: hello, é 漢字");
-    bob.says("hello alice, é 漢字");
-    alice.await_text("bob: hello alice, é 漢字\n");
+    greet(&mut alice, &mut bob);
     alice.type_line("/me waves");
     bob.hears("** alice waves");
     quit(
