@@ -70,16 +70,20 @@ fn nothing_private_can_be_told_to_a_script() {
 fn a_script_can_be_ignored() {
     let mut rig = room();
     let [alice] = people(&mut rig, ["alice"]);
-    let script = rig.connect_plainly();
-    script.say("script");
-    alice.say("/ignore script");
-    rig.settle();
-    alice.say("/ignore script");
-    rig.settle();
+    let scripts = ["one", "two"].map(|nick| {
+        let script = rig.connect_plainly();
+        script.say(nick);
+        rig.settle();
+        script
+    });
     alice.received();
-    script.say("beep");
+    let done = "* you see nothing more of one; /unignore one changes that\r\n";
+    expect_answer(&mut rig, &alice, "/ignore one", done);
+    for script in &scripts {
+        script.say("beep");
+    }
     rig.settle();
-    assert_eq!(alice.received(), "");
+    assert_eq!(alice.received(), "two: beep\r\n");
 }
 
 #[test]

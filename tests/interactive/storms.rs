@@ -35,16 +35,24 @@ fn above_fifty_a_second_they_are_gathered_into_one_line() {
 
 #[test]
 fn who_quits_or_is_kicked_counts_like_who_leaves() {
-    let mut rig = room();
-    let [alice] = people(&mut rig, ["alice"]);
+    let ops = TempFile::new("storm", "secret\n");
+    let mut rig = room_with(|config| config.hosting.ops_password_file = Some(ops.0.clone()));
+    let [alice, op] = people(&mut rig, ["alice", "op"]);
+    op.say("/op secret");
+    rig.settle();
     rig.advance(2 * SECOND);
     for n in 0..60 {
         let guest = rig.join(&format!("guest{n}"));
-        guest.say("/quit I was here");
+        match n % 2 {
+            0 => guest.say("/quit I was here"),
+            _ => op.say(&format!("/kick guest{n} you were here")),
+        }
         rig.settle();
+        assert!(guest.has_ended());
     }
     let told = alice.received();
     assert_eq!(told.lines().count(), 50, "{told}");
+    assert_eq!(told.matches(" was kicked by op: ").count(), 12);
     rig.advance(SECOND);
     assert_eq!(alice.received(), "* 35 joined, 35 left\r\n");
 }
