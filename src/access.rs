@@ -1,6 +1,7 @@
 //! Who may do what: [`Password`]s, how often one may be tried ([`Attempts`]), and lists of those who
 //! are kept out or kept silent ([`Bans`]). A password is compared in constant time, is never shown,
-//! and a wrong one costs time: its connection waits a second, and its address has ten, and another one each six seconds.
+//! and a wrong one costs time: its connection waits a second, and its address has ten, and another
+//! one each six seconds.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -27,7 +28,7 @@ const TRIES_AT_ONCE: u32 = 10;
 /// Of so many addresses the tries are counted one by one; all others share one count.
 const MAX_ADDRESSES: usize = 4096;
 
-/// How many may be banned, or muted, at a time.
+/// How many names may be banned at a time, how many muted, and how many addresses banned.
 pub(crate) const MAX_BANS: usize = 1000;
 
 /// A password that is not empty.

@@ -9,8 +9,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::IpAddr;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant, SystemTime};
 
 use log::{Level, debug, info, log};
@@ -92,7 +91,9 @@ pub struct Chat<S> {
     turned_away: Seldom,
     /// The greeting and the passwords.
     pub(crate) files: Files,
+    /// Wrong passwords, as far as they count against those who send them.
     pub(crate) attempts: Attempts,
+    /// The same, as far as the log tells of them.
     pub(crate) wrong_passwords: Seldom,
     /// Addresses that nobody may come from, IPv6 ones by their network.
     pub(crate) banned: Bans<IpAddr>,
@@ -164,6 +165,7 @@ impl<S: Stream> Chat<S> {
     /// The text names the file, and says what to do. All of them stay what they were.
     pub fn read_files(&mut self, hosting: &Hosting) -> io::Result<()> {
         self.files = Files::read(hosting)?;
+        self.files.warn();
         Ok(())
     }
 

@@ -93,9 +93,11 @@ impl Args {
                     "--max-pending is too small for --interactive: make it {needed} or more"
                 ),
                 ConfigError::NotInteractive(name) => {
-                    let flag = name.trim_end_matches("_file").replace('_', "-");
-                    let flag = if flag == "motd" { flag } else { flag + "-file" };
-                    format!("--{flag} is for people at a prompt: add --interactive")
+                    let flag = match name {
+                        "motd_file" => "--motd",
+                        _ => "--ops-password-file",
+                    };
+                    format!("{flag} is for people at a prompt: add --interactive")
                 }
                 other => other.to_string(),
             };

@@ -5,6 +5,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use crate::nick::is_invisible;
 use crate::text::CleanText;
 
 /// What a member asks of the server.
@@ -115,8 +116,28 @@ pub(crate) const HELP: [Help; 18] = [
     for_operators("announce", "TEXT", "tells everybody, as the server"),
 ];
 
+const ESC: char = '\u{1b}';
+
 /// The longest time that can be asked for: a year.
 const MAX_MINUTES: u64 = 366 * 24 * 60;
+
+/// The command that a line holds, from its slash on. What does not show may stand before that, and
+/// what an arrow key sends: a slip of the finger must not tell everybody a password.
+pub(crate) fn in_line(line: &[u8]) -> Option<&[u8]> {
+    let text = line.utf8_chunks().next()?.valid();
+    let hides = |c: char| c != ESC && (c.is_whitespace() || c.is_control() || is_invisible(c));
+    let mut rest = text.trim_start_matches(hides);
+    while let Some(sequence) = rest.strip_prefix(ESC) {
+        // CSI and SS3 (ECMA-48, 5.4; xterm), as keys without a character send them.
+        let behind = sequence.strip_prefix(['[', 'O']).map_or(sequence, |keys| {
+            let end = keys.find(|c| ('@'..='~').contains(&c));
+            &keys[end.map_or(keys.len(), |end| end + 1)..]
+        });
+        rest = behind.trim_start_matches(hides);
+    }
+    let start = text.len() - rest.len();
+    rest.starts_with('/').then(|| &line[start..])
+}
 
 impl<'a> Command<'a> {
     /// Takes a line that begins with a slash. The second value is whether only operators may ask
@@ -187,7 +208,7 @@ impl<'a> Command<'a> {
 }
 
 impl<'a> Whom<'a> {
-    /// No nick has a colon, and none of three dots and numbers is worth the name.
+    /// What can be an address is one. That somebody has it for a name is for others to see.
     fn parse(word: CleanText<'a>) -> Self {
         word.as_str()
             .parse()
@@ -275,6 +296,27 @@ mod tests {
         ] {
             assert_eq!(parsed(line), command, "{line}");
         }
+    }
+
+    #[test]
+    fn what_does_not_show_may_stand_before_a_command() {
+        for (line, command) in [
+            ("/who", Some("/who")),
+            (" \t/who ", Some("/who ")),
+            ("\u{a0}\u{200b}\u{feff}\u{3000}/who", Some("/who")),
+            ("\u{c}/who", Some("/who")),
+            ("\u{1b}[A/who", Some("/who")),
+            ("\u{1b}[1;5C \u{1b}OH/who", Some("/who")),
+            ("\u{1b}/who", Some("/who")),
+            ("x /who", None),
+            ("[A/who", None),
+            ("\u{1b}[", None),
+            ("", None),
+        ] {
+            let found = in_line(line.as_bytes());
+            assert_eq!(found, command.map(str::as_bytes), "{line:?}");
+        }
+        assert_eq!(in_line(b"\xff/who"), None);
     }
 
     #[test]

@@ -25,8 +25,8 @@ pub struct Config {
     /// Where to listen, a listener or more for each. Default: `127.0.0.1:6142`, which only this
     /// machine can reach.
     pub listen: Vec<ListenAddr>,
-    /// Where to listen as well, for clients that get the bare wire whatever `hosting` says; they are
-    /// in the same room. Default: nowhere.
+    /// Where to listen as well, for clients that get the bare wire whatever `hosting` says (but are
+    /// asked for its password); they are in the same room. Default: nowhere.
     pub listen_plain: Vec<ListenAddr>,
     /// What stands before the text of a line. Default: `{nick}: `.
     pub prefix: Prefix,
@@ -35,7 +35,8 @@ pub struct Config {
     /// The limits that keep one client from hurting another.
     pub limits: Limits,
     /// Whether SIGINT and SIGTERM shut the server down, SIGUSR1 logs its
-    /// [metrics](crate::Metrics), and SIGHUP makes it read the files of `hosting` again. Default: no, because signals belong to the whole process and so
+    /// [metrics](crate::Metrics), and SIGHUP makes it read the files of `hosting` again. Default:
+    /// no, because signals belong to the whole process and so
     /// to the program, not to a library in it.
     pub handle_signals: bool,
     /// Whether the loop never sleeps, which spares a wake-up for each line and costs a processor.

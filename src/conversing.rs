@@ -20,9 +20,6 @@ const IGNORED_AT_MOST: usize = 32;
 /// More are not named in one answer to `/who`; the rest is counted.
 const LISTED_AT_MOST: usize = 5 * NAMED_AT_MOST;
 
-/// A nick that was changed and then cleaned has this where it was unclean.
-const REPLACEMENT: char = char::REPLACEMENT_CHARACTER;
-
 impl Room {
     pub(crate) fn answer(&mut self, id: ClientId, message: Message<'_>) {
         self.mail.send(id, message);
@@ -121,7 +118,8 @@ impl Room {
         name: CleanText<'_>,
         now: Moment,
     ) -> Result<Nick, NickError> {
-        if name.as_str().contains(REPLACEMENT) {
+        // It was cleaned already, and a nick must not need that.
+        if name.as_str().contains(char::REPLACEMENT_CHARACTER) {
             return Err(NickError::Unsafe);
         }
         let nick = self.nick(name.as_str().as_bytes(), now)?;

@@ -5,7 +5,7 @@
 use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use log::warn;
 
@@ -16,6 +16,9 @@ use crate::text;
 /// The longest greeting, in bytes: what a client that has not said a word is sent at once.
 const MAX_GREETING_BYTES: usize = 4096;
 
+/// No file is read that is longer, in bytes: the loop waits for it.
+const MAX_FILE_BYTES: u64 = 1 << 20;
+
 /// What the files hold.
 #[derive(Debug, Default)]
 pub(crate) struct Files {
@@ -24,6 +27,8 @@ pub(crate) struct Files {
     /// Of the room.
     pub(crate) password: Option<Password>,
     pub(crate) ops_password: Option<Password>,
+    /// Files of passwords that everybody on this machine can read.
+    exposed: Vec<PathBuf>,
 }
 
 impl Files {
@@ -32,13 +37,27 @@ impl Files {
     /// # Errors
     /// The text names the file, and says what to do.
     pub(crate) fn read(hosting: &Hosting) -> io::Result<Self> {
-        let password = |path: &Option<_>| path.as_deref().map(read_password).transpose();
+        let mut exposed = Vec::new();
+        let mut password = |path: &Option<PathBuf>| {
+            let path = path.as_deref();
+            path.map(|path| read_password(path, &mut exposed))
+                .transpose()
+        };
         let greeting = hosting.motd_file.as_deref().map(read_greeting).transpose();
         Ok(Self {
             greeting: greeting?.unwrap_or_default(),
             password: password(&hosting.password_file)?,
             ops_password: password(&hosting.ops_password_file)?,
+            exposed,
         })
+    }
+
+    /// Says in the log what is not as it should be, though it serves.
+    pub(crate) fn warn(&self) {
+        for path in &self.exposed {
+            let path = path.display();
+            warn!("{path} can be read by everybody on this machine: chmod o-r it");
+        }
     }
 }
 
@@ -61,13 +80,10 @@ fn read_greeting(path: &Path) -> io::Result<Vec<String>> {
     Ok(lines)
 }
 
-fn read_password(path: &Path) -> io::Result<Password> {
+fn read_password(path: &Path, exposed: &mut Vec<PathBuf>) -> io::Result<Password> {
     let (bytes, mode) = read(path)?;
     if mode & 0o004 != 0 {
-        warn!(
-            "{} can be read by everybody on this machine: chmod o-r it",
-            path.display()
-        );
+        exposed.push(path.to_owned());
     }
     Password::parse(&bytes).map_err(|error| named(path, &error.to_string()))
 }
@@ -79,7 +95,7 @@ fn read(path: &Path) -> io::Result<(Vec<u8>, u32)> {
         if !metadata.is_file() {
             return Err(io::Error::other("it is not a file"));
         }
-        if metadata.len() > 1 << 20 {
+        if metadata.len() > MAX_FILE_BYTES {
             return Err(io::Error::other("it is longer than a megabyte"));
         }
         Ok((fs::read(path)?, metadata.permissions().mode()))
@@ -141,9 +157,24 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_nobody_wrote_by_hand_is_not_read() {
+        let path = file("huge", b"secret\n");
+        let huge = fs::OpenOptions::new().write(true).open(&path);
+        let huge = huge.expect("it is ours");
+        for (bytes, is_read) in [(MAX_FILE_BYTES, true), (MAX_FILE_BYTES + 1, false)] {
+            huge.set_len(bytes).expect("a file with holes");
+            let password = read_password(&path, &mut Vec::new());
+            assert_eq!(password.is_ok(), is_read, "{bytes} bytes");
+        }
+        fs::remove_file(&path).expect("it is there");
+    }
+
+    #[test]
     fn a_password_file_that_is_empty_is_an_error() {
         let path = file("password", b"\nsecret\n");
-        let error = read_password(&path).expect_err("an empty line").to_string();
+        let error = read_password(&path, &mut Vec::new())
+            .expect_err("an empty line")
+            .to_string();
         fs::remove_file(&path).expect("it is there");
         assert!(error.ends_with("write the password there"), "{error}");
     }

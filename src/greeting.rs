@@ -4,19 +4,21 @@
 //!
 //! While somebody types a password its terminal must not show it. So telnet's ECHO is offered (RFC
 //! 857), which means that we echo, and then we do not; and it is withdrawn when the password was
-//! right. Whoever is no telnet client sees three odd bytes.
+//! right. Whoever is no telnet client sees three odd bytes each time.
 
 use log::{debug, warn};
 
 use crate::access::WRONG_PASSWORD_PAUSE;
 use crate::chat::{Chat, ClientId, Stream};
 use crate::close::CloseReason;
+use crate::command::{self, Command};
 use crate::connection::Phase;
 use crate::hosting::Mode;
 use crate::message::Message;
 use crate::moment::Moment;
 use crate::queueing::Output;
 use crate::telnet;
+use crate::text;
 
 impl<S: Stream> Chat<S> {
     /// A client has connected.
@@ -68,18 +70,18 @@ impl<S: Stream> Chat<S> {
         attempt: Option<&[u8]>,
         now: Moment,
     ) -> usize {
-        if self.is_interactive(id) && attempt.is_some_and(|it| it.trim_ascii() == b"/quit") {
+        let peer = self.connections[id.0].peer;
+        let right = self.files.password.as_ref();
+        // There may be none any more.
+        let is_right = attempt.is_some_and(|it| right.is_none_or(|right| right.is(it)));
+        if !is_right && self.is_interactive(id) && attempt.is_some_and(asks_to_leave) {
             let bytes = self.end_unechoed_line(id, now);
             self.part(id, CloseReason::Quit, now);
             return bytes;
         }
-        let peer = self.connections[id.0].peer;
         if let Some(wait) = self.attempts.wait(peer.ip(), now) {
             return self.refuse_password(id, Message::TooManyTries(wait), now);
         }
-        let right = self.files.password.as_ref();
-        // There may be none any more.
-        let is_right = attempt.is_some_and(|it| right.is_none_or(|right| right.is(it)));
         if !is_right {
             self.punish_wrong_password(id, now);
             return self.refuse_password(id, Message::WrongPassword, now);
@@ -133,4 +135,11 @@ impl<S: Stream> Chat<S> {
     pub(crate) fn is_interactive(&self, id: ClientId) -> bool {
         self.connections[id.0].mode == Mode::Interactive
     }
+}
+
+fn asks_to_leave(line: &[u8]) -> bool {
+    let command = command::in_line(line).unwrap_or_default();
+    let mut scratch = String::new();
+    let command = Command::parse(text::clean(command, &mut scratch));
+    matches!(command, Ok((Command::Quit(_), _)))
 }

@@ -11,13 +11,14 @@ use log::{info, trace};
 
 use crate::chat::{Chat, Stream};
 use crate::close::CloseReason;
+use crate::command;
 use crate::connection::{Fill, Phase};
 use crate::decoder::{Heard, Input};
 use crate::foreign::is_foreign;
 use crate::hosting::Mode;
 use crate::message::Message;
 use crate::moment::Moment;
-use crate::nick::{Nick, NickError, is_invisible};
+use crate::nick::{Nick, NickError};
 use crate::room::ClientId;
 use crate::skip::Voice;
 
@@ -178,13 +179,17 @@ impl<S: Stream> Chat<S> {
                 self.refuse_nick(id, &NickError::LineTooLong { max_line_bytes }, now)
             }
             (Some(Heard::Line([])), _) => self.hear_nothing(id, now),
+            (Some(Heard::Line(line)), phase) if is_first(phase) && is_foreign(line, true) => {
+                self.part(id, CloseReason::OtherProtocol, now);
+                return None;
+            }
             (Some(Heard::Line(line)), Phase::Member) => {
                 if voice == Voice::Loud {
                     trace!("{} is loud", connection.peer);
                 }
                 self.pace.count_line(&mut connection.lines_said, now);
                 if connection.mode == Mode::Interactive
-                    && let Some(command) = command(line)
+                    && let Some(command) = command::in_line(line)
                 {
                     let command = command.to_vec();
                     return Some(self.obey(id, &command, voice, now));
@@ -194,20 +199,12 @@ impl<S: Stream> Chat<S> {
                 bytes + self.deliver(now)
             }
             (Some(Heard::Line(line)), Phase::Password { .. }) => {
-                if is_first(connection.phase) && is_foreign(line, true) {
-                    self.part(id, CloseReason::OtherProtocol, now);
-                    return None;
-                }
                 let line = line.to_vec();
                 self.try_password(id, Some(&line), now)
             }
-            (Some(Heard::Line(line)), phase) => {
-                if is_first(phase) && is_foreign(line, true) {
-                    self.part(id, CloseReason::OtherProtocol, now);
-                    return None;
-                }
+            (Some(Heard::Line(line)), _) => {
                 if connection.mode == Mode::Interactive
-                    && let Some(command) = command(line)
+                    && let Some(command) = command::in_line(line)
                 {
                     let command = command.to_vec();
                     return Some(self.obey_nameless(id, &command, now));
@@ -294,15 +291,6 @@ impl<S: Stream> Chat<S> {
         }
         output > 0 && output.saturating_add(next) > each
     }
-}
-
-/// The command that a line holds. What does not show may stand before its slash: a blank that slipped
-/// in must not tell everybody a password.
-fn command(line: &[u8]) -> Option<&[u8]> {
-    let text = line.utf8_chunks().next()?.valid();
-    let shows = |c: char| !(c.is_whitespace() || c.is_control() || is_invisible(c));
-    let start = text.find(shows)?;
-    text[start..].starts_with('/').then_some(&line[start..])
 }
 
 /// Whether nothing that a client said was taken as a password or a nick yet.

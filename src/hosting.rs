@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 /// What a listener's clients are sent beside what others say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum Mode {
     /// Nothing: the bare wire.
     #[default]
@@ -37,7 +38,7 @@ pub struct Hosting {
         help_heading = PEOPLE))]
     pub motd_file: Option<PathBuf>,
 
-    /// How many of the last lines who joins is shown, but at a --plain listener.
+    /// How many of the last lines are shown to who joins, but for a --plain listener.
     /// [default: 20 with --interactive, else 0]
     ///
     /// The default is what fits a terminal of 24 lines. No more than 64 KiB are kept.
@@ -92,7 +93,7 @@ impl Default for Hosting {
 
 impl Hosting {
     /// How many lines are kept.
-    pub fn lines_kept(&self) -> usize {
+    pub(crate) fn lines_kept(&self) -> usize {
         let default = if self.interactive { HISTORY_LINES } else { 0 };
         self.history_lines.unwrap_or(default)
     }
@@ -107,7 +108,7 @@ impl Hosting {
     }
 
     /// Whether there is anything that is read again at SIGHUP.
-    pub fn has_files(&self) -> bool {
+    pub(crate) fn has_files(&self) -> bool {
         [
             &self.motd_file,
             &self.password_file,

@@ -27,14 +27,14 @@
 //!
 //! # What holds everywhere
 //!
-//! * Every queue, buffer, loop and wait has a limit: [`Limits`].
+//! * Every queue, buffer, loop and wait has a limit: in [`Limits`], or as a constant beside it.
 //! * What a client sent is shown to nobody before [`text::clean`] was through it.
 //! * One client's error is that client's alone. It is only marked where it happens, and acted on in
 //!   one place.
 //! * A slot of the slab is freed at the end of a turn, never in the middle of a batch of events, so
 //!   that no stale event meets a newcomer.
-//! * The clock is read in [`server`] only, and what a turn does it does at one time, which everybody
-//!   else gets as `now`.
+//! * The clock is read in [`server`] only, and what a turn does it does at one time, which
+//!   everybody else gets as `now`. (The time of day, too, is handed in from there, as a function.)
 //!
 //! # Where to read
 //!

@@ -1,4 +1,6 @@
-//! Everything that a member can see: [`Message`], one enum, and the one place that words it.
+//! Everything that a member can see: [`Message`], one enum, and the one place that words it. What it
+//! quotes stands where it is decided: why a nick is refused in `nick`, why a connection ends in
+//! `close`, what a command does in `command`.
 //!
 //! Whose words a line holds shows in its first characters, and nobody can make it look otherwise,
 //! because no nick begins with a star: `* ` is the server's own, `** ` is what a member does, and
@@ -106,7 +108,7 @@ pub(crate) enum Message<'a> {
     NoOperators,
     IsNotBanned(&'a str),
     IsNotMuted(&'a str),
-    TooManyBans(usize),
+    TooManySanctions(usize),
     YourOwnAddress,
 
     /// The last words before the server closes.
@@ -296,8 +298,8 @@ impl Message<'_> {
             Self::NoOperators => write!(to, "this server has no operators"),
             Self::IsNotBanned(whom) => write!(to, "{} is not banned", Short(whom)),
             Self::IsNotMuted(whom) => write!(to, "{} is not muted", Short(whom)),
-            Self::TooManyBans(most) => {
-                write!(to, "there are {most} already: lift one of them first")
+            Self::TooManySanctions(most) => {
+                write!(to, "there are {most} of these already: lift one first")
             }
             Self::YourOwnAddress => write!(to, "that is your own address: it is not banned"),
             Self::Goodbye(words) => write!(to, "{words}"),

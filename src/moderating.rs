@@ -48,13 +48,13 @@ impl Room {
             return None;
         }
         let has_room = (self.banned).add(self.roster.hash_of(name), time, now);
-        self.answer_ban(by, has_room, Message::IsBanned(nick.as_str(), time));
+        self.answer_sanction(by, has_room, Message::IsBanned(nick.as_str(), time));
         member.filter(|_| has_room)
     }
 
     /// Tells whether there was room for one more.
-    pub(crate) fn answer_ban(&mut self, by: ClientId, has_room: bool, done: Message<'_>) {
-        let too_many = Message::TooManyBans(MAX_BANS);
+    pub(crate) fn answer_sanction(&mut self, by: ClientId, has_room: bool, done: Message<'_>) {
+        let too_many = Message::TooManySanctions(MAX_BANS);
         self.answer(by, if has_room { done } else { too_many });
     }
 
@@ -87,7 +87,7 @@ impl Room {
             return;
         };
         let has_room = self.muted.add(name, time, now);
-        self.answer_ban(by, has_room, Message::IsMuted(&nick, time));
+        self.answer_sanction(by, has_room, Message::IsMuted(&nick, time));
         if has_room && self.roster.person(id).is_some() {
             self.answer(id, Message::YouAreMuted(time));
         }

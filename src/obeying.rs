@@ -1,7 +1,7 @@
 //! Commands, carried out: the room decides what can be decided without knowing connections
 //! (`conversing`), and here is the rest: who leaves for it, which address is kept out, and who has
-//! the password. A command is spoken by nobody, and counts like a line of a kilobyte at least, because
-//! that is how much work it may be.
+//! the password. A command is spoken by nobody, and counts like a line of a kilobyte, because that is
+//! how much work it may be.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -20,12 +20,12 @@ use crate::room::Departure;
 use crate::skip::Voice;
 use crate::text::{self, CleanText};
 
-/// What a command counts at least against the budget of a turn, in bytes: it may cost as much time
-/// as a line of that length does.
+/// What a command counts against the budget of a turn beside what comes of it, and at least against
+/// its sender, in bytes: it may cost as much time as a line of that length does.
 const COMMAND_BYTES: usize = 1 << 10;
 
 impl<S: Stream> Chat<S> {
-    /// A person's line that begins with a slash; gives how many bytes it has queued.
+    /// A person's line that begins with a slash; gives what it counts against the person, in bytes.
     pub(crate) fn obey(&mut self, id: ClientId, line: &[u8], voice: Voice, now: Moment) -> usize {
         // What was said before is seen as it was then, whomever this one is about to ignore.
         if !self.catch_up(id, now) {
@@ -33,36 +33,53 @@ impl<S: Stream> Chat<S> {
         }
         let mut scratch = String::new();
         let text = text::clean(line, &mut scratch);
-        let said = match Command::parse(text) {
-            Ok((_, true)) if !self.room.is_operator(id) => {
-                let has_operators = self.files.ops_password.is_some();
-                let message = if has_operators {
-                    Message::NotOperator
-                } else {
-                    Message::NoOperators
-                };
-                self.room.answer(id, message);
-                0
-            }
+        let parsed = Command::parse(text);
+        let is_for_operators = match parsed {
+            Ok((_, is_for_operators)) => is_for_operators,
+            Err(CommandError::Usage(help)) => help.is_for_operators,
+            Err(CommandError::Unknown(..)) => false,
+        };
+        let said = if is_for_operators && !self.room.is_operator(id) {
+            self.refuse_operation(id)
+        } else {
+            self.act_on_command(id, text, parsed, voice, now)
+        };
+        self.turn_output += COMMAND_BYTES;
+        (said + self.deliver(now)).max(COMMAND_BYTES)
+    }
+
+    fn refuse_operation(&mut self, id: ClientId) -> usize {
+        let message = match self.files.ops_password {
+            Some(_) => Message::NotOperator,
+            None => Message::NoOperators,
+        };
+        self.room.answer(id, message);
+        0
+    }
+
+    fn act_on_command(
+        &mut self,
+        id: ClientId,
+        text: CleanText<'_>,
+        parsed: Result<(Command<'_>, bool), CommandError<'_>>,
+        voice: Voice,
+        now: Moment,
+    ) -> usize {
+        match parsed {
             Ok((command, is_for_operators)) => {
                 if is_for_operators {
                     let nick = self.room.nick_of(id).map_or("", Nick::as_str);
                     info!("{nick} as an operator: {}", text.as_str());
                 }
-                self.carry_out(id, command, voice, now)
+                return self.carry_out(id, command, voice, now);
             }
             Err(CommandError::Unknown(name, nearest)) => {
                 let unknown = Message::UnknownCommand(name.as_str(), nearest);
                 self.room.answer(id, unknown);
-                0
             }
-            Err(CommandError::Usage(help)) => {
-                self.room.answer(id, Message::Usage(help));
-                0
-            }
-        };
-        self.turn_output += COMMAND_BYTES;
-        (said + self.deliver(now)).max(COMMAND_BYTES)
+            Err(CommandError::Usage(help)) => self.room.answer(id, Message::Usage(help)),
+        }
+        0
     }
 
     /// The same before there is a nick: who has come to the wrong place can leave.
@@ -200,7 +217,7 @@ impl<S: Stream> Chat<S> {
         let has_room = self.banned.add(address, time, now);
         let text = ip.to_string();
         self.room
-            .answer_ban(by, has_room, Message::IsBanned(&text, time));
+            .answer_sanction(by, has_room, Message::IsBanned(&text, time));
         if !has_room {
             return;
         }

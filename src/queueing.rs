@@ -54,20 +54,16 @@ impl<S: Stream> Connection<S> {
         }
         lines.spans().all(|(span, sort, voice)| {
             let (queued, len) = (self.wr.len(), span.bytes().len());
-            if self
-                .skips
-                .leaves_out_all(queued, len, voice, &shared.limits)
+            let skips = &self.skips;
+            if skips.leaves_out_all(queued, len, voice, &shared.limits)
+                || (sort == Sort::Notice && self.over_since.is_some())
             {
                 self.skips.count(span.count());
                 shared.metrics.lines_skipped += span.count() as u64;
                 return true;
             }
-            let output = match sort {
-                Sort::Notice => Output::Notice,
-                Sort::Line | Sort::Action | Sort::BareAction => Output::Line(voice),
-            };
             let mut each = span.each();
-            each.all(|line| self.queue(line, output, shared) != Queued::Full)
+            each.all(|line| self.queue(line, Output::Line(voice), shared) != Queued::Full)
         })
     }
 
@@ -80,7 +76,7 @@ impl<S: Stream> Connection<S> {
             }
             Lag::Skip => self.skips.is_idle() && queued <= limits.max_pending_bytes,
             Lag::Disconnect => queued <= limits.max_pending_bytes,
-            // Only notices, which can be left out, are said while somebody holds up the room.
+            // While somebody holds up the room, only notices are said, and left out for that one.
             Lag::Wait => self.over_since.is_none() || !lines.may_be_notices(),
         }
     }

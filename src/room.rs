@@ -1,6 +1,7 @@
 //! The room: who is in, what a line becomes, and who gets it. It knows members by id and hands each
 //! of them what it has not been given yet, so who sees what is decided here and nowhere else, and no
-//! socket is needed to test it. What persons can ask of it beside that is in `conversing`.
+//! socket is needed to test it. What persons can ask of it beside that is in `conversing`, and what
+//! operators can in `moderating`.
 
 use log::{Level, debug, log_enabled};
 
@@ -30,7 +31,7 @@ pub(crate) const NAMED_AT_MOST: usize = 20;
 /// The members and the lines that are on their way to them.
 #[derive(Debug)]
 pub(crate) struct Room {
-    pub(crate) prefix: Prefix,
+    prefix: Prefix,
     pub(crate) max_nick_chars: usize,
     pub(crate) roster: Roster,
     /// What was said since the last [`end_turn`](Self::end_turn).
@@ -39,7 +40,7 @@ pub(crate) struct Room {
     listed: usize,
     /// What single members are to be told.
     pub(crate) mail: Mail,
-    pub(crate) history: History,
+    history: History,
     comings: Comings,
     quiet_above_members: usize,
     /// Names that nobody may take.
@@ -160,7 +161,7 @@ impl Room {
 
     /// Somebody comes or goes, and then there are so many members. Whether they are told the name,
     /// or only how many there were.
-    pub(crate) fn is_told_by_name(&mut self, coming: Coming, members: usize, now: Moment) -> bool {
+    fn is_told_by_name(&mut self, coming: Coming, members: usize, now: Moment) -> bool {
         self.has_notices(members) && self.comings.is_told_by_name(coming, now)
     }
 

@@ -1,7 +1,7 @@
 //! The members by number, without gaps, and in the order of their names: [`Roster`] finds a member
 //! in each of these ways. Names are unique by their key, and a person finds another by the beginning
-//! of a name, so they are kept sorted and not hashed; what is sorted are numbers, so a name is held
-//! once.
+//! of a name, so they are kept sorted; what is sorted are numbers, so a name is held once. Where only
+//! sameness matters, and whoever is meant may have left, a hash stands for a name.
 
 use std::cmp::Ordering;
 use std::collections::VecDeque;

@@ -110,8 +110,8 @@ impl Server {
     /// again.
     ///
     /// # Errors
-    /// The text names the address or the file, and says what to do. `InvalidInput` if the config does not pass
-    /// [`Config::check`].
+    /// The text names the address or the file, and says what to do. `InvalidInput` if the config does
+    /// not pass [`Config::check`].
     pub fn bind(mut config: Config) -> io::Result<Self> {
         config
             .check()
@@ -120,6 +120,7 @@ impl Server {
         let files = Files::read(&config.hosting)?;
         let poll = Poll::new()?;
         let listeners = bind_all(&config, &poll)?;
+        files.warn();
         let signals = if config.handle_signals {
             Some(watch_signals(&poll, config.hosting.has_files())?)
         } else {
@@ -150,7 +151,8 @@ impl Server {
         })
     }
 
-    /// Where it listens, in the order of the config, plain listeners last, with the ports that the system chose.
+    /// Where it listens, in the order of the config, plain listeners last, with the ports that the
+    /// system chose.
     pub fn local_addrs(&self) -> Vec<SocketAddr> {
         let sockets = self.acceptor.sockets();
         sockets
@@ -158,7 +160,7 @@ impl Server {
             .collect()
     }
 
-    /// Reads the greeting and the passwords again, as SIGHUP does.
+    /// Reads the files of [`Config::hosting`] again, between two turns, as SIGHUP does.
     ///
     /// # Errors
     /// The text names the file, and says what to do. All of them stay what they were.
@@ -331,8 +333,8 @@ fn bind_all(config: &Config, poll: &Poll) -> io::Result<Vec<Listener>> {
     sockets.into_iter().enumerate().map(register).collect()
 }
 
-/// `has_files`: there is something to read again. Otherwise SIGHUP ends the process, as it does when
-/// its terminal is closed.
+/// `has_files`: there is something to read again. Otherwise SIGHUP ends the process, as it does
+/// when its terminal is closed.
 fn watch_signals(poll: &Poll, has_files: bool) -> io::Result<Signals> {
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGUSR1])?;
     if has_files {

@@ -145,6 +145,9 @@ fn flags_that_do_not_go_together_are_usage_errors() {
 #[test]
 fn a_file_that_cannot_serve_is_one_line_that_names_it() {
     let empty = TempFile::new("empty", "\n");
+    // Of that the log would tell, if it served.
+    let everybodys = fs::Permissions::from_mode(0o644);
+    fs::set_permissions(&empty.0, everybodys).expect("it is ours");
     for (flag, path, why) in [
         (
             "--motd",

@@ -63,6 +63,7 @@ fn commands_are_spoken_by_nobody() {
         " /op secret",
         "\t/time",
         "\u{c}/who",
+        "\u{1b}[A/op secret",
         "\u{a0}/op secret",
         "\u{3000}\u{200b}/op secret",
     ] {

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use line_chat::accept::{Acceptor, Listen};
 use line_chat::chat::{Chat, ClientId, Interest, Registry, Stream};
-use line_chat::{Config, Metrics, Mode};
+use line_chat::{Config, Hosting, Metrics, Mode};
 
 /// More turns at one time are an endless loop.
 const MAX_TURNS: usize = 100_000;
@@ -29,6 +29,7 @@ type Waiting = Rc<RefCell<VecDeque<(Wire, SocketAddr)>>>;
 
 pub(crate) struct Rig {
     chat: Chat<Wire>,
+    hosting: Hosting,
     now: Instant,
     acceptor: Acceptor<Door>,
     /// Who stands before the door, and before the one that is for scripts.
@@ -48,15 +49,16 @@ impl Rig {
         let doors = doors.map(|(waiting, mode)| Door { waiting, mode });
         let acceptor = Acceptor::new(doors.collect(), config.limits.accepts_per_turn);
         let hosting = config.hosting.clone();
-        let mut chat = Chat::new(config);
-        chat.read_files(&hosting).expect("files that can serve");
-        Self {
+        let mut rig = Self {
             acceptor,
-            chat,
+            chat: Chat::new(config),
+            hosting,
             now: Instant::now(),
             waiting,
             registered: Registered::default(),
-        }
+        };
+        rig.read_files_again();
+        rig
     }
 
     /// A client from this machine, which reads all that it gets.
@@ -127,6 +129,12 @@ impl Rig {
             self.settle();
         }
         panic!("its deadlines never end");
+    }
+
+    /// Reads the greeting and the passwords again.
+    pub(crate) fn read_files_again(&mut self) {
+        let read = self.chat.read_files(&self.hosting);
+        read.expect("files that can serve");
     }
 
     /// Shuts down, as far as that goes without time going by.
