@@ -1,0 +1,280 @@
+//! How people are received, by the built binary: its flags, its files, what a signal makes it read
+//! again, and what its log never holds. What people see then is the business of `interactive`.
+
+use std::fs;
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use rustix::process::Signal;
+
+use crate::support::child::{Client, Remains, Server, command};
+
+const GREETING: &str = "* this is a chat room: what you type goes to everybody in it, line by line";
+const ASK: &str = "* what is your nick?";
+
+/// A file that is gone when it is dropped.
+struct TempFile(PathBuf);
+
+impl TempFile {
+    fn new(name: &str, content: &str) -> Self {
+        let name = format!("line-chat-hosting-{}-{name}", std::process::id());
+        let file = Self(std::env::temp_dir().join(name));
+        file.write(content);
+        let owners = fs::Permissions::from_mode(0o600);
+        fs::set_permissions(&file.0, owners).expect("it is ours");
+        file
+    }
+
+    fn write(&self, content: &str) {
+        fs::write(&self.0, content).expect("a temporary file");
+    }
+
+    fn path(&self) -> &str {
+        self.0.to_str().expect("UTF-8")
+    }
+}
+
+impl Drop for TempFile {
+    fn drop(&mut self) {
+        // It is in the system's own place for what may be removed.
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+fn connect(addr: SocketAddr) -> Client {
+    Client::new(TcpStream::connect(addr).expect("it listens there"))
+}
+
+/// Runs a command that is to end by itself.
+#[track_caller]
+fn run(command: &mut Command) -> Remains {
+    let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
+    Server::spawn_unannounced(command.stdout(Stdio::piped()), nowhere).wait()
+}
+
+/// Somebody at a prompt, who has joined.
+#[track_caller]
+fn person(server: &Server, nick: &str) -> Client {
+    let mut person = server.connect();
+    person.expect(GREETING);
+    person.expect(ASK);
+    person.say(nick);
+    let welcome = person.line().expect("a welcome");
+    assert!(
+        welcome.starts_with(&format!("* welcome, {nick}. ")),
+        "{welcome}"
+    );
+    person
+}
+
+/// Reads up to this line, among others of which some have telnet commands before them.
+#[track_caller]
+fn read_until(client: &mut Client, line: &str) {
+    let wanted = format!("{line}\r\n");
+    while client.line_as_sent().expect("it comes") != wanted.as_bytes() {}
+}
+
+#[test]
+fn plain_listeners_are_announced_behind_the_others_and_share_the_room() {
+    let plain = ["--plain", "127.0.0.1:0", "--plain", "127.0.0.1:0"];
+    let server = Server::start(&[&["--interactive"][..], &plain].concat());
+    let mut alice = person(&server, "alice");
+    for nick in ["one", "two"] {
+        let mut script = connect(server.announced());
+        script.enter(nick);
+        alice.expect(&format!("* {nick} joined"));
+        script.say("/who");
+        alice.expect(&format!("{nick}: /who"));
+        alice.say("/me waves");
+        script.expect("alice: /me waves");
+        script.leave();
+        alice.expect(&format!("* {nick} left"));
+    }
+}
+
+#[test]
+fn variables_make_people_welcome_as_well() {
+    let mut command = command(&["127.0.0.1:0"]);
+    command.env("LINE_CHAT_INTERACTIVE", "true");
+    command.env("LINE_CHAT_PLAIN", "127.0.0.1:0 127.0.0.1:0");
+    let server = Server::spawn(&mut command);
+    person(&server, "alice");
+    for nick in ["one", "two"] {
+        connect(server.announced()).enter(nick);
+    }
+}
+
+#[test]
+fn flags_that_do_not_go_together_are_usage_errors() {
+    for (args, text) in [
+        (
+            &["--motd", "x"][..],
+            "--motd is for people at a prompt: add --interactive",
+        ),
+        (
+            &["--ops-password-file", "x"],
+            "--ops-password-file is for people at a prompt: add --interactive",
+        ),
+        (
+            &["--interactive", "--prefix", "** {nick} "],
+            "the prefix begins with \"** \" as what members do is shown: begin it otherwise",
+        ),
+        (
+            &["--interactive", "--max-pending", "65535"],
+            "--max-pending is too small for --interactive: make it 65536 or more",
+        ),
+    ] {
+        let remains = run(&mut command(args));
+        assert!(
+            remains.log.starts_with(&format!("error: {text}")),
+            "{}",
+            remains.log
+        );
+        assert_eq!(remains.status.code(), Some(2));
+    }
+}
+
+#[test]
+fn a_file_that_cannot_serve_is_one_line_that_names_it() {
+    let empty = TempFile::new("empty", "\n");
+    // Of that the log would tell, if it served.
+    let everybodys = fs::Permissions::from_mode(0o644);
+    fs::set_permissions(&empty.0, everybodys).expect("it is ours");
+    for (flag, path, why) in [
+        (
+            "--motd",
+            "/nonexistent/motd",
+            "No such file or directory (os error 2)",
+        ),
+        ("--motd", "/dev/zero", "it is not a file"),
+        (
+            "--password-file",
+            "/nonexistent/password",
+            "No such file or directory (os error 2)",
+        ),
+        (
+            "--ops-password-file",
+            empty.path(),
+            "its first line is empty: write the password there",
+        ),
+    ] {
+        let remains = run(&mut command(&["--interactive", flag, path, "127.0.0.1:0"]));
+        assert_eq!(
+            remains.log,
+            format!("line-chat: cannot use {path}: {why}\n")
+        );
+        assert_eq!(remains.stdout, "");
+        assert_eq!(remains.status.code(), Some(1));
+    }
+}
+
+#[test]
+fn a_hang_up_signal_reads_the_files_again_and_a_bad_one_changes_nothing() {
+    let motd = TempFile::new("motd", "old\n");
+    let password = TempFile::new("password", "old secret\n");
+    let args = [
+        "--interactive",
+        "--motd",
+        motd.path(),
+        "--password-file",
+        password.path(),
+        "--plain",
+        "127.0.0.1:0",
+    ];
+    let server = Server::start(&args);
+    let plain = server.announced();
+    let old = |server: &Server| {
+        let mut client = server.connect();
+        client.expect("* old");
+        client
+    };
+    old(&server);
+    motd.write("new\nand longer\n");
+    password.write("");
+    server.signal(Signal::HUP);
+    while !server.log_line().contains("ERROR") {}
+    old(&server);
+    password.write("new secret");
+    server.signal(Signal::HUP);
+    while !server.log_line().contains("the files were read again") {}
+    let mut bob = server.connect();
+    bob.expect("* new");
+    bob.expect("* and longer");
+    let mut script = connect(plain);
+    script.expect("* password?");
+    script.say("new secret");
+    script.enter("script");
+    assert!(server.stop().status.success());
+}
+
+#[test]
+fn without_files_a_hang_up_signal_ends_the_server_as_it_does_any_program() {
+    let server = Server::start(&["--interactive"]);
+    server.signal(Signal::HUP);
+    assert_eq!(server.wait().status.signal(), Some(Signal::HUP.as_raw()));
+}
+
+#[test]
+fn passwords_and_private_words_are_never_logged() {
+    let password = TempFile::new("secrets", "room-secret\n");
+    let ops = TempFile::new("ops", "ops-secret\n");
+    let files = [
+        "--password-file",
+        password.path(),
+        "--ops-password-file",
+        ops.path(),
+    ];
+    let args = [&["--interactive", "127.0.0.1:0"][..], &files].concat();
+    let mut command = command(&args);
+    let server = Server::spawn(command.env("RUST_LOG", "trace"));
+    let mut alice = server.connect();
+    alice.send(b"wrong-secret\r\n");
+    alice.send(b"room-secret\r\nalice\r\n/op ops-wrong-secret\r\n/op ops-secret\r\n");
+    read_until(
+        &mut alice,
+        "* you are an operator; /help lists what you can do",
+    );
+    let mut bob = server.connect();
+    bob.send(b"room-secret\r\nbob\r\n/msg alice whispered-secret\r\n/reply x\r\n");
+    read_until(&mut alice, "* bob tells you: whispered-secret");
+    alice.send(b"/msg bob another-secret\r\n/kick bob\r\n");
+    read_until(&mut bob, "* alice has kicked you");
+    let log = server.stop().log;
+    assert!(
+        log.contains("as an operator: /kick bob"),
+        "what operators do is logged: {log}"
+    );
+    assert!(log.contains("wrong passwords: 1 since this was last said, at last from 127.0.0.1:"));
+    let secrets = log.lines().filter(|line| line.contains("secret"));
+    let secrets: Vec<&str> = secrets.collect();
+    assert!(secrets.is_empty(), "{secrets:?}");
+}
+
+#[test]
+fn the_time_of_day_is_told() {
+    let server = Server::start(&["--interactive"]);
+    let mut alice = person(&server, "alice");
+    alice.say("/time");
+    let time = alice.line().expect("an answer");
+    let parsed = time
+        .strip_prefix("* it is ")
+        .and_then(|time| time.strip_suffix(" UTC"));
+    let year: u32 = parsed.expect(&time)[..4].parse().expect("a year");
+    assert!(year > 2025, "{time}");
+}
+
+#[test]
+fn a_password_that_everybody_can_read_is_warned_of() {
+    let password = TempFile::new("open", "secret\n");
+    fs::set_permissions(&password.0, fs::Permissions::from_mode(0o644)).expect("it is ours");
+    let server = Server::start(&["--password-file", password.path()]);
+    let log = server.stop().log;
+    let warning = format!(
+        "{} can be read by everybody on this machine: chmod o-r it",
+        password.path()
+    );
+    assert!(log.contains(&warning), "{log}");
+}

@@ -1,0 +1,111 @@
+//! The limits as they reach real clients of the built binary, and what a signal makes it say of them.
+//! How they bite, to the byte and to the second, is the business of `tests/in_process/limits`.
+
+use rustix::process::Signal;
+
+use crate::support::child::{Server, YES, await_until, command_after, hello};
+
+const FULL: &str = "* server is full, try again later";
+const NO_NICK: &str = "* no nick came in time, goodbye";
+const IDLE: &str = "* you have been silent for too long, goodbye";
+
+/// How many clients there is room for, as a server says in its log.
+#[track_caller]
+fn room(limit: &str, args: &[&str]) -> String {
+    let args = [args, &["127.0.0.1:0"]].concat();
+    let log = Server::spawn(&mut command_after(limit, &args)).stop().log;
+    let (_, room) = log.split_once("] room for ").expect("it is logged");
+    room.lines().next().expect("a line").to_owned()
+}
+
+#[test]
+fn the_limit_of_open_files_less_16_is_the_room_for_clients() {
+    assert_eq!(room("ulimit -n 100", &[]), "84 clients");
+    // The soft limit is raised to the hard one.
+    assert_eq!(room("ulimit -S -n 50; ulimit -H -n 100", &[]), "84 clients");
+    assert_eq!(
+        room("ulimit -n 100", &["--max-clients", "84"]),
+        "84 clients"
+    );
+    assert_eq!(room("ulimit -n 100", &["--max-clients", "1"]), "1 clients");
+}
+
+#[test]
+fn room_for_more_clients_than_open_files_is_granted_with_one_warning() {
+    let args = ["--max-clients", "85", "127.0.0.1:0"];
+    let log = Server::spawn(&mut command_after("ulimit -n 100", &args))
+        .stop()
+        .log;
+    let warnings: Vec<&str> = log.lines().filter(|line| line.contains(" WARN ")).collect();
+    let [warning] = warnings[..] else {
+        panic!("one warning: {log}");
+    };
+    assert!(
+        warning.contains("room for 85 clients was asked for"),
+        "{log}"
+    );
+    assert!(warning.contains("allows 84: raise it (ulimit -n)"), "{log}");
+    assert!(log.contains("] room for 85 clients\n"), "{log}");
+}
+
+#[test]
+fn a_server_that_is_full_by_its_limit_of_open_files_turns_away_and_goes_on() {
+    let mut command = command_after("ulimit -n 40", &["-q", "127.0.0.1:0"]);
+    let server = Server::spawn(&mut command);
+    let calm = server.descriptors();
+    let mut members: Vec<_> = (0..24).map(|n| server.join(&format!("user{n}"))).collect();
+    for _ in 0..10 {
+        let mut client = server.connect();
+        client.expect(FULL);
+        client.expect_end();
+    }
+    members.pop().expect("a member").leave();
+    await_until("its place is free", || server.descriptors() == calm + 23);
+    server.join("late");
+    assert_eq!(server.stop().log, "", "to be full is worth no warning");
+}
+
+#[test]
+fn time_outs_reach_real_clients_with_their_reasons() {
+    let args = ["--login-timeout", "0.05", "--idle-timeout", "0.1"];
+    let server = Server::start(&args);
+    let mut stranger = server.connect();
+    let mut alice = server.connect();
+    alice.send(&hello("alice"));
+    alice.expect(YES);
+    for (client, words) in [(&mut stranger, NO_NICK), (&mut alice, IDLE)] {
+        client.expect(words);
+        client.expect_end();
+    }
+    let log = server.stop().log;
+    assert!(
+        log.contains("leaving without a nick: no nick in time\n"),
+        "{log}"
+    );
+    assert!(log.contains("alice is leaving the chat: idle\n"), "{log}");
+}
+
+#[test]
+fn sigusr1_writes_them_to_the_log_in_one_line_and_nothing_else_happens() {
+    let server = Server::start(&[]);
+    let [mut alice, mut bob] = ["alice", "bob"].map(|nick| server.join(nick));
+    let calm = server.descriptors();
+    server.connect().reset();
+    bob.say("hello");
+    alice.expect("bob: hello");
+    await_until("the other is gone", || server.descriptors() == calm);
+    for _ in 0..3 {
+        server.signal(Signal::USR1);
+        // When the answer is there, so is the line: signals are heeded first.
+        alice.await_heard();
+        bob.await_heard();
+    }
+    alice.leave();
+    let log = server.stop().log;
+    let begin = "clients 2, members 2, accepted 3, closed 1, connection broken 1; lines in 1, \
+                 deliveries 1, lines skipped 0, bytes in ";
+    let lines = log.lines().filter(|line| line.contains("] clients "));
+    let lines: Vec<&str> = lines.collect();
+    assert_eq!(lines.len(), 3, "{log}");
+    assert!(lines.iter().all(|line| line.contains(begin)), "{log}");
+}

@@ -1,0 +1,172 @@
+//! A busy server allocates nothing: a hundred members hear a hundred thousand lines, and the memory
+//! that was there at the beginning is all that it takes. Streams are fakes, so that nobody else
+//! allocates; a counting allocator sees every call of this thread.
+
+use std::cell::RefCell;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use line_chat::chat::{Chat, ClientId, Interest, Registry, Stream};
+use line_chat::{Config, Mode};
+
+const MEMBERS: usize = 100;
+const LINES: usize = 100_000;
+
+/// What a stream has to read, and how much was written to it.
+#[derive(Debug, Default)]
+struct Wire {
+    input: &'static [u8],
+    taken: usize,
+    /// The most that a write is taken of; everything, if it is 0.
+    narrow: usize,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Fake(Rc<RefCell<Wire>>);
+
+impl Read for Fake {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut wire = self.0.borrow_mut();
+        match wire.input.read(buffer)? {
+            0 => Err(ErrorKind::WouldBlock.into()),
+            n => Ok(n),
+        }
+    }
+}
+
+impl Write for Fake {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut wire = self.0.borrow_mut();
+        let n = match wire.narrow {
+            0 => bytes.len(),
+            most => bytes.len().min(most),
+        };
+        wire.taken += n;
+        Ok(n)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Stream for Fake {
+    fn shutdown_write(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+struct Deaf;
+
+impl Registry<Fake> for Deaf {
+    fn register(&mut self, _: &mut Fake, _: ClientId) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn reregister(&mut self, _: &mut Fake, _: ClientId, _: Interest) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn deregister(&mut self, _: &mut Fake) {}
+}
+
+struct Busy {
+    chat: Chat<Fake>,
+    members: Vec<Fake>,
+    now: Instant,
+}
+
+impl Busy {
+    fn new() -> Self {
+        let mut busy = Self {
+            chat: Chat::new(Config::default()),
+            members: Vec::new(),
+            now: Instant::now(),
+        };
+        for n in 0..MEMBERS {
+            let addr = SocketAddr::from(([127, 0, 0, 1], 1));
+            let member = Fake::default();
+            busy.chat
+                .accept(member.clone(), addr, Mode::Bare, busy.now, &mut Deaf);
+            busy.members.push(member);
+            busy.say(n, format!("user{n}\r\n").leak().as_bytes());
+        }
+        busy.turn();
+        busy
+    }
+
+    fn say(&mut self, member: usize, input: &'static [u8]) {
+        self.members[member].0.borrow_mut().input = input;
+        self.chat.readable(ClientId(member), false);
+    }
+
+    fn turn(&mut self) {
+        self.now += Duration::from_millis(1);
+        self.chat.turn(self.now, &mut Deaf);
+    }
+
+    /// Everybody says `lines` lines in turn, each turn `at_once` members.
+    fn talk(&mut self, lines: usize, at_once: usize) {
+        for line in 0..lines {
+            self.say(
+                line % MEMBERS,
+                b"the quick brown fox jumps over the lazy dog\r\n",
+            );
+            if line % at_once == at_once - 1 {
+                self.turn();
+            }
+        }
+    }
+
+    /// A member takes only a part of each write, and the rest when it is told to.
+    fn dawdle(&mut self, turns: usize) {
+        for turn in 0..turns {
+            self.members[20].0.borrow_mut().narrow = 100;
+            self.talk(8, 8);
+            self.members[20].0.borrow_mut().narrow = 0;
+            self.chat.writable(ClientId(20));
+            self.now += Duration::from_millis(turn as u64 % 3);
+            self.turn();
+        }
+    }
+
+    fn deliveries(&self) -> u64 {
+        self.chat.metrics().deliveries
+    }
+}
+
+#[test]
+fn a_hundred_thousand_lines_to_a_hundred_members_allocate_nothing() {
+    let mut busy = Busy::new();
+    for at_once in [1, 10, 64] {
+        busy.talk(LINES / 10, at_once);
+    }
+    busy.turn();
+    let before = busy.deliveries();
+    let counted = allocation_counter::measure(|| {
+        for at_once in [1, 10, 64] {
+            busy.talk(LINES / 3, at_once);
+            busy.turn();
+        }
+    });
+    assert_eq!(counted.count_total, 0, "{counted:?}");
+    let deliveries = busy.deliveries() - before;
+    let lines = LINES / 3 * 3;
+    assert_eq!(deliveries, (lines * (MEMBERS - 1)) as u64);
+}
+
+#[test]
+fn a_member_that_takes_a_part_of_each_write_costs_no_allocation() {
+    let mut busy = Busy::new();
+    busy.dawdle(100);
+    let counted = allocation_counter::measure(|| busy.dawdle(1000));
+    assert_eq!(counted.count_total, 0, "{counted:?}");
+    let taken = busy.members[20].0.borrow().taken;
+    assert_eq!(
+        taken,
+        busy.members[21].0.borrow().taken,
+        "it gets all lines"
+    );
+}

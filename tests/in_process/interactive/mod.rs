@@ -1,0 +1,80 @@
+//! What people at a prompt see, to the byte and to the second, and that scripts beside them see
+//! nothing of it. It is tested on a chat without sockets ([`rig`](crate::support::rig)), where the time is a test's own to
+//! say; what real clients make of it on their screens is tested in `tests/clients`.
+
+mod asking;
+mod chaos;
+mod coming;
+mod history;
+mod moderation;
+mod passwords;
+mod plain;
+mod storms;
+mod talking;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use line_chat::Config;
+
+use crate::support::rig::{Rig, Wire};
+
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// A room for people, as `configure` changes it.
+fn room_with(configure: impl FnOnce(&mut Config)) -> Rig {
+    Rig::new(|config| {
+        config.hosting.interactive = true;
+        configure(config);
+    })
+}
+
+fn room() -> Rig {
+    room_with(|_| {})
+}
+
+/// People who have joined, in this order, and have read all that they got for it.
+fn people<const N: usize>(rig: &mut Rig, nicks: [&str; N]) -> [Wire; N] {
+    let people = nicks.map(|nick| rig.join(nick));
+    for person in &people {
+        person.received();
+    }
+    people
+}
+
+/// What each of them has received since this was last asked.
+fn received<const N: usize>(people: [&Wire; N]) -> [String; N] {
+    people.map(Wire::received)
+}
+
+/// A person types a line, and gets this in return.
+#[track_caller]
+fn expect_answer(rig: &mut Rig, person: &Wire, line: &str, answer: &str) {
+    person.say(line);
+    rig.settle();
+    assert_eq!(person.received(), answer, "in return for {line:?}");
+}
+
+/// A file that is gone when it is dropped.
+struct TempFile(PathBuf);
+
+impl TempFile {
+    fn new(name: &str, content: &str) -> Self {
+        let name = format!("line-chat-interactive-{}-{name}", std::process::id());
+        let file = Self(std::env::temp_dir().join(name));
+        file.write(content);
+        file
+    }
+
+    fn write(&self, content: &str) {
+        std::fs::write(&self.0, content).expect("a temporary file");
+    }
+}
+
+impl Drop for TempFile {
+    fn drop(&mut self) {
+        // It is in the system's own place for what may be removed.
+        let _ = std::fs::remove_file(&self.0);
+    }
+}

@@ -1,0 +1,330 @@
+//! A chat without sockets, under a clock that stands still until it is told to go on: [`Rig`] does
+//! what the poll loop does for a [`Chat`], and [`Wire`] is a client whose kernel takes exactly as
+//! much as a test says. So what happens after five minutes takes no time, and what happens at a byte
+//! happens at that byte.
+//!
+//! Readiness is told before every turn to whoever has it. That is more often than epoll(7) would,
+//! which a chat has to bear; that an event which comes once is enough is the simulation's business.
+
+use std::cell::{Cell, RefCell, RefMut};
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use line_chat::accept::{Acceptor, Listen};
+use line_chat::chat::{Chat, ClientId, Interest, Registry, Stream};
+use line_chat::{Config, Hosting, Metrics, Mode};
+
+/// More turns at one time are an endless loop.
+const MAX_TURNS: usize = 100_000;
+
+type Waiting = Rc<RefCell<VecDeque<(Wire, SocketAddr)>>>;
+
+pub(crate) struct Rig {
+    chat: Chat<Wire>,
+    hosting: Hosting,
+    now: Instant,
+    acceptor: Acceptor<Door>,
+    /// Who stands before the door, and before the one that is for scripts.
+    waiting: [Waiting; 2],
+    registered: Registered,
+}
+
+impl Rig {
+    /// A room with the default configuration as `configure` changes it.
+    pub(crate) fn new(configure: impl FnOnce(&mut Config)) -> Self {
+        let mut config = Config::default();
+        configure(&mut config);
+        config.check().expect("values that go together");
+        let waiting = [Waiting::default(), Waiting::default()];
+        let modes = [config.hosting.mode(), Mode::Bare];
+        let doors = waiting.iter().cloned().zip(modes);
+        let doors = doors.map(|(waiting, mode)| Door { waiting, mode });
+        let acceptor = Acceptor::new(doors.collect(), config.limits.accepts_per_turn);
+        let hosting = config.hosting.clone();
+        let mut rig = Self {
+            acceptor,
+            chat: Chat::new(config),
+            hosting,
+            now: Instant::now(),
+            waiting,
+            registered: Registered::default(),
+        };
+        rig.read_files_again();
+        rig
+    }
+
+    /// A client from this machine, which reads all that it gets.
+    pub(crate) fn connect(&mut self) -> Wire {
+        self.connect_from(Ipv4Addr::LOCALHOST.into())
+    }
+
+    pub(crate) fn connect_from(&mut self, ip: IpAddr) -> Wire {
+        self.connect_at(0, ip)
+    }
+
+    /// A client that comes to the listener for scripts.
+    pub(crate) fn connect_plainly(&mut self) -> Wire {
+        self.connect_at(1, Ipv4Addr::LOCALHOST.into())
+    }
+
+    fn connect_at(&mut self, door: usize, ip: IpAddr) -> Wire {
+        let wire = Wire::new();
+        let peer = SocketAddr::new(ip, 50_000);
+        self.waiting[door]
+            .borrow_mut()
+            .push_back((wire.clone(), peer));
+        self.settle();
+        wire
+    }
+
+    #[track_caller]
+    pub(crate) fn join(&mut self, nick: &str) -> Wire {
+        let wire = self.connect();
+        let members = self.metrics().members;
+        wire.say(nick);
+        self.settle();
+        assert_eq!(self.metrics().members, members + 1, "{nick} is a member");
+        wire
+    }
+
+    pub(crate) fn metrics(&self) -> Metrics {
+        let metrics = self.chat.metrics();
+        let open = metrics.clients as u64;
+        assert_eq!(metrics.accepted, open + metrics.closed(), "{metrics}");
+        metrics
+    }
+
+    /// Takes turns at the same time until there is nothing to do.
+    #[track_caller]
+    pub(crate) fn settle(&mut self) {
+        for _ in 0..MAX_TURNS {
+            self.turn();
+            if !self.chat.has_work() {
+                return;
+            }
+        }
+        panic!("it never comes to rest");
+    }
+
+    /// Lets time go by, with the turns that a loop would take for its deadlines.
+    #[track_caller]
+    pub(crate) fn advance(&mut self, time: Duration) {
+        let end = self.now + time;
+        for _ in 0..MAX_TURNS {
+            match self.chat.next_deadline() {
+                Some(at) if at <= end => self.now = self.now.max(at),
+                _ => {
+                    self.now = end;
+                    return self.settle();
+                }
+            }
+            self.settle();
+        }
+        panic!("its deadlines never end");
+    }
+
+    /// Reads the greeting and the passwords again.
+    pub(crate) fn read_files_again(&mut self) {
+        let read = self.chat.read_files(&self.hosting);
+        read.expect("files that can serve");
+    }
+
+    /// Shuts down, as far as that goes without time going by.
+    pub(crate) fn shut_down(&mut self) {
+        self.chat.shut_down(self.now);
+        self.settle();
+    }
+
+    /// Whether it will do something even if nothing happens.
+    pub(crate) fn has_deadline(&self) -> bool {
+        self.chat.next_deadline().is_some()
+    }
+
+    pub(crate) fn turn(&mut self) {
+        self.acceptor.mark(0);
+        self.acceptor.mark(1);
+        self.acceptor
+            .accept(self.now, &mut self.chat, &mut self.registered);
+        for (id, wire) in &self.registered.0 {
+            if wire.has_input() {
+                self.chat.readable(*id, true);
+            }
+            if wire.has_room() {
+                self.chat.writable(*id);
+            }
+        }
+        self.chat.turn(self.now, &mut self.registered);
+    }
+}
+
+/// Both ends of a connection: the server reads and writes it, and a test sends and takes.
+#[derive(Debug, Clone)]
+pub(crate) struct Wire(Rc<Ends>);
+
+#[derive(Debug)]
+struct Ends {
+    /// On its way to the server.
+    sent: RefCell<VecDeque<u8>>,
+    /// The client's FIN stands behind that.
+    hung_up: Cell<bool>,
+    /// What the server has written and no test has looked at.
+    received: RefCell<Vec<u8>>,
+    /// How many bytes more the client takes.
+    room: Cell<usize>,
+    /// The server's FIN has come.
+    ended: Cell<bool>,
+    /// The server has no such client any more.
+    freed: Cell<bool>,
+}
+
+impl Wire {
+    fn new() -> Self {
+        Self(Rc::new(Ends {
+            sent: RefCell::default(),
+            hung_up: Cell::new(false),
+            received: RefCell::default(),
+            room: Cell::new(usize::MAX),
+            ended: Cell::new(false),
+            freed: Cell::new(false),
+        }))
+    }
+
+    pub(crate) fn send(&self, bytes: impl AsRef<[u8]>) {
+        self.sent().extend(bytes.as_ref());
+    }
+
+    pub(crate) fn say(&self, text: &str) {
+        self.send([text, "\r\n"].concat());
+    }
+
+    pub(crate) fn hang_up(&self) {
+        self.0.hung_up.set(true);
+    }
+
+    /// Takes only so many bytes from now on.
+    pub(crate) fn take(&self, bytes: usize) {
+        self.0.room.set(bytes);
+    }
+
+    pub(crate) fn stop_reading(&self) {
+        self.take(0);
+    }
+
+    pub(crate) fn read_on(&self) {
+        self.take(usize::MAX);
+    }
+
+    /// What has come since this was last asked.
+    pub(crate) fn received(&self) -> String {
+        let received = self.0.received.take();
+        String::from_utf8(received).expect("UTF-8")
+    }
+
+    /// As [`received`](Self::received), for those who speak telnet.
+    pub(crate) fn received_bytes(&self) -> Vec<u8> {
+        self.0.received.take()
+    }
+
+    /// How much the server has not read yet.
+    pub(crate) fn unread(&self) -> usize {
+        self.sent().len()
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        self.0.ended.get()
+    }
+
+    pub(crate) fn is_freed(&self) -> bool {
+        self.0.freed.get()
+    }
+
+    fn has_input(&self) -> bool {
+        self.0.hung_up.get() || self.unread() > 0
+    }
+
+    fn has_room(&self) -> bool {
+        self.0.room.get() > 0
+    }
+
+    fn sent(&self) -> RefMut<'_, VecDeque<u8>> {
+        self.0.sent.borrow_mut()
+    }
+}
+
+impl Read for Wire {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self.sent().read(buffer)? {
+            0 if !self.0.hung_up.get() => Err(ErrorKind::WouldBlock.into()),
+            n => Ok(n),
+        }
+    }
+}
+
+impl Write for Wire {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let n = bytes.len().min(self.0.room.get());
+        if n == 0 {
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        self.0.room.set(self.0.room.get() - n);
+        self.0.received.borrow_mut().extend_from_slice(&bytes[..n]);
+        Ok(n)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Stream for Wire {
+    fn shutdown_write(&mut self) -> io::Result<()> {
+        self.0.ended.set(true);
+        Ok(())
+    }
+}
+
+/// Who stands before the door is let in by the acceptor, one after the other.
+struct Door {
+    waiting: Waiting,
+    mode: Mode,
+}
+
+impl Listen for Door {
+    type Stream = Wire;
+    type Spare = ();
+
+    fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    fn accept(&mut self) -> io::Result<(Wire, SocketAddr)> {
+        let next = self.waiting.borrow_mut().pop_front();
+        next.ok_or_else(|| rustix::io::Errno::AGAIN.into())
+    }
+
+    fn open_spare() -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[derive(Default)]
+struct Registered(Vec<(ClientId, Wire)>);
+
+impl Registry<Wire> for Registered {
+    fn register(&mut self, wire: &mut Wire, id: ClientId) -> io::Result<()> {
+        self.0.push((id, wire.clone()));
+        Ok(())
+    }
+
+    fn reregister(&mut self, _: &mut Wire, _: ClientId, _: Interest) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn deregister(&mut self, wire: &mut Wire) {
+        self.0.retain(|(_, other)| !Rc::ptr_eq(&wire.0, &other.0));
+        wire.0.freed.set(true);
+    }
+}

@@ -1,0 +1,198 @@
+//! A person's terminal: [`Terminal`] runs a program on a pseudo-terminal of its own, presses keys,
+//! and tells what stands on the screen.
+//!
+//! Nothing here sleeps to let something settle. A test waits until the screen ends with what it
+//! expects, and types only then; what is typed earlier could be shown before or after what comes.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::num::NonZeroU16;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::thread;
+use std::time::Instant;
+
+use portable_pty::{Child, CommandBuilder, PtySize, native_pty_system};
+
+use super::child::{DEADLINE, await_until};
+
+/// More lines than any test fills, so that nothing scrolls away.
+const ROWS: NonZeroU16 = NonZeroU16::new(40).expect("not zero");
+const COLUMNS: NonZeroU16 = NonZeroU16::new(80).expect("not zero");
+
+/// A program, its pseudo-terminal, and the screen that it has written so far.
+pub(crate) struct Terminal {
+    program: Box<dyn Child + Send + Sync>,
+    keyboard: Box<dyn Write + Send>,
+    /// What the program writes, read as it comes, so that it never has to wait for us.
+    output: Receiver<Vec<u8>>,
+    /// All of it so far.
+    written: Vec<u8>,
+}
+
+impl Terminal {
+    /// Runs a program. One at a time, because until a pseudo-terminal is set up, a child that another
+    /// thread starts may inherit it and keep it open.
+    pub(crate) fn run(program: &str, args: &[String]) -> Self {
+        let size = PtySize {
+            rows: ROWS.get(),
+            cols: COLUMNS.get(),
+            ..PtySize::default()
+        };
+        let pty = native_pty_system().openpty(size);
+        let pty = pty.expect("a pseudo-terminal");
+        let program = pty.slave.spawn_command(command(program, args));
+        let reader = pty.master.try_clone_reader();
+        let keyboard = pty.master.take_writer();
+        Self {
+            program: program.expect("the program is installed"),
+            keyboard: keyboard.expect("a pseudo-terminal"),
+            output: chunks(reader.expect("a pseudo-terminal")),
+            written: Vec::new(),
+        }
+    }
+
+    /// Presses keys.
+    #[track_caller]
+    pub(crate) fn press(&mut self, keys: &str) {
+        let keyboard = &mut self.keyboard;
+        keyboard.write_all(keys.as_bytes()).expect("it is open");
+    }
+
+    /// Types a line, and presses Enter.
+    #[track_caller]
+    pub(crate) fn type_line(&mut self, text: &str) {
+        self.press(text);
+        self.press("\r");
+    }
+
+    /// Presses ^C, when the program has nothing to do but to wait for a key: a program may look for a
+    /// signal only when that has woken it, and then one that comes a moment before it sleeps is lost.
+    #[track_caller]
+    pub(crate) fn interrupt(&mut self) {
+        let pid = self.program.process_id().expect("it runs");
+        await_until("the program sleeps", || is_asleep(pid));
+        self.press("\x03");
+    }
+
+    /// Waits until this is the last thing on the screen, directly before the cursor.
+    #[track_caller]
+    pub(crate) fn await_text(&mut self, text: &str) {
+        let end = Instant::now() + DEADLINE;
+        while !self.before_cursor().ends_with(text) {
+            if self.read(end).is_err() {
+                panic!("waited in vain for {text:?}:\n{}", self.screen());
+            }
+        }
+    }
+
+    /// Waits until the program has ended; gives the screen that it leaves.
+    #[track_caller]
+    pub(crate) fn last_screen(mut self) -> String {
+        let end = Instant::now() + DEADLINE;
+        let why = loop {
+            if let Err(why) = self.read(end) {
+                break why;
+            }
+        };
+        let has_ended = matches!(why, RecvTimeoutError::Disconnected);
+        assert!(has_ended, "it does not end:\n{}", self.screen());
+        self.screen()
+    }
+
+    /// Whether this was ever on the screen, be it erased since.
+    pub(crate) fn has_shown(&self, text: &str) -> bool {
+        visible(&self.written).contains(text)
+    }
+
+    /// What stands on the screen: its lines, without the blanks at their ends.
+    fn screen(&self) -> String {
+        let screen = shown(&self.written).screen().contents();
+        let lines = screen.lines().map(str::trim_end);
+        lines.flat_map(|line| [line, "\n"]).collect()
+    }
+
+    fn before_cursor(&self) -> String {
+        let parser = shown(&self.written);
+        let (row, column) = parser.screen().cursor_position();
+        parser.screen().contents_between(0, 0, row, column)
+    }
+
+    fn read(&mut self, end: Instant) -> Result<(), RecvTimeoutError> {
+        let left = end.saturating_duration_since(Instant::now());
+        let bytes = self.output.recv_timeout(left)?;
+        self.written.extend(bytes);
+        Ok(())
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        if let Ok(None) = self.program.try_wait() {
+            // It may end by itself just now.
+            let _ = self.program.kill();
+        }
+        let _ = self.program.wait();
+    }
+}
+
+/// The screen of a terminal to which this was written.
+fn shown(written: &[u8]) -> vt100::Parser {
+    let mut parser = vt100::Parser::new(ROWS, COLUMNS, 0);
+    parser.process(visible(written).as_bytes());
+    parser
+}
+
+/// What is written, with its odd bytes as `<ff>`: those that are no UTF-8, and control characters
+/// that no client should be sent. A terminal may show nothing of them, and then a comparison of
+/// screens would not find them.
+fn visible(written: &[u8]) -> String {
+    let mut text = String::new();
+    for chunk in written.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            if c.is_control() && !"\t\r\n\x08\x1b".contains(c) {
+                text += &format!("<{:02x}>", u32::from(c));
+            } else {
+                text.push(c);
+            }
+        }
+        text.extend(chunk.invalid().iter().map(|byte| format!("<{byte:02x}>")));
+    }
+    text
+}
+
+/// A program with nothing of the environment that could change what it shows, nor with settings of
+/// whoever runs the tests (`~/.telnetrc`, PuTTY's sessions).
+fn command(program: &str, args: &[String]) -> CommandBuilder {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut command = CommandBuilder::new(program);
+    command.args(args);
+    command.env_clear();
+    command.env("PATH", path);
+    command.env("HOME", "/nonexistent");
+    command.env("TERM", "xterm");
+    command.env("LC_ALL", "C.UTF-8");
+    command.cwd("/");
+    command
+}
+
+/// Whether a process sleeps until something happens, as proc(5) tells it.
+fn is_asleep(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("it lives");
+    // The name before the last parenthesis is the only field that may hold blanks.
+    stat.rsplit_once(") ")
+        .is_some_and(|(_, fields)| fields.starts_with('S'))
+}
+
+/// What is read, piece by piece, until the last program on the terminal has closed it.
+fn chunks(mut reader: impl Read + Send + 'static) -> Receiver<Vec<u8>> {
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        let mut buffer = [0; 4096];
+        while let Ok(length @ 1..) = reader.read(&mut buffer) {
+            if sender.send(buffer[..length].to_vec()).is_err() {
+                return;
+            }
+        }
+    });
+    receiver
+}
