@@ -8,9 +8,9 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput};
-use line_chat::decoder::{Decoder, Heard, Input};
-use line_chat::line::LineDecoder;
-use line_chat::telnet::TelnetDecoder;
+use line_chat::protocol::decoder::{Decoder, Heard, Input};
+use line_chat::protocol::line::LineDecoder;
+use line_chat::protocol::telnet::TelnetDecoder;
 use line_chat::text;
 
 const LINE_BYTES: [usize; 4] = [16, 64, 512, 4096];

@@ -65,64 +65,25 @@
 //! | `cli`, `process` | the binary's own: the command line; its log and its limit of descriptors |
 #![forbid(unsafe_code)]
 
-pub mod accept;
-mod access;
-mod addr;
-mod bucket;
-pub mod chat;
-#[cfg(feature = "cli")]
-pub mod cli;
-mod close;
-mod comings;
-mod command;
+mod broadcast;
 pub mod config;
-mod connection;
-mod conversing;
-mod deadlines;
-pub mod decoder;
-mod door;
-mod due;
-mod files;
-mod foreign;
-mod greeting;
-mod handle;
-mod hearing;
-mod history;
-pub mod hosting;
-mod leaving;
-pub mod line;
-mod listen;
-mod mail;
-mod message;
+mod conn;
+pub mod engine;
 mod metrics;
-mod moderating;
-mod moment;
-mod nick;
-mod obeying;
-mod pool;
-mod prefix;
-mod pressure;
-#[cfg(feature = "cli")]
-pub mod process;
-mod queueing;
-mod ready;
+pub mod protocol;
 mod room;
-mod roster;
-mod seldom;
 pub mod server;
-mod skip;
-mod talk;
-pub mod telnet;
+mod session;
 pub mod text;
-mod writing;
+mod time;
 
-pub use addr::{ListenAddr, ListenAddrError};
-pub use close::CloseReason;
+pub use config::addr::{ListenAddr, ListenAddrError};
+pub use config::interactive::{Hosting, Mode};
+pub use config::prefix::{Prefix, PrefixError};
 pub use config::{Config, ConfigError, Lag, Limits};
-pub use handle::{MetricsHandle, ShutdownHandle};
-pub use hosting::{Hosting, Mode};
 pub use metrics::Metrics;
-pub use prefix::{Prefix, PrefixError};
+pub use protocol::close_reason::CloseReason;
+pub use server::handle::{MetricsHandle, ShutdownHandle};
 pub use server::{Server, Status};
 
 /// The example in the README is a test as well.

@@ -2,12 +2,15 @@
 //! library.
 #![forbid(unsafe_code)]
 
+mod cli;
+
 use std::io::{self, Write};
 use std::process::ExitCode;
 
 use line_chat::Server;
-use line_chat::cli::Args;
-use line_chat::process::{raise_descriptor_limit, start_log};
+
+use cli::args::Args;
+use cli::logging::{raise_descriptor_limit, start_log};
 
 fn main() -> ExitCode {
     let args = Args::of_process();

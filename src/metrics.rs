@@ -4,7 +4,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::close::CloseReason;
+use crate::protocol::close_reason::CloseReason;
 
 /// Counters since the start, and gauges of the moment between two turns.
 /// [`Display`](fmt::Display) is one line for the log.

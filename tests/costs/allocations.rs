@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use line_chat::chat::{Chat, ClientId, Interest, Registry, Stream};
+use line_chat::engine::{Chat, ClientId, Interest, Registry, Stream};
 use line_chat::{Config, Mode};
 
 const MEMBERS: usize = 100;

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use line_chat::chat::ClientId;
+use line_chat::engine::ClientId;
 use line_chat::{CloseReason, Lag, Limits};
 
 use crate::amounts::{Allowance, Said};

@@ -6,7 +6,7 @@ use std::io::{self, Read, Write};
 use std::rc::Rc;
 use std::time::Instant;
 
-use line_chat::chat::{Chat, ClientId, Interest, Registry, Stream};
+use line_chat::engine::{Chat, ClientId, Interest, Registry, Stream};
 use line_chat::{Config, Mode};
 
 const MEMBERS: usize = 10_000;

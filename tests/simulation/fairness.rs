@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
-use line_chat::chat::Chat;
+use line_chat::engine::Chat;
 use line_chat::{Config, Lag, Mode};
 
 use crate::journal::{self, Peer, Record};

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 
 use line_chat::CloseReason;
-use line_chat::chat::ClientId;
+use line_chat::engine::ClientId;
 use log::{Level, LevelFilter, Log, Metadata};
 
 /// A peer, in the order of connecting. No two of a run have the same number.
@@ -146,17 +146,17 @@ impl Log for ChatLog {
         let words = || record.args().to_string();
         let read = match (record.target(), record.level()) {
             ("line_chat::room", Level::Debug) => Some(Record::Spoke { line: words() }),
-            ("line_chat::writing", Level::Debug | Level::Trace) => to_one(&words()),
+            ("line_chat::engine::flush", Level::Debug | Level::Trace) => to_one(&words()),
             // One line for many who were turned away, each of whom is told of as well.
-            ("line_chat::chat", Level::Info | Level::Warn)
+            ("line_chat::engine", Level::Info | Level::Warn)
                 if words().starts_with("turned away") =>
             {
                 return;
             }
-            ("line_chat::chat", Level::Info | Level::Debug) => coming(&words()),
-            ("line_chat::hearing", Level::Trace) => loud(&words()),
-            ("line_chat::hearing", Level::Info) => joining(&words()),
-            ("line_chat::leaving", Level::Info) => going(&words()),
+            ("line_chat::engine", Level::Info | Level::Debug) => coming(&words()),
+            ("line_chat::engine::read", Level::Trace) => loud(&words()),
+            ("line_chat::engine::read", Level::Info) => joining(&words()),
+            ("line_chat::engine::close", Level::Info) => going(&words()),
             _ => return,
         };
         // An error that the leaving tells of stands in the journal already.

@@ -12,7 +12,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
-use line_chat::accept::Listen;
+use line_chat::server::accept::Listen;
 use rustix::io::Errno;
 
 use crate::journal::{self, Record};

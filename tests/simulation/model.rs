@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Instant;
 
-use line_chat::chat::ClientId;
+use line_chat::engine::ClientId;
 use line_chat::{CloseReason, Config};
 
 use crate::client::Client;

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
-use line_chat::chat::Chat;
+use line_chat::engine::Chat;
 use line_chat::{Config, Mode};
 
 use crate::journal::{self, Peer, Record};

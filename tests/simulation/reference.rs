@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use line_chat::telnet::MAX_SUBNEGOTIATION_BYTES;
+use line_chat::protocol::telnet::MAX_SUBNEGOTIATION_BYTES;
 use line_chat::{CloseReason, Lag, Limits};
 
 /// One thing that a client said, and what it asks for.

@@ -16,7 +16,7 @@ use std::net::IpAddr;
 use std::rc::Rc;
 
 use fastrand::Rng;
-use line_chat::chat::{ClientId, Interest, Stream};
+use line_chat::engine::{ClientId, Interest, Stream};
 
 use crate::journal::{self, Peer, Record};
 use crate::listener::Descriptor;

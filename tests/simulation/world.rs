@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 use line_chat::Config;
-use line_chat::accept::Acceptor;
-use line_chat::chat::{Chat, ClientId, Interest, Registry};
+use line_chat::engine::{Chat, ClientId, Interest, Registry};
+use line_chat::server::accept::Acceptor;
 
 use crate::chances::{self, Chances};
 use crate::journal::{self, Peer};

@@ -13,8 +13,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use line_chat::accept::{Acceptor, Listen};
-use line_chat::chat::{Chat, ClientId, Interest, Registry, Stream};
+use line_chat::engine::{Chat, ClientId, Interest, Registry, Stream};
+use line_chat::server::accept::{Acceptor, Listen};
 use line_chat::{Config, Hosting, Metrics, Mode};
 
 /// More turns at one time are an endless loop.

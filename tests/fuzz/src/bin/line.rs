@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use line_chat::line::{Line, LineDecoder};
+use line_chat::protocol::line::{Line, LineDecoder};
 use line_chat_fuzz::Case;
 
 /// Bytes that stand for telnet's EC and EL, which reach the decoder as calls.

@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use line_chat::telnet::{Telnet, TelnetDecoder};
+use line_chat::protocol::telnet::{Telnet, TelnetDecoder};
 use line_chat_fuzz::Case;
 
 /// The commands that were found, each with the data before it; at the end, data alone.

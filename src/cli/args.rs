@@ -1,0 +1,260 @@
+//! The command line: flags and environment variables become a [`Config`] and a log level.
+//! Usage errors are clap's own text and exit with 2; that includes values which do not go together.
+
+use std::str::FromStr;
+
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{ArgAction, ArgMatches, Command, CommandFactory, FromArgMatches, Parser};
+use log::LevelFilter;
+
+use line_chat::Hosting;
+use line_chat::Prefix;
+use line_chat::{Config, ConfigError, Limits};
+use line_chat::{ListenAddr, ListenAddrError};
+
+const EXAMPLES: &str = "\
+Examples:
+  line-chat                          people on this machine can join
+  line-chat 0.0.0.0:6142 [::]:6142   everybody who can reach this machine can join
+  telnet localhost 6142              join: the first line that you type is your nick
+  printf 'bot\\nhello\\n' | nc localhost 6142
+                                     a script joins, says hello and leaves
+
+Each flag can also be set by the environment variable named with it. Times are in seconds (1.5 will\ndo), sizes in bytes.";
+
+/// A chat server for telnet, nc and scripts.
+///
+/// A client's first line is its nick; every later line goes to all the others as "nick: text".
+#[derive(Debug, Parser)]
+#[command(name = "line-chat", version, after_help = EXAMPLES, max_term_width = 100)]
+pub(crate) struct Args {
+    // Not a doc comment: rustdoc would take [::1] for a link.
+    #[arg(
+        help = "Where to listen: 127.0.0.1:6142, [::1]:6142 or localhost:6142; port 0 lets the system choose",
+        value_name = "ADDR",
+        env = "LINE_CHAT_ADDR",
+        default_value = "127.0.0.1:6142"
+    )]
+    addrs: Vec<ListenAddrs>,
+
+    /// What stands before each line; {nick} becomes the speaker's nick
+    #[arg(
+        long,
+        env = "LINE_CHAT_PREFIX",
+        value_name = "TEMPLATE",
+        default_value = "{nick}: "
+    )]
+    prefix: Prefix,
+
+    #[command(flatten)]
+    hosting: Hosting,
+
+    /// Listen here as well, for scripts: whoever comes this way gets the bare wire whatever other
+    /// flags say, in the same room. May be given more than once
+    #[arg(
+        long,
+        value_name = "ADDR",
+        env = "LINE_CHAT_PLAIN",
+        help_heading = "People at a prompt"
+    )]
+    plain: Vec<ListenAddrs>,
+
+    #[command(flatten)]
+    limits: Limits,
+
+    /// Never sleep: spares each line the time that it takes to wake up, and uses up a processor
+    ///
+    /// For a machine that has a processor to spare for it; see "Low latency" in the README.
+    #[arg(long, env = "LINE_CHAT_SPIN", value_parser = clap::builder::BoolishValueParser::new())]
+    spin: bool,
+
+    /// Log more: once for each line that is said, twice for everything. RUST_LOG can say it more
+    /// finely
+    #[arg(short, long, env = "LINE_CHAT_VERBOSE", value_name = "COUNT", action = ArgAction::Count)]
+    verbose: u8,
+
+    /// Log less: once for warnings and errors, twice for errors, three times for nothing
+    #[arg(short, long, env = "LINE_CHAT_QUIET", value_name = "COUNT", action = ArgAction::Count)]
+    quiet: u8,
+}
+
+impl Args {
+    /// The arguments of this process. Ends the process for `--help`, `--version` and usage errors.
+    pub(crate) fn of_process() -> Self {
+        let args = Self::of(&command().get_matches()).unwrap_or_else(|error| error.exit());
+        if let Err(error) = args.config().check() {
+            let text = match error {
+                ConfigError::PendingTooSmall { needed } => format!(
+                    "--max-pending is smaller than the longest line: \
+                     make it {needed} or more, or --max-line smaller"
+                ),
+                ConfigError::PendingTooSmallForPeople { needed } => format!(
+                    "--max-pending is too small for --interactive: make it {needed} or more"
+                ),
+                ConfigError::NotInteractive(name) => {
+                    let flag = match name {
+                        "motd_file" => "--motd",
+                        _ => "--ops-password-file",
+                    };
+                    format!("{flag} is for people at a prompt: add --interactive")
+                }
+                other => other.to_string(),
+            };
+            Self::command()
+                .error(ErrorKind::ValueValidation, text)
+                .exit();
+        }
+        args
+    }
+
+    /// What was matched, with one of `-v` and `-q` at most. clap's own `conflicts_with` would also
+    /// refuse a flag because of a variable, over which it wins.
+    fn of(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let mut args = Self::from_arg_matches(matches)?;
+        let is_flag = |name| matches.value_source(name) == Some(ValueSource::CommandLine);
+        match (is_flag("verbose"), is_flag("quiet")) {
+            (true, false) => args.quiet = 0,
+            (false, true) => args.verbose = 0,
+            _ if args.verbose > 0 && args.quiet > 0 => {
+                let text = "the argument '--verbose' cannot be used with '--quiet'";
+                return Err(Self::command().error(ErrorKind::ArgumentConflict, text));
+            }
+            _ => {}
+        }
+        Ok(args)
+    }
+
+    /// The config that they ask for.
+    pub(crate) fn config(&self) -> Config {
+        let mut config = Config::default();
+        let addrs = self.addrs.iter().flat_map(|list| &list.0);
+        config.listen = addrs.cloned().collect();
+        let plain = self.plain.iter().flat_map(|list| &list.0);
+        config.listen_plain = plain.cloned().collect();
+        config.hosting = self.hosting.clone();
+        config.prefix = self.prefix.clone();
+        config.limits = self.limits.clone();
+        config.handle_signals = true;
+        config.spin = self.spin;
+        config
+    }
+
+    /// The log level that they ask for; `None` leaves it to `RUST_LOG`, or else to info.
+    pub(crate) fn log_level(&self) -> Option<LevelFilter> {
+        match (self.verbose, self.quiet) {
+            (0, 0) => None,
+            (0, 1) => Some(LevelFilter::Warn),
+            (0, 2) => Some(LevelFilter::Error),
+            (0, _) => Some(LevelFilter::Off),
+            (1, _) => Some(LevelFilter::Debug),
+            (_, _) => Some(LevelFilter::Trace),
+        }
+    }
+}
+
+/// Addresses with white space between them, as a variable has them.
+#[derive(Debug, Clone)]
+struct ListenAddrs(Vec<ListenAddr>);
+
+impl FromStr for ListenAddrs {
+    type Err = ListenAddrError;
+
+    fn from_str(addrs: &str) -> Result<Self, ListenAddrError> {
+        let addrs: Result<Vec<_>, _> = addrs.split_whitespace().map(str::parse).collect();
+        let addrs = addrs?;
+        if addrs.is_empty() {
+            return Err(ListenAddrError);
+        }
+        Ok(Self(addrs))
+    }
+}
+
+/// The command, in which a negative number is a flag's wrong value and not an unknown flag, and a
+/// variable that is blank says nothing.
+fn command() -> Command {
+    Args::command().mut_args(|arg| {
+        let takes_values = arg.get_action().takes_values();
+        let arg = arg.allow_negative_numbers(takes_values);
+        let value = arg.get_env().and_then(std::env::var_os);
+        if value.is_some_and(|value| value.to_string_lossy().trim().is_empty()) {
+            arg.env(None)
+        } else {
+            arg
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(args: &[&str]) -> Result<Args, clap::Error> {
+        let args = [&["line-chat"], args].concat();
+        Args::of(&command().try_get_matches_from(args)?)
+    }
+
+    #[test]
+    fn the_command_is_consistent() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn without_flags_it_is_the_default_config() {
+        let config = parse(&[]).expect("no flags are needed").config();
+        let mut default = Config::default();
+        default.handle_signals = true;
+        assert_eq!(format!("{config:?}"), format!("{default:?}"));
+    }
+
+    #[test]
+    fn flags_reach_the_config() {
+        let args = [
+            "[::1]:0",
+            "localhost:1",
+            "--prefix",
+            "<{nick}> ",
+            "--max-line",
+            "9",
+            "--max-nick",
+            "5",
+        ];
+        let config = parse(&args).expect("valid flags").config();
+        assert_eq!(config.listen.len(), 2);
+        assert_eq!(config.prefix.to_string(), "<{nick}> ");
+        assert_eq!(
+            (config.limits.max_line_bytes, config.limits.max_nick_chars),
+            (9, 5)
+        );
+    }
+
+    #[test]
+    fn a_negative_number_is_a_wrong_value_of_its_flag() {
+        for flag in ["--max-pending", "--rate", "--burst", "--idle-timeout"] {
+            let error = parse(&[flag, "-1"]).expect_err("nonsense").to_string();
+            assert!(error.contains(&format!("'-1' for '{flag} ")), "{error}");
+        }
+    }
+
+    #[test]
+    fn nonsense_is_a_usage_error() {
+        for args in [
+            &["6142"][..],
+            &[""],
+            &["127.0.0.1:0 here"],
+            &["--prefix", "no place"],
+            &["--max-line", "0"],
+            &["--max-line", "4k"],
+            &["--max-pending", "-1"],
+            &["-v", "-q"],
+            &["--max-line"],
+            &["--unknown"],
+        ] {
+            assert_eq!(
+                parse(args).expect_err("nonsense").exit_code(),
+                2,
+                "{args:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! What belongs to the process, and so to the binary and not to the library: the limit of
+//! descriptors, and the log on standard error, for which the loop never waits.
+//!
+//! A pipe that nobody reads takes 64 KiB and then blocks whoever writes to it. So a line is written
+//! only when poll(2) says that it fits, and otherwise dropped and counted. `O_NONBLOCK` would do
+//! that as well, but it belongs to the open file, which is shared with the shell that started us.
+//!
+//! Of a terminal poll(2) says only that a byte fits, and one that hangs (a dead ssh, a stopped
+//! emulator) would block us all the same. But a terminal can be opened anew, for us alone.
+
+use std::fs::File;
+use std::io::{self, IsTerminal, Write};
+
+use log::LevelFilter;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{Mode, OFlags};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// The longest line of the log in bytes, its end included: what poll(2) promises to fit into a pipe
+/// (`PIPE_BUF`, pipe(7)).
+const MAX_LOG_LINE_BYTES: usize = 4096;
+
+const CUT: &[u8] = b"...\n";
+
+/// Starts the log on standard error: at `level`, or else as `RUST_LOG` says, or else at info.
+pub(crate) fn start_log(level: Option<LevelFilter>) {
+    let mut logger =
+        env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info"));
+    if let Some(level) = level {
+        logger.filter_level(level);
+    }
+    let target = LogWriter::new(Stderr::new());
+    logger
+        .target(env_logger::Target::Pipe(Box::new(target)))
+        .init();
+}
+
+/// Raises the soft limit of descriptors to the hard one. If that fails, fewer clients can be
+/// served, which the log says in any case.
+pub(crate) fn raise_descriptor_limit() {
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    let _ = setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: maximum,
+            maximum,
+        },
+    );
+}
+
+/// Something that can say whether a line of the log can be written at once.
+trait Sink: Write {
+    fn is_ready(&self) -> bool;
+}
+
+struct Stderr {
+    /// The terminal that it is, opened for us alone and non-blocking.
+    terminal: Option<File>,
+}
+
+impl Stderr {
+    fn new() -> Self {
+        let stderr = io::stderr();
+        let terminal = stderr.is_terminal().then(|| {
+            let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+            rustix::fs::open("/dev/stderr", flags, Mode::empty())
+        });
+        // It may be another user's. Then it is written to like a pipe.
+        let terminal = terminal.and_then(Result::ok).map(File::from);
+        Self { terminal }
+    }
+}
+
+impl Sink for Stderr {
+    fn is_ready(&self) -> bool {
+        let stderr = io::stderr();
+        let mut descriptors = [PollFd::new(&stderr, PollFlags::OUT)];
+        let at_once = Timespec::default();
+        poll(&mut descriptors, Some(&at_once)).is_ok_and(|ready| ready > 0)
+    }
+}
+
+impl Write for Stderr {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        match &mut self.terminal {
+            Some(terminal) => terminal.write(line),
+            None => io::stderr().write(line),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Takes a line of the log at a time, and never waits.
+struct LogWriter<W> {
+    sink: W,
+    /// Lines that did not fit, and of which the log does not tell yet.
+    dropped: u64,
+    /// The last line that was written has no end.
+    is_torn: bool,
+}
+
+impl<W: Sink> LogWriter<W> {
+    fn new(sink: W) -> Self {
+        Self {
+            sink,
+            dropped: 0,
+            is_torn: false,
+        }
+    }
+
+    /// Whether the line could be written, all of it.
+    fn try_line(&mut self, line: &[u8]) -> bool {
+        if !self.sink.is_ready() {
+            return false;
+        }
+        match self.sink.write(line) {
+            Ok(n) => {
+                self.is_torn = n < line.len();
+                !self.is_torn
+            }
+            // A standard error that is closed is nobody's loss.
+            Err(error) => error.kind() != io::ErrorKind::WouldBlock,
+        }
+    }
+}
+
+impl<W: Sink> Write for LogWriter<W> {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        if self.dropped > 0 {
+            let told = format!(
+                "{}line-chat: {} lines of this log were dropped\n",
+                if self.is_torn { "\n" } else { "" },
+                self.dropped
+            );
+            if self.try_line(told.as_bytes()) {
+                self.dropped = 0;
+            }
+        }
+        let is_written = if line.len() <= MAX_LOG_LINE_BYTES {
+            self.try_line(line)
+        } else {
+            self.try_line(&cut(line))
+        };
+        self.dropped += u64::from(!is_written);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// As much of a line as the log takes, ending with a whole character and a sign that it was cut.
+fn cut(line: &[u8]) -> Vec<u8> {
+    let mut end = MAX_LOG_LINE_BYTES - CUT.len();
+    while end > 0 && line[end] & 0b1100_0000 == 0b1000_0000 {
+        end -= 1;
+    }
+    [&line[..end], CUT].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Default)]
+    struct Pipe {
+        is_full: bool,
+        /// How much of a write a terminal takes; 0: nothing, `None`: all.
+        room: Option<usize>,
+        written: Vec<u8>,
+    }
+
+    impl Sink for Pipe {
+        fn is_ready(&self) -> bool {
+            !self.is_full
+        }
+    }
+
+    impl Write for Pipe {
+        fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+            assert!(!self.is_full, "this would block");
+            assert!(line.len() <= MAX_LOG_LINE_BYTES, "this may block");
+            let taken = self.room.unwrap_or(line.len());
+            self.written.extend_from_slice(&line[..taken]);
+            match taken {
+                0 => Err(io::ErrorKind::WouldBlock.into()),
+                taken => Ok(taken),
+            }
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_dropped_and_counted() {
+        let mut log = LogWriter::new(Pipe::default());
+        let mut say = |line: &str, is_full| {
+            log.sink.is_full = is_full;
+            log.write_all(line.as_bytes()).expect("it never fails");
+        };
+        say("one\n", false);
+        say("two\n", true);
+        say("three\n", true);
+        say("four\n", false);
+        say("five\n", false);
+        let expected = "one\nline-chat: 2 lines of this log were dropped\nfour\nfive\n";
+        assert_eq!(String::from_utf8_lossy(&log.sink.written), expected);
+    }
+
+    #[test]
+    fn what_a_terminal_takes_in_part_or_not_at_all_is_dropped_and_what_follows_stays_apart() {
+        let mut log = LogWriter::new(Pipe::default());
+        let mut say = |line: &str, room| {
+            log.sink.room = room;
+            log.write_all(line.as_bytes()).expect("it never fails");
+        };
+        say("one\n", None);
+        say("two\n", Some(2));
+        say("three\n", Some(0));
+        say("four\n", None);
+        let expected = "one\ntw\nline-chat: 2 lines of this log were dropped\nfour\n";
+        assert_eq!(String::from_utf8_lossy(&log.sink.written), expected);
+    }
+
+    #[test]
+    fn a_long_line_is_cut_between_two_characters() {
+        for line in ["x".repeat(5000), "é".repeat(5000), "€".repeat(5000)] {
+            let mut log = LogWriter::new(Pipe::default());
+            log.write_all(format!("{line}\n").as_bytes())
+                .expect("it never fails");
+            let written = String::from_utf8(log.sink.written).expect("UTF-8");
+            let kept = written
+                .strip_suffix("...\n")
+                .expect("a sign that it is cut");
+            assert!(line.starts_with(kept) && kept.len() > 4085);
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! The binary's own: its command line and its log.
+
+pub(crate) mod args;
+pub(crate) mod logging;

@@ -1,0 +1,496 @@
+//! Every number that an operator or an embedder can set, with its unit, its default and its reason:
+//! the documentation of [`Limits`] is the text of `--help`, so that neither can be wrong alone.
+//! [`Config::check`] is the only place that knows which values go together; everything behind it
+//! can rely on them.
+
+pub(crate) mod addr;
+pub(crate) mod interactive;
+pub(crate) mod prefix;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::config::addr::ListenAddr;
+use crate::config::interactive::Hosting;
+use crate::config::prefix::Prefix;
+
+/// What a server is to do. Start from the default and set the fields that matter:
+///
+/// ```
+/// let mut config = line_chat::Config::default();
+/// config.listen = vec!["127.0.0.1:0".parse()?];
+/// config.limits.max_line_bytes = 512;
+/// # Ok::<(), line_chat::ListenAddrError>(())
+/// ```
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Config {
+    /// Where to listen, a listener or more for each. Default: `127.0.0.1:6142`, which only this
+    /// machine can reach.
+    pub listen: Vec<ListenAddr>,
+    /// Where to listen as well, for clients that get the bare wire whatever `hosting` says (but are
+    /// asked for its password); they are in the same room. Default: nowhere.
+    pub listen_plain: Vec<ListenAddr>,
+    /// What stands before the text of a line. Default: `{nick}: `.
+    pub prefix: Prefix,
+    /// How people are received. Default: as scripts are, with the bare wire.
+    pub hosting: Hosting,
+    /// The limits that keep one client from hurting another.
+    pub limits: Limits,
+    /// Whether SIGINT and SIGTERM shut the server down, SIGUSR1 logs its
+    /// [metrics](crate::Metrics), and SIGHUP makes it read the files of `hosting` again. Default:
+    /// no, because signals belong to the whole process and so
+    /// to the program, not to a library in it.
+    pub handle_signals: bool,
+    /// Whether the loop never sleeps, which spares a wake-up for each line and costs a processor.
+    /// Default: no.
+    pub spin: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: vec![ListenAddr::Socket(DEFAULT_ADDR)],
+            listen_plain: Vec::new(),
+            prefix: Prefix::default(),
+            hosting: Hosting::default(),
+            limits: Limits::default(),
+            handle_signals: false,
+            spin: false,
+        }
+    }
+}
+
+const DEFAULT_ADDR: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 6142);
+
+/// What a queue has to hold at least where people are received: a greeting, or an answer.
+const INTERACTIVE_PENDING_BYTES: usize = 64 << 10;
+
+/// No notice to a script is longer than this without the nick in it, in bytes.
+const NOTICE_BYTES: usize = 128;
+
+/// No time-out is longer: 31 years, which no clock here can overflow.
+const MAX_TIMEOUT: Duration = Duration::from_secs(1_000_000_000);
+
+impl Config {
+    /// Whether the values go together.
+    ///
+    /// # Errors
+    /// Names the first one that does not, and says what to do.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let limits = &self.limits;
+        let positive = [
+            ("max_line_bytes", limits.max_line_bytes),
+            ("max_nick_chars", limits.max_nick_chars),
+            ("read_bytes", limits.read_bytes),
+            ("turn_read_bytes", limits.turn_read_bytes),
+            ("accepts_per_turn", limits.accepts_per_turn),
+            ("max_clients", limits.max_clients.unwrap_or(usize::MAX)),
+            ("burst_lines", limits.burst_lines as usize),
+            ("max_refusals", limits.max_refusals.into()),
+        ];
+        if let Some((name, _)) = positive.into_iter().find(|&(_, value)| value == 0) {
+            return Err(ConfigError::Zero(name));
+        }
+        let timeouts = [
+            ("stall_timeout", limits.stall_timeout.unwrap_or_default()),
+            ("login_timeout", limits.login_timeout),
+            ("idle_timeout", limits.idle_timeout),
+            ("goodbye_timeout", limits.goodbye_timeout),
+            ("linger_timeout", limits.linger_timeout),
+        ];
+        if let Some((name, _)) = timeouts.into_iter().find(|&(_, time)| time > MAX_TIMEOUT) {
+            return Err(ConfigError::TooLong(name));
+        }
+        if limits.lines_per_second != 0.0 && !LINES_PER_SECOND.contains(&limits.lines_per_second) {
+            return Err(ConfigError::Rate);
+        }
+        if !self.hosting.interactive {
+            let files = [
+                ("motd_file", &self.hosting.motd_file),
+                ("ops_password_file", &self.hosting.ops_password_file),
+            ];
+            if let Some((name, _)) = files.into_iter().find(|(_, file)| file.is_some()) {
+                return Err(ConfigError::NotInteractive(name));
+            }
+        } else if self.prefix.to_string().starts_with("** ") {
+            return Err(ConfigError::PrefixIsAction);
+        }
+        if self.hosting.interactive && limits.max_pending_bytes < INTERACTIVE_PENDING_BYTES {
+            let needed = INTERACTIVE_PENDING_BYTES;
+            return Err(ConfigError::PendingTooSmallForPeople { needed });
+        }
+        let needed = self.longest_line_bytes();
+        if limits.max_pending_bytes < needed {
+            return Err(ConfigError::PendingTooSmall { needed });
+        }
+        Ok(())
+    }
+
+    /// The length in bytes of the longest line that can be sent to a client: each byte of a line
+    /// may become U+FFFD, which is three bytes long.
+    pub fn longest_line_bytes(&self) -> usize {
+        let text = self.limits.max_line_bytes.saturating_mul(3);
+        let line = self.prefix.max_bytes(self.longest_nick_bytes());
+        line.saturating_add(b"\r\n".len())
+            .saturating_add(text)
+            .max(self.longest_notice_bytes())
+    }
+
+    /// The same for a line without a text, which may be a notice of the server's own; what people
+    /// are told at once is held by [`INTERACTIVE_PENDING_BYTES`].
+    pub(crate) fn longest_prefix_bytes(&self) -> usize {
+        let prefix = self.prefix.max_bytes(self.longest_nick_bytes());
+        prefix
+            .saturating_add(b"\r\n".len())
+            .max(self.longest_notice_bytes())
+    }
+
+    fn longest_notice_bytes(&self) -> usize {
+        self.longest_nick_bytes().saturating_add(NOTICE_BYTES)
+    }
+
+    /// A character has up to four bytes, and a nick is no longer than its line.
+    fn longest_nick_bytes(&self) -> usize {
+        let nick = self.limits.max_nick_chars.saturating_mul(4);
+        nick.min(self.limits.max_line_bytes)
+    }
+}
+
+/// Why a [`Config`] cannot work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// This limit must be at least one.
+    Zero(&'static str),
+    /// This time-out is longer than any clock should have to count.
+    TooLong(&'static str),
+    /// `lines_per_second` is neither 0 nor a rate that can be kept.
+    Rate,
+    /// This file is for people at a prompt, and `interactive` is not set.
+    NotInteractive(&'static str),
+    /// The prefix begins as what members do is shown, with `** `.
+    PrefixIsAction,
+    /// `max_pending_bytes` does not hold what people are sent at once.
+    PendingTooSmallForPeople {
+        /// The least that does, in bytes.
+        needed: usize,
+    },
+    /// `max_pending_bytes` does not hold the longest line that can be sent to a member.
+    PendingTooSmall {
+        /// The least that does, in bytes.
+        needed: usize,
+    },
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Zero(name) => write!(f, "{name} is 0: set it to 1 or more"),
+            Self::TooLong(name) => write!(
+                f,
+                "{name} is too long: set it to {} s or less, or to 0",
+                MAX_TIMEOUT.as_secs()
+            ),
+            Self::Rate => write!(f, "lines_per_second: {}", RATE_RANGE_HINT),
+            Self::NotInteractive(name) => {
+                write!(f, "{name} is set, but not interactive: set that as well")
+            }
+            Self::PrefixIsAction => f.write_str(
+                "the prefix begins with \"** \" as what members do is shown: begin it otherwise",
+            ),
+            Self::PendingTooSmallForPeople { needed } => write!(
+                f,
+                "the limit of pending bytes is too small for people: make it {needed} or more"
+            ),
+            Self::PendingTooSmall { needed } => write!(
+                f,
+                "the limit of pending bytes is smaller than the longest line: \
+                 make it {needed} or more, or the longest line shorter"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+/// The rates at which lines can be let through: one in a quarter of an hour to one a microsecond.
+const LINES_PER_SECOND: std::ops::RangeInclusive<f64> = 0.001..=1_000_000.0;
+const RATE_RANGE_HINT: &str = "give 0.001 to 1000000 lines a second, or 0 for no limit";
+
+/// What happens to a reader for whom more is queued than may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
+pub enum Lag {
+    /// Lines are left out until half of its queue is free again, and it is told how many.
+    #[default]
+    Skip,
+    /// It is closed.
+    Disconnect,
+    /// Nobody is heard until half of its queue is free again: for rooms whose members are trusted.
+    Wait,
+}
+
+/// The limits of a server. Nothing in it grows without one. Sizes are in bytes, and a time-out of
+/// zero never runs out.
+#[derive(Debug, Clone)]
+#[cfg_attr(feature = "cli", derive(clap::Args))]
+#[non_exhaustive]
+pub struct Limits {
+    /// The longest line that a client may send, in bytes without its end.
+    ///
+    /// The default is what a terminal's own line editor takes (MAX_CANON, termios(3)), so no line
+    /// that a person typed is longer.
+    #[cfg_attr(feature = "cli", arg(long = "max-line", env = "LINE_CHAT_MAX_LINE",
+        value_name = "BYTES", default_value_t = DEFAULT.max_line_bytes, value_parser = positive))]
+    pub max_line_bytes: usize,
+
+    /// The longest nick, in characters (code points).
+    ///
+    /// The default leaves room for the text on a line of 80 columns.
+    #[cfg_attr(feature = "cli", arg(long = "max-nick", env = "LINE_CHAT_MAX_NICK",
+        value_name = "CHARS", default_value_t = DEFAULT.max_nick_chars, value_parser = positive))]
+    pub max_nick_chars: usize,
+
+    /// What may be queued for one client, in bytes; for who is further behind see --lag.
+    ///
+    /// The default is some 15 000 lines of chat: who is further behind does not catch up by
+    /// waiting. A turn of the loop adds at most a quarter of it, so a reader that keeps up never
+    /// gets near it.
+    #[cfg_attr(feature = "cli", arg(long = "max-pending", env = "LINE_CHAT_MAX_PENDING",
+        value_name = "BYTES", default_value_t = DEFAULT.max_pending_bytes, value_parser = positive,
+        help_heading = SLOW_READERS))]
+    pub max_pending_bytes: usize,
+
+    /// What may be queued for all clients together, in bytes; over it, who has the longest queue
+    /// is closed. 0: no limit.
+    ///
+    /// The default is 256 clients that are as far behind as they can be, on a small machine.
+    #[cfg_attr(feature = "cli", arg(long = "max-pending-total",
+        env = "LINE_CHAT_MAX_PENDING_TOTAL", value_name = "BYTES",
+        default_value_t = DEFAULT.max_pending_total_bytes, help_heading = SLOW_READERS))]
+    pub max_pending_total_bytes: usize,
+
+    /// What happens to a reader for whom more is queued than --max-pending.
+    ///
+    /// Skipping is the default, because a person who comes back to a terminal wants the room, not
+    /// a closed connection. To disconnect suits scripts that must not miss a line unnoticed. To
+    /// wait loses nothing, but lets one member hold up all.
+    #[cfg_attr(feature = "cli", arg(long, env = "LINE_CHAT_LAG", value_name = "MODE", value_enum,
+        default_value_t = DEFAULT.lag, help_heading = SLOW_READERS))]
+    pub lag: Lag,
+
+    /// How long a client may take nothing of what is queued for it, in seconds; with --lag wait,
+    /// how long it may hold up the room. 0: for ever. [default: 300, with --lag wait 30]
+    ///
+    /// Five minutes are longer than a pager or a suspended terminal is left alone, and half a
+    /// minute is as long as a room will wait for one member. Who only half-closes
+    /// (printf ... | nc) has this long as well.
+    #[cfg_attr(feature = "cli", arg(long, env = "LINE_CHAT_STALL_TIMEOUT", value_name = "SECONDS",
+        value_parser = seconds, help_heading = SLOW_READERS))]
+    pub stall_timeout: Option<Duration>,
+
+    /// How many lines a second a client may say; the others are heard later. 0: no limit.
+    ///
+    /// Off by default: a loud speaker hurts nobody, and what suits a room is a matter of taste.
+    #[cfg_attr(feature = "cli", arg(long = "rate", env = "LINE_CHAT_RATE",
+        value_name = "LINES_PER_S", default_value_t = DEFAULT.lines_per_second,
+        value_parser = rate, help_heading = LOUD_SPEAKERS))]
+    pub lines_per_second: f64,
+
+    /// How many lines a client may say at once, where --rate is set.
+    ///
+    /// The default is a screenful, which people paste.
+    #[cfg_attr(feature = "cli", arg(long = "burst", env = "LINE_CHAT_BURST", value_name = "LINES",
+        default_value_t = DEFAULT.burst_lines, value_parser = clap::value_parser!(u32).range(1..),
+        help_heading = LOUD_SPEAKERS))]
+    pub burst_lines: u32,
+
+    /// How many clients there may be; who comes after is told that the server is full.
+    /// [default: what the limit of open files (ulimit -n) allows, less 16]
+    ///
+    /// Each client is an open file, and 16 are kept for the server itself. line-chat raises its
+    /// soft limit to the hard one when it starts.
+    #[cfg_attr(feature = "cli", arg(long, env = "LINE_CHAT_MAX_CLIENTS", value_name = "CLIENTS",
+        value_parser = positive, help_heading = CONNECTIONS))]
+    pub max_clients: Option<usize>,
+
+    /// How many clients one address may have: an IPv4 address, or an IPv6 network of 64 bits.
+    /// 0: no limit. This machine itself is exempt.
+    ///
+    /// The default is a classroom behind one router.
+    #[cfg_attr(feature = "cli", arg(long, env = "LINE_CHAT_MAX_CLIENTS_PER_IP",
+        value_name = "CLIENTS", default_value_t = DEFAULT.max_clients_per_ip,
+        help_heading = CONNECTIONS))]
+    pub max_clients_per_ip: usize,
+
+    /// How long a client may take from its connection to its nick, in seconds. 0: for ever.
+    ///
+    /// The default is long enough to think of a name. It counts from the connection, so sending a
+    /// byte now and then does not help.
+    #[cfg_attr(feature = "cli", arg(long, env = "LINE_CHAT_LOGIN_TIMEOUT", value_name = "SECONDS",
+        default_value = "30", value_parser = seconds, help_heading = CONNECTIONS))]
+    pub login_timeout: Duration,
+
+    /// How long a member may send nothing at all, in seconds. 0: for ever.
+    ///
+    /// Off by default: listeners are welcome, and a peer that is gone is found by TCP keepalive
+    /// within two minutes.
+    #[cfg_attr(feature = "cli", arg(long, env = "LINE_CHAT_IDLE_TIMEOUT", value_name = "SECONDS",
+        default_value = "0", value_parser = seconds, help_heading = CONNECTIONS))]
+    pub idle_timeout: Duration,
+
+    /// How many lines may be refused as a nick before the client is closed. Three tries are enough
+    /// for a person.
+    #[cfg_attr(feature = "cli", arg(skip = DEFAULT.max_refusals))]
+    pub max_refusals: u8,
+
+    /// The most that one read takes from a client, and so its share of a turn, in bytes. 16 KiB is
+    /// where a larger read stops paying, and as much as a client can have read but not yet
+    /// heard.
+    #[cfg_attr(feature = "cli", arg(skip = DEFAULT.read_bytes))]
+    pub read_bytes: usize,
+
+    /// The most that a turn reads from all clients together, in bytes; the others come with the
+    /// next one. 1 MiB is decoded in a millisecond or two.
+    #[cfg_attr(feature = "cli", arg(skip = DEFAULT.turn_read_bytes))]
+    pub turn_read_bytes: usize,
+
+    /// How many connections a turn accepts. 64 of them cost some 0.5 ms, which the members do not
+    /// notice.
+    #[cfg_attr(feature = "cli", arg(skip = DEFAULT.accepts_per_turn))]
+    pub accepts_per_turn: usize,
+
+    /// How long a client that the server closes has to take its last words. 5 s are several
+    /// retransmissions.
+    #[cfg_attr(feature = "cli", arg(skip = DEFAULT.goodbye_timeout))]
+    pub goodbye_timeout: Duration,
+
+    /// How long a closed client's remaining input is read and thrown away, so that no RST
+    /// overtakes the last words (RFC 1122, 4.2.2.13). A second is longer than a round trip.
+    #[cfg_attr(feature = "cli", arg(skip = DEFAULT.linger_timeout))]
+    pub linger_timeout: Duration,
+
+    /// How much of it is read at most, in bytes.
+    #[cfg_attr(feature = "cli", arg(skip = DEFAULT.linger_bytes))]
+    pub linger_bytes: usize,
+}
+
+#[cfg(feature = "cli")]
+const SLOW_READERS: &str = "Slow readers";
+#[cfg(feature = "cli")]
+const LOUD_SPEAKERS: &str = "Loud speakers";
+#[cfg(feature = "cli")]
+const CONNECTIONS: &str = "Connections";
+
+const DEFAULT: Limits = Limits {
+    max_line_bytes: 4096,
+    max_nick_chars: 32,
+    max_pending_bytes: 1 << 20,
+    max_pending_total_bytes: 256 << 20,
+    lag: Lag::Skip,
+    stall_timeout: None,
+    lines_per_second: 0.0,
+    burst_lines: 25,
+    max_clients: None,
+    max_clients_per_ip: 64,
+    login_timeout: Duration::from_secs(30),
+    idle_timeout: Duration::ZERO,
+    max_refusals: 3,
+    read_bytes: 16 << 10,
+    turn_read_bytes: 1 << 20,
+    accepts_per_turn: 64,
+    goodbye_timeout: Duration::from_secs(5),
+    linger_timeout: Duration::from_secs(1),
+    linger_bytes: 64 << 10,
+};
+
+impl Default for Limits {
+    fn default() -> Self {
+        DEFAULT
+    }
+}
+
+impl Limits {
+    /// How long a client may take nothing of what is queued for it; `None`: for ever.
+    pub fn stall_patience(&self) -> Option<Duration> {
+        let default = match self.lag {
+            Lag::Skip | Lag::Disconnect => Duration::from_secs(300),
+            Lag::Wait => Duration::from_secs(30),
+        };
+        unless_zero(self.stall_timeout.unwrap_or(default))
+    }
+
+    /// How long a client may be without a nick; `None`: for ever.
+    pub fn login_patience(&self) -> Option<Duration> {
+        unless_zero(self.login_timeout)
+    }
+
+    /// How long a member may send nothing; `None`: for ever.
+    pub fn idle_patience(&self) -> Option<Duration> {
+        unless_zero(self.idle_timeout)
+    }
+}
+
+fn unless_zero(time: Duration) -> Option<Duration> {
+    (time > Duration::ZERO).then_some(time)
+}
+
+/// Parses a limit that cannot be off.
+#[cfg(feature = "cli")]
+fn positive(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("0 would let nothing through; give 1 or more".to_owned()),
+        Ok(number) => Ok(number),
+        Err(error) => Err(format!("{error}; give a whole number")),
+    }
+}
+
+/// Parses a time in seconds.
+#[cfg(feature = "cli")]
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().ok();
+    let time = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    match time {
+        // What is not zero must not become it, which would mean for ever.
+        Some(Duration::ZERO) if seconds != Some(0.0) => Ok(Duration::from_nanos(1)),
+        Some(time) if time <= MAX_TIMEOUT => Ok(time),
+        _ => Err(format!("give seconds, from 0 to {}", MAX_TIMEOUT.as_secs())),
+    }
+}
+
+/// Parses lines a second.
+#[cfg(feature = "cli")]
+fn rate(text: &str) -> Result<f64, String> {
+    let rate = text.parse().ok();
+    rate.filter(|rate| *rate == 0.0 || LINES_PER_SECOND.contains(rate))
+        .ok_or_else(|| RATE_RANGE_HINT.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_limit_of_pending_bytes_holds_the_longest_line() {
+        let mut config = Config::default();
+        assert_eq!(config.check(), Ok(()));
+        let needed = 3 * 4096 + 32 * 4 + ": ".len() + 2;
+        assert_eq!(config.longest_line_bytes(), needed);
+        config.limits.max_pending_bytes = needed;
+        assert_eq!(config.check(), Ok(()));
+        config.limits.max_pending_bytes = needed - 1;
+        assert_eq!(config.check(), Err(ConfigError::PendingTooSmall { needed }));
+    }
+
+    #[test]
+    fn a_limit_that_cannot_be_zero_is_named() {
+        let mut config = Config::default();
+        config.limits.max_line_bytes = 0;
+        assert_eq!(config.check(), Err(ConfigError::Zero("max_line_bytes")));
+        config.limits.max_line_bytes = usize::MAX;
+        assert!(config.check().is_err(), "no overflow");
+    }
+}

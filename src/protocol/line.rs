@@ -1,0 +1,482 @@
+//! Bytes become lines: [`LineDecoder`] finds the line ends, applies erasures and throws an
+//! over-long line away. It looks at each byte once, keeps no more than one unfinished line, and
+//! says the same whatever way the bytes were split, because a TCP segment means nothing to the
+//! person who typed.
+//!
+//! A line ends with `\r\n`, `\n`, `\r\0` (RFC 854, "The NVT Printer and Keyboard") or a lone `\r`.
+//! It is complete at its `\r`; a `\n` or NUL that follows, however late, is swallowed. BS and DEL
+//! erase the code point before them, so a terminal in character mode can be used. Where people type,
+//! ^U and ^W erase as well, as a terminal's own line editor does it (termios(3), VKILL and VWERASE).
+
+use memchr::memchr2;
+
+const BS: u8 = 0x08;
+const DEL: u8 = 0x7f;
+const CTRL_U: u8 = 0x15;
+const CTRL_W: u8 = 0x17;
+
+/// What a [`LineDecoder`] found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Line<'a> {
+    /// A complete line: its bytes without the line end, erasures applied. It may be empty.
+    Text(&'a [u8]),
+    /// The line that is arriving passed the limit. It is said once, when the limit is passed; the
+    /// rest of that line is thrown away as it comes.
+    TooLong,
+}
+
+/// Splits a stream of bytes into lines of at most `max_line_bytes`.
+///
+/// ```
+/// use line_chat::protocol::line::{Line, LineDecoder};
+///
+/// let mut lines = LineDecoder::new(4096);
+/// let mut data: &[u8] = b"hi\r\nwor";
+/// assert_eq!(lines.next(&mut data), Some(Line::Text(b"hi")));
+/// assert_eq!(lines.next(&mut data), None);
+/// let mut data: &[u8] = b"m\x08ld\n";
+/// assert_eq!(lines.next(&mut data), Some(Line::Text(b"world")));
+/// ```
+#[derive(Debug)]
+pub struct LineDecoder {
+    /// The unfinished line, erasures applied; at most `max_line_bytes` long. Its memory goes when
+    /// the line does.
+    pending: Vec<u8>,
+    /// Four bytes, because there is one of them in each connection.
+    max_line_bytes: u32,
+    /// `pending` is a complete line that was handed out: it is forgotten before the next byte.
+    handed_out: bool,
+    /// The last byte was a CR: a LF or NUL that comes next belongs to it.
+    after_cr: bool,
+    /// The line that is arriving passed the limit: everything up to its end is thrown away.
+    discarding: bool,
+    /// ^U and ^W erase.
+    edits: bool,
+}
+
+/// [`Line`] without a borrow of the decoder: an assembled line stays in `pending` until it is
+/// fetched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Found<'i> {
+    /// The whole line lies in the input; nothing was copied.
+    Whole(&'i [u8]),
+    /// The line is in the decoder: [`LineDecoder::assembled`].
+    Assembled,
+    TooLong,
+}
+
+impl LineDecoder {
+    /// A decoder at the beginning of a line. A line's length is counted in bytes, without its end
+    /// and after erasures.
+    pub fn new(max_line_bytes: usize) -> Self {
+        Self {
+            pending: Vec::new(),
+            max_line_bytes: u32::try_from(max_line_bytes).unwrap_or(u32::MAX),
+            handed_out: false,
+            after_cr: false,
+            discarding: false,
+            edits: false,
+        }
+    }
+
+    /// The same where somebody types: ^U erases the line, and ^W the last word of it.
+    #[must_use]
+    pub fn with_line_editing(mut self) -> Self {
+        self.edits = true;
+        self
+    }
+
+    /// Consumes `data` up to the next line end and gives what it found, or consumes all of it and
+    /// gives `None`.
+    pub fn next<'s, 'i: 's>(&'s mut self, data: &mut &'i [u8]) -> Option<Line<'s>> {
+        Some(match self.advance(data)? {
+            Found::Whole(text) => Line::Text(text),
+            Found::Assembled => Line::Text(self.assembled()),
+            Found::TooLong => Line::TooLong,
+        })
+    }
+
+    /// [`next`](Self::next) for callers that loop: what it gives does not borrow the decoder.
+    pub(crate) fn advance<'i>(&mut self, data: &mut &'i [u8]) -> Option<Found<'i>> {
+        self.forget_handed_out();
+        loop {
+            self.swallow_after_cr(data);
+            if data.is_empty() {
+                return None;
+            }
+            let (text, ended) = self.take_segment(data);
+            if let Some(found) = self.accept(text, ended) {
+                return Some(found);
+            }
+        }
+    }
+
+    /// The line that [`advance`](Self::advance) called assembled; valid until the decoder is used
+    /// again.
+    pub(crate) fn assembled(&self) -> &[u8] {
+        &self.pending
+    }
+
+    /// The line that is arriving, as far as it has come, erasures applied.
+    pub fn unfinished(&self) -> &[u8] {
+        if self.handed_out { &[] } else { &self.pending }
+    }
+
+    /// Lets go of a line that was handed out, and of its memory.
+    pub(crate) fn forget_handed_out(&mut self) {
+        if self.handed_out {
+            self.handed_out = false;
+            self.pending = Vec::new();
+        }
+    }
+
+    /// Erases the last code point of the unfinished line (telnet's EC, a terminal's BS and DEL). A
+    /// byte that is no UTF-8 counts as the standard library's lossy decoding counts it.
+    pub fn erase_character(&mut self) {
+        self.forget_handed_out();
+        let keep = self.pending.len() - last_character_bytes(&self.pending);
+        if keep == 0 {
+            // The memory goes with the line.
+            self.pending = Vec::new();
+        }
+        self.pending.truncate(keep);
+    }
+
+    /// Erases the last word of the unfinished line, and the white space behind it.
+    fn erase_word(&mut self) {
+        let is_space = |byte: &u8| matches!(*byte, b' ' | b'\t');
+        let end = self.pending.iter().rposition(|byte| !is_space(byte));
+        let start = self.pending[..end.unwrap_or(0)].iter().rposition(is_space);
+        match start {
+            Some(start) => self.pending.truncate(start + 1),
+            None => self.erase_line(),
+        }
+    }
+
+    /// Erases the unfinished line (telnet's EL).
+    pub fn erase_line(&mut self) {
+        self.forget_handed_out();
+        self.pending = Vec::new();
+    }
+
+    fn swallow_after_cr(&mut self, data: &mut &[u8]) {
+        if self.after_cr
+            && let Some(&byte) = data.first()
+        {
+            self.after_cr = false;
+            if byte == b'\n' || byte == b'\0' {
+                *data = &data[1..];
+            }
+        }
+    }
+
+    /// Cuts off everything before the next line end, and that byte; says whether there was one.
+    fn take_segment<'i>(&mut self, data: &mut &'i [u8]) -> (&'i [u8], bool) {
+        let Some(end) = memchr2(b'\r', b'\n', data) else {
+            return (std::mem::take(data), false);
+        };
+        let text = &data[..end];
+        self.after_cr = data[end] == b'\r';
+        *data = &data[end + 1..];
+        (text, true)
+    }
+
+    fn accept<'i>(&mut self, text: &'i [u8], ended: bool) -> Option<Found<'i>> {
+        if self.discarding {
+            self.discarding = !ended;
+            return None;
+        }
+        let untouched = self.find_erasure(text).is_none();
+        if ended && untouched && self.pending.is_empty() {
+            return Some(if text.len() > self.max_line_bytes as usize {
+                Found::TooLong
+            } else {
+                Found::Whole(text)
+            });
+        }
+        if !self.append(text) {
+            self.discarding = !ended;
+            self.pending = Vec::new();
+            return Some(Found::TooLong);
+        }
+        self.handed_out = ended;
+        ended.then_some(Found::Assembled)
+    }
+
+    /// Appends to the unfinished line, erasing where the text says so; false when the limit was
+    /// passed on the way.
+    fn append(&mut self, mut text: &[u8]) -> bool {
+        while let Some(place) = self.find_erasure(text) {
+            if !self.append_plain(&text[..place]) {
+                return false;
+            }
+            match text[place] {
+                CTRL_U => self.erase_line(),
+                CTRL_W => self.erase_word(),
+                _ => self.erase_character(),
+            }
+            text = &text[place + 1..];
+        }
+        self.append_plain(text)
+    }
+
+    /// Where the next byte is that erases.
+    fn find_erasure(&self, text: &[u8]) -> Option<usize> {
+        if self.edits {
+            let erases = |byte: &u8| matches!(*byte, BS | DEL | CTRL_U | CTRL_W);
+            text.iter().position(erases)
+        } else {
+            memchr2(BS, DEL, text)
+        }
+    }
+
+    fn append_plain(&mut self, text: &[u8]) -> bool {
+        let fits = self.pending.len() + text.len() <= self.max_line_bytes as usize;
+        if fits {
+            self.pending.extend_from_slice(text);
+        }
+        fits
+    }
+}
+
+/// How many bytes at the end of `text` are its last code point, or its last malformed sequence.
+fn last_character_bytes(text: &[u8]) -> usize {
+    let tail = &text[text.len().saturating_sub(4)..];
+    let is_continuation = |byte: &u8| byte & 0b1100_0000 == 0b1000_0000;
+    let Some(lead) = tail.iter().rposition(|byte| !is_continuation(byte)) else {
+        // Four continuation bytes: the last of them belongs to no code point.
+        return tail.len().min(1);
+    };
+    match tail[lead..].utf8_chunks().last() {
+        Some(chunk) if chunk.invalid().is_empty() => {
+            chunk.valid().chars().next_back().map_or(0, char::len_utf8)
+        }
+        Some(chunk) => chunk.invalid().len(),
+        None => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// What a decoder said, owned.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    enum Said {
+        Text(Vec<u8>),
+        TooLong,
+    }
+
+    fn decode<'a>(max: usize, pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<Said> {
+        decode_with(LineDecoder::new(max), pieces)
+    }
+
+    fn decode_with<'a>(
+        mut lines: LineDecoder,
+        pieces: impl IntoIterator<Item = &'a [u8]>,
+    ) -> Vec<Said> {
+        let max = lines.max_line_bytes as usize;
+        let mut said = Vec::new();
+        for mut piece in pieces {
+            while let Some(line) = lines.next(&mut piece) {
+                said.push(match line {
+                    Line::Text(text) => Said::Text(text.to_vec()),
+                    Line::TooLong => Said::TooLong,
+                });
+            }
+            assert!(piece.is_empty());
+            assert!(lines.pending.len() <= max);
+        }
+        said
+    }
+
+    /// The same rules, a byte at a time, with none of the shortcuts.
+    fn naive(max: usize, edits: bool, input: &[u8]) -> Vec<Said> {
+        let mut said = Vec::new();
+        let mut line = Vec::new();
+        let mut too_long = false;
+        let mut previous = 0;
+        for &byte in input {
+            let swallowed = previous == b'\r' && (byte == b'\n' || byte == 0);
+            previous = byte;
+            match byte {
+                _ if swallowed => previous = 0,
+                b'\r' | b'\n' => {
+                    if !too_long {
+                        said.push(Said::Text(line.clone()));
+                    }
+                    line.clear();
+                    too_long = false;
+                }
+                _ if too_long => {}
+                BS | DEL => erase_naively(&mut line),
+                CTRL_U if edits => line.clear(),
+                CTRL_W if edits => erase_word_naively(&mut line),
+                _ => {
+                    line.push(byte);
+                    if line.len() > max {
+                        said.push(Said::TooLong);
+                        too_long = true;
+                        line.clear();
+                    }
+                }
+            }
+        }
+        said
+    }
+
+    /// Decodes the whole line to find where its last character begins.
+    fn erase_naively(line: &mut Vec<u8>) {
+        let mut lengths = Vec::new();
+        for chunk in line.utf8_chunks() {
+            lengths.extend(chunk.valid().chars().map(char::len_utf8));
+            lengths.extend(Some(chunk.invalid().len()).filter(|&length| length > 0));
+        }
+        line.truncate(line.len() - lengths.last().copied().unwrap_or(0));
+    }
+
+    fn erase_word_naively(line: &mut Vec<u8>) {
+        while line.pop_if(|byte| b" \t".contains(byte)).is_some() {}
+        while line.pop_if(|byte| !b" \t".contains(byte)).is_some() {}
+    }
+
+    fn texts(lines: &[&[u8]]) -> Vec<Said> {
+        lines.iter().map(|line| Said::Text(line.to_vec())).collect()
+    }
+
+    #[test]
+    fn each_line_end_ends_one_line() {
+        let input: &[u8] = b"a\r\nb\nc\r\0d\re";
+        assert_eq!(decode(9, [input]), texts(&[b"a", b"b", b"c", b"d"]));
+    }
+
+    #[test]
+    fn a_line_is_complete_at_its_cr_and_a_late_lf_is_swallowed() {
+        let mut lines = LineDecoder::new(9);
+        let mut data: &[u8] = b"a\r";
+        assert_eq!(lines.next(&mut data), Some(Line::Text(b"a")));
+        assert_eq!(lines.next(&mut data), None);
+        let mut data: &[u8] = b"\nb\r";
+        assert_eq!(lines.next(&mut data), Some(Line::Text(b"b")));
+        let mut data: &[u8] = b"\0\n";
+        assert_eq!(lines.next(&mut data), Some(Line::Text(b"")));
+    }
+
+    #[test]
+    fn a_line_of_the_limit_passes_and_one_byte_more_does_not() {
+        assert_eq!(decode(3, [&b"abc\nd\n"[..]]), texts(&[b"abc", b"d"]));
+        let said = vec![Said::TooLong, Said::Text(b"d".to_vec())];
+        assert_eq!(decode(3, [&b"abcd\nd\n"[..]]), said);
+        assert_eq!(
+            decode(3, [&b"ab"[..], b"cd", b"efghijklmnop\n", b"d\n"]),
+            said
+        );
+    }
+
+    #[test]
+    fn what_is_erased_of_an_over_long_line_does_not_bring_it_back() {
+        let said = vec![Said::TooLong, Said::Text(b"x".to_vec())];
+        assert_eq!(
+            decode(3, [&b"abcd\x08\x08\x08\x08\x08\x08ok\nx\n"[..]]),
+            said
+        );
+        let mut lines = LineDecoder::new(3);
+        let mut data: &[u8] = b"abcd";
+        assert_eq!(lines.next(&mut data), Some(Line::TooLong));
+        lines.erase_line();
+        let mut data: &[u8] = b"ok\nx\n";
+        assert_eq!(lines.next(&mut data), Some(Line::Text(b"x")));
+    }
+
+    #[test]
+    fn erasing_goes_by_code_point() {
+        let cases: [(&str, &str); 5] = [
+            ("ab\x08c", "ac"),
+            ("a€\x7fb", "ab"),
+            ("a\u{1F600}\x08b", "ab"),
+            ("\x08\x08a", "a"),
+            ("e\u{301}\x08", "e"),
+        ];
+        for (typed, line) in cases {
+            let typed = format!("{typed}\n");
+            assert_eq!(decode(99, [typed.as_bytes()]), texts(&[line.as_bytes()]));
+        }
+    }
+
+    #[test]
+    fn where_people_type_a_line_and_a_word_can_be_erased() {
+        for (typed, line) in [
+            ("wrong\x15right", "right"),
+            ("two words\x17more", "two more"),
+            ("two words  \x17\x17one", "one"),
+            ("\x17\x15\x17a", "a"),
+            ("  a\x17\x17b", "b"),
+        ] {
+            let typed = format!("{typed}\n");
+            let lines = LineDecoder::new(99).with_line_editing();
+            assert_eq!(
+                decode_with(lines, [typed.as_bytes()]),
+                texts(&[line.as_bytes()])
+            );
+            let plain = typed.trim_end().as_bytes();
+            assert_eq!(
+                decode(99, [typed.as_bytes()]),
+                texts(&[plain]),
+                "a script's are text"
+            );
+        }
+    }
+
+    #[test]
+    fn erasing_a_malformed_sequence_takes_what_would_show_as_one_replacement() {
+        for malformed in [&b"\xff"[..], b"\xe2\x82", b"\xf0\x9f\x98", b"\x80", b"\xc0"] {
+            let line = [b"a", malformed, b"\x08\n"].concat();
+            assert_eq!(decode(99, [&line[..]]), texts(&[b"a"]), "{malformed:x?}");
+        }
+        assert_eq!(
+            decode(99, [&b"\x80\x80\x80\x80\x80\x08\n"[..]]),
+            texts(&[b"\x80\x80\x80\x80"])
+        );
+    }
+
+    #[test]
+    fn an_idle_decoder_holds_no_memory() {
+        let mut lines = LineDecoder::new(99);
+        for mut piece in [&b"half"[..], b" a line\n"] {
+            while lines.next(&mut piece).is_some() {}
+        }
+        assert_eq!(lines.pending.capacity(), 0);
+    }
+
+    fn bytes_of_interest() -> impl Strategy<Value = Vec<u8>> {
+        let byte = prop_oneof![
+            4 => prop::sample::select(b"ab \t\r\n\0\x08\x7f\x15\x17".to_vec()),
+            1 => prop::sample::select("é€😀".as_bytes().to_vec()),
+            1 => any::<u8>(),
+        ];
+        prop::collection::vec(byte, 0..200)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..Default::default() })]
+
+        #[test]
+        fn any_split_says_what_a_naive_decoder_says(
+            input in bytes_of_interest(),
+            cuts in prop::collection::vec(0usize..200, 0..20),
+            max in 1usize..12,
+            edits: bool,
+        ) {
+            let mut cuts: Vec<usize> = cuts.into_iter().filter(|&cut| cut <= input.len()).collect();
+            cuts.extend([0, input.len()]);
+            cuts.sort_unstable();
+            let pieces = cuts.windows(2).map(|cut| &input[cut[0]..cut[1]]);
+            let mut lines = LineDecoder::new(max);
+            if edits {
+                lines = lines.with_line_editing();
+            }
+            prop_assert_eq!(decode_with(lines, pieces), naive(max, edits, &input));
+        }
+    }
+}

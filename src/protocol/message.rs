@@ -1,0 +1,504 @@
+//! Everything that a member can see: [`Message`], one enum, and the one place that words it. What it
+//! quotes stands where it is decided: why a nick is refused in `nick`, why a connection ends in
+//! `close`, what a command does in `command`.
+//!
+//! Whose words a line holds shows in its first characters, and nobody can make it look otherwise,
+//! because no nick begins with a star: `* ` is the server's own, `** ` is what a member does, and
+//! all else is what a member says.
+
+use std::fmt;
+use std::io::{self, Write};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use crate::config::prefix::Prefix;
+use crate::protocol::close_reason::CloseReason;
+use crate::protocol::command::Help;
+use crate::room::presence::Gathered;
+use crate::text::CleanText;
+use crate::text::nick::{Nick, NickError};
+
+/// A line to one client, or to many.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Message<'a> {
+    // What members say and do.
+    /// A member's line.
+    Line(&'a Prefix, &'a Nick, CleanText<'a>),
+    /// What a member does.
+    Action(&'a Nick, CleanText<'a>),
+    /// The same on the bare wire, which knows nothing but lines.
+    BareAction(&'a Prefix, &'a Nick, CleanText<'a>),
+    /// A line that was said so long ago.
+    Remembered(Duration, &'a [u8]),
+    /// What a member tells one other.
+    Tells(&'a Nick, CleanText<'a>),
+    /// The same, to the one who tells it.
+    YouTell(&'a Nick, CleanText<'a>),
+
+    // Coming in.
+    /// A line of the operator's own.
+    Motd(&'a str),
+    Greeting,
+    AskPassword,
+    WrongPassword,
+    WrongPasswordFinally,
+    /// A password is not looked at, because too many were wrong.
+    TooManyTries(Duration),
+    AskNick,
+    /// The line was no nick that can be had; the next line is taken as one.
+    Refused(&'a NickError),
+    /// The same, for the last time: the connection ends.
+    RefusedFinally(&'a NickError),
+    Welcome(&'a Nick, Names<'a>),
+
+    // Who comes and goes.
+    HasJoined(&'a Nick),
+    HasLeft(&'a Nick),
+    /// The server has closed it.
+    HasLeftBecause(&'a Nick, CloseReason),
+    HasQuit(&'a Nick, CleanText<'a>),
+    WasKicked(&'a Nick, &'a Nick, CleanText<'a>),
+    CameAndWent(Gathered),
+    IsNow(&'a Nick, &'a Nick),
+    YouAreNow(&'a Nick),
+
+    // Answers.
+    /// The answer to telnet's AYT.
+    Yes,
+    Command(&'a Help),
+    HowToSaySlash,
+    Who(Names<'a>),
+    Time(&'a str),
+    YouIgnore(&'a Nick),
+    YouIgnoreAll(Names<'a>),
+    YouHearAgain(&'a Nick),
+    YouAreOperator,
+    IsBanned(&'a str, Option<Duration>),
+    CameFrom(&'a Nick, IpAddr),
+    IsNoLongerBanned(&'a str),
+    IsMuted(&'a Nick, Option<Duration>),
+    YouAreMuted(Option<Duration>),
+    IsNoLongerMuted(&'a str),
+    YouAreNoLongerMuted,
+    YouWereKicked(&'a Nick, CleanText<'a>),
+    Announcement(&'a Nick, CleanText<'a>),
+
+    // What was not done, and what to do.
+    /// A member's line passed the limit and is thrown away.
+    LineTooLong {
+        max_line_bytes: usize,
+    },
+    /// So many lines were left out, because the reader was too far behind.
+    Skipped(u64),
+    UnknownCommand(&'a str, Option<&'static str>),
+    Usage(&'a Help),
+    Nobody(&'a str),
+    Several(&'a str, &'a Nick, &'a Nick),
+    HasLeftAlready(&'a str, &'a Nick),
+    NickFirst,
+    ThatIsYou,
+    HasBareWire(&'a Nick),
+    NobodyToldYou,
+    PartnerHasLeft,
+    YouDoNotIgnore(&'a str),
+    YouIgnoreTooMany(usize),
+    NothingKept,
+    MutedLine,
+    NotOperator,
+    NoOperators,
+    IsNotBanned(&'a str),
+    IsNotMuted(&'a str),
+    TooManySanctions(usize),
+    YourOwnAddress,
+
+    /// The last words before the server closes.
+    Goodbye(&'static str),
+}
+
+/// Some names, and how many there are that are not among them.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Names<'a> {
+    pub(crate) some: &'a [&'a Nick],
+    pub(crate) more: usize,
+}
+
+impl Message<'_> {
+    /// Appends the whole line, with its line end.
+    #[inline]
+    pub(crate) fn write(self, line: &mut Vec<u8>) {
+        if let Self::Line(prefix, nick, text) = self {
+            prefix.write(nick.as_str(), line);
+            line.extend_from_slice(text.as_str().as_bytes());
+        } else {
+            let written = self.write_rarer(line);
+            debug_assert!(written.is_ok(), "a Vec takes every write");
+        }
+        line.extend_from_slice(b"\r\n");
+    }
+
+    /// All that is not said a million times a second.
+    fn write_rarer(self, line: &mut Vec<u8>) -> io::Result<()> {
+        match self {
+            Self::BareAction(prefix, nick, text) => {
+                prefix.write(nick.as_str(), line);
+                write!(line, "/me {}", text.as_str())
+            }
+            Self::Action(nick, text) => write!(line, "** {nick} {}", text.as_str()),
+            Self::Remembered(age, text) => {
+                write!(line, "* {}, ", Ago(age)).and_then(|()| line.write_all(text))
+            }
+            notice => {
+                line.extend_from_slice(b"* ");
+                notice.write_words(line)
+            }
+        }
+    }
+
+    /// A line of the server's own, without its star.
+    fn write_words(self, to: &mut Vec<u8>) -> io::Result<()> {
+        match self {
+            Self::Line(..) | Self::BareAction(..) | Self::Action(..) | Self::Remembered(..) => {
+                Ok(())
+            }
+            Self::Tells(nick, text) => write!(to, "{nick} tells you: {}", text.as_str()),
+            Self::YouTell(nick, text) => write!(to, "you tell {nick}: {}", text.as_str()),
+            Self::Motd(text) => write!(to, "{text}"),
+            Self::Greeting => write!(
+                to,
+                "this is a chat room: what you type goes to everybody in it, line by line"
+            ),
+            Self::AskPassword => write!(to, "password?"),
+            Self::WrongPassword => write!(to, "wrong password, try again"),
+            Self::WrongPasswordFinally => {
+                write!(to, "wrong password, and that was the last try, goodbye")
+            }
+            Self::TooManyTries(wait) => write!(
+                to,
+                "too many wrong passwords from your address, try again in {} s",
+                wait.as_millis().div_ceil(1000)
+            ),
+            Self::AskNick => write!(to, "what is your nick?"),
+            Self::Refused(why) => write!(to, "{why}, choose another"),
+            Self::RefusedFinally(why) => write!(to, "{why}, and that was the last try, goodbye"),
+            Self::Welcome(nick, others) => write!(
+                to,
+                "welcome, {nick}. {}. /help lists the commands",
+                Others(others)
+            ),
+            Self::HasJoined(nick) => write!(to, "{nick} joined"),
+            Self::HasLeft(nick) => write!(to, "{nick} left"),
+            Self::HasLeftBecause(nick, reason) => write!(to, "{nick} left ({reason})"),
+            Self::HasQuit(nick, text) => write!(to, "{nick} left{}", Because(text)),
+            Self::WasKicked(nick, by, why) => {
+                write!(to, "{nick} was kicked by {by}{}", Because(why))
+            }
+            Self::CameAndWent(Gathered { joined, left: 0 }) => write!(to, "{joined} joined"),
+            Self::CameAndWent(Gathered { joined: 0, left }) => write!(to, "{left} left"),
+            Self::CameAndWent(Gathered { joined, left }) => {
+                write!(to, "{joined} joined, {left} left")
+            }
+            Self::IsNow(old, new) => write!(to, "{old} is now {new}"),
+            Self::YouAreNow(new) => write!(to, "you are now {new}"),
+            Self::Yes => write!(to, "yes"),
+            Self::Command(help) => write!(to, "{}: {}", Synopsis(help), help.what),
+            Self::HowToSaySlash => write!(to, "//TEXT: says a line that begins with a slash"),
+            Self::Who(who) => write!(to, "{}", Here(who)),
+            Self::Time(time) => write!(to, "it is {time}"),
+            Self::YouIgnore(nick) => write!(
+                to,
+                "you see nothing more of {nick}; /unignore {nick} changes that"
+            ),
+            Self::YouIgnoreAll(Names { some: [], .. }) => write!(to, "you ignore nobody"),
+            Self::YouIgnoreAll(names) => write!(to, "you ignore {names}"),
+            Self::YouHearAgain(nick) => write!(to, "you see what {nick} says again"),
+            Self::YouAreOperator => {
+                write!(to, "you are an operator; /help lists what you can do")
+            }
+            Self::IsBanned(whom, time) => write!(to, "{whom} is banned{}", For(time)),
+            Self::CameFrom(nick, ip) => write!(
+                to,
+                "{nick} came from {ip}; /ban {ip} keeps that address out as well"
+            ),
+            Self::IsNoLongerBanned(whom) => write!(to, "{} is no longer banned", Short(whom)),
+            Self::IsMuted(nick, time) => write!(to, "{nick} is muted{}", For(time)),
+            Self::YouAreMuted(time) => {
+                write!(to, "you are muted{}: nobody sees what you say", For(time))
+            }
+            Self::IsNoLongerMuted(nick) => write!(to, "{} is no longer muted", Short(nick)),
+            Self::YouAreNoLongerMuted => write!(to, "you are no longer muted"),
+            Self::YouWereKicked(by, why) => write!(to, "{by} has kicked you{}", Because(why)),
+            Self::Announcement(by, text) => write!(to, "{by} announces: {}", text.as_str()),
+            Self::LineTooLong { max_line_bytes } => write!(
+                to,
+                "that line is longer than {max_line_bytes} bytes and was not sent"
+            ),
+            Self::Skipped(count) => write!(to, "{count} lines skipped"),
+            Self::UnknownCommand("", _) => write!(
+                to,
+                "a line that begins with \"/\" is a command; /help lists them, // says the line"
+            ),
+            Self::UnknownCommand(name, None) => {
+                write!(
+                    to,
+                    "there is no /{}; /help lists what there is",
+                    Short(name)
+                )
+            }
+            Self::UnknownCommand(name, Some(nearest)) => write!(
+                to,
+                "there is no /{}; did you mean /{nearest}? /help lists what there is",
+                Short(name)
+            ),
+            Self::Usage(help) => write!(to, "write {}: {}", Synopsis(help), help.what),
+            Self::Nobody(name) => write!(
+                to,
+                "nobody here is called \"{}\"; /who lists who is here",
+                Short(name)
+            ),
+            Self::Several(name, one, other) => write!(
+                to,
+                "\"{}\" may be {one} or {other}: type more of the name",
+                Short(name)
+            ),
+            Self::HasLeftAlready(name, other) => write!(
+                to,
+                "{} has left; if you mean {other}, type more of that name",
+                Short(name)
+            ),
+            Self::NickFirst => {
+                write!(to, "commands come later: choose a nick first, or /quit")
+            }
+            Self::ThatIsYou => write!(to, "that is you: name somebody else"),
+            Self::HasBareWire(nick) => write!(
+                to,
+                "{nick} has a plain connection, which shows only what is said to everybody"
+            ),
+            Self::NobodyToldYou => {
+                write!(to, "nobody has told you anything yet: write /msg NAME TEXT")
+            }
+            Self::PartnerHasLeft => {
+                write!(
+                    to,
+                    "who told you something last has left: write /msg NAME TEXT"
+                )
+            }
+            Self::YouDoNotIgnore(name) => write!(
+                to,
+                "you do not ignore \"{}\"; /ignore lists whom you do",
+                Short(name)
+            ),
+            Self::YouIgnoreTooMany(most) => {
+                write!(to, "you ignore {most} already: /unignore one of them first")
+            }
+            Self::NothingKept => write!(to, "there is nothing to show"),
+            Self::MutedLine => write!(to, "you are muted, that was not sent"),
+            Self::NotOperator => {
+                write!(to, "only operators can do that: /op PASSWORD makes you one")
+            }
+            Self::NoOperators => write!(to, "this server has no operators"),
+            Self::IsNotBanned(whom) => write!(to, "{} is not banned", Short(whom)),
+            Self::IsNotMuted(whom) => write!(to, "{} is not muted", Short(whom)),
+            Self::TooManySanctions(most) => {
+                write!(to, "there are {most} of these already: lift one first")
+            }
+            Self::YourOwnAddress => write!(to, "that is your own address: it is not banned"),
+            Self::Goodbye(words) => write!(to, "{words}"),
+        }
+    }
+}
+
+impl fmt::Display for Names<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (place, nick) in self.some.iter().enumerate() {
+            let comma = if place == 0 { "" } else { ", " };
+            write!(f, "{comma}{nick}")?;
+        }
+        match self.more {
+            0 => Ok(()),
+            more => write!(f, " and {more} more"),
+        }
+    }
+}
+
+impl Names<'_> {
+    fn count(&self) -> usize {
+        self.some.len() + self.more
+    }
+}
+
+struct Others<'a>(Names<'a>);
+
+impl fmt::Display for Others<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.count() {
+            0 => write!(f, "nobody else is here yet"),
+            1 => write!(f, "1 other here: {}", self.0),
+            count => write!(f, "{count} others here: {}", self.0),
+        }
+    }
+}
+
+struct Here<'a>(Names<'a>);
+
+impl fmt::Display for Here<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.count() {
+            0 => write!(f, "nobody here has a name that begins so"),
+            count => write!(f, "{count} here: {}", self.0),
+        }
+    }
+}
+
+/// How a command is written.
+struct Synopsis<'a>(&'a Help);
+
+impl fmt::Display for Synopsis<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let space = if self.0.arguments.is_empty() { "" } else { " " };
+        write!(f, "/{}{space}{}", self.0.name, self.0.arguments)
+    }
+}
+
+/// Words behind what they are the reason for, if there are any.
+struct Because<'a>(CleanText<'a>);
+
+impl fmt::Display for Because<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.as_str() {
+            "" => Ok(()),
+            words => write!(f, ": {words}"),
+        }
+    }
+}
+
+/// How long something lasts, if it has an end.
+struct For(Option<Duration>);
+
+impl fmt::Display for For {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.map(|time| time.as_secs().div_ceil(60)) {
+            None => Ok(()),
+            Some(1) => write!(f, " for a minute"),
+            Some(minutes) => write!(f, " for {minutes} minutes"),
+        }
+    }
+}
+
+/// How long ago something was, as exactly as a person wants to know it.
+struct Ago(Duration);
+
+impl fmt::Display for Ago {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const MINUTE: u64 = 60;
+        const HOUR: u64 = 60 * MINUTE;
+        const DAY: u64 = 24 * HOUR;
+        match self.0.as_secs() {
+            seconds @ ..MINUTE => write!(f, "{seconds} s ago"),
+            seconds @ ..HOUR => write!(f, "{} min ago", seconds / MINUTE),
+            seconds @ ..DAY => write!(f, "{} h ago", seconds / HOUR),
+            seconds => write!(f, "{} d ago", seconds / DAY),
+        }
+    }
+}
+
+/// What somebody typed, no more of it than makes it known again.
+struct Short<'a>(&'a str);
+
+impl fmt::Display for Short<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const MOST: usize = 40;
+        match self.0.char_indices().nth(MOST) {
+            None => f.write_str(self.0),
+            Some((end, _)) => write!(f, "{}...", &self.0[..end]),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::text;
+
+    fn written(message: Message<'_>) -> String {
+        let mut line = b"before|".to_vec();
+        message.write(&mut line);
+        let line = String::from_utf8(line).expect("messages are UTF-8");
+        let line = line.strip_prefix("before|").expect("it is appended");
+        let line = line.strip_suffix("\r\n").expect("it has an end");
+        assert!(!line.contains(['\r', '\n']), "{line:?}");
+        line.to_owned()
+    }
+
+    fn nick(name: &str) -> Nick {
+        Nick::parse(name.as_bytes(), 32).expect("a nick")
+    }
+
+    #[test]
+    fn whose_words_they_are_shows_in_the_first_characters() {
+        let (prefix, bob, mut scratch) = (Prefix::default(), nick("bob"), String::new());
+        let text = text::clean(b"waves", &mut scratch);
+        let said = Message::Line(&prefix, &bob, text);
+        assert_eq!(written(said), "bob: waves");
+        assert_eq!(written(Message::Action(&bob, text)), "** bob waves");
+        let bare = Message::BareAction(&prefix, &bob, text);
+        assert_eq!(written(bare), "bob: /me waves");
+        for message in [
+            Message::Tells(&bob, text),
+            Message::Remembered(Duration::ZERO, b"bob: hi"),
+            Message::Motd("bob: hi"),
+            Message::HasQuit(&bob, text),
+            Message::Skipped(u64::MAX),
+            Message::Goodbye("server is shutting down"),
+        ] {
+            assert!(written(message).starts_with("* "), "{message:?}");
+        }
+    }
+
+    #[test]
+    fn a_welcome_names_the_others_and_counts_those_it_does_not_name() {
+        let [bob, alice, carol] = ["bob", "alice", "carol"].map(nick);
+        let welcome = |some: &[&Nick], more| written(Message::Welcome(&bob, Names { some, more }));
+        assert_eq!(
+            welcome(&[], 0),
+            "* welcome, bob. nobody else is here yet. /help lists the commands"
+        );
+        assert_eq!(
+            welcome(&[&alice], 0),
+            "* welcome, bob. 1 other here: alice. /help lists the commands"
+        );
+        assert_eq!(
+            welcome(&[&alice, &carol], 310),
+            "* welcome, bob. 312 others here: alice, carol and 310 more. /help lists the commands"
+        );
+    }
+
+    #[test]
+    fn an_age_is_as_exact_as_it_matters() {
+        for (seconds, age) in [
+            (0, "0 s ago"),
+            (59, "59 s ago"),
+            (60, "1 min ago"),
+            (3599, "59 min ago"),
+            (3600, "1 h ago"),
+            (86_399, "23 h ago"),
+            (86_400, "1 d ago"),
+        ] {
+            assert_eq!(Ago(Duration::from_secs(seconds)).to_string(), age);
+        }
+    }
+
+    #[test]
+    fn those_who_came_and_went_are_one_line() {
+        let came = |joined, left| written(Message::CameAndWent(Gathered { joined, left }));
+        assert_eq!(came(312, 40), "* 312 joined, 40 left");
+        assert_eq!(came(312, 0), "* 312 joined");
+        assert_eq!(came(0, 40), "* 40 left");
+    }
+
+    #[test]
+    fn what_somebody_typed_is_not_given_back_at_any_length() {
+        let long = "é".repeat(4000);
+        assert!(written(Message::Nobody(&long)).len() < 200);
+        assert!(written(Message::UnknownCommand(&long, None)).len() < 200);
+    }
+}

@@ -1,0 +1,10 @@
+//! Bytes and their meaning: telnet, lines, commands, and the words that clients read. It is pure: no
+//! sockets, no clock.
+
+pub(crate) mod close_reason;
+pub(crate) mod command;
+pub mod decoder;
+pub mod line;
+pub(crate) mod message;
+pub(crate) mod sniff;
+pub mod telnet;

@@ -1,0 +1,143 @@
+//! What was said last: [`History`] keeps so many lines, as they were seen, and no more bytes than
+//! may be handed to one reader at once. It is a queue of bytes and a queue of their ends, so that
+//! it holds nothing but what it keeps, and a server that keeps nothing pays nothing.
+
+use std::collections::VecDeque;
+
+use bytes::{Buf, BytesMut};
+
+use crate::text::nick::Identity;
+use crate::time::moment::Moment;
+
+/// What each line counts besides its text, in bytes: what marks it as old.
+const EACH_BYTES: usize = 32;
+
+/// The last lines.
+#[derive(Debug)]
+pub(crate) struct History {
+    max_lines: usize,
+    /// With [`EACH_BYTES`] for each line.
+    max_bytes: usize,
+    bytes: BytesMut,
+    lines: VecDeque<Line>,
+}
+
+#[derive(Debug)]
+struct Line {
+    said_at: Moment,
+    speaker: Identity,
+    len: usize,
+}
+
+/// A line that is kept, without its end.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Remembered<'h> {
+    pub(crate) said_at: Moment,
+    pub(crate) speaker: Identity,
+    pub(crate) text: &'h [u8],
+}
+
+impl History {
+    pub(crate) fn new(max_lines: usize, max_bytes: usize) -> Self {
+        Self {
+            max_lines,
+            max_bytes,
+            bytes: BytesMut::new(),
+            lines: VecDeque::new(),
+        }
+    }
+
+    /// Whether anything is ever kept.
+    pub(crate) fn is_kept(&self) -> bool {
+        self.max_lines > 0
+    }
+
+    /// A line was said; `text` is without its end.
+    pub(crate) fn remember(&mut self, said_at: Moment, speaker: Identity, text: &[u8]) {
+        self.bytes.extend_from_slice(text);
+        self.lines.push_back(Line {
+            said_at,
+            speaker,
+            len: text.len(),
+        });
+        while self.lines.len() > self.max_lines || self.counted_bytes() > self.max_bytes {
+            let Some(oldest) = self.lines.pop_front() else {
+                break;
+            };
+            self.bytes.advance(oldest.len);
+        }
+    }
+
+    fn counted_bytes(&self) -> usize {
+        self.bytes.len() + self.lines.len() * EACH_BYTES
+    }
+
+    /// The last `most` lines, the oldest first.
+    pub(crate) fn last(&self, most: usize) -> impl Iterator<Item = Remembered<'_>> {
+        let lines = self.lines.range(self.lines.len().saturating_sub(most)..);
+        let bytes: usize = lines.clone().map(|line| line.len).sum();
+        let mut rest = &self.bytes[self.bytes.len() - bytes..];
+        lines.map(move |line| {
+            let (text, behind) = rest.split_at(line.len);
+            rest = behind;
+            Remembered {
+                said_at: line.said_at,
+                speaker: line.speaker,
+                text,
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::moment::Clock;
+
+    fn kept(history: &History, most: usize) -> Vec<String> {
+        let text = |line: Remembered<'_>| String::from_utf8_lossy(line.text).into_owned();
+        history.last(most).map(text).collect()
+    }
+
+    fn history_of(max_lines: usize, max_bytes: usize, lines: &[&str]) -> History {
+        let now = Clock::default().moment(std::time::Instant::now());
+        let speaker = Identity::NONE;
+        let mut history = History::new(max_lines, max_bytes);
+        for line in lines {
+            history.remember(now, speaker, line.as_bytes());
+        }
+        history
+    }
+
+    #[test]
+    fn the_last_lines_are_kept_in_their_order() {
+        let history = history_of(2, 999, &["one", "", "three"]);
+        assert_eq!(kept(&history, 9), ["", "three"]);
+        assert_eq!(kept(&history, 1), ["three"]);
+        assert!(kept(&history_of(9, 999, &[]), 9).is_empty());
+    }
+
+    #[test]
+    fn so_many_bytes_are_kept_and_no_more() {
+        let lines = ["0123456789"; 9];
+        assert_eq!(kept(&history_of(9, 3 * 42, &lines), 9).len(), 3);
+        assert_eq!(kept(&history_of(9, 3 * 42 - 1, &lines), 9).len(), 2);
+        assert_eq!(kept(&history_of(9, 41, &lines), 9).len(), 0, "not one fits");
+    }
+
+    #[test]
+    fn who_keeps_nothing_holds_no_memory() {
+        assert!(!history_of(0, 999, &[]).is_kept());
+    }
+
+    #[test]
+    fn memory_stays_flat() {
+        let history = history_of(20, 1000, &["0123456789"; 10_000]);
+        assert!(
+            history.bytes.capacity() < 4000,
+            "{}",
+            history.bytes.capacity()
+        );
+        assert!(history.lines.capacity() < 100);
+    }
+}

@@ -1,0 +1,6 @@
+//! Points in time, rates, timers. The clock itself is read in `server` only.
+
+pub(crate) mod log_throttle;
+pub(crate) mod moment;
+pub(crate) mod rate_limit;
+pub(crate) mod timer_queue;
