@@ -4,16 +4,9 @@
 use std::fs;
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
-use crate::support::child::{Client, Remains, Server, await_until, command, command_after};
-
-/// Runs a command that is to end by itself.
-#[track_caller]
-fn run(command: &mut Command) -> Remains {
-    let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
-    Server::spawn_unannounced(command.stdout(Stdio::piped()), nowhere).wait()
-}
+use crate::support::child::{Client, Server, await_until, command, command_after, run};
 
 /// Runs a command that is to fail with one line that names the thing, and nothing else.
 #[track_caller]
@@ -61,8 +54,7 @@ fn each_listener_is_announced_with_its_real_port_while_the_server_runs() {
     let server = Server::start(&["127.0.0.1:0"]);
     let addrs = [server.addr, server.announced()];
     assert_ne!(addrs[0].port(), addrs[1].port());
-    let [mut alice, mut bob] =
-        addrs.map(|addr| Client::new(TcpStream::connect(addr).expect("it listens there")));
+    let [mut alice, mut bob] = addrs.map(Client::connect);
     alice.enter("alice");
     bob.enter("bob");
     bob.say("from the other listener");

@@ -15,15 +15,15 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
+use rustix::process::Signal;
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, unlockpt};
 
 use crate::support::child::{
-    Client, DEADLINE, Server, YES, alone, await_until, command, command_after, hello,
+    Client, Server, alone, await_until, command, command_after, raise_descriptor_limit,
 };
 use crate::support::strace::Tracer;
-
-const GOODBYE: &str = "* server is shutting down";
+use crate::support::{DEADLINE, YES, hello};
+use crate::{GOODBYE, flood_line};
 
 /// In what time a server that is told to end has ended, whatever its clients do: it writes what is
 /// queued for 5 s.
@@ -95,11 +95,7 @@ fn expect_service(server: &Server, alice: &mut Client, bob: &mut Client) {
 
 /// `most`, or as many as this process and the server may have descriptors for.
 fn crowd_of(most: usize) -> usize {
-    let maximum = getrlimit(Resource::Nofile).maximum;
-    let current = maximum;
-    setrlimit(Resource::Nofile, Rlimit { current, maximum }).expect("up to the maximum is allowed");
-    let allowed = maximum.map_or(usize::MAX, |most| most.try_into().expect("64 bits"));
-    most.min(allowed - 200)
+    most.min(raise_descriptor_limit() - 200)
 }
 
 /// So many connections, which have said nothing yet.
@@ -748,11 +744,6 @@ fn a_newcomer_that_cannot_be_registered_is_turned_away_and_the_next_is_served() 
 
 /// More than the kernel takes of what nobody reads, and less than what is queued of a loud speaker.
 const FITTING_FLOOD: usize = 500;
-
-/// What is said in a flood, a thousand bytes with what the server adds.
-fn flood_line(n: usize) -> String {
-    format!("{n:0>993}")
-}
 
 #[test]
 fn a_member_whose_interest_cannot_be_changed_is_lost_alone() {

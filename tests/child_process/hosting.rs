@@ -1,59 +1,18 @@
 //! How people are received, by the built binary: its flags, its files, what a signal makes it read
-//! again, and what its log never holds. What people see then is the business of `interactive`.
+//! again, and what its log never holds. What people see then is the business of
+//! `tests/in_process/interactive`.
 
 use std::fs;
-use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
 
 use rustix::process::Signal;
 
-use crate::support::child::{Client, Remains, Server, command};
+use crate::support::child::{Client, Server, command, run};
+use crate::support::temp_file::TempFile;
 
 const GREETING: &str = "* this is a chat room: what you type goes to everybody in it, line by line";
 const ASK: &str = "* what is your nick?";
-
-/// A file that is gone when it is dropped.
-struct TempFile(PathBuf);
-
-impl TempFile {
-    fn new(name: &str, content: &str) -> Self {
-        let name = format!("line-chat-hosting-{}-{name}", std::process::id());
-        let file = Self(std::env::temp_dir().join(name));
-        file.write(content);
-        let owners = fs::Permissions::from_mode(0o600);
-        fs::set_permissions(&file.0, owners).expect("it is ours");
-        file
-    }
-
-    fn write(&self, content: &str) {
-        fs::write(&self.0, content).expect("a temporary file");
-    }
-
-    fn path(&self) -> &str {
-        self.0.to_str().expect("UTF-8")
-    }
-}
-
-impl Drop for TempFile {
-    fn drop(&mut self) {
-        // It is in the system's own place for what may be removed.
-        let _ = fs::remove_file(&self.0);
-    }
-}
-
-fn connect(addr: SocketAddr) -> Client {
-    Client::new(TcpStream::connect(addr).expect("it listens there"))
-}
-
-/// Runs a command that is to end by itself.
-#[track_caller]
-fn run(command: &mut Command) -> Remains {
-    let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
-    Server::spawn_unannounced(command.stdout(Stdio::piped()), nowhere).wait()
-}
 
 /// Somebody at a prompt, who has joined.
 #[track_caller]
@@ -83,7 +42,7 @@ fn plain_listeners_are_announced_behind_the_others_and_share_the_room() {
     let server = Server::start(&[&["--interactive"][..], &plain].concat());
     let mut alice = person(&server, "alice");
     for nick in ["one", "two"] {
-        let mut script = connect(server.announced());
+        let mut script = Client::connect(server.announced());
         script.enter(nick);
         alice.expect(&format!("* {nick} joined"));
         script.say("/who");
@@ -103,7 +62,7 @@ fn variables_make_people_welcome_as_well() {
     let server = Server::spawn(&mut command);
     person(&server, "alice");
     for nick in ["one", "two"] {
-        connect(server.announced()).enter(nick);
+        Client::connect(server.announced()).enter(nick);
     }
 }
 
@@ -142,7 +101,7 @@ fn a_file_that_cannot_serve_is_one_line_that_names_it() {
     let empty = TempFile::new("empty", "\n");
     // Of that the log would tell, if it served.
     let everybodys = fs::Permissions::from_mode(0o644);
-    fs::set_permissions(&empty.0, everybodys).expect("it is ours");
+    fs::set_permissions(empty.path(), everybodys).expect("it is ours");
     for (flag, path, why) in [
         (
             "--motd",
@@ -203,7 +162,7 @@ fn a_hang_up_signal_reads_the_files_again_and_a_bad_one_changes_nothing() {
     let mut bob = server.connect();
     bob.expect("* new");
     bob.expect("* and longer");
-    let mut script = connect(plain);
+    let mut script = Client::connect(plain);
     script.expect("* password?");
     script.say("new secret");
     script.enter("script");
@@ -269,7 +228,7 @@ fn the_time_of_day_is_told() {
 #[test]
 fn a_password_that_everybody_can_read_is_warned_of() {
     let password = TempFile::new("open", "secret\n");
-    fs::set_permissions(&password.0, fs::Permissions::from_mode(0o644)).expect("it is ours");
+    fs::set_permissions(password.path(), fs::Permissions::from_mode(0o644)).expect("it is ours");
     let server = Server::start(&["--password-file", password.path()]);
     let log = server.stop().log;
     let warning = format!(

@@ -3,9 +3,10 @@
 
 use rustix::process::Signal;
 
-use crate::support::child::{Server, YES, await_until, command_after, hello};
+use crate::FULL;
+use crate::support::child::{Server, await_until, command_after};
+use crate::support::{YES, hello};
 
-const FULL: &str = "* server is full, try again later";
 const NO_NICK: &str = "* no nick came in time, goodbye";
 const IDLE: &str = "* you have been silent for too long, goodbye";
 

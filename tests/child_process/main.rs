@@ -11,3 +11,11 @@ mod limits;
 mod process;
 #[path = "../support/mod.rs"]
 mod support;
+
+const GOODBYE: &str = "* server is shutting down";
+const FULL: &str = "* server is full, try again later";
+
+/// What bob says in a flood, a thousand bytes with what the server adds.
+fn flood_line(n: usize) -> String {
+    format!("{n:0>993}")
+}

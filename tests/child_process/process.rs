@@ -10,14 +10,13 @@ use std::net::TcpStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
+use rustix::process::Signal;
 
 use crate::support::child::{
-    ARE_YOU_THERE, Client, Server, YES, alone, await_until, command, command_after, hello,
+    Client, Server, alone, await_until, command, command_after, raise_descriptor_limit,
 };
-
-const GOODBYE: &str = "* server is shutting down";
-const FULL: &str = "* server is full, try again later";
+use crate::support::{ARE_YOU_THERE, YES, hello};
+use crate::{FULL, GOODBYE, flood_line};
 
 /// How long the server writes what is queued when it is told to end.
 const GRACE: Duration = Duration::from_secs(5);
@@ -32,14 +31,6 @@ fn many(usual: usize) -> usize {
 
 fn is_long() -> bool {
     env::var_os("LINE_CHAT_LONG").is_some_and(|long| long == "1")
-}
-
-/// Takes all the descriptors that the system allows us, and so the server; gives their number.
-fn raise_descriptor_limit() -> usize {
-    let maximum = getrlimit(Resource::Nofile).maximum;
-    let current = maximum;
-    setrlimit(Resource::Nofile, Rlimit { current, maximum }).expect("up to the maximum is allowed");
-    maximum.map_or(usize::MAX, |most| most.try_into().expect("64 bits"))
 }
 
 /// Members with these numbers in their nicks.
@@ -58,11 +49,6 @@ fn join_all(server: &Server, numbers: std::ops::Range<usize>) -> Vec<Client> {
         }
     }
     members
-}
-
-/// What bob says in a flood, a thousand bytes with what the server adds.
-fn flood_line(n: usize) -> String {
-    format!("{n:0>993}")
 }
 
 /// Bob says so many lines, all of which are in the queues when this returns.

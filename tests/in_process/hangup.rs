@@ -4,8 +4,10 @@
 use std::net::TcpStream;
 use std::time::Duration;
 
-use crate::support::server::{Client, HaltedServer, RunningServer, YES};
 use line_chat::{Config, Status};
+
+use crate::support::YES_LINE;
+use crate::support::server::{Client, HaltedServer, RunningServer};
 
 const SHUTTING_DOWN: &str = "* server is shutting down\r\n";
 
@@ -145,11 +147,11 @@ fn join_as_soon_as_free(server: &RunningServer, nick: &str) -> Client {
     loop {
         let mut client = server.connect();
         client.ask_for(nick);
-        if client.receive(YES.len()) == YES {
+        if client.receive(YES_LINE.len()) == YES_LINE {
             return client;
         }
-        client.expect(&taken[YES.len()..]);
-        client.expect(YES);
+        client.expect(&taken[YES_LINE.len()..]);
+        client.expect(YES_LINE);
     }
 }
 
@@ -267,8 +269,8 @@ fn who_takes_a_freed_slot_gets_nothing_of_its_forerunner() {
         let mut new = server.connect();
         new.send("\r\n");
         new.ask_for(&format!("new{round}"));
-        server.turn_until_received(&mut new, YES.len());
-        new.expect(YES);
+        server.turn_until_received(&mut new, YES_LINE.len());
+        new.expect(YES_LINE);
         new.hang_up();
         server.turn_until(|server| server.clients() == 1);
     }

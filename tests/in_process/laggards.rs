@@ -3,8 +3,10 @@
 
 use std::time::Duration;
 
-use crate::support::server::{ARE_YOU_THERE, Client, HaltedServer, RunningServer, YES};
 use line_chat::{Config, Lag};
+
+use crate::support::server::{Client, HaltedServer, RunningServer};
+use crate::support::{ARE_YOU_THERE, YES_LINE};
 
 const GOODBYE: &str = "* you are reading too slowly, goodbye\r\n";
 
@@ -131,7 +133,7 @@ fn a_burst_of_questions_costs_its_sender_no_answer() {
     let mut client = server.join("client");
     let questions = 50_000;
     client.send(ARE_YOU_THERE.repeat(questions));
-    let expected = YES.repeat(questions);
+    let expected = YES_LINE.repeat(questions);
     server.turn_until_received(&mut client, expected.len());
     client.expect(expected);
 }

@@ -1,7 +1,8 @@
 //! Telnet over real sockets, as its clients really speak it (RFC 854, 855, 860, 1123, 1143).
 //! What a user of `nc` sees must not change by any of it.
 
-use crate::support::server::{ARE_YOU_THERE, Client, HaltedServer, RunningServer, YES};
+use crate::support::server::{Client, HaltedServer, RunningServer};
+use crate::support::{ARE_YOU_THERE, YES_LINE};
 
 /// IAC DO TIMING-MARK, and the refusal that a telnet client waits for after ^C.
 const DO_TIMING_MARK: &[u8] = b"\xff\xfd\x06";
@@ -44,7 +45,7 @@ fn puttys_first_21_bytes_are_refused_once_and_are_no_nick() {
     putty.send(PUTTY);
     putty.expect(TO_PUTTY);
     putty.ask_for("putty");
-    putty.expect(YES);
+    putty.expect(YES_LINE);
     let mut alice = server.join("alice");
     putty.say("hi");
     alice.expect("putty: hi\r\n");
@@ -57,7 +58,7 @@ fn puttys_first_bytes_a_byte_at_a_time_get_the_same_answers() {
     putty.send_bytewise(PUTTY);
     putty.expect(TO_PUTTY);
     putty.send_bytewise(b"putty\r\0\xff\xf6");
-    putty.expect(YES);
+    putty.expect(YES_LINE);
 }
 
 #[test]
@@ -93,7 +94,7 @@ fn a_timing_mark_is_answered_in_its_place_among_the_lines() {
     let server = RunningServer::start();
     let mut user = server.join("user");
     user.send([ARE_YOU_THERE, DO_TIMING_MARK, ARE_YOU_THERE].concat());
-    user.expect([YES, WONT_TIMING_MARK, YES].concat());
+    user.expect([YES_LINE, WONT_TIMING_MARK, YES_LINE].concat());
 }
 
 #[test]
@@ -105,7 +106,7 @@ fn are_you_there_is_answered_even_before_the_nick_and_inside_a_line() {
     client.send("b");
     client.expect_silence();
     client.ask_for("ob");
-    client.expect(YES);
+    client.expect(YES_LINE);
     client.send("he");
     client.expect_silence();
     client.say("llo");

@@ -5,8 +5,10 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::thread;
 
-use crate::support::server::{Client, HaltedServer, RunningServer, YES};
 use line_chat::{Config, ListenAddr};
+
+use crate::support::YES_LINE;
+use crate::support::server::{Client, HaltedServer, RunningServer};
 
 /// Says `typed` as the member `x`, and waits for what another one hears; nobody gets anything else.
 #[track_caller]
@@ -73,7 +75,7 @@ fn two_hundred_who_come_at_once_are_all_served() {
         client.ask_for(&format!("guest{at}"));
     }
     for client in &mut clients {
-        client.expect(YES);
+        client.expect(YES_LINE);
     }
 }
 
@@ -89,7 +91,7 @@ fn nothing_is_sent_before_the_nick_and_nothing_of_the_room_is_heard() {
     alice.expect_silence();
     newcomer.expect_silence();
     newcomer.ask_for("bob");
-    newcomer.expect(YES);
+    newcomer.expect(YES_LINE);
     alice.say("hello");
     newcomer.expect("alice: hello\r\n");
 }
@@ -311,7 +313,7 @@ fn expect_refused(server: &RunningServer, nick: impl AsRef<[u8]>, why: &str) {
     client.send([nick.as_ref(), b"\r\n"].concat());
     client.expect(format!("* {why}, choose another\r\n"));
     client.ask_for("second-choice");
-    client.expect(YES);
+    client.expect(YES_LINE);
     client.hang_up();
     client.expect_end();
 }
@@ -404,7 +406,7 @@ fn empty_lines_before_the_nick_are_no_tries() {
     client.send("\r\n\n\r\0\r\n\r\n");
     client.expect_silence();
     client.ask_for("bob");
-    client.expect(YES);
+    client.expect(YES_LINE);
 }
 
 #[test]

@@ -14,20 +14,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
 use socket2::{Domain, SockRef, Socket, Type};
 
-/// How long anything may take before it counts as hanging.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
-
-/// Telnet's AYT, and what the server answers.
-pub(crate) const ARE_YOU_THERE: &[u8] = b"\xff\xf6";
-pub(crate) const YES: &str = "* yes";
-
-/// A client's nick, and telnet's "are you there", whose answer says that the nick was taken.
-pub(crate) fn hello(nick: &str) -> Vec<u8> {
-    [nick.as_bytes(), b"\r\n", ARE_YOU_THERE].concat()
-}
+use super::{ARE_YOU_THERE, DEADLINE, YES, hello};
 
 /// The binary with these arguments, and without what the environment of the tests would tell it.
 pub(crate) fn command(args: &[&str]) -> Command {
@@ -63,6 +53,22 @@ pub(crate) fn alone() -> MutexGuard<'static, ()> {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     // A test that failed has ended its server and its clients all the same.
     ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Runs a command that is to end by itself.
+#[track_caller]
+pub(crate) fn run(command: &mut Command) -> Remains {
+    let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
+    Server::spawn_unannounced(command.stdout(Stdio::piped()), nowhere).wait()
+}
+
+/// Takes all the descriptors that the system allows this process, and so the servers that it starts;
+/// gives their number.
+pub(crate) fn raise_descriptor_limit() -> usize {
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    let current = maximum;
+    setrlimit(Resource::Nofile, Rlimit { current, maximum }).expect("up to the maximum is allowed");
+    maximum.map_or(usize::MAX, |most| most.try_into().expect("64 bits"))
 }
 
 /// Asks until it is so.
@@ -141,7 +147,7 @@ impl Server {
     /// A client without a nick.
     #[track_caller]
     pub(crate) fn connect(&self) -> Client {
-        Client::new(TcpStream::connect(self.addr).expect("the server listens"))
+        Client::connect(self.addr)
     }
 
     /// A member.
@@ -319,7 +325,12 @@ pub(crate) struct Client(BufReader<TcpStream>);
 
 impl Client {
     #[track_caller]
-    pub(crate) fn new(stream: TcpStream) -> Self {
+    pub(crate) fn connect(addr: SocketAddr) -> Self {
+        Self::new(TcpStream::connect(addr).expect("the server listens"))
+    }
+
+    #[track_caller]
+    fn new(stream: TcpStream) -> Self {
         stream.set_read_timeout(Some(DEADLINE)).expect("a deadline");
         stream
             .set_write_timeout(Some(DEADLINE))

@@ -7,6 +7,7 @@
 //! | `rig` | a room without sockets, under a clock that a test sets |
 //! | `child` | the built binary as a child process, and clients on real sockets |
 //! | `strace` | system calls of that process, counted or made to fail |
+//! | `temp_file` | a file that is gone when it is dropped |
 //! | `terminal` | a program on a pseudo-terminal, and what stands on its screen |
 
 #![allow(
@@ -14,8 +15,26 @@
     reason = "each test binary compiles all of this and takes what it needs"
 )]
 
+use std::time::Duration;
+
 pub(crate) mod child;
 pub(crate) mod rig;
 pub(crate) mod server;
 pub(crate) mod strace;
+pub(crate) mod temp_file;
 pub(crate) mod terminal;
+
+/// How long anything may take before a test gives up. No test gets near it unless it fails.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
+
+/// Telnet's AYT.
+pub(crate) const ARE_YOU_THERE: &[u8] = b"\xff\xf6";
+
+/// The server's answer to it, without and with its line end.
+pub(crate) const YES: &str = "* yes";
+pub(crate) const YES_LINE: &[u8] = b"* yes\r\n";
+
+/// A client's nick, and telnet's "are you there", whose answer says that the nick was taken.
+pub(crate) fn hello(nick: &str) -> Vec<u8> {
+    [nick.as_bytes(), b"\r\n", ARE_YOU_THERE].concat()
+}

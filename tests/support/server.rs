@@ -13,15 +13,10 @@ use std::time::{Duration, Instant};
 use line_chat::{Config, Metrics, MetricsHandle, Server, ShutdownHandle, Status};
 use socket2::SockRef;
 
-/// How long anything may take before a test gives up. No test gets near it unless it fails.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
+use super::{ARE_YOU_THERE, DEADLINE, YES_LINE, hello};
 
 /// How long a turn of a [`HaltedServer`] waits for something to do.
 const A_MOMENT: Duration = Duration::from_millis(5);
-
-/// Telnet's AYT, and what the server answers.
-pub(crate) const ARE_YOU_THERE: &[u8] = b"\xff\xf6";
-pub(crate) const YES: &[u8] = b"* yes\r\n";
 
 /// A server that takes its turns on the test's own thread. What is sent between two turns meets the
 /// server all at once, so a test decides what one batch of events holds.
@@ -98,8 +93,8 @@ impl HaltedServer {
     pub(crate) fn join(&mut self, nick: &str) -> Client {
         let mut client = self.connect();
         client.ask_for(nick);
-        self.turn_until_received(&mut client, YES.len());
-        client.expect(YES);
+        self.turn_until_received(&mut client, YES_LINE.len());
+        client.expect(YES_LINE);
         client
     }
 
@@ -135,10 +130,10 @@ impl HaltedServer {
         client.send(ARE_YOU_THERE);
         self.turn_until(|_| {
             client.read_what_is_there();
-            client.received.ends_with(YES)
+            client.received.ends_with(YES_LINE)
         });
         let mut received = client.take_received();
-        received.truncate(received.len() - YES.len());
+        received.truncate(received.len() - YES_LINE.len());
         received
     }
 
@@ -146,8 +141,8 @@ impl HaltedServer {
     #[track_caller]
     pub(crate) fn expect_silence_toward(&mut self, client: &mut Client) {
         client.send(ARE_YOU_THERE);
-        self.turn_until_received(client, YES.len());
-        client.expect(YES);
+        self.turn_until_received(client, YES_LINE.len());
+        client.expect(YES_LINE);
         assert_eq!(client.received.escape_ascii().to_string(), "");
     }
 
@@ -270,7 +265,7 @@ impl Client {
     pub(crate) fn join(addr: SocketAddr, nick: &str) -> Self {
         let mut client = Self::connect(addr);
         client.ask_for(nick);
-        client.expect(YES);
+        client.expect(YES_LINE);
         client
     }
 
@@ -282,7 +277,7 @@ impl Client {
 
     /// Sends a nick, and what tells that it was taken: `* yes`, with nothing before it.
     pub(crate) fn ask_for(&mut self, nick: &str) {
-        self.send([nick.as_bytes(), b"\r\n", ARE_YOU_THERE].concat());
+        self.send(hello(nick));
     }
 
     #[track_caller]
@@ -356,7 +351,7 @@ impl Client {
     #[track_caller]
     pub(crate) fn expect_silence(&mut self) {
         self.send(ARE_YOU_THERE);
-        self.expect(YES);
+        self.expect(YES_LINE);
         assert_eq!(self.received.escape_ascii().to_string(), "");
     }
 

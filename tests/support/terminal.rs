@@ -13,7 +13,8 @@ use std::time::Instant;
 
 use portable_pty::{Child, CommandBuilder, PtySize, native_pty_system};
 
-use super::child::{DEADLINE, await_until};
+use super::DEADLINE;
+use super::child::await_until;
 
 /// More lines than any test fills, so that nothing scrolls away.
 const ROWS: NonZeroU16 = NonZeroU16::new(40).expect("not zero");

@@ -131,7 +131,7 @@ fn the_readme_lists_the_commands_as_help_does() {
         })
         .collect();
     let ops = TempFile::new("readme", "secret");
-    let mut rig = room_with(|config| config.hosting.ops_password_file = Some(ops.0.clone()));
+    let mut rig = room_with(|config| config.hosting.ops_password_file = Some(ops.path().into()));
     let [alice] = people(&mut rig, ["alice"]);
     alice.say("/op secret");
     rig.settle();

@@ -12,12 +12,12 @@ mod plain;
 mod storms;
 mod talking;
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use line_chat::Config;
 
 use crate::support::rig::{Rig, Wire};
+use crate::support::temp_file::TempFile;
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -54,27 +54,4 @@ fn expect_answer(rig: &mut Rig, person: &Wire, line: &str, answer: &str) {
     person.say(line);
     rig.settle();
     assert_eq!(person.received(), answer, "in return for {line:?}");
-}
-
-/// A file that is gone when it is dropped.
-struct TempFile(PathBuf);
-
-impl TempFile {
-    fn new(name: &str, content: &str) -> Self {
-        let name = format!("line-chat-interactive-{}-{name}", std::process::id());
-        let file = Self(std::env::temp_dir().join(name));
-        file.write(content);
-        file
-    }
-
-    fn write(&self, content: &str) {
-        std::fs::write(&self.0, content).expect("a temporary file");
-    }
-}
-
-impl Drop for TempFile {
-    fn drop(&mut self) {
-        // It is in the system's own place for what may be removed.
-        let _ = std::fs::remove_file(&self.0);
-    }
 }

@@ -19,7 +19,7 @@ const LAST: &[u8] = b"* wrong password, and that was the last try, goodbye\r\n";
 fn guarded(name: &str, configure: impl FnOnce(&mut Config)) -> (Rig, TempFile) {
     let file = TempFile::new(name, "secret\n");
     let rig = Rig::new(|config| {
-        config.hosting.password_file = Some(file.0.clone());
+        config.hosting.password_file = Some(file.path().into());
         configure(config);
     });
     (rig, file)

@@ -36,7 +36,7 @@ fn above_fifty_a_second_they_are_gathered_into_one_line() {
 #[test]
 fn who_quits_or_is_kicked_counts_like_who_leaves() {
     let ops = TempFile::new("storm", "secret\n");
-    let mut rig = room_with(|config| config.hosting.ops_password_file = Some(ops.0.clone()));
+    let mut rig = room_with(|config| config.hosting.ops_password_file = Some(ops.path().into()));
     let [alice, op] = people(&mut rig, ["alice", "op"]);
     op.say("/op secret");
     rig.settle();

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::typists::skipped;
 use crate::support::rig::{Rig, Wire};
-use crate::support::server::{ARE_YOU_THERE, Client, HaltedServer, YES};
+use crate::support::server::{Client, HaltedServer};
+use crate::support::{ARE_YOU_THERE, YES_LINE};
 
 const KIB: usize = 1 << 10;
 
@@ -155,7 +156,7 @@ fn hear_out(server: &mut HaltedServer, flooder: &mut Flooder, others: &mut [&mut
             other.read_what_is_there();
         }
         flooder.client.read_what_is_there();
-        flooder.client.received().ends_with(YES)
+        flooder.client.received().ends_with(YES_LINE)
     });
 }
 

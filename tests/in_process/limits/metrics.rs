@@ -6,7 +6,8 @@ use std::thread;
 
 use line_chat::{CloseReason, Metrics, MetricsHandle, Status};
 
-use crate::support::server::{DEADLINE, HaltedServer, RunningServer};
+use crate::support::DEADLINE;
+use crate::support::server::{HaltedServer, RunningServer};
 
 /// As [`HaltedServer::metrics`], checked.
 #[track_caller]

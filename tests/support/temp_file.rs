@@ -1,0 +1,35 @@
+//! A file that a test hands to a server.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+
+/// A file that is gone when it is dropped.
+pub(crate) struct TempFile(PathBuf);
+
+impl TempFile {
+    /// A file that only its owner can read. No other test of the process uses its name at that time.
+    pub(crate) fn new(name: &str, content: &str) -> Self {
+        let name = format!("line-chat-{}-{name}", std::process::id());
+        let file = Self(std::env::temp_dir().join(name));
+        file.write(content);
+        let owners = fs::Permissions::from_mode(0o600);
+        fs::set_permissions(&file.0, owners).expect("it is ours");
+        file
+    }
+
+    pub(crate) fn write(&self, content: &str) {
+        fs::write(&self.0, content).expect("a temporary file");
+    }
+
+    pub(crate) fn path(&self) -> &str {
+        self.0.to_str().expect("UTF-8")
+    }
+}
+
+impl Drop for TempFile {
+    fn drop(&mut self) {
+        // It is in the system's own place for what may be removed.
+        let _ = fs::remove_file(&self.0);
+    }
+}
