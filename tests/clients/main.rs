@@ -12,13 +12,13 @@
 mod support;
 
 use std::env;
-use std::fs;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::thread;
 
 use support::child::{Client, Server, alone};
+use support::temp_file::TempFile;
 use support::terminal::Terminal;
 
 // Keys, as a terminal sends them.
@@ -629,21 +629,21 @@ fn as_shown_by(kind: Kind, lines: &str) -> String {
     screen + kind.farewell()
 }
 
-/// A room for people, with a password. It is in a file that is gone when this is dropped.
+/// A room for people, with a password.
 struct GuardedRoom {
     server: Server,
-    password: PathBuf,
+    _password: TempFile,
 }
 
 impl GuardedRoom {
     #[track_caller]
     fn new() -> Self {
-        let name = format!("password-{}", std::process::id());
-        let password = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-        fs::write(&password, "secret\n").expect("a file can be written");
-        let path = password.to_str().expect("a path in UTF-8");
-        let server = Server::start(&["--interactive", "--password-file", path]);
-        Self { server, password }
+        let password = TempFile::new("password", "secret\n");
+        let server = Server::start(&["--interactive", "--password-file", password.path()]);
+        Self {
+            server,
+            _password: password,
+        }
     }
 
     /// A client that has been asked for the password.
@@ -652,13 +652,6 @@ impl GuardedRoom {
         let mut terminal = kind.connect(&self.server)?;
         terminal.await_text(ASKED_FOR_PASSWORD);
         Some(terminal)
-    }
-}
-
-impl Drop for GuardedRoom {
-    fn drop(&mut self) {
-        // The next test writes it again.
-        let _ = fs::remove_file(&self.password);
     }
 }
 

@@ -5,6 +5,8 @@
 //!
 //! Readiness is told before every turn to whoever has it. That is more often than epoll(7) would,
 //! which a chat has to bear; that an event which comes once is enough is the simulation's business.
+//!
+//! A fuzz target takes this file as well, so it stands for itself and uses nothing of `support`.
 
 use std::cell::{Cell, RefCell, RefMut};
 use std::collections::VecDeque;

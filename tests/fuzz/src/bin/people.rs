@@ -3,7 +3,11 @@
 //! a star is the server's or says whose it is.
 #![no_main]
 
-#[path = "../../../rig/mod.rs"]
+#[path = "../../../support/rig.rs"]
+#[allow(
+    dead_code,
+    reason = "the tests compile all of this as well, and use more"
+)]
 mod rig;
 
 use std::path::PathBuf;
