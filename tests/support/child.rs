@@ -330,7 +330,7 @@ impl Client {
     }
 
     #[track_caller]
-    fn new(stream: TcpStream) -> Self {
+    pub(crate) fn new(stream: TcpStream) -> Self {
         stream.set_read_timeout(Some(DEADLINE)).expect("a deadline");
         stream
             .set_write_timeout(Some(DEADLINE))
