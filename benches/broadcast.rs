@@ -1,9 +1,9 @@
-//! Deliveries a second by the real server on loopback, beside those by the floor and by a chat on
-//! tokio under the same load, and the ratios between them.
+//! Deliveries a second by the real server on loopback, beside those by the floor and by two chats
+//! on tokio under the same load, and the ratios between them.
 //!
 //! One iteration is a volley: so many lines are said at once, and all of them are received and
 //! compared with what was said. Criterion has its say about each server on its own; the table at
-//! the end comes from rounds in which the three take turns, and is what to look at.
+//! the end comes from rounds in which all take turns, and is what to look at.
 //!
 //! `cargo bench --bench broadcast`, or with a row's name: `-- '1 -> 100'`; `-- --quick` for a look.
 #![allow(
@@ -24,8 +24,14 @@ use util::contest::{Contestant, Cost, alternate, price, ratio};
 use util::crowd::Scene;
 use util::dialect::Dialect;
 use util::figures::Table;
+use util::tokio_chat::Writes;
 
-const SERVERS: [Dialect; 3] = [Dialect::LineChat, Dialect::Floor, Dialect::TokioChat];
+const SERVERS: [Dialect; 4] = [
+    Dialect::LineChat,
+    Dialect::Floor,
+    Dialect::Tokio(Writes::EachLine),
+    Dialect::Tokio(Writes::AllAtOnce),
+];
 
 const LINES_IN_FLIGHT: [usize; 4] = [1, 16, 64, 256];
 
@@ -57,9 +63,11 @@ fn main() {
         "lines in flight",
         "CPU, ns a delivery",
         "CPU / floor's",
-        "tokio's CPU / ours",
+        "tokio's CPU / ours, unbatched",
+        "batched",
         "wall / floor's",
-        "tokio's wall / ours",
+        "tokio's wall / ours, unbatched",
+        "batched",
     ]);
     for (name, scene) in SCENES {
         broadcast(&mut criterion, name, scene, &mut table);
@@ -126,7 +134,9 @@ fn report(table: &mut Table, name: &str, lines: usize, costs: &[Vec<Cost>]) {
         price(costs, 0, cpu).to_string(),
         ratio(costs, (0, 1), cpu).to_string(),
         ratio(costs, (2, 0), cpu).to_string(),
+        ratio(costs, (3, 0), cpu).to_string(),
         ratio(costs, (0, 1), wall).to_string(),
         ratio(costs, (2, 0), wall).to_string(),
+        ratio(costs, (3, 0), wall).to_string(),
     ]);
 }

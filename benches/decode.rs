@@ -1,6 +1,6 @@
-//! Bytes a second through the decoders: by length of line, by kind of text, and by how the bytes
-//! were split on their way, because a decoder that is fast on whole reads may still be slow on
-//! what a network makes of them.
+//! Bytes a second through the decoders: by length of line, by kind of text, and by how the bytes are
+//! split, because a decoder that is fast on whole reads may still be slow on the pieces that a network
+//! delivers.
 //!
 //! `cargo bench --bench decode`, or with a part of a name: `-- 'line, UTF-8'`.
 
@@ -8,7 +8,7 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput};
-use line_chat::protocol::decoder::{Decoder, Heard, Input};
+use line_chat::protocol::decoder::{Decoded, Decoder, Input};
 use line_chat::protocol::line::LineDecoder;
 use line_chat::protocol::telnet::TelnetDecoder;
 use line_chat::text;
@@ -18,7 +18,7 @@ const LINE_BYTES: [usize; 4] = [16, 64, 512, 4096];
 /// The longest line that a decoder takes.
 const MAX_LINE_BYTES: usize = 4096;
 
-/// As much as one read of the server takes.
+/// The most that one read of the server takes.
 const READ_BYTES: usize = 16 << 10;
 
 /// How much comes at once: all of a read, a segment of Ethernet, a few keystrokes.
@@ -77,7 +77,7 @@ fn both(c: &mut Criterion) {
         let mut input = Input::new(bytes);
         let mut lines = 0;
         while let Some(heard) = decoder.next(&mut input) {
-            lines += usize::from(matches!(heard, Heard::Line(_)));
+            lines += usize::from(matches!(heard, Decoded::Line(_)));
         }
         lines
     });

@@ -1,12 +1,12 @@
-//! How long a line takes to its receivers, in an idle room and in a loud one, as it is for people
-//! who speak when they want to and not when the server is ready.
+//! The time that a line takes to its receivers, in an idle room and in a loud one, for people that speak
+//! when they want to and not when the server is ready.
 //!
 //! The load is open: a line is due at a fixed rate, and its latency counts from the time when it
 //! was due to the time when a receiver has read it. So a server that stalls is charged for every
 //! line that would have been said meanwhile, and there is no coordinated omission. The load never
 //! sleeps, because the clock of a timer is coarser than what is measured.
 //!
-//! In the loud room somebody has stopped reading, and somebody else keeps 100 lines in flight.
+//! In the loud room one member has stopped reading, and another keeps 100 lines in flight.
 //!
 //! `cargo bench --bench latency`, or with a word: `-- loud`; `-- --quick` for a look. It prints a
 //! table and draws a chart under `target`.
@@ -30,10 +30,16 @@ use util::crowd::{self, Crowd, Scene};
 use util::dialect::Dialect;
 use util::figures::Table;
 use util::server::Server;
+use util::tokio_chat::Writes;
 
-const SERVERS: [Dialect; 3] = [Dialect::LineChat, Dialect::Floor, Dialect::TokioChat];
+const SERVERS: [Dialect; 4] = [
+    Dialect::LineChat,
+    Dialect::Floor,
+    Dialect::Tokio(Writes::EachLine),
+    Dialect::Tokio(Writes::AllAtOnce),
+];
 
-/// Those who receive what is measured.
+/// The members that receive the measured lines.
 const MEMBERS: [usize; 4] = [1, 10, 100, 1000];
 
 /// How many lines are due in a second, by the number of members: what keeps even a server that
@@ -41,7 +47,7 @@ const MEMBERS: [usize; 4] = [1, 10, 100, 1000];
 const DELIVERIES_A_SECOND: usize = 20_000;
 const MOST_LINES_A_SECOND: usize = 1000;
 
-/// What the loud one keeps in flight.
+/// How many lines the flooding member keeps in flight.
 const FLOOD: u64 = 100;
 
 /// How many lines more may be kept in the script than are in flight.
@@ -135,7 +141,7 @@ struct Run {
     interval: Duration,
     /// Lines that each speaker said before the start.
     said_before: Vec<u64>,
-    /// How often a line of each speaker was heard.
+    /// How often a line of each speaker was received.
     heard: Vec<u64>,
     /// How many of the flooder's lines are no longer in the script.
     forgotten: u64,
@@ -155,7 +161,7 @@ impl Run {
         }
     }
 
-    /// Says `lines` lines when they are due, until everybody has heard them.
+    /// Says `lines` lines when they are due, until everybody has received them.
     fn measure(mut self, lines: u64, latencies: &mut Histogram<u64>) {
         let end = self.start + self.interval * lines as u32;
         while self.heard[MEASURED] < lines * self.receivers {

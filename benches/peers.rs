@@ -1,7 +1,7 @@
-//! The same load against other people's servers, whatever of `redis-server`, `nats-server` and
-//! `ncat` is on PATH. They do more than a chat or less, so this says where on the map we are, not
-//! who is better: redis and nats know channels, nats knows clusters, and `ncat --chat` is a tool
-//! for a room of ten.
+//! The load of `targets` against other servers, whichever of `redis-server`, `nats-server` and `ncat` are
+//! on PATH. They do more than a chat or less, so this shows where line-chat stands among them, not which
+//! is better: redis and nats know channels, nats knows clusters, and `ncat --chat` is a tool for a room
+//! of ten.
 //!
 //! `cargo bench --bench peers`; `-- --quick` for a look.
 #![allow(

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 
 use line_chat::Server;
 
+use cli::allocator::fix_threshold;
 use cli::args::Args;
 use cli::logging::{raise_descriptor_limit, start_log};
 
@@ -25,6 +26,7 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> io::Result<()> {
+    fix_threshold();
     start_log(args.log_level());
     raise_descriptor_limit();
     let mut server = Server::bind(args.config())?;

@@ -1,5 +1,5 @@
-//! What a server has done and how it stands, in numbers: [`Metrics`] are plain counters and gauges
-//! that the loop keeps by the way, and that anybody who has a copy can read.
+//! What a server has done and its present state, in numbers: [`Metrics`] are plain counters and gauges
+//! that the loop keeps. A copy of them can be read anywhere.
 
 use std::fmt;
 use std::time::Duration;
@@ -11,14 +11,14 @@ use crate::protocol::close_reason::CloseReason;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Metrics {
-    /// Gauge: clients that are connected, members or not, those that are being closed included.
+    /// Gauge: clients that are connected, members or not, including those that are being closed.
     pub clients: usize,
-    /// Gauge: clients that have a nick and whose lines are heard.
+    /// Gauge: clients that have a nick and are in the room.
     pub members: usize,
-    /// Counter: connections that were accepted, those that were refused included. It is always
+    /// Counter: connections that were accepted, including those that were refused. It is always
     /// [`clients`](Self::clients) + [`closed`](Self::closed).
     pub accepted: u64,
-    /// By reason.
+    /// Connections that have ended, by reason.
     pub(crate) closed_by: [u64; CloseReason::ALL.len()],
     /// Counter: lines that members said to the room.
     pub lines_in: u64,
@@ -32,11 +32,14 @@ pub struct Metrics {
     pub bytes_out: u64,
     /// Gauge: bytes that are queued for all clients.
     pub pending_bytes: usize,
-    /// Gauge: bytes that were read and may not be heard yet.
+    /// Gauge: bytes that were read and may not be decoded yet.
     pub held_bytes: usize,
+    /// Gauge: memory of the buffers that hold them, in bytes. It is what
+    /// [`Limits::max_pending_total_bytes`](crate::Limits::max_pending_total_bytes) limits.
+    pub buffer_bytes: usize,
     /// Counter: turns of the loop.
     pub turns: u64,
-    /// The longest turn of all, the wait for events aside.
+    /// The longest turn of all, without its wait for events.
     pub longest_turn: Duration,
 }
 
@@ -48,7 +51,7 @@ impl Metrics {
 
     /// Counter: connections that ended for this reason.
     pub fn closed_for(&self, reason: CloseReason) -> u64 {
-        self.closed_by[reason as usize]
+        self.closed_by.get(reason as usize).copied().unwrap_or(0)
     }
 
     /// Counter: connections that were never let in.
@@ -58,7 +61,9 @@ impl Metrics {
     }
 
     pub(crate) fn count_closed(&mut self, reason: CloseReason) {
-        self.closed_by[reason as usize] += 1;
+        if let Some(count) = self.closed_by.get_mut(reason as usize) {
+            *count += 1;
+        }
     }
 }
 
@@ -80,7 +85,7 @@ impl fmt::Display for Metrics {
         write!(
             f,
             "; lines in {}, deliveries {}, lines skipped {}, bytes in {}, bytes out {}, \
-             pending bytes {}, held bytes {}; turns {}, longest turn {:.1?}",
+             pending bytes {}, held bytes {}, buffer bytes {}; turns {}, longest turn {:.1?}",
             self.lines_in,
             self.deliveries,
             self.lines_skipped,
@@ -88,6 +93,7 @@ impl fmt::Display for Metrics {
             self.bytes_out,
             self.pending_bytes,
             self.held_bytes,
+            self.buffer_bytes,
             self.turns,
             self.longest_turn
         )
@@ -116,7 +122,7 @@ mod tests {
             metrics.to_string(),
             "clients 2, members 0, accepted 5, closed 3, hung up 1, server is full 2; \
              lines in 7, deliveries 0, lines skipped 0, bytes in 0, bytes out 0, \
-             pending bytes 0, held bytes 0; turns 0, longest turn 1.5ms"
+             pending bytes 0, held bytes 0, buffer bytes 0; turns 0, longest turn 1.5ms"
         );
     }
 }

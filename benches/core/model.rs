@@ -1,4 +1,4 @@
-//! What a member must receive, byte by byte, as far as the rows of this bench go.
+//! A model of the rows of this bench: what each member must receive, byte by byte.
 
 use std::mem;
 

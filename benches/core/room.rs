@@ -1,14 +1,14 @@
-//! A room in memory. This file holds all that the bench knows of the library: how a room is built,
+//! A room in memory. Everything that the bench knows of the library is in this file: how a room is built,
 //! how a client connects, and how a turn is taken.
 
 use std::cell::Cell;
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use line_chat::engine::{Chat, ClientId, Interest, Registry, Stream};
-use line_chat::{Config, Mode};
+use line_chat::engine::{ClientId, Engine, Interest, Registry, Stream};
+use line_chat::{Config, Peer, Service};
 
 use crate::model::Checksum;
 
@@ -38,8 +38,8 @@ impl Profile {
 }
 
 pub(crate) struct Room {
-    chat: Chat<Wire>,
-    mode: Mode,
+    engine: Engine<Wire>,
+    service: Service,
     registered: Registered,
     now: Instant,
 }
@@ -48,29 +48,29 @@ impl Room {
     /// An empty room. `max_pending_bytes`: the limit of each queue, if it is not the default.
     pub(crate) fn new(profile: Profile, max_pending_bytes: Option<usize>) -> Self {
         let mut config = Config::default();
-        config.hosting.interactive = profile == Profile::Interactive;
-        config.hosting.quiet_above_members = usize::MAX;
+        config.interactive.enabled = profile == Profile::Interactive;
+        config.interactive.quiet_above_members = usize::MAX;
         config.limits.max_line_bytes = 64;
         config.limits.stall_timeout = Some(Duration::ZERO);
         if let Some(bytes) = max_pending_bytes {
             config.limits.max_pending_bytes = bytes;
         }
-        config.check().expect("values that go together");
+        let now = Instant::now();
         Self {
-            mode: config.hosting.mode(),
-            chat: Chat::new(config),
-            registered: Registered(ClientId(0)),
-            now: Instant::now(),
+            service: Service::Chat(config.interactive.profile()),
+            engine: Engine::new(config, (), now).expect("values that go together"),
+            registered: Registered(ClientId::from_index(0)),
+            now,
         }
     }
 
     /// A client that has not sent anything yet.
     pub(crate) fn connect(&mut self) -> Client {
         let wire = Wire::default();
-        self.chat.accept(
+        self.engine.accept(
             wire.clone(),
-            PEER.into(),
-            self.mode,
+            Peer::from(SocketAddr::from(PEER)),
+            self.service,
             self.now,
             &mut self.registered,
         );
@@ -83,7 +83,7 @@ impl Room {
     /// The client sends `input`, or hangs up if that is empty.
     pub(crate) fn send(&mut self, client: &Client, input: &'static [u8]) {
         client.wire.0.input.set(Some(input));
-        self.chat.readable(client.id, input.is_empty());
+        self.engine.on_readable(client.id, input.is_empty());
     }
 
     /// The client takes nothing that is written to it from now on.
@@ -94,22 +94,22 @@ impl Room {
     /// The client takes everything again.
     pub(crate) fn unblock(&mut self, client: &Client) {
         client.wire.0.is_blocked.set(false);
-        self.chat.writable(client.id);
+        self.engine.on_writable(client.id);
     }
 
     /// Takes turns until there is nothing left to do: one, as a rule.
     pub(crate) fn turn(&mut self) {
         loop {
             self.now += TURN;
-            self.chat.turn(self.now, &mut self.registered);
-            if !self.chat.has_work() {
+            self.engine.turn(self.now, &mut self.registered);
+            if !self.engine.has_work() {
                 return;
             }
         }
     }
 
     pub(crate) fn members(&self) -> usize {
-        self.chat.metrics().members
+        self.engine.metrics().members
     }
 }
 
@@ -131,7 +131,7 @@ impl Client {
     }
 }
 
-/// A stream that gives each input once and takes all that is written, unless it is blocked.
+/// A stream that returns each input once and takes everything that is written, unless it is blocked.
 #[derive(Clone, Default)]
 struct Wire(Rc<Ends>);
 

@@ -1,7 +1,7 @@
-//! Latencies as a picture: for each room a panel, for each server a curve over the percentiles.
+//! A chart of latencies: each room has a panel, and each server a curve over the percentiles.
 //!
-//! Both axes are logarithmic. To the right each step is one nine more, so that the tail, which is
-//! what people remember of a chat, has as much room as the middle.
+//! Both axes are logarithmic. Each step to the right is one nine more, so that the tail, which is what
+//! people remember of a chat, has as much room as the middle.
 
 use std::error::Error;
 use std::path::Path;
@@ -10,10 +10,11 @@ use hdrhistogram::Histogram;
 use plotters::prelude::*;
 
 /// Colours that can be told apart by everybody (Okabe and Ito).
-const COLOURS: [RGBColor; 3] = [
+const COLOURS: [RGBColor; 4] = [
     RGBColor(0, 114, 178),
     RGBColor(120, 120, 120),
     RGBColor(213, 94, 0),
+    RGBColor(0, 158, 115),
 ];
 
 const PANEL: (u32, u32) = (340, 260);

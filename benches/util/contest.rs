@@ -1,6 +1,6 @@
-//! Several servers under the same load, in alternating rounds: A B C A B C. What disturbs the
-//! machine for a second or a minute disturbs all of them, so the ratio within one round is worth
-//! more than that of two averages, and the quartiles over all rounds say how much it is worth.
+//! Several servers under one load, in alternating rounds: A B C A B C. Whatever disturbs the machine for
+//! a second or a minute disturbs all of them, so the ratio within one round is more reliable than the
+//! ratio of two averages, and the quartiles over all rounds show how reliable it is.
 
 use std::time::{Duration, Instant};
 

@@ -44,7 +44,7 @@ pub(crate) fn pin_to(core: usize) {
 pub(crate) fn raise_descriptor_limit() {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
-    // Who may not have more finds out when they are used up.
+    // A process that may not have more finds out when they are used up.
     let _ = setrlimit(Resource::Nofile, limit);
 }
 

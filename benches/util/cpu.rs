@@ -1,8 +1,8 @@
-//! What a server has cost so far, in CPU time, its system calls included.
+//! The CPU time that a server has used so far, including its system calls.
 //!
 //! The scheduler counts it to the nanosecond and shows it in `/proc/PID/task/TID/schedstat`
-//! (proc(5) calls it time spent on the CPU). It is up to date when the thread sleeps, so that is
-//! what [`CpuClock::read`] waits for.
+//! (proc(5) calls it time spent on the CPU). It is up to date when the thread sleeps, and
+//! [`CpuClock::read`] waits for that.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -2,9 +2,8 @@
 //! delivery costs a receiver about as much as the server, so that a core for the load is enough,
 //! and because nothing has to be handed from thread to thread before it can be compared.
 //!
-//! The load is closed: a [volley](Crowd::volley) says a number of lines at once and ends when
-//! everybody has heard all of them, so the lines in flight are as many as was asked for and no
-//! server is ever behind by more. The bench of latency drives the same crowd with an open load, by
+//! The load is closed: a [volley](Crowd::volley) says a number of lines at once and ends when everybody
+//! has received all of them, so that many lines are in flight and no server is ever behind by more. The bench of latency drives the same crowd with an open load, by
 //! [saying](Crowd::say) lines when they are due.
 
 use std::io::{self, Read, Write};
@@ -112,7 +111,7 @@ impl Crowd {
     }
 
     /// Says `lines` lines at once, the speakers taking turns and each sending all of its own with
-    /// one write, and waits until everybody has heard them. Gives the number of deliveries.
+    /// one write, and waits until everybody has received them. Returns the number of deliveries.
     pub(crate) fn volley(&mut self, lines: usize) -> usize {
         for _ in 0..lines {
             self.say(self.turn);
@@ -132,7 +131,7 @@ impl Crowd {
         all
     }
 
-    /// Writes down the next line of a speaker, to be [sent](Self::send), and gives its number.
+    /// Writes down the next line of a speaker, to be [sent](Self::send), and returns its number.
     pub(crate) fn say(&mut self, speaker: usize) -> u64 {
         let client = &mut self.clients[self.speakers[speaker]];
         self.script.say(speaker, &mut client.unsent)
@@ -172,7 +171,7 @@ impl Crowd {
         self.script.said(speaker)
     }
 
-    /// Forgets what everybody has heard.
+    /// Forgets what everybody has received.
     pub(crate) fn forget_heard(&mut self) {
         for speaker in 0..self.speakers.len() {
             let heard = self.heard_by_all(speaker);

@@ -1,13 +1,15 @@
-//! How the same line is said to different servers, and what its receivers get.
+//! How one line is sent to different servers, and what its receivers get.
 //!
-//! The line itself is the same everywhere, [`LINE_BYTES`] long with its end: who says it, which of
-//! its lines it is, and filler. A chat puts the nick before it, so there the speaker leaves it out;
-//! to the other servers it is said as it is to arrive. Around it each server has its own wire.
+//! Everywhere the line is [`LINE_BYTES`] long with its end, and holds the speaker, the number of the line
+//! and filler. A chat puts the nick before it, so there the speaker leaves it out; to the other servers
+//! the line is sent as it shall arrive. Each server has its own wire around it.
 
 use std::io::Write;
 use std::ops::Range;
 
 use memchr::memchr;
+
+use super::tokio_chat::Writes;
 
 /// A line as a person sees it, with its end, in bytes: a short sentence.
 pub(crate) const LINE_BYTES: usize = 64;
@@ -22,7 +24,7 @@ const FILLER: &[u8] = b" the quick brown fox jumps over the lazy dog...\r\n";
 pub(crate) enum Dialect {
     LineChat,
     Floor,
-    TokioChat,
+    Tokio(Writes),
     Redis,
     Nats,
     Ncat,
@@ -39,7 +41,8 @@ impl Dialect {
         match self {
             Self::LineChat => "line-chat",
             Self::Floor => "floor",
-            Self::TokioChat => "tokio",
+            Self::Tokio(Writes::EachLine) => "tokio, unbatched",
+            Self::Tokio(Writes::AllAtOnce) => "tokio, batched",
             Self::Redis => "redis",
             Self::Nats => "nats",
             Self::Ncat => "ncat",
@@ -51,13 +54,13 @@ impl Dialect {
         self != Self::Redis
     }
 
-    /// What somebody who listens sends first.
+    /// What a listening client sends first.
     pub(crate) fn hello(self, nick: &str) -> Vec<u8> {
         let connect: &[u8] = b"CONNECT {\"verbose\":false,\"echo\":false}\r\n";
         match self {
             // The answer to telnet's "are you there" says that the nick was taken.
             Self::LineChat => [nick.as_bytes(), b"\r\n\xff\xf6"].concat(),
-            Self::TokioChat => [nick.as_bytes(), b"\r\n"].concat(),
+            Self::Tokio(_) => [nick.as_bytes(), b"\r\n"].concat(),
             Self::Floor | Self::Ncat => Vec::new(),
             Self::Redis => b"SUBSCRIBE room\r\n".to_vec(),
             Self::Nats => [connect, b"SUB room 1\r\nPING\r\n"].concat(),
@@ -67,7 +70,7 @@ impl Dialect {
     /// How the answer to it ends; nothing where there is no answer.
     pub(crate) fn end_of_welcome(self) -> &'static [u8] {
         match self {
-            Self::LineChat | Self::TokioChat => b"* yes\r\n",
+            Self::LineChat | Self::Tokio(_) => b"* yes\r\n",
             Self::Floor | Self::Ncat => b"",
             Self::Redis => b":1\r\n",
             Self::Nats => b"PONG\r\n",
@@ -77,7 +80,7 @@ impl Dialect {
     /// Appends what a speaker sends to say a line.
     pub(crate) fn say(self, line: &[u8], out: &mut Vec<u8>) {
         match self {
-            Self::LineChat | Self::TokioChat => out.extend_from_slice(&line[TEXT]),
+            Self::LineChat | Self::Tokio(_) => out.extend_from_slice(&line[TEXT]),
             Self::Floor | Self::Ncat => out.extend_from_slice(line),
             Self::Redis => frame(REDIS_PUBLISH, line, out),
             Self::Nats => frame(NATS_PUB, line, out),
@@ -102,7 +105,7 @@ impl Dialect {
         }
     }
 
-    /// Who said the line in `heard`, which may be anything of the right length.
+    /// The speaker of the line in `heard`, which may be anything of the right length.
     pub(crate) fn speaker_of(self, heard: &[u8]) -> Option<usize> {
         let head = match self {
             Self::Redis => REDIS_MESSAGE.len(),

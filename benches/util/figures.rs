@@ -1,6 +1,5 @@
 //! Many measurements in few figures: [`Quartiles`], because a mean is moved by every hiccup of the
-//! machine and a best case is not what anybody gets; and [`Table`], which prints what a README can
-//! take as it is.
+//! machine and nobody gets a best case; and [`Table`], which prints Markdown.
 
 use std::fmt;
 

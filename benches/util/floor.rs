@@ -6,10 +6,17 @@
 //!
 //! A server can still be below it, by gathering in one write what came with several reads, which
 //! takes a buffer.
+//!
+//! A ratio is worth something only if both servers send the same bytes and wait in the same way.
+//! So what is said to the floor is what its receivers are to get ([`Dialect::say`]), and there are
+//! floors of other [kinds](Kind) for a server that sends nothing and for one that never sleeps.
+//!
+//! [`Dialect::say`]: super::dialect::Dialect::say
 
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token, Waker};
@@ -19,8 +26,20 @@ use socket2::{Domain, Socket, Type};
 const LISTENER: Token = Token(usize::MAX);
 const STOP: Token = Token(usize::MAX - 1);
 
+/// What a floor leaves out of what a server does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// It copies to all others what it reads, and sleeps while there is nothing to read.
+    Copying,
+    /// It copies and never sleeps, like a server with `--spin`.
+    Spinning,
+    /// It reads and sends nothing, like a chat whose clients say their nick and leave.
+    Mute,
+}
+
 #[derive(Debug)]
 pub(crate) struct Floor {
+    kind: Kind,
     poll: Poll,
     listener: TcpListener,
     clients: Slab<TcpStream>,
@@ -29,12 +48,13 @@ pub(crate) struct Floor {
 }
 
 impl Floor {
-    pub(crate) fn bind() -> io::Result<Self> {
+    pub(crate) fn bind(kind: Kind) -> io::Result<Self> {
         let poll = Poll::new()?;
         let mut listener = TcpListener::from_std(listen()?);
         poll.registry()
             .register(&mut listener, LISTENER, Interest::READABLE)?;
         Ok(Self {
+            kind,
             stop: Arc::new(Waker::new(poll.registry(), STOP)?),
             poll,
             listener,
@@ -54,8 +74,9 @@ impl Floor {
 
     pub(crate) fn run(&mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(1024);
+        let patience = (self.kind == Kind::Spinning).then_some(Duration::ZERO);
         loop {
-            match self.poll.poll(&mut events, None) {
+            match self.poll.poll(&mut events, patience) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 result => result?,
             }
@@ -63,7 +84,7 @@ impl Floor {
                 match event.token() {
                     STOP => return Ok(()),
                     LISTENER => self.accept()?,
-                    Token(client) => self.copy(client),
+                    Token(client) => self.read(client, event.is_read_closed()),
                 }
             }
         }
@@ -83,22 +104,29 @@ impl Floor {
         }
     }
 
-    /// Reads until a short read: what comes later comes with an event.
-    fn copy(&mut self, from: usize) {
+    /// Reads until a short read: what comes later comes with an event. Only the end of the stream may
+    /// stand behind it, and has been told of.
+    fn read(&mut self, from: usize, to_the_end: bool) {
         while let Some(client) = self.clients.get_mut(from) {
             let n = match client.read(&mut self.scratch) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Ok(0) | Err(_) => return drop(self.clients.remove(from)),
                 Ok(n) => n,
             };
-            for (to, other) in &mut self.clients {
-                if to != from {
-                    // Whoever is gone is removed by its own event.
-                    let _ = other.write(&self.scratch[..n]);
-                }
+            if self.kind != Kind::Mute {
+                self.copy(from, n);
             }
-            if n < self.scratch.len() {
+            if n < self.scratch.len() && !to_the_end {
                 return;
+            }
+        }
+    }
+
+    fn copy(&mut self, from: usize, n: usize) {
+        for (to, other) in &mut self.clients {
+            if to != from {
+                // Whoever is gone is removed by its own event.
+                let _ = other.write(&self.scratch[..n]);
             }
         }
     }

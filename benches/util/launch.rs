@@ -16,8 +16,8 @@ use rustix::process::{Signal, set_parent_process_death_signal};
 use tokio::sync::oneshot;
 
 use super::cores;
-use super::floor::{self, Floor};
-use super::tokio_chat;
+use super::floor::{self, Floor, Kind};
+use super::tokio_chat::{self, Writes};
 
 const ROLE: &str = "LINE_CHAT_BENCH_ROLE";
 const CORE: &str = "LINE_CHAT_BENCH_CORE";
@@ -28,8 +28,11 @@ pub(crate) fn floor() -> Command {
 }
 
 /// Likewise the chat on tokio.
-pub(crate) fn tokio_chat() -> Command {
-    this_binary("tokio")
+pub(crate) fn tokio_chat(writes: Writes) -> Command {
+    this_binary(match writes {
+        Writes::EachLine => "tokio-unbatched",
+        Writes::AllAtOnce => "tokio-batched",
+    })
 }
 
 /// Another program.
@@ -61,7 +64,8 @@ pub(crate) fn become_what_was_asked_for() {
     }
     let result = match role.to_str() {
         Some("floor") => run_floor(),
-        Some("tokio") => run_tokio_chat(),
+        Some("tokio-unbatched") => run_tokio_chat(Writes::EachLine),
+        Some("tokio-batched") => run_tokio_chat(Writes::AllAtOnce),
         _ => exec(),
     };
     if let Err(error) = result {
@@ -71,16 +75,16 @@ pub(crate) fn become_what_was_asked_for() {
 }
 
 fn run_floor() -> io::Result<()> {
-    let mut floor = Floor::bind()?;
+    let mut floor = Floor::bind(Kind::Copying)?;
     announce(floor.local_addr()?)?;
     floor.run()
 }
 
-fn run_tokio_chat() -> io::Result<()> {
+fn run_tokio_chat(writes: Writes) -> io::Result<()> {
     let listener = floor::listen()?;
     announce(listener.local_addr()?)?;
     let (_never, stop) = oneshot::channel();
-    tokio_chat::run(listener, stop)
+    tokio_chat::run(listener, writes, stop)
 }
 
 fn announce(addr: SocketAddr) -> io::Result<()> {

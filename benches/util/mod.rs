@@ -1,21 +1,20 @@
 //! What the benches share: servers of several kinds, one crowd of clients that loads them and
 //! checks every byte that it gets, and ratios instead of absolute figures.
 //!
-//! A figure of one server on one machine says little, and the same figure tomorrow says something
-//! else. So each load is put on several servers in the same run, in turns, and what is reported is
-//! the ratio between them: to [the floor](floor), below which no server can come that sends each
-//! receiver its own copy, and to [a task-per-client chat](tokio_chat), which is what most people
-//! would write.
+//! A figure of one server on one machine says little, and tomorrow it is another one. So each load is
+//! put on several servers in one run, in turns, and the ratios between them are reported: to
+//! [the floor](floor), below which no server can come that sends each receiver its own copy, and to
+//! [a task-per-client chat](tokio_chat), which is what most people would write.
 //!
 //! | module | its idea |
 //! |---|---|
-//! | [`dialect`] | how a line is said to each kind of server, and what its receivers get |
-//! | [`script`] | what was said, so that what is heard can be compared with it |
+//! | [`dialect`] | how a line is sent to each kind of server, and what its receivers get |
+//! | [`script`] | what was said, to compare what is received with it |
 //! | [`crowd`] | the load: all clients of a room, on one thread in one poll loop |
 //! | [`server`] | a server under load, on a thread or in a process of its own |
 //! | [`launch`] | the bench's own binary, run again as a server |
 //! | [`floor`], [`tokio_chat`], [`peers`] | the servers to compare with |
-//! | [`cpu`], [`cores`] | what a server has cost; a core for each side |
+//! | [`cpu`], [`cores`] | the CPU time of a server; a core for each side |
 //! | [`contest`] | alternating rounds, and the ratios between them |
 //! | [`figures`], [`chart`] | quartiles and tables; percentiles as a picture |
 #![allow(
@@ -46,11 +45,18 @@ pub(crate) fn begin() {
     cores::pin_to_load_core();
 }
 
-/// Whether a look is enough: `cargo bench -- --quick`, or `cargo test --benches`, which only wants
-/// to see that a bench runs.
+/// Whether a look is enough: `cargo bench -- --quick`, or a test.
 pub(crate) fn is_quick() -> bool {
-    let has = |flag: &str| env::args().any(|arg| arg == flag);
-    has("--quick") || has("--test") || !has("--bench")
+    has_flag("--quick") || is_test()
+}
+
+/// Whether this is `cargo test --benches`, which only wants to see that a bench runs.
+pub(crate) fn is_test() -> bool {
+    has_flag("--test") || !has_flag("--bench")
+}
+
+fn has_flag(flag: &str) -> bool {
+    env::args().any(|arg| arg == flag)
 }
 
 /// The rows that were asked for (`cargo bench --bench targets -- WORD`): those with the word in

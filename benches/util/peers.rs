@@ -1,5 +1,5 @@
-//! Other people's servers, if they are on PATH: started on a free port of loopback, with nothing
-//! kept on disk and nothing read from there, and killed like every [`Server`].
+//! Servers of other projects, if they are on PATH: started on a free port of loopback, with nothing kept
+//! on disk or read from it, and killed like every [`Server`].
 
 use std::env;
 use std::fs;

@@ -1,10 +1,10 @@
-//! What was said, so that what is heard can be compared with it, byte for byte: [`Script`] keeps
-//! the lines of every speaker as their receivers are to get them, and an [`Ear`] knows for one
-//! receiver which line of each speaker comes next.
+//! What was said, to compare what is received with it, byte for byte: [`Script`] keeps the lines of every
+//! speaker as their receivers must get them, and an [`Ear`] knows for one receiver which line of each
+//! speaker comes next.
 //!
-//! Lines of different speakers may arrive in any order, those of one speaker only in theirs. A line
-//! that is lost, doubled, torn or changed is found at once, because the next bytes are not those
-//! that stand in the script.
+//! Lines of different speakers may arrive in any order, lines of one speaker only in their own. A line
+//! that is lost, doubled, torn or changed is found at once, because the next bytes differ from the
+//! script.
 
 use super::dialect::{self, Dialect};
 
@@ -18,7 +18,7 @@ pub(crate) struct Script {
 /// The lines of one speaker.
 #[derive(Debug, Default, Clone)]
 struct Lines {
-    /// From number `first` on, as they are heard.
+    /// From number `first` on, as they are received.
     heard: Vec<u8>,
     first: u64,
     /// The number of the next one.
@@ -34,7 +34,7 @@ impl Script {
     }
 
     /// Writes the next line of a speaker down, appends to `out` what is to be sent for it, and
-    /// gives its number.
+    /// returns its number.
     pub(crate) fn say(&mut self, speaker: usize, out: &mut Vec<u8>) -> u64 {
         let lines = &mut self.speakers[speaker];
         let number = lines.next;
@@ -50,7 +50,7 @@ impl Script {
         self.speakers[speaker].next
     }
 
-    /// Forgets a speaker's lines before number `before`, which everybody has heard.
+    /// Forgets a speaker's lines before number `before`, which everybody has received.
     pub(crate) fn forget(&mut self, speaker: usize, before: u64) {
         let lines = &mut self.speakers[speaker];
         let end = lines.place_of(before, self.dialect.heard_bytes());
@@ -58,7 +58,7 @@ impl Script {
         lines.first = before;
     }
 
-    /// Forgets everything, which everybody has heard.
+    /// Forgets everything, when everybody has received it.
     pub(crate) fn forget_all(&mut self) {
         for lines in &mut self.speakers {
             lines.heard.clear();
@@ -81,10 +81,10 @@ impl Lines {
     }
 }
 
-/// What one receiver has heard.
+/// What one receiver has received.
 #[derive(Debug)]
 pub(crate) struct Ear {
-    /// Whose lines it must not get: its own.
+    /// The speaker whose lines it must not get: the receiver itself.
     own: Option<usize>,
     /// The number of the next line of each speaker.
     next: Box<[u64]>,
@@ -101,7 +101,7 @@ impl Ear {
         }
     }
 
-    /// How many lines of a speaker it has heard.
+    /// How many lines of a speaker it has received.
     pub(crate) fn heard_of(&self, speaker: usize) -> u64 {
         self.next[speaker]
     }
@@ -128,7 +128,7 @@ impl Ear {
         self.torn = whole;
     }
 
-    /// Compares all complete lines, and gives the rest.
+    /// Compares all complete lines, and returns the rest.
     fn compare<'b>(
         &mut self,
         mut bytes: &'b [u8],

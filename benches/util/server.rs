@@ -1,6 +1,6 @@
-//! A server under load: [`Server`] starts it, knows what it has cost, and stops it when it is
-//! dropped. A small one runs on a thread; from [`MEMBERS_FOR_A_PROCESS`] on it gets a process,
-//! because otherwise both ends of every connection would count against one limit of descriptors.
+//! A server under load: [`Server`] starts it, knows its CPU time, and stops it when dropped. A small room
+//! runs on a thread; from [`MEMBERS_FOR_A_PROCESS`] on it gets a process, because otherwise both ends of
+//! every connection would count against one limit of descriptors.
 
 use std::fmt;
 use std::io::{BufRead, BufReader};
@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 use super::cores;
 use super::cpu::CpuClock;
 use super::dialect::Dialect;
-use super::floor::{self, Floor};
+use super::floor::{self, Floor, Kind};
 use super::launch;
 use super::tokio_chat;
 
@@ -57,9 +57,9 @@ impl Server {
 
     fn ours(config: Config) -> Self {
         let mut server = line_chat::Server::bind(config).expect("a free port");
-        let (addr, handle) = (server.local_addrs()[0], server.shutdown_handle());
+        let (addr, handle) = (server.local_addrs()[0], server.handle());
         let stop = move || {
-            // The second request spares the wait for those who are still connected.
+            // The second request saves the wait for clients that are still connected.
             handle.shut_down();
             handle.shut_down();
         };
@@ -70,13 +70,8 @@ impl Server {
     pub(crate) fn on_a_thread(dialect: Dialect) -> Self {
         match dialect {
             Dialect::LineChat => Self::ours(config()),
-            Dialect::Floor => {
-                let mut floor = Floor::bind().expect("a free port");
-                let (addr, stopper) = (floor.local_addr().expect("bound"), floor.stopper());
-                let stop = move || stopper.wake().expect("an eventfd");
-                Self::spawn(dialect, addr, stop, move || floor.run())
-            }
-            _ => {
+            Dialect::Floor => Self::floor(Kind::Copying),
+            Dialect::Tokio(writes) => {
                 let listener = floor::listen().expect("a free port");
                 let addr = listener.local_addr().expect("bound");
                 let (stop, stopped) = oneshot::channel();
@@ -84,9 +79,19 @@ impl Server {
                 let stop = move || {
                     let _ = stop.send(());
                 };
-                Self::spawn(dialect, addr, stop, || tokio_chat::run(listener, stopped))
+                let run = move || tokio_chat::run(listener, writes, stopped);
+                Self::spawn(dialect, addr, stop, run)
             }
+            _ => panic!("{} runs as a process", dialect.name()),
         }
+    }
+
+    /// Runs a floor as a thread of the bench.
+    pub(crate) fn floor(kind: Kind) -> Self {
+        let mut floor = Floor::bind(kind).expect("a free port");
+        let (addr, stopper) = (floor.local_addr().expect("bound"), floor.stopper());
+        let stop = move || stopper.wake().expect("an eventfd");
+        Self::spawn(Dialect::Floor, addr, stop, move || floor.run())
     }
 
     fn spawn(
@@ -115,7 +120,7 @@ impl Server {
     pub(crate) fn in_a_process(dialect: Dialect) -> Self {
         let mut command = match dialect {
             Dialect::Floor => launch::floor(),
-            Dialect::TokioChat => launch::tokio_chat(),
+            Dialect::Tokio(writes) => launch::tokio_chat(writes),
             _ => launch::program(env!("CARGO_BIN_EXE_line-chat")),
         };
         if dialect == Dialect::LineChat {
@@ -144,9 +149,10 @@ impl Server {
 
 /// The configuration that is measured: the default, on a port that the system chooses.
 fn config() -> Config {
-    let mut config = Config::default();
-    config.listen = vec!["127.0.0.1:0".parse().expect("an address")];
-    config
+    Config {
+        listen: vec!["127.0.0.1:0".parse().expect("an address")],
+        ..Config::default()
+    }
 }
 
 fn spawn(command: &mut Command) -> Child {

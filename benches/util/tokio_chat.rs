@@ -6,6 +6,10 @@
 //! it is on the other servers; it says nothing when somebody comes or goes, which is quadratic; it
 //! answers a nick instead of asking for it; and lines end with `\r\n`. Its runtime is the one with
 //! one thread, because that is what it is compared with.
+//!
+//! As in the example, each line is a write of its own. [`Writes::AllAtOnce`] is the same chat as
+//! somebody writes it who has seen a profile of the first: a task takes all lines that wait in its
+//! channel and writes them together.
 
 use std::collections::HashMap;
 use std::io;
@@ -16,6 +20,13 @@ use futures::{SinkExt, StreamExt};
 use tokio::net::TcpStream;
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio_util::codec::{Framed, LinesCodec, LinesCodecError};
+
+/// How a task writes the lines that wait for its peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Writes {
+    EachLine,
+    AllAtOnce,
+}
 
 /// The way to each peer's task.
 #[derive(Debug, Default)]
@@ -35,19 +46,23 @@ impl Shared {
 }
 
 /// Serves until `stop` is sent or dropped.
-pub(crate) fn run(listener: TcpListener, stop: oneshot::Receiver<()>) -> io::Result<()> {
+pub(crate) fn run(
+    listener: TcpListener,
+    writes: Writes,
+    stop: oneshot::Receiver<()>,
+) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .build()?;
     runtime.block_on(async {
         tokio::select! {
-            result = serve(listener) => result,
+            result = serve(listener, writes) => result,
             _ = stop => Ok(()),
         }
     })
 }
 
-async fn serve(listener: TcpListener) -> io::Result<()> {
+async fn serve(listener: TcpListener, writes: Writes) -> io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let state = Arc::new(Mutex::new(Shared::default()));
     loop {
@@ -55,7 +70,7 @@ async fn serve(listener: TcpListener) -> io::Result<()> {
         let state = Arc::clone(&state);
         tokio::spawn(async move {
             // A peer that breaks off has left.
-            let _ = process(&state, stream, addr).await;
+            let _ = process(&state, stream, addr, writes).await;
             state.lock().await.peers.remove(&addr);
         });
     }
@@ -66,6 +81,7 @@ async fn process(
     state: &Mutex<Shared>,
     stream: TcpStream,
     addr: SocketAddr,
+    writes: Writes,
 ) -> Result<(), LinesCodecError> {
     let mut lines = Framed::new(stream, LinesCodec::new());
     let Some(Ok(nick)) = lines.next().await else {
@@ -76,7 +92,15 @@ async fn process(
     lines.send("* yes\r").await?;
     loop {
         tokio::select! {
-            Some(message) = receiver.recv() => lines.send(&message).await?,
+            Some(message) = receiver.recv() => {
+                lines.feed(message).await?;
+                while writes == Writes::AllAtOnce
+                    && let Ok(message) = receiver.try_recv()
+                {
+                    lines.feed(message).await?;
+                }
+                SinkExt::<String>::flush(&mut lines).await?;
+            }
             line = lines.next() => match line {
                 Some(line) => {
                     let message = format!("{nick}: {}\r", line?);

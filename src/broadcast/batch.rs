@@ -1,321 +1,402 @@
-//! What is said in one turn: [`Talk`] gathers the lines in their order, formatted once, and hands
-//! them to each listener in one piece, or in a few if it has spoken itself. So a listener costs one
-//! copy and one write a turn, however many lines come together, and both happen while its buffer is
-//! in the processor's cache.
+//! The lines of one turn: [`Batch`] holds them in their order, formatted once, and hands them to each
+//! reader in one piece, or in a few if some lines are not for that reader. So a reader costs one copy
+//! and one write a turn, however many lines come together.
 //!
-//! A listener need not wait for the end of the turn. What it was given is remembered as a number
-//! that goes on from turn to turn, so nothing has to be reset.
+//! A reader need not wait for the end of the turn. What it was given is a [`Cursor`], a position in
+//! the stream of all lines ever said, so nothing has to be reset when a turn ends.
 
-use crate::conn::overflow::Voice;
+use crate::broadcast::priority::Class;
+use crate::client_id::ClientId;
 use crate::text::nick::Identity;
 
 /// The lines of this turn.
 #[derive(Debug, Default)]
-pub(crate) struct Talk {
+pub(crate) struct Batch {
     bytes: Vec<u8>,
-    spans: Vec<Span>,
-    /// How many spans there were in all turns before.
-    before: u64,
-    /// Somebody has been given a part of the last span: what is said next begins a new one.
-    is_sealed: bool,
-    is_loud: bool,
-    /// Some of it is not for everybody.
+    lines: usize,
+    segments: Vec<Segment>,
+    /// The end of the batch before.
+    base: Cursor,
+    has_bulk: bool,
+    /// Some lines are not for everybody.
     is_mixed: bool,
 }
 
-/// Who says a line.
-#[derive(Debug, Clone, Copy)]
+/// The author of a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Speaker {
-    pub(crate) id: usize,
+    pub(crate) id: ClientId,
     pub(crate) identity: Identity,
 }
 
 impl Speaker {
-    /// The server, whom nobody can ignore.
+    /// The server, which nobody can ignore.
     pub(crate) const SERVER: Self = Self {
-        id: usize::MAX,
+        id: ClientId::SERVER,
         identity: Identity::NONE,
     };
 }
 
-/// For whom a line is, its speaker aside.
+/// What a line is, which decides who gets it. Its speaker never does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Sort {
-    /// For everybody.
+pub(crate) enum Kind {
+    /// What a member said: for everybody who does not ignore it.
     Line,
-    /// What somebody does, or says in leaving: for persons.
+    /// What a member did, or its last words: for people who do not ignore it.
     Action,
-    /// The same, for those on the bare wire.
-    BareAction,
-    /// What the server says of a member: for persons.
+    /// An action as plain members see it: for those at no prompt.
+    PlainAction,
+    /// The leaving of a member, without its last words: for people who ignore it.
+    WordlessLeave,
+    /// What the server says of a member: for people.
     Notice,
 }
 
-/// Lines of one speaker that stand together.
+/// Lines of one speaker, kind and class that stand together. Its ends are relative to the batch.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Span {
+pub(crate) struct Segment {
     pub(crate) speaker: Speaker,
-    pub(crate) sort: Sort,
-    voice: Voice,
-    /// Where its bytes begin and end.
-    start: usize,
+    pub(crate) kind: Kind,
+    class: Class,
+    /// Where its bytes end.
     end: usize,
-    /// How many lines of the turn come before it, and with it.
-    lines_before: usize,
-    lines_with: usize,
+    /// How many lines of the batch there are up to its end.
+    lines_end: usize,
 }
 
-/// How far a listener has got.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Place(u64);
+/// How far a reader has got, in all that was ever said. The numbers wrap: every reader is given
+/// everything before the next batch begins, so none is ever further behind than one batch is long.
+#[derive(Debug, Default, Clone, Copy, Eq)]
+pub(crate) struct Cursor {
+    byte: u32,
+    /// How many lines end up to that byte.
+    line: u32,
+}
 
-/// Lines that stand together and that one listener is to get; never empty.
+impl PartialEq for Cursor {
+    /// No line is empty, so the byte tells which line it is.
+    #[inline]
+    fn eq(&self, other: &Self) -> bool {
+        self.byte == other.byte
+    }
+}
+
+/// Lines that stand together and that one reader is to get.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Lines<'t> {
-    talk: &'t Talk,
-    spans: &'t [Span],
+pub(crate) struct Lines<'b> {
+    /// All of them, each with its end.
+    pub(crate) bytes: &'b [u8],
+    /// How many they are.
+    pub(crate) count: usize,
+    /// Whether some of the batch is a bulk speaker's.
+    pub(crate) has_bulk: bool,
+    /// The segments that hold them. The first may begin before them.
+    segments: &'b [Segment],
+    /// Where they begin in the batch.
+    offset: usize,
+    /// How many lines of the batch come before them.
+    lines_before: usize,
 }
 
-impl Talk {
-    /// A line, which `write` appends with its end; gives all of it.
+impl Batch {
+    /// Appends a line, which `write` appends with its end. Returns all of it.
     pub(crate) fn say(
         &mut self,
         speaker: Speaker,
-        voice: Voice,
-        sort: Sort,
+        class: Class,
+        kind: Kind,
         write: impl FnOnce(&mut Vec<u8>),
     ) -> &[u8] {
         let start = self.bytes.len();
         write(&mut self.bytes);
-        self.is_loud |= voice == Voice::Loud;
-        self.is_mixed |= sort != Sort::Line;
+        self.has_bulk |= class == Class::Bulk;
+        self.is_mixed |= kind != Kind::Line;
         let end = self.bytes.len();
-        let lines = self.spans.last().map_or(0, |span| span.lines_with);
-        let is_sealed = std::mem::take(&mut self.is_sealed);
-        match self.spans.last_mut() {
-            Some(last) if !is_sealed && last.is_like(speaker, voice, sort) => {
+        self.lines = self.lines.saturating_add(1);
+        let lines_end = self.lines;
+        match self.segments.last_mut() {
+            Some(last) if last.speaker == speaker && last.class == class && last.kind == kind => {
                 last.end = end;
-                last.lines_with += 1;
+                last.lines_end = lines_end;
             }
-            _ => self.spans.push(Span {
+            _ => self.segments.push(Segment {
                 speaker,
-                sort,
-                voice,
-                start,
+                kind,
+                class,
                 end,
-                lines_before: lines,
-                lines_with: lines + 1,
+                lines_end,
             }),
         }
-        &self.bytes[start..end]
+        self.bytes.get(start..).unwrap_or_default()
     }
 
-    /// The place of somebody who has been given everything so far.
-    pub(crate) fn place(&mut self) -> Place {
-        self.is_sealed = true;
-        Place(self.before + self.spans.len() as u64)
-    }
-
-    /// What a listener has not been given. `hidden` are the spans that it is not to get, if any may
-    /// be; otherwise it gets one piece without a look at them.
-    pub(crate) fn since<F: Fn(&Span) -> bool>(
-        &self,
-        place: Place,
-        hidden: Option<F>,
-    ) -> impl Iterator<Item = Lines<'_>> {
-        let given = usize::try_from(place.0.saturating_sub(self.before)).unwrap_or(usize::MAX);
-        let pieces = Pieces {
-            rest: self.spans.get(given..).unwrap_or_default(),
-            hidden,
-        };
-        pieces.map(|spans| Lines { talk: self, spans })
-    }
-
-    /// How long all of it is, in bytes.
-    pub(crate) fn bytes(&self) -> usize {
+    /// Its length in bytes.
+    #[inline]
+    pub(crate) fn len_bytes(&self) -> usize {
         self.bytes.len()
     }
 
-    /// How many spans there are.
-    pub(crate) fn len(&self) -> usize {
-        self.spans.len()
+    /// The position behind its last line.
+    #[inline]
+    pub(crate) fn end(&self) -> Cursor {
+        Cursor {
+            byte: self.base.byte.wrapping_add(number(self.bytes.len())),
+            line: self.base.line.wrapping_add(number(self.lines)),
+        }
     }
 
-    /// Whether some of it is not for everybody.
+    /// Whether some of its lines are not for everybody.
+    #[inline]
     pub(crate) fn is_mixed(&self) -> bool {
         self.is_mixed
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.spans.is_empty()
+    /// Everything that was said after `from`, in one piece.
+    #[inline]
+    pub(crate) fn since(&self, from: Cursor) -> Lines<'_> {
+        let (offset, lines_before) = self.relative(from);
+        Lines {
+            bytes: self.bytes.get(offset..).unwrap_or_default(),
+            count: self.lines.saturating_sub(lines_before),
+            has_bulk: self.has_bulk,
+            segments: &self.segments,
+            offset,
+            lines_before,
+        }
     }
 
-    /// Who has spoken in this turn, some more than once.
-    pub(crate) fn speakers(&self) -> impl Iterator<Item = usize> {
-        self.spans.iter().map(|span| span.speaker.id)
+    /// The speakers of this turn, some more than once.
+    pub(crate) fn speakers(&self) -> impl Iterator<Item = ClientId> {
+        self.segments.iter().map(|segment| segment.speaker.id)
     }
 
-    /// Everybody has been given everything.
-    pub(crate) fn end_turn(&mut self) {
-        self.before += self.spans.len() as u64;
-        self.spans.clear();
+    /// The notices that were said after `from`, each with its end.
+    pub(crate) fn notices_since(&self, from: Cursor) -> impl Iterator<Item = &[u8]> {
+        let notices = self
+            .since(from)
+            .without(|segment| segment.kind != Kind::Notice);
+        notices.flat_map(Lines::each)
+    }
+
+    /// Begins the next batch. Everybody has been given everything.
+    pub(crate) fn clear(&mut self) {
+        self.base = self.end();
         self.bytes.clear();
-        self.is_sealed = false;
-        self.is_loud = false;
+        self.lines = 0;
+        self.segments.clear();
+        self.has_bulk = false;
         self.is_mixed = false;
     }
-}
 
-impl Span {
-    fn is_like(&self, speaker: Speaker, voice: Voice, sort: Sort) -> bool {
-        self.speaker.id == speaker.id
-            && self.speaker.identity == speaker.identity
-            && self.voice == voice
-            && self.sort == sort
+    /// Where a cursor stands in this batch, in bytes and in lines.
+    #[inline]
+    fn relative(&self, at: Cursor) -> (usize, usize) {
+        let byte = at.byte.wrapping_sub(self.base.byte) as usize;
+        let line = at.line.wrapping_sub(self.base.line) as usize;
+        (byte.min(self.bytes.len()), line.min(self.lines))
     }
 }
 
-/// Cuts spans into pieces that hold nothing hidden.
-struct Pieces<'t, F> {
-    rest: &'t [Span],
-    hidden: Option<F>,
+/// Four bytes are enough: a batch is as long as a part of a queue.
+#[inline]
+fn number(n: usize) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
 }
 
-impl<'t, F: Fn(&Span) -> bool> Iterator for Pieces<'t, F> {
-    type Item = &'t [Span];
+impl<'b> Lines<'b> {
+    /// The lines without the segments that `is_hidden` names, in pieces.
+    pub(crate) fn without<F: Fn(&Segment) -> bool>(
+        self,
+        is_hidden: F,
+    ) -> impl Iterator<Item = Self> + use<'b, F> {
+        let mut rest = self.without_earlier_segments();
+        std::iter::from_fn(move || {
+            let hidden = rest.segments.iter().position(|it| !is_hidden(it))?;
+            rest.take_segments(hidden);
+            let shown = rest.segments.iter().position(&is_hidden);
+            Some(rest.take_segments(shown.unwrap_or(rest.segments.len())))
+        })
+    }
 
-    fn next(&mut self) -> Option<&'t [Span]> {
-        let Some(is_hidden) = &self.hidden else {
-            let all = std::mem::take(&mut self.rest);
-            return (!all.is_empty()).then_some(all);
+    /// The lines of one segment after the other, with what they are.
+    pub(crate) fn segments(self) -> impl Iterator<Item = (Self, Kind, Class)> + use<'b> {
+        let mut rest = self.without_earlier_segments();
+        std::iter::from_fn(move || {
+            let first = rest.segments.first()?;
+            Some((rest.take_segments(1), first.kind, first.class))
+        })
+    }
+
+    /// The same lines, with no segment that ends before them.
+    fn without_earlier_segments(mut self) -> Self {
+        let earlier = self
+            .segments
+            .partition_point(|segment| segment.end <= self.offset);
+        self.segments = self.segments.get(earlier..).unwrap_or_default();
+        self
+    }
+
+    /// Takes the lines of the first `n` segments off.
+    fn take_segments(&mut self, n: usize) -> Self {
+        let (segments, segments_behind) = self.segments.split_at(n);
+        let (end, lines_end) = segments
+            .last()
+            .map_or((self.offset, self.lines_before), |last| {
+                (last.end, last.lines_end)
+            });
+        let (bytes, bytes_behind) = self.bytes.split_at(end.saturating_sub(self.offset));
+        let taken = Self {
+            bytes,
+            count: lines_end.saturating_sub(self.lines_before),
+            segments,
+            ..*self
         };
-        let first = self.rest.iter().position(|span| !is_hidden(span))?;
-        let rest = &self.rest[first..];
-        let len = rest.iter().position(is_hidden).unwrap_or(rest.len());
-        let (piece, rest) = rest.split_at(len);
-        self.rest = rest;
-        Some(piece)
-    }
-}
-
-impl<'t> Lines<'t> {
-    /// All of them, each with its end.
-    pub(crate) fn bytes(&self) -> &'t [u8] {
-        let ends = self.spans.first().zip(self.spans.last());
-        ends.map_or(&[], |(first, last)| &self.talk.bytes[first.start..last.end])
-    }
-
-    /// How many they are.
-    pub(crate) fn count(&self) -> usize {
-        let ends = self.spans.first().zip(self.spans.last());
-        ends.map_or(0, |(first, last)| last.lines_with - first.lines_before)
-    }
-
-    /// Whether some may be a loud speaker's.
-    pub(crate) fn may_be_loud(&self) -> bool {
-        self.talk.is_loud
-    }
-
-    /// Whether some may be the server's own.
-    pub(crate) fn may_be_notices(&self) -> bool {
-        self.talk.is_mixed
-    }
-
-    /// The lines of one speaker after the other, what they are, and its voice.
-    pub(crate) fn spans(&self) -> impl Iterator<Item = (Lines<'t>, Sort, Voice)> {
-        let talk = self.talk;
-        let one = move |span: &'t Span| {
-            let spans = std::slice::from_ref(span);
-            (Lines { talk, spans }, span.sort, span.voice)
+        *self = Self {
+            bytes: bytes_behind,
+            count: self.count.saturating_sub(taken.count),
+            segments: segments_behind,
+            offset: end,
+            lines_before: lines_end,
+            ..*self
         };
-        self.spans.iter().map(one)
+        taken
     }
 
-    /// One by one, each with its end.
-    pub(crate) fn each(&self) -> impl Iterator<Item = &'t [u8]> {
-        self.bytes().split_inclusive(|&byte| byte == b'\n')
+    /// The lines one by one, each with its end.
+    pub(crate) fn each(self) -> impl Iterator<Item = &'b [u8]> {
+        self.bytes.split_inclusive(|&byte| byte == b'\n')
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn speaker(id: usize) -> Speaker {
-        let identity = Identity::NONE;
-        Speaker { id, identity }
+        Speaker {
+            id: ClientId::from_index(id),
+            identity: Identity::NONE,
+        }
     }
 
-    fn say(talk: &mut Talk, id: usize, text: &str) {
-        let said = talk.say(speaker(id), Voice::Quiet, Sort::Line, |line| {
+    fn say(batch: &mut Batch, id: usize, text: &str) {
+        let said = batch.say(speaker(id), Class::Sparse, Kind::Line, |line| {
             line.extend_from_slice(text.as_bytes());
         });
         assert_eq!(said, text.as_bytes());
     }
 
-    fn heard(talk: &Talk, place: Place, listener: usize, has_spoken: bool) -> Vec<String> {
-        let is_own = has_spoken.then_some(move |span: &Span| span.speaker.id == listener);
-        let pieces = talk.since(place, is_own);
+    /// What a reader gets that does not get its own lines, checked for consistency.
+    fn pieces(batch: &Batch, from: Cursor, reader: usize) -> Vec<String> {
+        let own = speaker(reader).id;
+        let pieces = batch
+            .since(from)
+            .without(|segment| segment.speaker.id == own);
         let text = |lines: Lines<'_>| {
-            assert_eq!(lines.count(), lines.each().count());
-            let joined: Vec<u8> = lines.each().flat_map(<[u8]>::to_vec).collect();
-            assert_eq!(joined, lines.bytes());
-            String::from_utf8_lossy(lines.bytes()).into_owned()
+            assert_eq!(lines.count, lines.each().count());
+            let joined: Vec<u8> = lines
+                .segments()
+                .flat_map(|it| it.0.bytes)
+                .copied()
+                .collect();
+            assert_eq!(joined, lines.bytes);
+            let count: usize = lines.segments().map(|it| it.0.count).sum();
+            assert_eq!(count, lines.count);
+            String::from_utf8_lossy(lines.bytes).into_owned()
         };
         pieces.map(text).collect()
     }
 
     #[test]
-    fn a_listener_gets_one_piece_and_a_speaker_gets_what_is_around_its_own() {
-        let mut talk = Talk::default();
+    fn a_reader_gets_one_piece_and_a_speaker_gets_what_is_around_its_own_lines() {
+        let mut batch = Batch::default();
         for (speaker, text) in [(1, "a\n"), (2, "b\n"), (2, "c\n"), (3, "d\n"), (2, "e\n")] {
-            say(&mut talk, speaker, text);
+            say(&mut batch, speaker, text);
         }
-        let start = Place::default();
-        assert_eq!(heard(&talk, start, 9, false), ["a\nb\nc\nd\ne\n"]);
-        assert_eq!(heard(&talk, start, 2, true), ["a\n", "d\n"]);
-        assert_eq!(heard(&talk, start, 1, true), ["b\nc\nd\ne\n"]);
+        let start = Cursor::default();
+        assert_eq!(batch.since(start).bytes, b"a\nb\nc\nd\ne\n");
+        assert_eq!(batch.since(start).count, 5);
+        assert_eq!(pieces(&batch, start, 9), ["a\nb\nc\nd\ne\n"]);
+        assert_eq!(pieces(&batch, start, 2), ["a\n", "d\n"]);
+        assert_eq!(pieces(&batch, start, 1), ["b\nc\nd\ne\n"]);
     }
 
     #[test]
-    fn who_was_given_a_part_gets_the_rest_once() {
-        let mut talk = Talk::default();
-        say(&mut talk, 1, "a\n");
-        let place = talk.place();
-        assert!(heard(&talk, place, 9, false).is_empty());
-        say(&mut talk, 1, "b\n");
-        assert_eq!(heard(&talk, place, 9, false), ["b\n"]);
-        assert_eq!(heard(&talk, Place::default(), 8, false), ["a\nb\n"]);
-        let place = talk.place();
-        talk.end_turn();
-        assert!(talk.is_empty());
-        say(&mut talk, 1, "c\n");
-        for listener in [place, Place::default()] {
-            assert_eq!(heard(&talk, listener, 9, false), ["c\n"]);
-        }
+    fn a_reader_that_was_given_a_part_gets_the_rest_once() {
+        let mut batch = Batch::default();
+        say(&mut batch, 1, "a\n");
+        let cursor = batch.end();
+        assert!(pieces(&batch, cursor, 9).is_empty());
+        say(&mut batch, 1, "b\n");
+        assert_eq!(pieces(&batch, cursor, 9), ["b\n"], "from within a segment");
+        assert_eq!(pieces(&batch, Cursor::default(), 8), ["a\nb\n"]);
+        let cursor = batch.end();
+        batch.clear();
+        say(&mut batch, 1, "c\n");
+        assert_eq!(pieces(&batch, cursor, 9), ["c\n"]);
     }
 
     #[test]
-    fn lines_have_their_speakers_voice() {
-        let mut talk = Talk::default();
-        for (voice, text) in [
-            (Voice::Quiet, "a\n"),
-            (Voice::Loud, "b\n"),
-            (Voice::Loud, "c\n"),
+    fn lines_have_their_speakers_class() {
+        let mut batch = Batch::default();
+        for (class, text) in [
+            (Class::Sparse, "a\n"),
+            (Class::Bulk, "b\n"),
+            (Class::Bulk, "c\n"),
         ] {
-            talk.say(speaker(1), voice, Sort::Line, |line| {
+            batch.say(speaker(1), class, Kind::Line, |line| {
                 line.extend_from_slice(text.as_bytes());
             });
         }
-        let lines = talk
-            .since(Place::default(), None::<fn(&Span) -> bool>)
-            .next()
-            .expect("lines");
-        assert!(lines.may_be_loud());
-        let spans: Vec<_> = lines
-            .spans()
-            .map(|(span, _, voice)| (span.count(), voice))
+        let lines = batch.since(Cursor::default());
+        assert!(lines.has_bulk);
+        let segments: Vec<_> = lines
+            .segments()
+            .map(|(lines, _, class)| (lines.count, class))
             .collect();
-        assert_eq!(spans, [(1, Voice::Quiet), (2, Voice::Loud)]);
+        assert_eq!(segments, [(1, Class::Sparse), (2, Class::Bulk)]);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..Default::default() })]
+
+        /// Readers that catch up at any time get every line of the others once, in order.
+        #[test]
+        fn whenever_a_reader_catches_up_it_gets_every_line_of_the_others_once(
+            steps in prop::collection::vec((0..4_usize, 0..4_usize, 0..9_u8), 0..60),
+        ) {
+            // Not far from where the numbers wrap.
+            let base = Cursor {
+                byte: u32::MAX - 20,
+                line: u32::MAX - 3,
+            };
+            let mut batch = Batch {
+                base,
+                ..Batch::default()
+            };
+            let mut cursors = [batch.end(); 4];
+            let mut got = [const { String::new() }; 4];
+            let mut expected = [const { String::new() }; 4];
+            let mut catch_up = |batch: &Batch, reader: usize, cursors: &mut [Cursor; 4]| {
+                got[reader].push_str(&pieces(batch, cursors[reader], reader).concat());
+                cursors[reader] = batch.end();
+            };
+            for (n, (speaker, reader, step)) in steps.into_iter().enumerate() {
+                let text = format!("{speaker}:{n}\n");
+                say(&mut batch, speaker, &text);
+                for other in (0..4).filter(|&other| other != speaker) {
+                    expected[other].push_str(&text);
+                }
+                if step < 4 {
+                    catch_up(&batch, reader, &mut cursors);
+                } else if step == 8 {
+                    (0..4).for_each(|reader| catch_up(&batch, reader, &mut cursors));
+                    batch.clear();
+                }
+            }
+            (0..4).for_each(|reader| catch_up(&batch, reader, &mut cursors));
+            prop_assert_eq!(got, expected);
+        }
     }
 }

@@ -1,67 +1,76 @@
-//! What single members are to be told: [`Mail`] is where a room puts its answers, and what one member
-//! tells another, until somebody who knows connections delivers them. It keeps their order.
+//! Lines for single clients: [`Outbox`] is where the room puts its answers and what one member tells
+//! another, until the engine, which knows connections, delivers them. It keeps their order.
 
-use crate::conn::overflow::Voice;
+use crate::broadcast::priority::Class;
+use crate::client_id::ClientId;
 use crate::protocol::message::Message;
-use crate::room::members::ClientId;
 
 /// Lines, each for one client.
 #[derive(Debug, Default)]
-pub(crate) struct Mail {
+pub(crate) struct Outbox {
     bytes: Vec<u8>,
-    letters: Vec<Letter>,
+    entries: Vec<Entry>,
+    has_last_words: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Letter {
+struct Entry {
     to: ClientId,
-    author: Author,
+    kind: EntryKind,
     /// Where it ends; the next one begins there.
     end: usize,
 }
 
-/// Whose words a letter holds.
+/// The author of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Author {
-    Server,
-    Member(Voice),
+pub(crate) enum EntryKind {
+    /// The server's.
+    Reply,
+    /// A member's, which must not crowd others out of the queue.
+    Words(Class),
+    /// The server's, and nothing comes behind them: they may exceed the limit of the queue.
+    LastWords,
 }
 
-impl Mail {
-    /// The server has something to say.
+impl Outbox {
+    /// The server has something to say to a client.
     pub(crate) fn send(&mut self, to: ClientId, message: Message<'_>) {
-        self.post(to, Author::Server, message);
+        self.push(to, EntryKind::Reply, message);
     }
 
-    /// A member tells another something, and must not crowd others out of its queue by that.
-    pub(crate) fn send_words(&mut self, to: ClientId, voice: Voice, message: Message<'_>) {
-        self.post(to, Author::Member(voice), message);
-    }
-
-    fn post(&mut self, to: ClientId, author: Author, message: Message<'_>) {
+    /// Adds a line.
+    pub(crate) fn push(&mut self, to: ClientId, kind: EntryKind, message: Message<'_>) {
         message.write(&mut self.bytes);
         let end = self.bytes.len();
-        self.letters.push(Letter { to, author, end });
+        self.entries.push(Entry { to, kind, end });
+        self.has_last_words |= kind == EntryKind::LastWords;
     }
 
+    /// Whether somebody's last words are among them.
+    pub(crate) fn has_last_words(&self) -> bool {
+        self.has_last_words
+    }
+
+    #[inline]
     pub(crate) fn is_empty(&self) -> bool {
-        self.letters.is_empty()
+        self.entries.is_empty()
     }
 
     /// Everything, in the order in which it was sent.
-    pub(crate) fn letters(&self) -> impl Iterator<Item = (ClientId, Author, &[u8])> {
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (ClientId, EntryKind, &[u8])> {
         let mut start = 0;
-        self.letters.iter().map(move |letter| {
-            let line = &self.bytes[start..letter.end];
-            start = letter.end;
-            (letter.to, letter.author, line)
+        self.entries.iter().map(move |entry| {
+            let line = self.bytes.get(start..entry.end).unwrap_or_default();
+            start = entry.end;
+            (entry.to, entry.kind, line)
         })
     }
 
-    /// It was delivered. The memory is kept for the next.
+    /// Forgets everything, and keeps the memory for the next lines.
     pub(crate) fn clear(&mut self) {
         self.bytes.clear();
-        self.letters.clear();
+        self.entries.clear();
+        self.has_last_words = false;
     }
 }
 
@@ -70,22 +79,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn letters_come_in_their_order_each_whole() {
-        let mut mail = Mail::default();
-        mail.send(ClientId(7), Message::Yes);
-        mail.send(ClientId(3), Message::AskNick);
-        mail.send_words(ClientId(7), Voice::Loud, Message::Yes);
-        let letters: Vec<_> = mail.letters().collect();
+    fn entries_come_in_their_order_each_whole() {
+        let [three, seven] = [3, 7].map(ClientId::from_index);
+        let mut outbox = Outbox::default();
+        outbox.send(seven, Message::Yes);
+        outbox.send(three, Message::AskNick);
+        outbox.push(seven, EntryKind::Words(Class::Bulk), Message::Yes);
+        let entries: Vec<_> = outbox.entries().collect();
         let yes = &b"* yes\r\n"[..];
         let ask = &b"* what is your nick?\r\n"[..];
         let expected = [
-            (ClientId(7), Author::Server, yes),
-            (ClientId(3), Author::Server, ask),
-            (ClientId(7), Author::Member(Voice::Loud), yes),
+            (seven, EntryKind::Reply, yes),
+            (three, EntryKind::Reply, ask),
+            (seven, EntryKind::Words(Class::Bulk), yes),
         ];
-        assert_eq!(letters, expected);
-        mail.clear();
-        assert!(mail.is_empty());
-        assert_eq!(mail.letters().count(), 0);
+        assert_eq!(entries, expected);
+        outbox.clear();
+        assert!(outbox.is_empty());
+        assert_eq!(outbox.entries().count(), 0);
     }
 }

@@ -1,5 +1,5 @@
 //! The command line: flags and environment variables become a [`Config`] and a log level.
-//! Usage errors are clap's own text and exit with 2; that includes values which do not go together.
+//! Usage errors are clap's own text and exit with 2, and so are values that do not go together.
 
 use std::str::FromStr;
 
@@ -8,7 +8,7 @@ use clap::parser::ValueSource;
 use clap::{ArgAction, ArgMatches, Command, CommandFactory, FromArgMatches, Parser};
 use log::LevelFilter;
 
-use line_chat::Hosting;
+use line_chat::Interactive;
 use line_chat::Prefix;
 use line_chat::{Config, ConfigError, Limits};
 use line_chat::{ListenAddr, ListenAddrError};
@@ -18,8 +18,9 @@ Examples:
   line-chat                          people on this machine can join
   line-chat 0.0.0.0:6142 [::]:6142   everybody who can reach this machine can join
   telnet localhost 6142              join: the first line that you type is your nick
-  printf 'bot\\nhello\\n' | nc localhost 6142
-                                     a script joins, says hello and leaves
+  printf 'bot\\nhello\\n' | nc -N localhost 6142
+                                     a script joins, says hello and leaves; without -N some nc stay
+                                     for ever
 
 Each flag can also be set by the environment variable named with it. Times are in seconds (1.5 will\ndo), sizes in bytes.";
 
@@ -31,14 +32,15 @@ Each flag can also be set by the environment variable named with it. Times are i
 pub(crate) struct Args {
     // Not a doc comment: rustdoc would take [::1] for a link.
     #[arg(
-        help = "Where to listen: 127.0.0.1:6142, [::1]:6142 or localhost:6142; port 0 lets the system choose",
+        help = "Where to listen: 127.0.0.1:6142, [::1]:6142 or localhost:6142; port 0 lets the system choose. \
+                A word before it says what clients get there: plain:, interactive: or http:",
         value_name = "ADDR",
         env = "LINE_CHAT_ADDR",
         default_value = "127.0.0.1:6142"
     )]
     addrs: Vec<ListenAddrs>,
 
-    /// What stands before each line; {nick} becomes the speaker's nick
+    /// The text before each line; {nick} stands for the speaker's nick
     #[arg(
         long,
         env = "LINE_CHAT_PREFIX",
@@ -48,10 +50,10 @@ pub(crate) struct Args {
     prefix: Prefix,
 
     #[command(flatten)]
-    hosting: Hosting,
+    interactive: Interactive,
 
-    /// Listen here as well, for scripts: whoever comes this way gets the bare wire whatever other
-    /// flags say, in the same room. May be given more than once
+    /// Listen here as well, for scripts: clients get the lines of the same room and nothing else,
+    /// whatever the other flags say. May be given more than once
     #[arg(
         long,
         value_name = "ADDR",
@@ -63,18 +65,17 @@ pub(crate) struct Args {
     #[command(flatten)]
     limits: Limits,
 
-    /// Never sleep: spares each line the time that it takes to wake up, and uses up a processor
+    /// Never sleep: saves the wake-up for each line, and uses up a processor
     ///
-    /// For a machine that has a processor to spare for it; see "Low latency" in the README.
+    /// For a machine that can spare a processor; see "Low latency" in the manual.
     #[arg(long, env = "LINE_CHAT_SPIN", value_parser = clap::builder::BoolishValueParser::new())]
     spin: bool,
 
-    /// Log more: once for each line that is said, twice for everything. RUST_LOG can say it more
-    /// finely
+    /// Log more: once adds each line that is said, twice adds everything. RUST_LOG chooses by target
     #[arg(short, long, env = "LINE_CHAT_VERBOSE", value_name = "COUNT", action = ArgAction::Count)]
     verbose: u8,
 
-    /// Log less: once for warnings and errors, twice for errors, three times for nothing
+    /// Log less: once leaves warnings and errors, twice leaves errors, three times leaves nothing
     #[arg(short, long, env = "LINE_CHAT_QUIET", value_name = "COUNT", action = ArgAction::Count)]
     quiet: u8,
 }
@@ -108,8 +109,8 @@ impl Args {
         args
     }
 
-    /// What was matched, with one of `-v` and `-q` at most. clap's own `conflicts_with` would also
-    /// refuse a flag because of a variable, over which it wins.
+    /// The matched arguments, with at most one of `-v` and `-q`. clap's own `conflicts_with` would
+    /// also refuse a flag because of a variable, although a flag wins over a variable.
     fn of(matches: &ArgMatches) -> Result<Self, clap::Error> {
         let mut args = Self::from_arg_matches(matches)?;
         let is_flag = |name| matches.value_source(name) == Some(ValueSource::CommandLine);
@@ -125,22 +126,23 @@ impl Args {
         Ok(args)
     }
 
-    /// The config that they ask for.
+    /// The config that the arguments ask for.
     pub(crate) fn config(&self) -> Config {
-        let mut config = Config::default();
-        let addrs = self.addrs.iter().flat_map(|list| &list.0);
-        config.listen = addrs.cloned().collect();
-        let plain = self.plain.iter().flat_map(|list| &list.0);
-        config.listen_plain = plain.cloned().collect();
-        config.hosting = self.hosting.clone();
-        config.prefix = self.prefix.clone();
-        config.limits = self.limits.clone();
-        config.handle_signals = true;
-        config.spin = self.spin;
-        config
+        let addrs =
+            |lists: &[ListenAddrs]| lists.iter().flat_map(|list| &list.0).cloned().collect();
+        Config {
+            listen: addrs(&self.addrs),
+            listen_plain: addrs(&self.plain),
+            interactive: self.interactive.clone(),
+            prefix: self.prefix.clone(),
+            limits: self.limits.clone(),
+            handle_signals: true,
+            spin: self.spin,
+        }
     }
 
-    /// The log level that they ask for; `None` leaves it to `RUST_LOG`, or else to info.
+    /// The log level that the arguments ask for; `None` leaves it to `RUST_LOG`, which defaults to
+    /// info.
     pub(crate) fn log_level(&self) -> Option<LevelFilter> {
         match (self.verbose, self.quiet) {
             (0, 0) => None,
@@ -153,7 +155,7 @@ impl Args {
     }
 }
 
-/// Addresses with white space between them, as a variable has them.
+/// Addresses separated by white space, as they stand in a variable.
 #[derive(Debug, Clone)]
 struct ListenAddrs(Vec<ListenAddr>);
 
@@ -170,8 +172,8 @@ impl FromStr for ListenAddrs {
     }
 }
 
-/// The command, in which a negative number is a flag's wrong value and not an unknown flag, and a
-/// variable that is blank says nothing.
+/// The command line. A negative number is a wrong value of its flag and not an unknown flag, and a
+/// blank variable counts as not set.
 fn command() -> Command {
     Args::command().mut_args(|arg| {
         let takes_values = arg.get_action().takes_values();
@@ -202,8 +204,10 @@ mod tests {
     #[test]
     fn without_flags_it_is_the_default_config() {
         let config = parse(&[]).expect("no flags are needed").config();
-        let mut default = Config::default();
-        default.handle_signals = true;
+        let default = Config {
+            handle_signals: true,
+            ..Config::default()
+        };
         assert_eq!(format!("{config:?}"), format!("{default:?}"));
     }
 

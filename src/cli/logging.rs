@@ -1,12 +1,13 @@
-//! What belongs to the process, and so to the binary and not to the library: the limit of
-//! descriptors, and the log on standard error, for which the loop never waits.
+//! The parts of the process that belong to the binary and not to the library: the limit of
+//! descriptors, and the log on standard error. The loop never waits for its log.
 //!
-//! A pipe that nobody reads takes 64 KiB and then blocks whoever writes to it. So a line is written
-//! only when poll(2) says that it fits, and otherwise dropped and counted. `O_NONBLOCK` would do
-//! that as well, but it belongs to the open file, which is shared with the shell that started us.
+//! A pipe that nobody reads takes 64 KiB and then blocks its writer. So a line is written only when
+//! poll(2) says that it fits; otherwise it is dropped and counted. `O_NONBLOCK` would do as well, but
+//! it belongs to the open file description, which is shared with the shell that started the server.
 //!
-//! Of a terminal poll(2) says only that a byte fits, and one that hangs (a dead ssh, a stopped
-//! emulator) would block us all the same. But a terminal can be opened anew, for us alone.
+//! For a terminal, poll(2) says only that one byte fits, and a terminal that hangs (a dead ssh, a
+//! stopped emulator) would still block the server. But a terminal can be opened a second time, as a
+//! file description that nobody shares.
 
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
@@ -22,7 +23,8 @@ const MAX_LOG_LINE_BYTES: usize = 4096;
 
 const CUT: &[u8] = b"...\n";
 
-/// Starts the log on standard error: at `level`, or else as `RUST_LOG` says, or else at info.
+/// Starts the log on standard error, at `level`. Without one `RUST_LOG` decides, and the default is
+/// info.
 pub(crate) fn start_log(level: Option<LevelFilter>) {
     let mut logger =
         env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info"));
@@ -35,8 +37,8 @@ pub(crate) fn start_log(level: Option<LevelFilter>) {
         .init();
 }
 
-/// Raises the soft limit of descriptors to the hard one. If that fails, fewer clients can be
-/// served, which the log says in any case.
+/// Raises the soft limit of descriptors to the hard one. If that fails, the server takes fewer
+/// clients; the log states their number in any case.
 pub(crate) fn raise_descriptor_limit() {
     let maximum = getrlimit(Resource::Nofile).maximum;
     let _ = setrlimit(
@@ -48,13 +50,13 @@ pub(crate) fn raise_descriptor_limit() {
     );
 }
 
-/// Something that can say whether a line of the log can be written at once.
+/// A place for the log that knows whether a line can be written without waiting.
 trait Sink: Write {
     fn is_ready(&self) -> bool;
 }
 
 struct Stderr {
-    /// The terminal that it is, opened for us alone and non-blocking.
+    /// If it is a terminal: the same terminal opened again, non-blocking and not shared.
     terminal: Option<File>,
 }
 
@@ -65,7 +67,7 @@ impl Stderr {
             let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
             rustix::fs::open("/dev/stderr", flags, Mode::empty())
         });
-        // It may be another user's. Then it is written to like a pipe.
+        // The terminal may belong to another user. Then standard error is written to like a pipe.
         let terminal = terminal.and_then(Result::ok).map(File::from);
         Self { terminal }
     }
@@ -93,12 +95,12 @@ impl Write for Stderr {
     }
 }
 
-/// Takes a line of the log at a time, and never waits.
+/// Writes the log line by line, and never waits.
 struct LogWriter<W> {
     sink: W,
-    /// Lines that did not fit, and of which the log does not tell yet.
+    /// How many lines were dropped and not reported in the log yet.
     dropped: u64,
-    /// The last line that was written has no end.
+    /// The line that was written last is incomplete.
     is_torn: bool,
 }
 
@@ -111,7 +113,7 @@ impl<W: Sink> LogWriter<W> {
         }
     }
 
-    /// Whether the line could be written, all of it.
+    /// Writes the line if it fits. Returns whether all of it is written.
     fn try_line(&mut self, line: &[u8]) -> bool {
         if !self.sink.is_ready() {
             return false;
@@ -121,7 +123,7 @@ impl<W: Sink> LogWriter<W> {
                 self.is_torn = n < line.len();
                 !self.is_torn
             }
-            // A standard error that is closed is nobody's loss.
+            // A closed standard error loses nothing that anybody reads.
             Err(error) => error.kind() != io::ErrorKind::WouldBlock,
         }
     }
@@ -130,8 +132,10 @@ impl<W: Sink> LogWriter<W> {
 impl<W: Sink> Write for LogWriter<W> {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         if self.dropped > 0 {
+            let lines = if self.dropped == 1 { "line" } else { "lines" };
+            let were = if self.dropped == 1 { "was" } else { "were" };
             let told = format!(
-                "{}line-chat: {} lines of this log were dropped\n",
+                "{}line-chat: {} {lines} of this log {were} dropped\n",
                 if self.is_torn { "\n" } else { "" },
                 self.dropped
             );

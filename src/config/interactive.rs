@@ -1,54 +1,70 @@
-//! How people are received: [`Hosting`] is what an operator sets for those who come with `telnet`
-//! and type, and [`Mode`] is what that makes of one listener's clients. Without any of it every
-//! client has the bare wire.
+//! How people are served: [`Interactive`] holds what an operator sets for people at a prompt, and
+//! [`Profile`] is what that means for the clients of one listener. By default every client is plain.
 
 use std::path::PathBuf;
 
-/// What a listener's clients are sent beside what others say.
+use crate::config::password::Password;
+
+/// What a client gets besides the lines of others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
-pub enum Mode {
-    /// Nothing: the bare wire.
+pub enum Profile {
+    /// Nothing: for scripts.
     #[default]
-    Bare,
-    /// The last lines, when they have joined.
+    Plain,
+    /// The last lines, when it joins.
     History,
-    /// Those, a greeting, who comes and goes, and the answers to commands.
+    /// The last lines, a greeting, notices of joins and leaves, and the answers to commands: for people
+    /// at a prompt.
     Interactive,
 }
 
-/// How people are received.
+/// How people are served.
+///
+/// ```
+/// use line_chat::{Config, Interactive};
+///
+/// let config = Config {
+///     interactive: Interactive {
+///         enabled: true,
+///         password: Some("open sesame".parse()?),
+///         ..Interactive::default()
+///     },
+///     ..Config::default()
+/// };
+/// assert_eq!(config.check(), Ok(()));
+/// # Ok::<(), line_chat::PasswordError>(())
+/// ```
 #[derive(Debug, Clone)]
 #[cfg_attr(feature = "cli", derive(clap::Args))]
-#[non_exhaustive]
-pub struct Hosting {
-    /// Receive people at ADDR: greet them, tell them who comes and goes, and take commands
-    /// (lines that begin with /).
+pub struct Interactive {
+    /// Serve people at ADDR: greet them, tell them who joins and leaves, and take commands (lines that
+    /// begin with /).
     ///
-    /// Off by default, because a script has to know nothing but its nick. --plain adds listeners
-    /// for scripts beside it.
-    #[cfg_attr(feature = "cli", arg(long, env = "LINE_CHAT_INTERACTIVE",
+    /// Off by default, because a script then has to know nothing but its nick. --plain adds listeners
+    /// for scripts.
+    #[cfg_attr(feature = "cli", arg(long = "interactive", env = "LINE_CHAT_INTERACTIVE",
         value_parser = clap::builder::BoolishValueParser::new(), help_heading = PEOPLE))]
-    pub interactive: bool,
+    pub enabled: bool,
 
     /// A file whose lines are the greeting, with --interactive; read again at SIGHUP.
     ///
-    /// Everybody sees it who connects, also before a password.
+    /// Every client that connects sees it, even before it is asked for a password.
     #[cfg_attr(feature = "cli", arg(long = "motd", env = "LINE_CHAT_MOTD", value_name = "FILE",
         help_heading = PEOPLE))]
     pub motd_file: Option<PathBuf>,
 
-    /// How many of the last lines are shown to who joins, but for a --plain listener.
+    /// How many of the last lines are shown to a client that joins, except at a --plain listener.
     /// [default: 20 with --interactive, else 0]
     ///
-    /// The default is what fits a terminal of 24 lines. No more than 64 KiB are kept.
+    /// The default fits a terminal of 24 lines. At most 64 KiB are kept.
     #[cfg_attr(feature = "cli", arg(long = "history", env = "LINE_CHAT_HISTORY",
         value_name = "LINES", help_heading = PEOPLE))]
     pub history_lines: Option<usize>,
 
-    /// In a room of more members nobody is told who comes and goes.
+    /// In a room with more members than this, nobody is told who joins and leaves.
     ///
-    /// The default is where that would be all that one reads.
+    /// In larger rooms such notices would be all that one reads.
     #[cfg_attr(feature = "cli", arg(long = "quiet-above", env = "LINE_CHAT_QUIET_ABOVE",
         value_name = "MEMBERS", default_value_t = QUIET_ABOVE, help_heading = PEOPLE))]
     pub quiet_above_members: usize,
@@ -56,7 +72,7 @@ pub struct Hosting {
     /// A file whose first line is the password of the room, asked for before the nick; read again
     /// at SIGHUP.
     ///
-    /// At a --plain listener as well.
+    /// Clients of a --plain listener are asked for it as well.
     #[cfg_attr(feature = "cli", arg(long, env = "LINE_CHAT_PASSWORD_FILE", value_name = "FILE",
         help_heading = PEOPLE))]
     pub password_file: Option<PathBuf>,
@@ -64,10 +80,18 @@ pub struct Hosting {
     /// A file whose first line is the password of operators, with --interactive; read again at
     /// SIGHUP.
     ///
-    /// An operator can close, ban and mute others: see /help.
+    /// An operator can disconnect, ban and mute others: see /help.
     #[cfg_attr(feature = "cli", arg(long, env = "LINE_CHAT_OPS_PASSWORD_FILE",
         value_name = "FILE", help_heading = PEOPLE))]
     pub ops_password_file: Option<PathBuf>,
+
+    /// The password of the room, from the program itself; it wins over `password_file`.
+    #[cfg_attr(feature = "cli", arg(skip))]
+    pub password: Option<Password>,
+
+    /// The password of operators, from the program itself; it wins over `ops_password_file`.
+    #[cfg_attr(feature = "cli", arg(skip))]
+    pub ops_password: Option<Password>,
 }
 
 #[cfg(feature = "cli")]
@@ -75,39 +99,41 @@ const PEOPLE: &str = "People at a prompt";
 
 const QUIET_ABOVE: usize = 1000;
 
-/// How many lines are kept for people.
+/// How many lines are kept by default, where people are served.
 const HISTORY_LINES: usize = 20;
 
-impl Default for Hosting {
+impl Default for Interactive {
     fn default() -> Self {
         Self {
-            interactive: false,
+            enabled: false,
             motd_file: None,
             history_lines: None,
             quiet_above_members: QUIET_ABOVE,
             password_file: None,
             ops_password_file: None,
+            password: None,
+            ops_password: None,
         }
     }
 }
 
-impl Hosting {
-    /// How many lines are kept.
+impl Interactive {
+    /// How many of the last lines are kept.
     pub(crate) fn lines_kept(&self) -> usize {
-        let default = if self.interactive { HISTORY_LINES } else { 0 };
+        let default = if self.enabled { HISTORY_LINES } else { 0 };
         self.history_lines.unwrap_or(default)
     }
 
-    /// The mode of the listeners that are not plain ones.
-    pub fn mode(&self) -> Mode {
+    /// The profile of listeners whose address names none.
+    pub fn profile(&self) -> Profile {
         match self.lines_kept() {
-            _ if self.interactive => Mode::Interactive,
-            0 => Mode::Bare,
-            _ => Mode::History,
+            _ if self.enabled => Profile::Interactive,
+            0 => Profile::Plain,
+            _ => Profile::History,
         }
     }
 
-    /// Whether there is anything that is read again at SIGHUP.
+    /// Whether there is a file to read again at SIGHUP.
     pub(crate) fn has_files(&self) -> bool {
         [
             &self.motd_file,

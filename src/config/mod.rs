@@ -1,49 +1,56 @@
-//! Every number that an operator or an embedder can set, with its unit, its default and its reason:
-//! the documentation of [`Limits`] is the text of `--help`, so that neither can be wrong alone.
-//! [`Config::check`] is the only place that knows which values go together; everything behind it
-//! can rely on them.
+//! Every value that an operator or an embedder can set, with its unit, its default and its reason.
+//! The documentation of [`Limits`] is the text of `--help`, so neither can be wrong alone. Only
+//! [`Config::check`] knows which values go together; all other code relies on it.
 
 pub(crate) mod addr;
 pub(crate) mod interactive;
+pub(crate) mod password;
 pub(crate) mod prefix;
 
 use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::config::addr::ListenAddr;
-use crate::config::interactive::Hosting;
+use crate::config::addr::{ListenAddr, Service};
+use crate::config::interactive::{Interactive, Profile};
 use crate::config::prefix::Prefix;
 
-/// What a server is to do. Start from the default and set the fields that matter:
+/// The configuration of a server. Name the fields that matter and take the others from the default,
+/// because later versions may add fields:
 ///
 /// ```
-/// let mut config = line_chat::Config::default();
-/// config.listen = vec!["127.0.0.1:0".parse()?];
-/// config.limits.max_line_bytes = 512;
+/// use line_chat::{Config, Limits};
+///
+/// let config = Config {
+///     listen: vec!["127.0.0.1:0".parse()?],
+///     limits: Limits {
+///         max_line_bytes: 512,
+///         ..Limits::default()
+///     },
+///     ..Config::default()
+/// };
+/// assert_eq!(config.check(), Ok(()));
 /// # Ok::<(), line_chat::ListenAddrError>(())
 /// ```
 #[derive(Debug, Clone)]
-#[non_exhaustive]
 pub struct Config {
-    /// Where to listen, a listener or more for each. Default: `127.0.0.1:6142`, which only this
-    /// machine can reach.
+    /// Where to listen: at least one listener for each address. Default: `127.0.0.1:6142`, which only
+    /// this machine can reach.
     pub listen: Vec<ListenAddr>,
-    /// Where to listen as well, for clients that get the bare wire whatever `hosting` says (but are
-    /// asked for its password); they are in the same room. Default: nowhere.
+    /// Where to listen as well, for clients of the same room that are plain whatever `interactive`
+    /// says, except that they are asked for its password. Default: nowhere.
     pub listen_plain: Vec<ListenAddr>,
-    /// What stands before the text of a line. Default: `{nick}: `.
+    /// The text before each line. Default: `{nick}: `.
     pub prefix: Prefix,
-    /// How people are received. Default: as scripts are, with the bare wire.
-    pub hosting: Hosting,
+    /// How people are served. Default: like scripts.
+    pub interactive: Interactive,
     /// The limits that keep one client from hurting another.
     pub limits: Limits,
     /// Whether SIGINT and SIGTERM shut the server down, SIGUSR1 logs its
-    /// [metrics](crate::Metrics), and SIGHUP makes it read the files of `hosting` again. Default:
-    /// no, because signals belong to the whole process and so
-    /// to the program, not to a library in it.
+    /// [metrics](crate::Metrics), and SIGHUP makes it read the files of `interactive` again. Default:
+    /// no, because signals belong to the whole process, and so to the program and not to a library.
     pub handle_signals: bool,
-    /// Whether the loop never sleeps, which spares a wake-up for each line and costs a processor.
+    /// Whether the loop never sleeps. That saves a wake-up for each line and uses up a processor.
     /// Default: no.
     pub spin: bool,
 }
@@ -51,10 +58,10 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            listen: vec![ListenAddr::Socket(DEFAULT_ADDR)],
+            listen: vec![DEFAULT_ADDR.into()],
             listen_plain: Vec::new(),
             prefix: Prefix::default(),
-            hosting: Hosting::default(),
+            interactive: Interactive::default(),
             limits: Limits::default(),
             handle_signals: false,
             spin: false,
@@ -65,20 +72,20 @@ impl Default for Config {
 const DEFAULT_ADDR: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 6142);
 
-/// What a queue has to hold at least where people are received: a greeting, or an answer.
+/// The smallest limit of a queue, in bytes, for a server of people: it holds a greeting or an answer.
 const INTERACTIVE_PENDING_BYTES: usize = 64 << 10;
 
-/// No notice to a script is longer than this without the nick in it, in bytes.
+/// The longest notice to a plain client, without the nick in it, in bytes.
 const NOTICE_BYTES: usize = 128;
 
-/// No time-out is longer: 31 years, which no clock here can overflow.
+/// The longest time-out: 31 years, which overflows no clock in this crate.
 const MAX_TIMEOUT: Duration = Duration::from_secs(1_000_000_000);
 
 impl Config {
-    /// Whether the values go together.
+    /// Checks whether the values go together.
     ///
     /// # Errors
-    /// Names the first one that does not, and says what to do.
+    /// Names the first value that does not fit, and says what to do.
     pub fn check(&self) -> Result<(), ConfigError> {
         let limits = &self.limits;
         let positive = [
@@ -94,6 +101,13 @@ impl Config {
         if let Some((name, _)) = positive.into_iter().find(|&(_, value)| value == 0) {
             return Err(ConfigError::Zero(name));
         }
+        let endings = [
+            ("goodbye_timeout", limits.goodbye_timeout),
+            ("linger_timeout", limits.linger_timeout),
+        ];
+        if let Some((name, _)) = endings.into_iter().find(|&(_, time)| time.is_zero()) {
+            return Err(ConfigError::NoTime(name));
+        }
         let timeouts = [
             ("stall_timeout", limits.stall_timeout.unwrap_or_default()),
             ("login_timeout", limits.login_timeout),
@@ -107,18 +121,20 @@ impl Config {
         if limits.lines_per_second != 0.0 && !LINES_PER_SECOND.contains(&limits.lines_per_second) {
             return Err(ConfigError::Rate);
         }
-        if !self.hosting.interactive {
-            let files = [
-                ("motd_file", &self.hosting.motd_file),
-                ("ops_password_file", &self.hosting.ops_password_file),
+        if !self.has_people() {
+            let interactive = &self.interactive;
+            let is_set = [
+                ("motd_file", interactive.motd_file.is_some()),
+                ("ops_password_file", interactive.ops_password_file.is_some()),
+                ("ops_password", interactive.ops_password.is_some()),
             ];
-            if let Some((name, _)) = files.into_iter().find(|(_, file)| file.is_some()) {
+            if let Some((name, _)) = is_set.into_iter().find(|&(_, is_set)| is_set) {
                 return Err(ConfigError::NotInteractive(name));
             }
         } else if self.prefix.to_string().starts_with("** ") {
             return Err(ConfigError::PrefixIsAction);
         }
-        if self.hosting.interactive && limits.max_pending_bytes < INTERACTIVE_PENDING_BYTES {
+        if self.has_people() && limits.max_pending_bytes < INTERACTIVE_PENDING_BYTES {
             let needed = INTERACTIVE_PENDING_BYTES;
             return Err(ConfigError::PendingTooSmallForPeople { needed });
         }
@@ -127,6 +143,22 @@ impl Config {
             return Err(ConfigError::PendingTooSmall { needed });
         }
         Ok(())
+    }
+
+    /// How many lines are kept for clients that join.
+    pub(crate) fn lines_kept(&self) -> usize {
+        let interactive = Interactive {
+            enabled: self.has_people(),
+            ..self.interactive.clone()
+        };
+        interactive.lines_kept()
+    }
+
+    /// Whether there is a listener for people at a prompt.
+    fn has_people(&self) -> bool {
+        let addrs = self.listen.iter().chain(&self.listen_plain);
+        let people = Some(Service::Chat(Profile::Interactive));
+        self.interactive.enabled || addrs.map(|addr| addr.service).any(|it| it == people)
     }
 
     /// The length in bytes of the longest line that can be sent to a client: each byte of a line
@@ -139,8 +171,8 @@ impl Config {
             .max(self.longest_notice_bytes())
     }
 
-    /// The same for a line without a text, which may be a notice of the server's own; what people
-    /// are told at once is held by [`INTERACTIVE_PENDING_BYTES`].
+    /// The length in bytes of the longest line without a text, which may be a notice of the server.
+    /// Longer answers to people are covered by [`INTERACTIVE_PENDING_BYTES`].
     pub(crate) fn longest_prefix_bytes(&self) -> usize {
         let prefix = self.prefix.max_bytes(self.longest_nick_bytes());
         prefix
@@ -152,7 +184,7 @@ impl Config {
         self.longest_nick_bytes().saturating_add(NOTICE_BYTES)
     }
 
-    /// A character has up to four bytes, and a nick is no longer than its line.
+    /// The longest nick in bytes: a character has up to four, and a nick is not longer than its line.
     fn longest_nick_bytes(&self) -> usize {
         let nick = self.limits.max_nick_chars.saturating_mul(4);
         nick.min(self.limits.max_line_bytes)
@@ -163,24 +195,26 @@ impl Config {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ConfigError {
-    /// This limit must be at least one.
+    /// The limit of this name must be at least one.
     Zero(&'static str),
-    /// This time-out is longer than any clock should have to count.
+    /// The time-out of this name must be longer than zero: every closing connection has an end.
+    NoTime(&'static str),
+    /// The time-out of this name is longer than 31 years.
     TooLong(&'static str),
-    /// `lines_per_second` is neither 0 nor a rate that can be kept.
+    /// `lines_per_second` is neither 0 nor from 0.001 to 1000000.
     Rate,
-    /// This file is for people at a prompt, and `interactive` is not set.
+    /// The field of this name is for people at a prompt, and no listener serves them.
     NotInteractive(&'static str),
-    /// The prefix begins as what members do is shown, with `** `.
+    /// The prefix begins with `** `, which marks what members do (`/me`).
     PrefixIsAction,
-    /// `max_pending_bytes` does not hold what people are sent at once.
+    /// `max_pending_bytes` is too small for the greetings and answers that people get.
     PendingTooSmallForPeople {
-        /// The least that does, in bytes.
+        /// The smallest value that is allowed, in bytes.
         needed: usize,
     },
-    /// `max_pending_bytes` does not hold the longest line that can be sent to a member.
+    /// `max_pending_bytes` is too small for the longest line that can be sent to a member.
     PendingTooSmall {
-        /// The least that does, in bytes.
+        /// The smallest value that is allowed, in bytes.
         needed: usize,
     },
 }
@@ -189,9 +223,15 @@ impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Zero(name) => write!(f, "{name} is 0: set it to 1 or more"),
+            Self::NoTime(name) => {
+                write!(
+                    f,
+                    "{name} is 0, which would keep no last words: set it to a second or more"
+                )
+            }
             Self::TooLong(name) => write!(
                 f,
-                "{name} is too long: set it to {} s or less, or to 0",
+                "{name} is too long: set it to {} s or less",
                 MAX_TIMEOUT.as_secs()
             ),
             Self::Rate => write!(f, "lines_per_second: {}", RATE_RANGE_HINT),
@@ -216,11 +256,11 @@ impl fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
-/// The rates at which lines can be let through: one in a quarter of an hour to one a microsecond.
+/// The rates of lines that can be set: from one in a quarter of an hour to one a microsecond.
 const LINES_PER_SECOND: std::ops::RangeInclusive<f64> = 0.001..=1_000_000.0;
 const RATE_RANGE_HINT: &str = "give 0.001 to 1000000 lines a second, or 0 for no limit";
 
-/// What happens to a reader for whom more is queued than may be.
+/// What happens to a member whose queue is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 pub enum Lag {
@@ -229,20 +269,21 @@ pub enum Lag {
     Skip,
     /// It is closed.
     Disconnect,
-    /// Nobody is heard until half of its queue is free again: for rooms whose members are trusted.
+    /// No line is passed on until half of its queue is free again: for rooms whose members are
+    /// trusted.
     Wait,
 }
 
-/// The limits of a server. Nothing in it grows without one. Sizes are in bytes, and a time-out of
-/// zero never runs out.
+/// The limits of a server: nothing in it grows without one. Sizes are in bytes. A time-out of zero
+/// never expires, except that [`goodbye_timeout`](Self::goodbye_timeout) and
+/// [`linger_timeout`](Self::linger_timeout) cannot be zero.
 #[derive(Debug, Clone)]
 #[cfg_attr(feature = "cli", derive(clap::Args))]
-#[non_exhaustive]
 pub struct Limits {
-    /// The longest line that a client may send, in bytes without its end.
+    /// The longest line that a client may send, in bytes without its line end.
     ///
-    /// The default is what a terminal's own line editor takes (MAX_CANON, termios(3)), so no line
-    /// that a person typed is longer.
+    /// The default is as much as a terminal's own line editor takes (MAX_CANON, termios(3)), so no
+    /// line that a person types is longer.
     #[cfg_attr(feature = "cli", arg(long = "max-line", env = "LINE_CHAT_MAX_LINE",
         value_name = "BYTES", default_value_t = DEFAULT.max_line_bytes, value_parser = positive))]
     pub max_line_bytes: usize,
@@ -254,9 +295,10 @@ pub struct Limits {
         value_name = "CHARS", default_value_t = DEFAULT.max_nick_chars, value_parser = positive))]
     pub max_nick_chars: usize,
 
-    /// What may be queued for one client, in bytes; for who is further behind see --lag.
+    /// How much may be queued for one client, in bytes; --lag says what happens to a client that is
+    /// further behind.
     ///
-    /// The default is some 15 000 lines of chat: who is further behind does not catch up by
+    /// The default is some 15 000 lines of chat: a client that is further behind does not catch up by
     /// waiting. A turn of the loop adds at most a quarter of it, so a reader that keeps up never
     /// gets near it.
     #[cfg_attr(feature = "cli", arg(long = "max-pending", env = "LINE_CHAT_MAX_PENDING",
@@ -264,20 +306,21 @@ pub struct Limits {
         help_heading = SLOW_READERS))]
     pub max_pending_bytes: usize,
 
-    /// What may be queued for all clients together, in bytes; over it, who has the longest queue
-    /// is closed. 0: no limit.
+    /// How much memory the buffers of all clients may take together, in bytes; above it, the client
+    /// that holds most is closed. 0: no limit; less than 64 KiB counts as 64 KiB.
     ///
-    /// The default is 256 clients that are as far behind as they can be, on a small machine.
+    /// It counts what is queued, and input that was read and waits. The default is enough for 256
+    /// clients with full queues, and fits a small machine.
     #[cfg_attr(feature = "cli", arg(long = "max-pending-total",
         env = "LINE_CHAT_MAX_PENDING_TOTAL", value_name = "BYTES",
         default_value_t = DEFAULT.max_pending_total_bytes, help_heading = SLOW_READERS))]
     pub max_pending_total_bytes: usize,
 
-    /// What happens to a reader for whom more is queued than --max-pending.
+    /// What happens to a member that has more queued than --max-pending.
     ///
-    /// Skipping is the default, because a person who comes back to a terminal wants the room, not
-    /// a closed connection. To disconnect suits scripts that must not miss a line unnoticed. To
-    /// wait loses nothing, but lets one member hold up all.
+    /// The default is to skip, because a person who comes back to a terminal wants the room, not a
+    /// closed connection. To disconnect suits scripts that must not miss a line unnoticed. To wait
+    /// loses nothing, but lets one member hold up all others.
     #[cfg_attr(feature = "cli", arg(long, env = "LINE_CHAT_LAG", value_name = "MODE", value_enum,
         default_value_t = DEFAULT.lag, help_heading = SLOW_READERS))]
     pub lag: Lag,
@@ -286,15 +329,15 @@ pub struct Limits {
     /// how long it may hold up the room. 0: for ever. [default: 300, with --lag wait 30]
     ///
     /// Five minutes are longer than a pager or a suspended terminal is left alone, and half a
-    /// minute is as long as a room will wait for one member. Who only half-closes
-    /// (printf ... | nc) has this long as well.
+    /// minute is as long as a room will wait for one member. A client that has closed its sending
+    /// half (printf ... | nc -N) has this long to take the rest, or 300 seconds if this is 0.
     #[cfg_attr(feature = "cli", arg(long, env = "LINE_CHAT_STALL_TIMEOUT", value_name = "SECONDS",
         value_parser = seconds, help_heading = SLOW_READERS))]
     pub stall_timeout: Option<Duration>,
 
-    /// How many lines a second a client may say; the others are heard later. 0: no limit.
+    /// How many lines a second a client may say; further lines wait. 0: no limit.
     ///
-    /// Off by default: a loud speaker hurts nobody, and what suits a room is a matter of taste.
+    /// Off by default: a fast speaker hurts nobody, and which rate suits a room is a matter of taste.
     #[cfg_attr(feature = "cli", arg(long = "rate", env = "LINE_CHAT_RATE",
         value_name = "LINES_PER_S", default_value_t = DEFAULT.lines_per_second,
         value_parser = rate, help_heading = LOUD_SPEAKERS))]
@@ -308,7 +351,7 @@ pub struct Limits {
         help_heading = LOUD_SPEAKERS))]
     pub burst_lines: u32,
 
-    /// How many clients there may be; who comes after is told that the server is full.
+    /// How many clients there may be; further ones are told that the server is full.
     /// [default: what the limit of open files (ulimit -n) allows, less 16]
     ///
     /// Each client is an open file, and 16 are kept for the server itself. line-chat raises its
@@ -317,8 +360,8 @@ pub struct Limits {
         value_parser = positive, help_heading = CONNECTIONS))]
     pub max_clients: Option<usize>,
 
-    /// How many clients one address may have: an IPv4 address, or an IPv6 network of 64 bits.
-    /// 0: no limit. This machine itself is exempt.
+    /// How many clients one IPv4 address, or one IPv6 network of 64 bits, may have. 0: no limit.
+    /// This machine itself is exempt.
     ///
     /// The default is a classroom behind one router.
     #[cfg_attr(feature = "cli", arg(long, env = "LINE_CHAT_MAX_CLIENTS_PER_IP",
@@ -328,8 +371,8 @@ pub struct Limits {
 
     /// How long a client may take from its connection to its nick, in seconds. 0: for ever.
     ///
-    /// The default is long enough to think of a name. It counts from the connection, so sending a
-    /// byte now and then does not help.
+    /// The default is long enough to think of a name. The time counts from the connection, so sending
+    /// a byte now and then does not prolong it.
     #[cfg_attr(feature = "cli", arg(long, env = "LINE_CHAT_LOGIN_TIMEOUT", value_name = "SECONDS",
         default_value = "30", value_parser = seconds, help_heading = CONNECTIONS))]
     pub login_timeout: Duration,
@@ -347,33 +390,31 @@ pub struct Limits {
     #[cfg_attr(feature = "cli", arg(skip = DEFAULT.max_refusals))]
     pub max_refusals: u8,
 
-    /// The most that one read takes from a client, and so its share of a turn, in bytes. 16 KiB is
-    /// where a larger read stops paying, and as much as a client can have read but not yet
-    /// heard.
+    /// The most that one read takes from a client, and so its share of a turn, in bytes. Above 16 KiB
+    /// a larger read gains nothing. It is also the most input of one client that is held undecoded.
     #[cfg_attr(feature = "cli", arg(skip = DEFAULT.read_bytes))]
     pub read_bytes: usize,
 
-    /// The most that a turn reads from all clients together, in bytes; the others come with the
-    /// next one. 1 MiB is decoded in a millisecond or two.
+    /// The most that a turn reads from all clients together, in bytes; the rest is read in the next
+    /// turn. 1 MiB is decoded in a millisecond or two.
     #[cfg_attr(feature = "cli", arg(skip = DEFAULT.turn_read_bytes))]
     pub turn_read_bytes: usize,
 
-    /// How many connections a turn accepts. 64 of them cost some 0.5 ms, which the members do not
-    /// notice.
+    /// How many connections a turn accepts. 64 of them take some 0.5 ms, which members do not notice.
     #[cfg_attr(feature = "cli", arg(skip = DEFAULT.accepts_per_turn))]
     pub accepts_per_turn: usize,
 
-    /// How long a client that the server closes has to take its last words. 5 s are several
-    /// retransmissions.
+    /// How long a client that the server closes has to take what is queued for it and the goodbye;
+    /// longer than zero. 5 s are several retransmissions.
     #[cfg_attr(feature = "cli", arg(skip = DEFAULT.goodbye_timeout))]
     pub goodbye_timeout: Duration,
 
-    /// How long a closed client's remaining input is read and thrown away, so that no RST
-    /// overtakes the last words (RFC 1122, 4.2.2.13). A second is longer than a round trip.
+    /// How long a closed client's remaining input is read and thrown away, so that no RST overtakes
+    /// the goodbye (RFC 1122, 4.2.2.13); longer than zero. A second is longer than a round trip.
     #[cfg_attr(feature = "cli", arg(skip = DEFAULT.linger_timeout))]
     pub linger_timeout: Duration,
 
-    /// How much of it is read at most, in bytes.
+    /// The most of a closed client's remaining input that is read, in bytes.
     #[cfg_attr(feature = "cli", arg(skip = DEFAULT.linger_bytes))]
     pub linger_bytes: usize,
 }
@@ -414,7 +455,7 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// How long a client may take nothing of what is queued for it; `None`: for ever.
+    /// How long a client may take nothing of what is queued for it. `None` means for ever.
     pub fn stall_patience(&self) -> Option<Duration> {
         let default = match self.lag {
             Lag::Skip | Lag::Disconnect => Duration::from_secs(300),
@@ -423,12 +464,12 @@ impl Limits {
         unless_zero(self.stall_timeout.unwrap_or(default))
     }
 
-    /// How long a client may be without a nick; `None`: for ever.
+    /// How long a client may be without a nick. `None` means for ever.
     pub fn login_patience(&self) -> Option<Duration> {
         unless_zero(self.login_timeout)
     }
 
-    /// How long a member may send nothing; `None`: for ever.
+    /// How long a member may send nothing. `None` means for ever.
     pub fn idle_patience(&self) -> Option<Duration> {
         unless_zero(self.idle_timeout)
     }
@@ -438,7 +479,7 @@ fn unless_zero(time: Duration) -> Option<Duration> {
     (time > Duration::ZERO).then_some(time)
 }
 
-/// Parses a limit that cannot be off.
+/// Parses a limit that cannot be switched off.
 #[cfg(feature = "cli")]
 fn positive(text: &str) -> Result<usize, String> {
     match text.parse() {
@@ -454,14 +495,14 @@ fn seconds(text: &str) -> Result<Duration, String> {
     let seconds = text.parse().ok();
     let time = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
     match time {
-        // What is not zero must not become it, which would mean for ever.
+        // A time that is not zero must not be rounded to zero, which would mean for ever.
         Some(Duration::ZERO) if seconds != Some(0.0) => Ok(Duration::from_nanos(1)),
         Some(time) if time <= MAX_TIMEOUT => Ok(time),
         _ => Err(format!("give seconds, from 0 to {}", MAX_TIMEOUT.as_secs())),
     }
 }
 
-/// Parses lines a second.
+/// Parses a rate of lines a second.
 #[cfg(feature = "cli")]
 fn rate(text: &str) -> Result<f64, String> {
     let rate = text.parse().ok();

@@ -1,6 +1,6 @@
-//! What stands before the text of a line: a template such as `{nick}: `, parsed once at start.
-//! A template that could break a line, act on a terminal or pass for a notice is refused there, so
-//! that formatting a line has nothing left to check.
+//! The text before a line: a template such as `{nick}: `, parsed once at the start. A template that
+//! could break a line, act on a terminal or pass for a notice is refused, so nothing is left to check
+//! when a line is formatted.
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,16 +11,24 @@ const PLACE: &str = "{nick}";
 
 /// A parsed template: at least one place for the nick, and the text around it. The default is
 /// `{nick}: `.
+///
+/// ```
+/// use line_chat::{Prefix, PrefixError};
+///
+/// assert_eq!("<{nick}> ".parse::<Prefix>()?.to_string(), "<{nick}> ");
+/// assert_eq!("* {nick}: ".parse::<Prefix>(), Err(PrefixError::Notice));
+/// # Ok::<(), PrefixError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Prefix {
-    /// What stands before the first nick.
+    /// The text before the first nick.
     before: Box<str>,
-    /// What stands after each nick; never empty.
+    /// The text after each nick; never empty.
     after_each: Box<[Box<str>]>,
 }
 
 impl Prefix {
-    /// Appends the prefix of a line of `nick` to `line`.
+    /// Appends the prefix of a line that `nick` says to `line`.
     pub(crate) fn write(&self, nick: &str, line: &mut Vec<u8>) {
         line.extend_from_slice(self.before.as_bytes());
         for after in &self.after_each {
@@ -29,7 +37,7 @@ impl Prefix {
         }
     }
 
-    /// The length in bytes of the longest prefix, given the longest nick.
+    /// The length in bytes of the longest prefix, for nicks of at most `max_nick_bytes`.
     pub(crate) fn max_bytes(&self, max_nick_bytes: usize) -> usize {
         let literal = self
             .after_each
@@ -83,11 +91,11 @@ impl fmt::Display for Prefix {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PrefixError {
-    /// There is no `{nick}` in it.
+    /// The template has no `{nick}` in it.
     NoNick,
-    /// It holds a line end or another control character.
+    /// The template holds a line end or another control character.
     Unsafe,
-    /// It begins with `* `, as only the server's notices may.
+    /// The template begins with `* `, which marks notices of the server.
     Notice,
 }
 

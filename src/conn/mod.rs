@@ -1,370 +1,569 @@
-//! One client's end of the wire: [`Connection`] owns its stream, what was read from it and may not
-//! be heard yet (`rd`), and what is queued for it (`wr`). It is the only place that reads or writes
-//! a stream (the writing half is in `queueing`); it knows nothing of rooms, nicks or other clients.
+//! One connection's bytes: [`Io`] owns a stream, what was read from it and may not be decoded yet, and
+//! the [queue](send_queue) of what is to be written. It is the only place that reads or writes a
+//! stream; it knows no protocol, no room and no other client.
 //!
-//! Readiness comes in edges: an event is said once, so whoever stops before WouldBlock has to
-//! remember that. Here this memory is two flags, `unread` and `blocked`.
+//! Readiness comes in edges: an event is reported once, so whoever stops before `WouldBlock` has to
+//! remember that. [`ReadState`] and [`WriteState`] are this memory.
+//!
+//! | [`ReadState`] | readable event | read fills the buffer | short read | read blocks | end or error |
+//! |---|---|---|---|---|---|
+//! | `Dry` | `Ready` | - | - | - | - |
+//! | `Ready` | stays, `to_the_end` if either says so | stays | `Dry`, unless `to_the_end` or the stream holds input | `Dry` | `Eof` |
+//! | `Eof` | - | - | - | - | - |
+//!
+//! `Dry` also becomes `Ready` when what a handshake owed is sent, and when the write half breaks,
+//! because what the peer sent before may still be there.
 
 pub(crate) mod overflow;
 pub(crate) mod pool;
 pub(crate) mod send_queue;
+pub(crate) mod stream;
 pub(crate) mod timeouts;
 
-use std::io::{self, Read, Write};
-use std::net::SocketAddr;
-use std::time::Duration;
+use std::io;
+use std::time::{Instant, SystemTime};
 
-use bytes::BytesMut;
+use bytes::{Buf, BytesMut};
 
+use crate::broadcast::batch::Lines;
 use crate::config::Limits;
-use crate::config::interactive::Mode;
-use crate::conn::overflow::{Skips, Voice};
-use crate::conn::pool::Pool;
 use crate::metrics::Metrics;
-use crate::protocol::close_reason::CloseReason;
-use crate::protocol::decoder::Decoder;
-use crate::time::moment::Moment;
-use crate::time::rate_limit::Bucket;
-use crate::time::timer_queue::Alarm;
+use crate::peer::Peer;
+use crate::time::moment::{Clock, Moment};
+use crate::time::rate_limit::LineRate;
+use overflow::Overflow;
+use pool::Pool;
+use send_queue::{Pushed, SendQueue, WriteState};
+use stream::{Interest, Stream, retry};
+use timeouts::STALLED_AFTER;
 
-/// Who has taken nothing of its queue for so long is stalled: nobody waits for it.
-pub(crate) const STALLED_AFTER: Duration = Duration::from_secs(1);
+/// A limit of all buffers that is smaller than this would close clients for a line or two.
+const MIN_TOTAL_BYTES: usize = 64 << 10;
 
-/// How long it takes to read 64 KiB of chat, at 64 KiB a second: who has said more is loud.
-const LOUD_AFTER: Duration = Duration::from_secs(1);
-
-/// Who has been silent for the difference is no longer loud, whatever it has said before.
-const LOUD_AT_MOST: Duration = Duration::from_secs(2);
-
-/// What a byte that was said costs: 1/65536 s.
-const SAYING_NANOS: u64 = 1_000_000_000 / (64 << 10);
-
-/// A non-blocking byte stream with two halves, such as a TCP socket. `read` and `write` give
-/// [`WouldBlock`](io::ErrorKind::WouldBlock) when they have to wait for readiness.
-pub trait Stream: Read + Write {
-    /// Says that nothing more will be written; what was written still arrives (shutdown(2),
-    /// `SHUT_WR`).
-    ///
-    /// # Errors
-    /// Fails if the peer is gone already.
-    fn shutdown_write(&mut self) -> io::Result<()>;
-}
-
-/// The readiness that a connection waits for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Interest {
-    /// Input, or the end of it.
-    Readable,
-    /// That, and room for what could not be written.
-    ReadableAndWritable,
-}
-
-/// What all connections share.
+/// The shared state of all code that touches a buffer.
 #[derive(Debug)]
-pub(crate) struct Shared {
+pub(crate) struct Env {
+    /// The time of this turn.
+    pub(crate) now: Moment,
+    pub(crate) instant: Instant,
+    pub(crate) clock: Clock,
+    /// Tells the time of day to people who ask for it.
+    pub(crate) wall_clock: fn() -> SystemTime,
     pub(crate) limits: Limits,
+    /// The rate of lines that `limits` allow.
+    pub(crate) line_rate: LineRate,
     pub(crate) pool: Pool,
     pub(crate) metrics: Metrics,
+    /// The memory of all sessions: lines and requests that are arriving.
+    session_bytes: usize,
+    /// What this turn has queued for single clients, in bytes: everything but the batch.
+    pub(crate) turn_reply_bytes: usize,
+    /// Where a line is written before it is queued. Empty between two uses.
+    pub(crate) scratch_line: Vec<u8>,
 }
 
-/// Where a connection is in its life. It only ever goes forward.
+impl Env {
+    pub(crate) fn new(limits: Limits, instant: Instant) -> Self {
+        Self {
+            now: Moment::BEGINNING,
+            instant,
+            clock: Clock::default(),
+            wall_clock: || SystemTime::UNIX_EPOCH,
+            line_rate: LineRate::new(limits.lines_per_second, limits.burst_lines),
+            pool: Pool::default(),
+            limits,
+            metrics: Metrics::default(),
+            session_bytes: 0,
+            turn_reply_bytes: 0,
+            scratch_line: Vec::new(),
+        }
+    }
+
+    /// Whether all buffers together hold more memory than they may.
+    #[inline]
+    pub(crate) fn is_over_memory(&self) -> bool {
+        let most = self.limits.max_pending_total_bytes;
+        most > 0 && self.memory_bytes() > most.max(MIN_TOTAL_BYTES)
+    }
+
+    /// How much memory all clients hold besides themselves, in bytes.
+    #[inline]
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.pool.lent_bytes().saturating_add(self.session_bytes)
+    }
+
+    /// A session holds this much memory now, and held that much before.
+    #[inline]
+    pub(crate) fn count_session(&mut self, before: usize, now: usize) {
+        self.session_bytes = self
+            .session_bytes
+            .saturating_add(now)
+            .saturating_sub(before);
+    }
+}
+
+impl Env {
+    /// Appends lines to the buffer of the reader that is written to at this moment.
+    #[inline]
+    fn append_hot(&mut self, lines: &Lines<'_>) {
+        self.pool
+            .append_hot(lines.bytes, self.limits.max_pending_bytes);
+        self.metrics.deliveries += lines.count as u64;
+    }
+}
+
+/// A stream and its two buffers.
+#[derive(Debug)]
+pub(crate) struct Io<S> {
+    pub(crate) stream: S,
+    pub(crate) peer: Peer,
+    /// Input that was read and may not be decoded yet. While there is any, the stream is not read.
+    rd: BytesMut,
+    pub(crate) out: SendQueue,
+    read: ReadState,
+    /// What the poll loop was told last.
+    registered: Interest,
+}
+
+/// What is known of a stream's input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Phase {
-    /// Its next line is taken as the password of the room.
-    Password { refusals: u8 },
-    /// Its next line is taken as its nick.
-    Login { refusals: u8 },
-    /// Its lines go to the room.
-    Member,
-    /// It has left: nothing more is heard from it, and what is queued is written.
-    Draining,
-    /// All is written and our half is shut down. Input is thrown away until the peer closes as
-    /// well, because a close with unread input sends RST, and the peer would lose what it has
-    /// not read yet.
-    Lingering { discarded_bytes: u32 },
-    /// To be freed at the end of the turn.
-    Closed,
+enum ReadState {
+    /// There is none before the next readable event.
+    Dry,
+    /// There may be some. `to_the_end`: a short read does not mean that the stream is empty, because
+    /// it may have stopped before the end of the stream or at urgent data (tcp(7), SO_OOBINLINE), of
+    /// which no further event tells.
+    Ready { to_the_end: bool },
+    /// The peer has sent all that it will ever send.
+    Eof,
 }
 
-/// How a member keeps up with what is said.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Standing {
-    KeepsUp,
-    /// More than a quarter of its queue was left after a flush.
-    Behind,
-    /// It has taken nothing of its queue for a second.
-    Stalled,
-}
-
-/// What [`Connection::fill`] came back with.
+/// What [`Io::fill`] came back with.
 #[derive(Debug)]
 pub(crate) enum Fill {
-    /// So many bytes of input, at the beginning of the scratch buffer.
-    Bytes(usize),
-    /// Nothing before the next readiness event.
+    /// This many bytes of input, at the beginning of the scratch buffer.
+    Fresh(usize),
+    /// Nothing before the next event.
     Nothing,
     /// The peer has sent all that it will ever send.
     End,
     Failed(io::Error),
 }
 
-/// A client's stream, its two buffers, and what has to be remembered between events.
+/// What became of a delivery.
 #[derive(Debug)]
-pub(crate) struct Connection<S> {
-    pub(crate) stream: S,
-    pub(crate) peer: SocketAddr,
-    /// Input that was read but may not be heard yet: at most one read of it. While there is any,
-    /// the stream is not read.
-    rd: BytesMut,
-    /// Output in the order of its queueing, whole lines and telnet answers. It has memory only
-    /// while there is some.
-    pub(crate) wr: BytesMut,
-    pub(crate) decoder: Decoder,
-    pub(crate) phase: Phase,
-    /// What it is sent beside what others say.
-    pub(crate) mode: Mode,
-    /// Why it ends, once that is known; the first reason counts.
-    pub(crate) reason: Option<CloseReason>,
-    /// The stream may hold input: there was no WouldBlock since the last event that said so.
-    unread: bool,
-    /// A short read does not mean that the stream is empty, because it may have stopped before an
-    /// end of stream or at urgent data (tcp(7), SO_OOBINLINE), which no further event would
-    /// tell.
-    read_on: bool,
-    /// The peer has sent FIN.
-    ended: bool,
-    /// The stream took less than it was offered; it is not tried again before its event.
-    pub(crate) blocked: bool,
-    /// The stream takes nothing any more. What the peer has sent before may still be there.
-    pub(crate) is_deaf: bool,
-    /// What the poll loop was told last.
-    pub(crate) interest: Interest,
-    /// On the chat's ready list.
-    pub(crate) listed_ready: bool,
-    /// On the chat's dirty list.
-    pub(crate) listed_dirty: bool,
-    /// Kept in the chat's [`Pressure`](crate::engine::backpressure::Pressure), if it is a member.
-    pub(crate) standing: Standing,
-    /// Since when its phase lasts; for a member, since when it has sent nothing.
-    pub(crate) since: Moment,
-    /// Since when it has taken nothing of what is queued for it, if anything is.
-    pub(crate) waiting_since: Option<Moment>,
-    /// Since when it has had more queued than the limit, where that holds up the room.
-    pub(crate) over_since: Option<Moment>,
-    /// When it may be heard again, if it has said more than it may.
-    pub(crate) heard_at: Option<Moment>,
-    pub(crate) skips: Skips,
-    /// What it has said, in bytes, against what can be read.
-    said: Bucket,
-    /// What it has said, in lines, against the rate that is allowed.
-    pub(crate) lines_said: Bucket,
-    /// When its deadlines are looked at.
-    pub(crate) alarm: Alarm,
+pub(crate) enum Delivered {
+    /// All of it was written at once, as nearly always: nothing is queued or owed.
+    AtOnce,
+    /// The queue, the poll loop and the reader's state have to be looked at.
+    Later(Pushed),
+    /// The write half is broken.
+    Failed(io::Error),
 }
 
-impl<S: Stream> Connection<S> {
-    pub(crate) fn new(
-        stream: S,
-        peer: SocketAddr,
-        mode: Mode,
-        max_line_bytes: usize,
-        now: Moment,
-    ) -> Self {
-        let mut decoder = Decoder::new(max_line_bytes);
-        if mode == Mode::Interactive {
-            decoder = decoder.with_line_editing();
-        }
+/// What is left after a flush.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Flushed {
+    All,
+    Blocked,
+}
+
+/// How a reader keeps up with what is said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ReaderState {
+    Current,
+    /// More than a quarter of its queue was left after a flush.
+    Lagging,
+    /// It has taken nothing of its queue for a second.
+    Stalled,
+    /// The room waits for it.
+    HoldsUp,
+}
+
+impl<S: Stream> Io<S> {
+    /// A connection whose stream may have input already: a peer may speak before the first event.
+    pub(crate) fn new(stream: S, peer: Peer) -> Self {
         Self {
             stream,
             peer,
             rd: BytesMut::new(),
-            wr: BytesMut::new(),
-            decoder,
-            phase: Phase::Login { refusals: 0 },
-            mode,
-            reason: None,
-            unread: false,
-            read_on: false,
-            ended: false,
-            blocked: false,
-            is_deaf: false,
-            interest: Interest::Readable,
-            listed_ready: false,
-            listed_dirty: false,
-            standing: Standing::KeepsUp,
-            since: now,
-            waiting_since: None,
-            over_since: None,
-            heard_at: None,
-            skips: Skips::default(),
-            said: Bucket::default(),
-            lines_said: Bucket::default(),
-            alarm: Alarm::default(),
+            out: SendQueue::new(Overflow::Disconnect),
+            read: ReadState::Dry,
+            registered: Interest::Readable,
         }
     }
 
-    /// An event said that there is input. `read_on`: it may be followed by an end of stream or by
-    /// urgent data.
-    pub(crate) fn mark_readable(&mut self, read_on: bool) {
-        self.unread = true;
-        self.read_on |= read_on;
+    /// An event said that there is input. `to_the_end`: it may be followed by the end of the stream or
+    /// by urgent data.
+    pub(crate) fn on_readable(&mut self, to_the_end: bool) {
+        self.read = match self.read {
+            ReadState::Dry => ReadState::Ready { to_the_end },
+            ReadState::Ready { to_the_end: before } => ReadState::Ready {
+                to_the_end: before | to_the_end,
+            },
+            ReadState::Eof => ReadState::Eof,
+        };
     }
 
-    /// An event said that the stream takes output again.
-    pub(crate) fn mark_writable(&mut self) {
-        self.blocked = false;
-    }
-
-    /// It has something to say, now.
-    pub(crate) fn be_active(&mut self, now: Moment) {
-        self.since = now;
-    }
-
-    pub(crate) fn enter(&mut self, phase: Phase, now: Moment) {
-        self.phase = phase;
-        self.since = now;
-    }
-
-    /// Whether its lines are heard.
-    pub(crate) fn is_listened_to(&self) -> bool {
-        matches!(
-            self.phase,
-            Phase::Password { .. } | Phase::Login { .. } | Phase::Member
-        )
-    }
-
-    /// Whether there may be something to [`fill`](Self::fill) with, and somebody to take it.
-    pub(crate) fn wants_turn(&self) -> bool {
-        match self.phase {
-            Phase::Password { .. } | Phase::Login { .. } | Phase::Member => {
-                self.unread || !self.rd.is_empty()
-            }
-            Phase::Lingering { .. } => self.unread,
-            Phase::Draining | Phase::Closed => false,
-        }
-    }
-
-    /// Whether something is queued and may be tried. A stream that failed or has had its time is
-    /// not tried again, though it may still be on the dirty list.
-    pub(crate) fn can_flush(&self) -> bool {
-        !self.wr.is_empty() && !self.blocked && self.phase != Phase::Closed
-    }
-
-    pub(crate) fn is_drained(&self) -> bool {
-        self.wr.is_empty()
-    }
-
-    /// How many bytes are queued.
-    pub(crate) fn pending_bytes(&self) -> usize {
-        self.wr.len()
-    }
-
-    /// Says that nothing more will be written. Whether there is a peer that may still write.
-    pub(crate) fn shut_write(&mut self) -> bool {
-        !self.ended && !self.is_deaf && self.stream.shutdown_write().is_ok()
-    }
-
-    /// Whether what was read last may not be all that is there, although it was less than was asked
-    /// for.
-    pub(crate) fn must_read_on(&self) -> bool {
-        self.is_listened_to() && self.read_on && self.unread && self.rd.is_empty()
-    }
-
-    /// The readiness that it waits for now.
-    pub(crate) fn wanted_interest(&self) -> Interest {
-        if self.blocked {
-            Interest::ReadableAndWritable
-        } else {
-            Interest::Readable
+    /// An event said that the stream takes output again, or has failed.
+    pub(crate) fn on_writable(&mut self) {
+        if let WriteState::Blocked { since } = self.out.write {
+            self.out.write = WriteState::Retry { since };
         }
     }
 
     // Reading.
 
-    /// Puts the next input into `scratch`: what was held back before, or else one read of the
-    /// stream.
-    pub(crate) fn fill(&mut self, scratch: &mut [u8], shared: &mut Shared, now: Moment) -> Fill {
-        if !self.rd.is_empty() {
-            let held = self.rd.len();
-            scratch[..held].copy_from_slice(&self.rd);
-            self.drop_input(shared);
-            return Fill::Bytes(held);
-        }
-        let filled = self.read(scratch);
-        if let Fill::Bytes(n) = filled {
-            shared.metrics.bytes_in += n as u64;
-            if self.phase == Phase::Member {
-                self.since = now;
-            }
-        }
-        filled
+    /// Whether there may be something to decode: held input, or a stream that was not read to its
+    /// end.
+    #[inline]
+    pub(crate) fn has_input(&self) -> bool {
+        !self.rd.is_empty() || matches!(self.read, ReadState::Ready { .. })
     }
 
-    fn read(&mut self, scratch: &mut [u8]) -> Fill {
-        match retry(|| self.stream.read(scratch)) {
+    /// Whether input waits to be decoded.
+    #[inline]
+    pub(crate) fn holds_input(&self) -> bool {
+        !self.rd.is_empty()
+    }
+
+    /// Whether the end of the stream may stand directly behind what was read last.
+    pub(crate) fn may_end_now(&self) -> bool {
+        self.rd.is_empty() && self.read == ReadState::Ready { to_the_end: true }
+    }
+
+    /// Reads the stream once, into `scratch`.
+    pub(crate) fn fill(&mut self, scratch: &mut [u8], env: &mut Env) -> Fill {
+        let ReadState::Ready { to_the_end } = self.read else {
+            return Fill::Nothing;
+        };
+        let was_handshaking = self.stream.is_handshaking();
+        let result = retry(|| self.stream.read(scratch));
+        if was_handshaking {
+            // The write half may have waited for this input.
+            self.on_writable();
+        }
+        match result {
             Ok(0) => {
-                self.unread = false;
-                self.ended = true;
+                self.read = ReadState::Eof;
                 Fill::End
             }
             Ok(n) => {
-                // A short read has emptied the stream: what comes later comes with an event.
-                self.unread = n == scratch.len() || self.read_on;
-                Fill::Bytes(n)
+                if n < scratch.len() && !to_the_end && !self.stream.holds_input() {
+                    // A short read has emptied the stream: what comes later comes with an event.
+                    self.read = ReadState::Dry;
+                }
+                env.metrics.bytes_in += n as u64;
+                Fill::Fresh(n)
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                self.unread = false;
-                self.read_on = false;
+                self.read = ReadState::Dry;
                 Fill::Nothing
             }
-            Err(error) => Fill::Failed(error),
+            Err(error) => {
+                self.read = ReadState::Eof;
+                Fill::Failed(error)
+            }
         }
     }
 
-    /// Keeps input that may not be heard yet for a later turn.
-    pub(crate) fn hold(&mut self, input: &[u8], shared: &mut Shared) {
-        debug_assert!(self.rd.is_empty(), "one read at a time");
-        if !input.is_empty() {
-            let most = shared.limits.read_bytes;
-            shared.pool.append(&mut self.rd, input, most);
-            shared.metrics.held_bytes += input.len();
+    /// Both halves at once: the input (what is held, or else `fresh`) and the queue for what comes of
+    /// it.
+    #[inline]
+    pub(crate) fn halves<'a>(&'a mut self, fresh: &'a [u8]) -> (&'a [u8], &'a mut SendQueue) {
+        let input = if self.rd.is_empty() { fresh } else { &self.rd };
+        (input, &mut self.out)
+    }
+
+    /// The first `used` bytes of that input are decoded.
+    #[inline]
+    pub(crate) fn consume(&mut self, used: usize, fresh: &mut &[u8], env: &mut Env) {
+        if self.rd.is_empty() {
+            *fresh = fresh.get(used..).unwrap_or_default();
+            return;
+        }
+        let used = used.min(self.rd.len());
+        env.metrics.held_bytes = env.metrics.held_bytes.saturating_sub(used);
+        self.rd.advance(used);
+        if self.rd.is_empty() {
+            env.pool.take_back(&mut self.rd);
         }
     }
 
-    /// Drops what was read and is not heard.
-    pub(crate) fn drop_input(&mut self, shared: &mut Shared) {
-        shared.metrics.held_bytes -= self.rd.len();
-        shared.pool.take_back(&mut self.rd);
+    /// Keeps input that may not be decoded yet for a later turn. What is held already stays where it
+    /// is.
+    pub(crate) fn hold(&mut self, fresh: &[u8], env: &mut Env) {
+        if !fresh.is_empty() {
+            env.metrics.held_bytes += fresh.len();
+            env.pool.append(&mut self.rd, fresh, env.limits.read_bytes);
+        }
     }
 
-    // Speaking.
-
-    /// It has caused `bytes` bytes of work for others, or for the server.
-    pub(crate) fn has_said(&mut self, bytes: usize, now: Moment) {
-        let cost = Duration::from_nanos((bytes as u64).saturating_mul(SAYING_NANOS));
-        self.said.take(now, cost, LOUD_AT_MOST);
+    pub(crate) fn drop_input(&mut self, env: &mut Env) {
+        env.metrics.held_bytes = env.metrics.held_bytes.saturating_sub(self.rd.len());
+        env.pool.take_back(&mut self.rd);
     }
 
-    pub(crate) fn voice(&self, now: Moment) -> Voice {
-        if self.said.missing(now) > LOUD_AFTER {
-            Voice::Loud
+    // Writing.
+
+    /// Appends lines of the room and writes them if nothing stands before them: one copy, one write,
+    /// and the memory is the next reader's. Everything unusual takes the long way, and what the stream
+    /// does not take stays queued.
+    #[inline]
+    pub(crate) fn deliver(&mut self, lines: &Lines<'_>, env: &mut Env) -> Delivered {
+        if !self.takes_at_once(lines.bytes.len(), env) {
+            return Delivered::Later(self.out.push_batch(*lines, env));
+        }
+        env.append_hot(lines);
+        self.write_hot(env)
+    }
+
+    /// [`deliver`](Self::deliver) for lines that do not stand together, of at most `most_bytes`.
+    #[inline(never)]
+    pub(crate) fn deliver_pieces<'b>(
+        &mut self,
+        pieces: impl Iterator<Item = Lines<'b>>,
+        most_bytes: usize,
+        env: &mut Env,
+    ) -> Delivered {
+        if !self.takes_at_once(most_bytes, env) {
+            return Delivered::Later(self.push_pieces(pieces, env));
+        }
+        pieces.for_each(|lines| env.append_hot(&lines));
+        self.write_hot(env)
+    }
+
+    /// Whether that many bytes need not be queued. Even bulk lines may fill half of an empty queue.
+    #[inline]
+    fn takes_at_once(&self, bytes: usize, env: &Env) -> bool {
+        self.out.is_calm()
+            && !self.stream.owes_output()
+            && bytes <= env.limits.max_pending_bytes / 2
+    }
+
+    /// Writes what was appended to the buffer that is this reader's for the moment. Only if something
+    /// is left does it become its queue.
+    #[inline]
+    fn write_hot(&mut self, env: &mut Env) -> Delivered {
+        let hot = &mut env.pool.hot;
+        match retry(|| self.stream.write(hot)) {
+            Ok(n) if n == hot.len() && !self.stream.owes_output() => {
+                hot.clear();
+                env.metrics.bytes_out += n as u64;
+                Delivered::AtOnce
+            }
+            written => self.keep_rest(written, env),
+        }
+    }
+
+    fn push_pieces<'b>(
+        &mut self,
+        pieces: impl Iterator<Item = Lines<'b>>,
+        env: &mut Env,
+    ) -> Pushed {
+        let mut worst = Pushed::Queued;
+        for lines in pieces {
+            match self.out.push_batch(lines, env) {
+                Pushed::Queued => {}
+                Pushed::Skipped => worst = Pushed::Skipped,
+                Pushed::Full => return Pushed::Full,
+            }
+        }
+        worst
+    }
+
+    #[cold]
+    fn keep_rest(&mut self, written: io::Result<usize>, env: &mut Env) -> Delivered {
+        // It is queued, and counted, whatever came of the write.
+        env.pool.lend_hot(&mut self.out.buf);
+        env.metrics.pending_bytes += self.out.buf.len();
+        self.out.note_memory();
+        match taken(written) {
+            Ok(taken) => {
+                self.out.consume(taken, env);
+                self.block(true, env.now);
+                Delivered::Later(Pushed::Queued)
+            }
+            Err(error) => {
+                self.out.write = WriteState::Closed;
+                Delivered::Failed(error)
+            }
+        }
+    }
+
+    /// Whether there is something to write and a chance that the stream takes it.
+    #[inline]
+    pub(crate) fn can_flush(&self) -> bool {
+        let is_tried = matches!(self.out.write, WriteState::Open | WriteState::Retry { .. });
+        is_tried && (!self.out.buf.is_empty() || self.stream.owes_output())
+    }
+
+    /// Writes all that is queued with one call, and what the stream owes. What is not taken waits for
+    /// an event.
+    ///
+    /// # Errors
+    /// The write half is broken, and is not tried again.
+    pub(crate) fn flush(&mut self, env: &mut Env) -> io::Result<Flushed> {
+        if !self.can_flush() {
+            return Ok(self.flushed());
+        }
+        let flushed = self.try_flush(env);
+        flushed.inspect_err(|_| self.out.write = WriteState::Closed)
+    }
+
+    fn try_flush(&mut self, env: &mut Env) -> io::Result<Flushed> {
+        let owed_in_handshake = self.stream.is_handshaking() && self.stream.owes_output();
+        let mut progress = false;
+        if !self.out.buf.is_empty() {
+            let taken = taken(retry(|| self.stream.write(&self.out.buf)))?;
+            progress = taken > 0;
+            self.out.consume(taken, env);
+        }
+        if self.stream.owes_output() {
+            match retry(|| self.stream.flush()) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
+            }
+        }
+        if owed_in_handshake && !self.stream.owes_output() {
+            // The read half may have waited for this output, and no event tells.
+            self.on_readable(false);
+        }
+        if self.out.buf.is_empty() && !self.stream.owes_output() {
+            self.out.write = WriteState::Open;
         } else {
-            Voice::Quiet
+            self.block(progress, env.now);
+        }
+        Ok(self.flushed())
+    }
+
+    fn flushed(&self) -> Flushed {
+        match self.is_flushed() {
+            true => Flushed::All,
+            false => Flushed::Blocked,
         }
     }
 
-    /// When a loud speaker is quiet again, if it says nothing more.
-    pub(crate) fn quiet_at(&self) -> Option<Moment> {
-        self.said.refilled_to(LOUD_AFTER)
+    fn block(&mut self, progress: bool, now: Moment) {
+        let since = self.out.blocked_since().filter(|_| !progress);
+        self.out.write = WriteState::Blocked {
+            since: since.unwrap_or(now),
+        };
+    }
+
+    /// Whether nothing is left that can be written. What a broken stream owes never can.
+    #[inline]
+    pub(crate) fn is_flushed(&self) -> bool {
+        self.out.write == WriteState::Closed
+            || (self.out.buf.is_empty() && !self.stream.owes_output())
+    }
+
+    /// After a flush: queues the notice of what was left out if there is room for more again. Returns
+    /// how many lines it tells of.
+    pub(crate) fn resume(&mut self, env: &mut Env) -> u64 {
+        self.out.resume(env)
+    }
+
+    /// Announces that nothing more will be written. `Blocked` if that takes another turn.
+    ///
+    /// # Errors
+    /// The peer is gone.
+    pub(crate) fn shut_down_write(&mut self, env: &Env) -> io::Result<Flushed> {
+        if matches!(self.out.write, WriteState::Blocked { .. }) {
+            return Ok(Flushed::Blocked);
+        }
+        match retry(|| self.stream.shutdown_write()) {
+            Ok(()) => {
+                self.out.write = WriteState::Open;
+                Ok(Flushed::All)
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.block(false, env.now);
+                Ok(Flushed::Blocked)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The write half is broken: what is queued is lost, and nothing more is queued. What the peer has
+    /// sent before may still be there.
+    pub(crate) fn close_write(&mut self, env: &mut Env) {
+        self.out.drop_output(env);
+        self.out.set_overflow(Overflow::Disconnect);
+        self.out.write = WriteState::Closed;
+        self.on_readable(true);
+    }
+
+    /// Whether the write half is broken.
+    pub(crate) fn is_write_closed(&self) -> bool {
+        self.out.write == WriteState::Closed
+    }
+
+    /// Whether there is a peer that may still send something.
+    pub(crate) fn can_linger(&self) -> bool {
+        self.read != ReadState::Eof && !self.is_write_closed()
+    }
+
+    /// The readiness that it waits for, if the poll loop has to be told. It is computed, not
+    /// remembered.
+    #[inline]
+    pub(crate) fn new_interest(&mut self) -> Option<Interest> {
+        let wanted = match self.out.write {
+            WriteState::Blocked { .. } => Interest::ReadableAndWritable,
+            WriteState::Open | WriteState::Retry { .. } | WriteState::Closed => Interest::Readable,
+        };
+        let registered = std::mem::replace(&mut self.registered, wanted);
+        (wanted != registered).then_some(wanted)
+    }
+
+    /// How the reader keeps up, now that what could be written was written.
+    #[inline]
+    pub(crate) fn reader_state(&self, env: &Env) -> ReaderState {
+        if self.out.overflow().holds_up_since().is_some() {
+            return ReaderState::HoldsUp;
+        }
+        match self.out.blocked_since() {
+            Some(since) if env.now >= since + STALLED_AFTER => ReaderState::Stalled,
+            _ if self.out.len_bytes() > env.limits.max_pending_bytes / 4 => ReaderState::Lagging,
+            _ => ReaderState::Current,
+        }
+    }
+
+    /// Whether the room waits for this reader.
+    pub(crate) fn holds_up(&self) -> bool {
+        self.out.overflow().holds_up_since().is_some()
+    }
+
+    /// How much memory its buffers hold, in bytes.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.rd.capacity().saturating_add(self.out.memory_bytes())
+    }
+
+    /// Gives back all memory that can be spared, and takes no more but last words.
+    pub(crate) fn shed(&mut self, env: &mut Env) {
+        self.drop_input(env);
+        self.out.cut(env);
+        self.out.set_overflow(Overflow::Sealed);
+    }
+
+    /// Whether all memory was given back that can be spared.
+    pub(crate) fn is_shed(&self) -> bool {
+        matches!(self.out.overflow(), Overflow::Sealed)
+    }
+
+    /// Gives all memory back; what is in it is lost.
+    pub(crate) fn release(&mut self, env: &mut Env) {
+        self.drop_input(env);
+        self.out.drop_output(env);
     }
 }
 
-/// Calls again what a signal interrupted (EINTR).
-pub(crate) fn retry<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
-    loop {
-        match call() {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            result => return result,
-        }
+/// How much of what was offered a stream took.
+fn taken(written: io::Result<usize>) -> io::Result<usize> {
+    match written {
+        Ok(0) => Err(io::ErrorKind::WriteZero.into()),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
+        written => written,
     }
 }

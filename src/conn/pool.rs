@@ -1,11 +1,14 @@
-//! Buffers on loan: [`Pool`] gives memory to a connection that has something to hold and takes it
-//! back when that is drained. So an idle client holds no buffer, and a busy server allocates none.
-//! Memory that nobody has needed for a while goes back to the system.
+//! Buffers on loan: [`Pool`] lends memory to a connection that has something to hold and takes it back
+//! when that is drained. So an idle client holds no buffer, and a busy server allocates none. Memory
+//! that nobody has needed for a while goes back to the system.
+//!
+//! The pool knows how much memory is on loan, in capacity and not in length, because capacity is what
+//! a process has to pay for.
 
 use bytes::BytesMut;
 
-/// The largest buffer that is kept, in bytes. A larger one was needed for an exception; its memory
-/// goes back to the system.
+/// The largest buffer that is kept, in bytes. A larger one is rarely needed; its memory goes back to
+/// the system.
 const MAX_BUFFER_BYTES: usize = 64 << 10;
 
 /// The smallest buffer, in bytes: it holds ten lines of chat, and is a little larger than what
@@ -21,73 +24,139 @@ const MAX_POOL_BYTES: usize = 1 << 20;
 pub(crate) struct Pool {
     spare: Vec<BytesMut>,
     /// The memory of all buffers in `spare`.
-    bytes: usize,
+    spare_bytes: usize,
+    /// The buffer of the reader that is written to at this moment; empty between two. It is the same
+    /// one for each reader of a batch, so it stays in the processor's cache and needs no list.
+    pub(super) hot: BytesMut,
+    /// The memory of all buffers that are on loan.
+    lent_bytes: usize,
     /// A buffer was lent since the last trim.
-    used: bool,
+    was_used: bool,
 }
 
 impl Pool {
-    /// Gives `buffer` memory if it has none and there is some to give.
-    pub(crate) fn lend(&mut self, buffer: &mut BytesMut) {
-        if buffer.capacity() == 0
-            && let Some(spare) = self.spare.pop()
-        {
-            self.used = true;
-            self.bytes -= spare.capacity();
-            *buffer = spare;
-        }
-    }
-
     /// Appends `bytes` to a buffer that is to hold `most` bytes. It doubles up to there, in the same
-    /// steps as all others, so that they can stand in for each other, and beyond it grows by a
-    /// quarter; what was consumed from the front is used again before it grows.
+    /// steps as all others, so that buffers are interchangeable, and beyond that grows by a quarter.
+    /// What was consumed from the front is used again before it grows.
+    #[inline]
     pub(crate) fn append(&mut self, buffer: &mut BytesMut, bytes: &[u8], most: usize) {
-        self.lend(buffer);
-        let needed = buffer.len() + bytes.len();
-        if buffer.capacity() < needed && !buffer.try_reclaim(bytes.len()) {
-            let capacity = if needed <= most {
-                // With room for half as much again, so that it need not be moved for each line.
-                let roomy = needed.saturating_add(needed / 2);
-                let rounded = roomy.checked_next_power_of_two().unwrap_or(roomy);
-                rounded.max(MIN_BUFFER_BYTES).min(most)
-            } else {
-                needed + needed / 4
-            };
-            let mut larger = BytesMut::with_capacity(capacity);
-            larger.extend_from_slice(buffer);
-            *buffer = larger;
+        if buffer.capacity().saturating_sub(buffer.len()) < bytes.len() {
+            self.make_room(buffer, bytes.len(), most);
         }
         buffer.extend_from_slice(bytes);
     }
 
-    /// Frees everything if nothing was lent since the last trim; whether there is nothing to free.
-    pub(crate) fn trim(&mut self) -> bool {
-        if !std::mem::take(&mut self.used) {
-            *self = Self::default();
+    /// Moves what is left in a buffer to a new one of the right size.
+    #[cold]
+    pub(crate) fn shrink(&mut self, buffer: &mut BytesMut) {
+        let mut larger = std::mem::take(buffer);
+        if !larger.is_empty() {
+            let roomy = larger.len().saturating_add(larger.len() / 4);
+            *buffer = BytesMut::with_capacity(roomy.max(MIN_BUFFER_BYTES));
+            buffer.extend_from_slice(&larger);
+            self.lent_bytes = self.lent_bytes.saturating_add(buffer.capacity());
         }
-        self.spare.is_empty()
+        self.take_back(&mut larger);
+    }
+
+    fn make_room(&mut self, buffer: &mut BytesMut, more: usize, most: usize) {
+        if buffer.capacity() == 0
+            && let Some(spare) = self.spare.pop()
+        {
+            self.was_used = true;
+            self.spare_bytes = self.spare_bytes.saturating_sub(spare.capacity());
+            self.lent_bytes = self.lent_bytes.saturating_add(spare.capacity());
+            *buffer = spare;
+        }
+        let needed = buffer.len().saturating_add(more);
+        if buffer.capacity() >= needed || buffer.try_reclaim(more) {
+            return;
+        }
+        let mut larger = BytesMut::with_capacity(capacity_for(needed, most));
+        larger.extend_from_slice(buffer);
+        self.lent_bytes = self.lent_bytes.saturating_add(larger.capacity());
+        let smaller = std::mem::replace(buffer, larger);
+        self.lent_bytes = self.lent_bytes.saturating_sub(whole(smaller).capacity());
+    }
+
+    /// [`append`](Self::append) for the buffer of the moment.
+    #[inline]
+    pub(super) fn append_hot(&mut self, bytes: &[u8], most: usize) {
+        self.was_used = true;
+        if self.hot.capacity().saturating_sub(self.hot.len()) < bytes.len() {
+            let mut hot = std::mem::take(&mut self.hot);
+            self.make_room(&mut hot, bytes.len(), most);
+            self.hot = hot;
+        }
+        self.hot.extend_from_slice(bytes);
+    }
+
+    /// Exchanges the buffer of the moment for one without memory: what is in it could not be written.
+    pub(super) fn lend_hot(&mut self, buffer: &mut BytesMut) {
+        std::mem::swap(&mut self.hot, buffer);
+    }
+
+    /// Takes the memory of a buffer. What is still in it is dropped.
+    #[inline]
+    pub(crate) fn take_back(&mut self, buffer: &mut BytesMut) {
+        // One that was consumed to its end shows no capacity, and has memory all the same.
+        let spare = whole(std::mem::take(buffer));
+        if spare.capacity() > 0 {
+            self.keep(spare);
+        }
+    }
+
+    fn keep(&mut self, spare: BytesMut) {
+        let capacity = spare.capacity();
+        self.lent_bytes = self.lent_bytes.saturating_sub(capacity);
+        let with_it = self.spare_bytes.saturating_add(capacity);
+        if capacity <= MAX_BUFFER_BYTES && with_it <= MAX_POOL_BYTES {
+            self.spare_bytes = with_it;
+            self.spare.push(spare);
+        }
+    }
+
+    /// How much memory is on loan, in bytes of capacity.
+    #[inline]
+    pub(crate) fn lent_bytes(&self) -> usize {
+        self.lent_bytes.saturating_sub(self.hot.capacity())
+    }
+
+    /// Frees everything if nothing was lent since the last trim. Returns whether there is nothing to
+    /// free.
+    pub(crate) fn trim(&mut self) -> bool {
+        if !std::mem::take(&mut self.was_used) {
+            *self = Self {
+                lent_bytes: self.lent_bytes.saturating_sub(self.hot.capacity()),
+                ..Self::default()
+            };
+        }
+        self.is_empty()
     }
 
     /// Whether it holds no memory.
     pub(crate) fn is_empty(&self) -> bool {
-        self.spare.is_empty()
+        self.spare.is_empty() && self.hot.capacity() == 0
     }
+}
 
-    /// Takes the memory of a buffer that is drained. It must be empty; what is still in it is
-    /// dropped.
-    pub(crate) fn take_back(&mut self, buffer: &mut BytesMut) {
-        let mut spare = std::mem::take(buffer);
-        spare.clear();
-        // What was consumed from the front is a part of it again after this; asking for less would
-        // change nothing.
-        let _ = spare.try_reclaim(spare.capacity() + 1);
-        let capacity = spare.capacity();
-        if capacity == 0 || capacity > MAX_BUFFER_BYTES || self.bytes + capacity > MAX_POOL_BYTES {
-            return;
-        }
-        self.bytes += spare.capacity();
-        self.spare.push(spare);
+fn capacity_for(needed: usize, most: usize) -> usize {
+    if needed > most {
+        return needed.saturating_add(needed / 4);
     }
+    // With room for half as much again, so that it need not be moved for each line.
+    let roomy = needed.saturating_add(needed / 2);
+    let rounded = roomy.checked_next_power_of_two().unwrap_or(roomy);
+    rounded.max(MIN_BUFFER_BYTES).min(most)
+}
+
+/// A buffer without content and with all of its memory, of which `capacity` does not show what was
+/// consumed from the front.
+fn whole(mut buffer: BytesMut) -> BytesMut {
+    buffer.clear();
+    // This frees nothing and allocates nothing; asking for less would change nothing.
+    let _ = buffer.try_reclaim(buffer.capacity().saturating_add(1));
+    buffer
 }
 
 #[cfg(test)]
@@ -99,14 +168,21 @@ mod tests {
         BytesMut::with_capacity(capacity)
     }
 
+    /// A buffer from the pool, with one byte in it.
+    fn borrow(pool: &mut Pool) -> BytesMut {
+        let mut buffer = BytesMut::new();
+        pool.append(&mut buffer, b"x", 1 << 20);
+        buffer
+    }
+
     #[test]
     fn memory_goes_round() {
         let mut pool = Pool::default();
         pool.take_back(&mut buffer(100));
-        let mut borrowed = BytesMut::new();
-        pool.lend(&mut borrowed);
+        assert_eq!((pool.spare_bytes, pool.lent_bytes()), (100, 0));
+        let borrowed = borrow(&mut pool);
         assert_eq!(borrowed.capacity(), 100);
-        assert_eq!(pool.bytes, 0);
+        assert_eq!((pool.spare_bytes, pool.lent_bytes()), (0, 100));
     }
 
     #[test]
@@ -117,9 +193,7 @@ mod tests {
             used.resize(100, 0);
             used.advance(consumed);
             pool.take_back(&mut used);
-            let mut borrowed = BytesMut::new();
-            pool.lend(&mut borrowed);
-            assert_eq!(borrowed.capacity(), 100);
+            assert_eq!(borrow(&mut pool).capacity(), 100);
         }
     }
 
@@ -129,9 +203,7 @@ mod tests {
         let mut used = buffer(100);
         used.extend_from_slice(b"secret");
         pool.take_back(&mut used);
-        let mut borrowed = BytesMut::new();
-        pool.lend(&mut borrowed);
-        assert!(borrowed.is_empty());
+        assert_eq!(borrow(&mut pool), &b"x"[..]);
     }
 
     #[test]
@@ -185,11 +257,11 @@ mod tests {
     fn what_nobody_has_needed_for_a_while_is_freed() {
         let mut pool = Pool::default();
         pool.take_back(&mut buffer(100));
-        pool.lend(&mut BytesMut::new());
-        pool.take_back(&mut buffer(100));
+        let mut used = borrow(&mut pool);
+        pool.take_back(&mut used);
         assert!(!pool.trim(), "it was used");
         assert!(pool.trim() && pool.is_empty());
-        assert_eq!(pool.bytes, 0);
+        assert_eq!(pool.spare_bytes, 0);
     }
 
     #[test]
@@ -198,10 +270,28 @@ mod tests {
         for _ in 0..100 {
             pool.take_back(&mut buffer(MAX_BUFFER_BYTES));
         }
-        assert!(pool.bytes <= MAX_POOL_BYTES);
+        assert!(pool.spare_bytes <= MAX_POOL_BYTES);
         assert_eq!(
-            pool.bytes,
+            pool.spare_bytes,
             pool.spare.iter().map(BytesMut::capacity).sum::<usize>()
         );
+    }
+
+    #[test]
+    fn what_is_lent_is_counted_in_capacity() {
+        let (mut pool, mut queue) = (Pool::default(), BytesMut::new());
+        for round in 0..2000 {
+            pool.append(&mut queue, &[7; 125], 100_000);
+            if round % 3 > 0 {
+                queue.advance(100);
+            }
+        }
+        let lent = pool.lent_bytes();
+        assert_eq!(lent, whole(std::mem::take(&mut queue)).capacity());
+        let mut queue = BytesMut::with_capacity(lent);
+        queue.resize(lent, 0);
+        queue.advance(lent);
+        pool.take_back(&mut queue);
+        assert_eq!(pool.lent_bytes(), 0);
     }
 }

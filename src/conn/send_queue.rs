@@ -1,401 +1,279 @@
-//! The writing half of a [`Connection`]: what is appended to its queue, what is left out, and what
-//! is written. The limit is checked at the append, so no queue grows beyond it (but by a few last
-//! words, and where a room waits for its readers by what one turn says), and what does not fit is
-//! decided line by line: a line is queued whole or not at all.
+//! What is to be written to one client: [`SendQueue`] holds it in order, whole lines and telnet
+//! answers. The limit is checked at the append, by one verdict for each line or for a whole batch, so
+//! no queue grows beyond it but by a few last words and by what a waiting room says in one turn.
+//!
+//! The queue has to know how its stream takes output:
+//!
+//! | [`WriteState`] | all taken, nothing owed | a rest or a debt | shutdown blocks | writable event | error |
+//! |---|---|---|---|---|---|
+//! | `Open` | `Open` | `Blocked` since now | `Blocked` since now | - | `Closed` |
+//! | `Blocked` | not tried | not tried | - | `Retry` | `Closed` |
+//! | `Retry` | `Open` | `Blocked`, since now if bytes were taken, else since before | `Blocked` | - | `Closed` |
+//! | `Closed` | what is pushed is dropped | - | - | - | - |
 
-use std::io;
+use bytes::{Buf, BytesMut};
 
-use bytes::Buf;
-
-use crate::broadcast::batch::{Lines, Sort};
-use crate::config::{Lag, Limits};
-use crate::conn::overflow::{Skips, Voice};
-use crate::conn::{Connection, Phase, STALLED_AFTER, Shared, Standing, Stream, retry};
-use crate::protocol::close_reason::CloseReason;
+use crate::broadcast::batch::Lines;
+use crate::conn::Env;
+use crate::conn::overflow::{Content, Overflow, Verdict, content_of, skipped_notice};
 use crate::protocol::message::Message;
 use crate::time::moment::Moment;
 
-/// What a telnet answer may have beyond the limit of a queue, in bytes: a refusal that got lost
-/// would leave its user deaf. 1365 of them are more than a telnet client can mean.
-const ANSWER_BYTES: usize = 4 << 10;
+/// A buffer of at least this many bytes is exchanged for a smaller one when three quarters of it are
+/// not needed any more.
+const SHRINK_BYTES: usize = 32 << 10;
 
-/// What is to be queued.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Output {
-    /// A line of the room.
-    Line(Voice),
-    /// A line of the server's own.
-    Notice,
-    /// An answer to a telnet command.
-    Answer,
+/// Output on its way to one client.
+#[derive(Debug)]
+pub(crate) struct SendQueue {
+    /// In the order of pushing. It has memory only while there is something in it.
+    pub(super) buf: BytesMut,
+    pub(super) write: WriteState,
+    overflow: Overflow,
+    /// The memory of `buf`, in bytes. Its own capacity does not show what was consumed from the front.
+    memory_bytes: u32,
 }
 
-/// What became of it.
+/// How the write half of a stream takes output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Queued {
-    Appended,
+pub(crate) enum WriteState {
+    /// The stream is written as soon as there is something to write.
+    Open,
+    /// It has not taken everything, and is not tried before the next writable event. The queue may be
+    /// empty all the same: the stream owes output, or shuts down.
+    Blocked { since: Moment },
+    /// The writable event has come. Whether it helps is not known yet.
+    Retry { since: Moment },
+    /// It is broken: whatever is pushed is dropped.
+    Closed,
+}
+
+/// What became of a push.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pushed {
+    /// It is queued, or there is nobody to queue it for.
+    Queued,
     /// It was left out, and the reader will be told.
-    LeftOut,
-    /// It does not fit, and must not be left out.
+    Skipped,
+    /// It does not fit and must not be left out: the client must be closed.
     Full,
 }
 
-impl<S: Stream> Connection<S> {
-    /// Queues lines of the room; gives whether each of them was queued or left out. One that is
-    /// neither closes the reader.
-    pub(crate) fn queue_lines(&mut self, lines: Lines<'_>, shared: &mut Shared) -> bool {
-        if self.is_deaf {
-            return true;
+impl SendQueue {
+    pub(crate) fn new(overflow: Overflow) -> Self {
+        Self {
+            buf: BytesMut::new(),
+            write: WriteState::Open,
+            overflow,
+            memory_bytes: 0,
         }
-        if self.admits_all(lines, &shared.limits) {
-            self.append(lines.bytes(), shared);
-            shared.metrics.deliveries += lines.count() as u64;
-            return true;
+    }
+
+    /// Changes the rule for a full queue, and starts with nothing left out.
+    pub(crate) fn set_overflow(&mut self, overflow: Overflow) {
+        self.overflow = overflow;
+    }
+
+    pub(crate) fn overflow(&self) -> &Overflow {
+        &self.overflow
+    }
+
+    /// How many bytes are queued.
+    #[inline]
+    pub(crate) fn len_bytes(&self) -> usize {
+        self.buf.len()
+    }
+
+    /// How much memory it holds, in bytes.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.memory_bytes as usize
+    }
+
+    /// Since when the stream has taken nothing, if it was offered something.
+    #[inline]
+    pub(crate) fn blocked_since(&self) -> Option<Moment> {
+        match self.write {
+            WriteState::Blocked { since } | WriteState::Retry { since } => Some(since),
+            WriteState::Open | WriteState::Closed => None,
         }
-        lines.spans().all(|(span, sort, voice)| {
-            let (queued, len) = (self.wr.len(), span.bytes().len());
-            let skips = &self.skips;
-            if skips.leaves_out_all(queued, len, voice, &shared.limits)
-                || (sort == Sort::Notice && self.over_since.is_some())
-            {
-                self.skips.count(span.count());
-                shared.metrics.lines_skipped += span.count() as u64;
-                return true;
+    }
+
+    /// Whether nothing is queued and nothing stands in the way of writing: the common case, in which
+    /// nothing else has to be looked at.
+    #[inline]
+    pub(super) fn is_calm(&self) -> bool {
+        self.buf.is_empty() && self.write == WriteState::Open && self.overflow.is_calm()
+    }
+
+    /// Queues all of `bytes` or nothing of it.
+    pub(crate) fn push(&mut self, bytes: &[u8], content: Content, env: &mut Env) -> Pushed {
+        env.turn_reply_bytes = env.turn_reply_bytes.saturating_add(bytes.len());
+        self.push_one(bytes, content, env)
+    }
+
+    fn push_one(&mut self, bytes: &[u8], content: Content, env: &mut Env) -> Pushed {
+        if self.write == WriteState::Closed {
+            return Pushed::Queued;
+        }
+        let (queued, limit) = (self.buf.len(), env.limits.max_pending_bytes);
+        let overflow = &mut self.overflow;
+        match overflow.verdict(queued, bytes.len(), content, env.now, limit) {
+            Verdict::Append => {
+                if content != Content::Telnet {
+                    self.tell_skipped(env);
+                }
+                self.append(bytes, env);
+                env.metrics.deliveries += u64::from(matches!(content, Content::Line(_)));
+                Pushed::Queued
             }
-            let mut each = span.each();
-            each.all(|line| self.queue(line, Output::Line(voice), shared) != Queued::Full)
-        })
-    }
-
-    /// Whether there is room for all of them, and nothing that was left out before them.
-    fn admits_all(&self, lines: Lines<'_>, limits: &Limits) -> bool {
-        let queued = self.wr.len() + lines.bytes().len();
-        match limits.lag {
-            Lag::Skip if lines.may_be_loud() => {
-                self.skips.is_idle() && queued <= limits.max_pending_bytes / 2
+            Verdict::Skip => {
+                env.metrics.lines_skipped += 1;
+                Pushed::Skipped
             }
-            Lag::Skip => self.skips.is_idle() && queued <= limits.max_pending_bytes,
-            Lag::Disconnect => queued <= limits.max_pending_bytes,
-            // While somebody holds up the room, only notices are said, and left out for that one.
-            Lag::Wait => self.over_since.is_none() || !lines.may_be_notices(),
+            Verdict::Refuse => Pushed::Full,
         }
     }
 
-    /// Queues `bytes`, all of them or none.
-    pub(crate) fn queue(&mut self, bytes: &[u8], output: Output, shared: &mut Shared) -> Queued {
-        if self.is_deaf {
-            return Queued::Appended;
+    /// Queues lines of the room: all at once if all fit, counted if all are being left out, else line
+    /// by line.
+    #[inline]
+    pub(crate) fn push_batch(&mut self, lines: Lines<'_>, env: &mut Env) -> Pushed {
+        if self.write == WriteState::Closed {
+            return Pushed::Queued;
         }
-        match self.admit(bytes.len(), output, shared) {
-            Queued::Appended => {
-                self.append(bytes, shared);
-                shared.metrics.deliveries += u64::from(matches!(output, Output::Line(_)));
-                Queued::Appended
+        if self.admits_all(&lines, env) {
+            self.append(lines.bytes, env);
+            env.metrics.deliveries += lines.count as u64;
+            return Pushed::Queued;
+        }
+        self.push_segments(lines, env)
+    }
+
+    #[inline]
+    pub(super) fn admits_all(&self, lines: &Lines<'_>, env: &Env) -> bool {
+        self.overflow.admits_all(self.buf.len(), lines, &env.limits)
+    }
+
+    #[cold]
+    fn push_segments(&mut self, lines: Lines<'_>, env: &mut Env) -> Pushed {
+        let mut worst = Pushed::Queued;
+        for (lines, kind, class) in lines.segments() {
+            let (queued, len) = (self.buf.len(), lines.bytes.len());
+            let limit = env.limits.max_pending_bytes;
+            if self.overflow.skips_all(queued, len, class, limit) {
+                self.overflow.count_skipped(lines.count);
+                env.metrics.lines_skipped += lines.count as u64;
+                worst = Pushed::Skipped;
+                continue;
             }
-            Queued::LeftOut => {
-                shared.metrics.lines_skipped += 1;
-                Queued::LeftOut
+            for line in lines.each() {
+                match self.push_one(line, content_of(kind, class), env) {
+                    Pushed::Queued => {}
+                    Pushed::Skipped => worst = Pushed::Skipped,
+                    Pushed::Full => return Pushed::Full,
+                }
             }
-            Queued::Full => Queued::Full,
+        }
+        worst
+    }
+
+    /// Queues last words, even beyond the limit, because nothing comes behind them.
+    pub(crate) fn push_last(&mut self, words: &[u8], env: &mut Env) {
+        if self.write != WriteState::Closed {
+            self.tell_skipped(env);
+            self.append(words, env);
         }
     }
 
-    /// Whether `len` bytes may be queued. If they may, what the reader has to be told before them
-    /// is queued already.
-    fn admit(&mut self, len: usize, output: Output, shared: &mut Shared) -> Queued {
-        let limits = &shared.limits;
-        let queued = self.wr.len();
-        let fits = queued + len <= limits.max_pending_bytes;
-        let lag = if self.phase == Phase::Member {
-            limits.lag
-        } else {
-            Lag::Disconnect
-        };
-        let most_with_answers = limits.max_pending_bytes.saturating_add(ANSWER_BYTES);
-        match (output, lag) {
-            (Output::Answer, _) if queued + len <= most_with_answers => Queued::Appended,
-            (Output::Answer, _) => Queued::Full,
-            (Output::Line(voice), Lag::Skip) => self.admit_or_skip(len, voice, shared),
-            (Output::Notice, Lag::Skip) => self.admit_or_skip(len, Voice::Quiet, shared),
-            (Output::Line(_), Lag::Wait) => Queued::Appended,
-            (Output::Notice, Lag::Wait) if self.over_since.is_some() || !fits => Queued::LeftOut,
-            (_, Lag::Wait | Lag::Disconnect) if fits => Queued::Appended,
-            (_, Lag::Wait | Lag::Disconnect) => Queued::Full,
+    /// Queues how many lines were left out, if the reader was not told. Returns how many. The notice
+    /// may exceed the limit, as a telnet answer may.
+    pub(crate) fn tell_skipped(&mut self, env: &mut Env) -> u64 {
+        let untold = self.overflow.untold();
+        if untold > 0 && self.write != WriteState::Closed {
+            self.append(&skipped_notice(untold), env);
+            self.overflow.forget_untold();
+        }
+        untold
+    }
+
+    /// Queues a message as last words.
+    pub(crate) fn push_last_message(&mut self, message: Message<'_>, env: &mut Env) {
+        let mut words = std::mem::take(&mut env.scratch_line);
+        words.clear();
+        message.write(&mut words);
+        self.push_last(&words, env);
+        env.scratch_line = words;
+    }
+
+    /// After a flush: if there is room again, queues the notice of what was left out. Returns how many
+    /// lines it tells of.
+    pub(super) fn resume(&mut self, env: &mut Env) -> u64 {
+        let limit = env.limits.max_pending_bytes;
+        match self.overflow.resume(self.buf.len(), limit) {
+            true => self.tell_skipped(env),
+            false => 0,
         }
     }
 
-    fn admit_or_skip(&mut self, len: usize, voice: Voice, shared: &mut Shared) -> Queued {
-        let with_notice = self.skipped_notice().len() + len;
-        let queued = self.wr.len();
-        if !self.skips.admit(queued, with_notice, voice, &shared.limits) {
-            return Queued::LeftOut;
-        }
-        self.tell_skipped(shared);
-        Queued::Appended
+    #[inline]
+    fn append(&mut self, bytes: &[u8], env: &mut Env) {
+        env.pool
+            .append(&mut self.buf, bytes, env.limits.max_pending_bytes);
+        env.metrics.pending_bytes += bytes.len();
+        self.note_memory();
     }
 
-    /// Queues how many lines were left out, if the reader does not know of them yet. It may exceed
-    /// the limit, as a telnet answer may.
-    pub(crate) fn tell_skipped(&mut self, shared: &mut Shared) {
-        let notice = self.skipped_notice();
-        if !notice.is_empty() {
-            self.append(&notice, shared);
-            self.skips.forget_told();
-        }
-    }
-
-    /// What a reader that does not know of all that was left out is told; empty for any other.
-    fn skipped_notice(&self) -> Vec<u8> {
-        let mut notice = Vec::new();
-        if self.skips.untold() > 0 {
-            Message::Skipped(self.skips.untold()).write(&mut notice);
-        }
-        notice
-    }
-
-    /// Queues the last words. They may exceed the limit, as a telnet answer may.
-    pub(crate) fn queue_last_words(&mut self, words: Message<'_>, shared: &mut Shared) {
-        let mut notice = Vec::new();
-        words.write(&mut notice);
-        self.append(&notice, shared);
-    }
-
-    fn append(&mut self, bytes: &[u8], shared: &mut Shared) {
-        if self.is_deaf {
-            return;
-        }
-        let most = shared.limits.max_pending_bytes;
-        shared.pool.append(&mut self.wr, bytes, most);
-        shared.metrics.pending_bytes += bytes.len();
+    /// A buffer shows all of its memory when it has just been filled or moved.
+    #[inline]
+    pub(super) fn note_memory(&mut self) {
+        let capacity = u32::try_from(self.buf.capacity()).unwrap_or(u32::MAX);
+        self.memory_bytes = self.memory_bytes.max(capacity);
     }
 
     /// Drops what is queued, up to the end of the line or telnet answer that may have been sent in
-    /// part.
-    pub(crate) fn cut_queue(&mut self, shared: &mut Shared) {
+    /// part, and gives the memory back. What was left out is no longer counted: nothing comes behind this.
+    pub(crate) fn cut(&mut self, env: &mut Env) {
         // Where no line ends there are only telnet answers, of three bytes each: what is more than
         // whole ones is the end of the first.
-        let torn_answer = self.wr.len() % 3;
-        let keep = memchr::memchr(b'\n', &self.wr).map_or(torn_answer, |end| end + 1);
-        shared.metrics.pending_bytes -= self.wr.len() - keep;
-        self.wr.truncate(keep);
-    }
-
-    /// One write of all that is queued; what the stream does not take waits for an event.
-    pub(crate) fn flush(&mut self, shared: &mut Shared, now: Moment) -> io::Result<()> {
-        let taken = match retry(|| self.stream.write(&self.wr)) {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(n) => n,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
-            Err(error) => return Err(error),
-        };
-        self.wr.advance(taken);
-        shared.metrics.bytes_out += taken as u64;
-        shared.metrics.pending_bytes -= taken;
-        self.blocked = !self.wr.is_empty();
-        if !self.blocked {
-            shared.pool.take_back(&mut self.wr);
-            self.waiting_since = None;
-        } else if taken > 0 || self.waiting_since.is_none() {
-            self.waiting_since = Some(now);
-        }
-        Ok(())
-    }
-
-    /// Nothing can be written any more: what is queued is lost, and nothing more is queued.
-    pub(crate) fn deafen(&mut self, shared: &mut Shared) {
-        self.is_deaf = true;
-        self.blocked = false;
-        self.waiting_since = None;
-        self.skips = Skips::default();
-        self.drop_output(shared);
+        let torn_answer = self.buf.len() % 3;
+        let keep =
+            memchr::memchr(b'\n', &self.buf).map_or(torn_answer, |end| end.saturating_add(1));
+        let dropped = self.buf.len().saturating_sub(keep);
+        env.metrics.pending_bytes = env.metrics.pending_bytes.saturating_sub(dropped);
+        self.buf.truncate(keep);
+        self.shrink(env);
+        self.overflow.forget_untold();
     }
 
     /// Gives all memory back; what is in it is lost.
-    pub(crate) fn release(&mut self, shared: &mut Shared) {
-        self.drop_input(shared);
-        self.drop_output(shared);
+    pub(super) fn drop_output(&mut self, env: &mut Env) {
+        env.metrics.pending_bytes = env.metrics.pending_bytes.saturating_sub(self.buf.len());
+        self.take_back(env);
     }
 
-    fn drop_output(&mut self, shared: &mut Shared) {
-        shared.metrics.pending_bytes -= self.wr.len();
-        shared.pool.take_back(&mut self.wr);
+    fn take_back(&mut self, env: &mut Env) {
+        env.pool.take_back(&mut self.buf);
+        self.memory_bytes = 0;
     }
 
-    // Keeping up.
+    fn shrink(&mut self, env: &mut Env) {
+        env.pool.shrink(&mut self.buf);
+        self.memory_bytes = 0;
+        self.note_memory();
+    }
 
-    /// How it keeps up, now that what could be written was written.
-    pub(crate) fn current_standing(&self, limits: &Limits, now: Moment) -> Standing {
-        match self.waiting_since {
-            Some(since) if now >= since + STALLED_AFTER => Standing::Stalled,
-            _ if self.wr.len() > limits.max_pending_bytes / 4 => Standing::Behind,
-            _ => Standing::KeepsUp,
+    /// The stream took `n` bytes.
+    #[inline]
+    pub(super) fn consume(&mut self, n: usize, env: &mut Env) {
+        env.metrics.pending_bytes = env.metrics.pending_bytes.saturating_sub(n);
+        env.metrics.bytes_out += n as u64;
+        let rest = self.buf.len().saturating_sub(n);
+        if rest == 0 {
+            return self.take_back(env);
         }
-    }
-
-    /// Whether it begins to hold up the room, now that more was queued for it.
-    pub(crate) fn holds_up(&mut self, limits: &Limits, now: Moment) -> bool {
-        let begins = limits.lag == Lag::Wait
-            && self.over_since.is_none()
-            && self.wr.len() > limits.max_pending_bytes;
-        if begins {
-            self.over_since = Some(now);
+        self.buf.advance(n);
+        if self.memory_bytes() >= SHRINK_BYTES && rest < self.memory_bytes() / 4 {
+            self.shrink(env);
         }
-        begins
-    }
-
-    /// Whether it ceases to hold up the room, now that something was written.
-    pub(crate) fn lets_go(&mut self, limits: &Limits) -> bool {
-        let ceases = self.over_since.is_some() && self.wr.len() < limits.max_pending_bytes / 2;
-        if ceases {
-            self.over_since = None;
-        }
-        ceases
-    }
-
-    /// Whether its queue is so much shorter that it has to be told what was left out.
-    pub(crate) fn resumes(&mut self, limits: &Limits) -> bool {
-        self.skips.resume(self.wr.len(), limits)
-    }
-}
-
-/// Tells a peer that is not let in why, and reads what it has sent already, because a close with
-/// unread input sends RST, which may overtake what it was told.
-pub(crate) fn turn_away(stream: &mut impl Stream, reason: CloseReason, scratch: &mut [u8]) {
-    let mut notice = Vec::new();
-    if let Some(words) = reason.goodbye() {
-        Message::Goodbye(words).write(&mut notice);
-    }
-    // The peer is gone if any of these fails, which changes nothing.
-    let _ = retry(|| stream.write(&notice));
-    let _ = stream.shutdown_write();
-    let _ = retry(|| stream.read(scratch));
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::time::moment::Clock;
-    use std::io::{Read, Write};
-
-    use crate::config::interactive::Mode;
-    use crate::conn::pool::Pool;
-    use crate::metrics::Metrics;
-
-    /// Takes a few bytes a write, and has nothing to read.
-    struct Narrow {
-        width: usize,
-        taken: Vec<u8>,
-    }
-
-    impl Read for Narrow {
-        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
-            Err(io::ErrorKind::WouldBlock.into())
-        }
-    }
-
-    impl Write for Narrow {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            let n = bytes.len().min(self.width);
-            self.taken.extend_from_slice(&bytes[..n]);
-            Ok(n)
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    impl Stream for Narrow {
-        fn shutdown_write(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    fn shared(limits: Limits) -> Shared {
-        Shared {
-            limits,
-            pool: Pool::default(),
-            metrics: Metrics::default(),
-        }
-    }
-
-    fn start() -> Moment {
-        Clock::default().moment(std::time::Instant::now())
-    }
-
-    fn connection(width: usize, now: Moment) -> Connection<Narrow> {
-        let stream = Narrow {
-            width,
-            taken: Vec::new(),
-        };
-        let peer = ([127, 0, 0, 1], 1).into();
-        Connection::new(stream, peer, Mode::Bare, 99, now)
-    }
-
-    #[test]
-    fn in_a_room_that_waits_a_notice_that_does_not_fit_closes_nobody() {
-        let mut shared = shared(Limits {
-            max_pending_bytes: 10,
-            lag: Lag::Wait,
-            ..Limits::default()
-        });
-        let mut member = connection(0, start());
-        member.phase = Phase::Member;
-        let line = Output::Line(Voice::Quiet);
-        assert_eq!(
-            member.queue(b"12345678", line, &mut shared),
-            Queued::Appended
-        );
-        let notice = member.queue(b"* yes\r\n", Output::Notice, &mut shared);
-        assert_eq!(notice, Queued::LeftOut);
-    }
-
-    /// What a peer gets that takes `width` bytes of what is queued before the rest is cut.
-    #[track_caller]
-    fn cut_after(width: usize, queued: &[&[u8]]) -> Vec<u8> {
-        let now = start();
-        let mut shared = shared(Limits::default());
-        let mut connection = connection(width, now);
-        for bytes in queued {
-            let queued = connection.queue(bytes, Output::Notice, &mut shared);
-            assert_eq!(queued, Queued::Appended);
-        }
-        assert!(connection.flush(&mut shared, now).is_ok());
-        connection.cut_queue(&mut shared);
-        assert_eq!(shared.metrics.pending_bytes, connection.pending_bytes());
-        connection.stream.width = usize::MAX;
-        assert!(connection.is_drained() || connection.flush(&mut shared, now).is_ok());
-        connection.stream.taken
-    }
-
-    #[test]
-    fn the_largest_limit_of_all_leaves_room_for_a_telnet_answer() {
-        let mut shared = shared(Limits {
-            max_pending_bytes: usize::MAX,
-            ..Limits::default()
-        });
-        let mut connection = connection(0, start());
-        let answers = b"\xff\xfc\x06".repeat(ANSWER_BYTES);
-        let queued = connection.queue(&answers, Output::Answer, &mut shared);
-        assert_eq!(queued, Queued::Appended);
-    }
-
-    #[test]
-    fn neither_a_line_nor_a_telnet_answer_is_torn_by_a_cut() {
-        let answer: &[u8] = b"\xff\xfc\x06";
-        let lines: &[&[u8]] = &[b"one\r\n", b"two\r\n"];
-        assert_eq!(cut_after(2, lines), b"one\r\n");
-        assert_eq!(cut_after(7, lines), b"one\r\ntwo\r\n");
-        assert_eq!(cut_after(2, &[answer, answer]), answer);
-        assert_eq!(cut_after(3, &[answer, answer]), answer);
-        assert_eq!(cut_after(4, &[answer, answer]), answer.repeat(2));
-        let mixed = [answer, b"one\r\n", answer];
-        assert_eq!(cut_after(1, &mixed), b"\xff\xfc\x06one\r\n");
-        // An option whose number is that of a line feed.
-        let line_feed: &[u8] = b"\xff\xfc\n";
-        assert_eq!(
-            cut_after(1, &[answer, line_feed, answer]),
-            [answer, line_feed].concat()
-        );
     }
 }

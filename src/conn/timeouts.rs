@@ -1,78 +1,52 @@
-//! What there is to do about a connection though nothing happens, and when: [`Due`]. It follows from
-//! where the connection is in its life and from how it takes what is queued for it, so it is never
-//! kept but always derived, and a deadline that moves needs no bookkeeping.
+//! What there is to do about a client although nothing happens, and when: [`Timeout`]. It follows from
+//! the states of the client and is never kept, so a deadline that moves needs no bookkeeping.
 
-use crate::config::{Lag, Limits};
-use crate::conn::{Connection, Phase, STALLED_AFTER, Standing, Stream};
+use std::time::Duration;
+
+use crate::config::Limits;
+use crate::conn::stream::Stream;
+use crate::conn::{Io, ReaderState};
 use crate::protocol::close_reason::CloseReason;
 use crate::time::moment::Moment;
 
-/// What there is to do about a connection when its time has come.
+/// A reader that has taken nothing of its queue for this long is stalled: nobody waits for it.
+pub(crate) const STALLED_AFTER: Duration = Duration::from_secs(1);
+
+/// What there is to do about a client when its time has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Due {
-    /// It is to be closed for this reason.
+pub(crate) enum Timeout {
+    /// It is told why, and closed.
     Close(CloseReason),
     /// It has had its time to take its last words, or to close its end.
     Drop,
     /// It counts as stalled from now on.
     Stalled,
-    /// It may be heard again.
-    Heard,
+    /// It may be read again.
+    Wake,
 }
 
-impl<S: Stream> Connection<S> {
-    /// What there is to do about it next, and when, if nothing happens until then.
-    pub(crate) fn next_due(&self, limits: &Limits) -> Option<(Moment, Due)> {
-        let dues = [
-            self.phase_due(limits),
-            self.stall_due(limits),
-            self.standing_due(),
-            self.heard_at.map(|at| (at, Due::Heard)),
-        ];
-        dues.into_iter().flatten().min_by_key(|&(at, _)| at)
-    }
-
-    /// The end of its phase.
-    fn phase_due(&self, limits: &Limits) -> Option<(Moment, Due)> {
-        let (patience, due) = match self.phase {
-            Phase::Password { .. } | Phase::Login { .. } => (
-                limits.login_patience()?,
-                Due::Close(CloseReason::LoginTimeout),
-            ),
-            Phase::Member => (limits.idle_patience()?, Due::Close(CloseReason::Idle)),
-            // Who hung up and still reads has not run out of time.
-            Phase::Draining if self.reason == Some(CloseReason::HungUp) => return None,
-            Phase::Draining => (limits.goodbye_timeout, Due::Drop),
-            Phase::Lingering { .. } => (limits.linger_timeout, Due::Drop),
-            Phase::Closed => return None,
-        };
-        Some((self.since + patience, due))
-    }
-
+impl<S: Stream> Io<S> {
     /// The end of the time in which it may take nothing, or may hold up the room.
-    fn stall_due(&self, limits: &Limits) -> Option<(Moment, Due)> {
+    pub(crate) fn stall_timeout(&self, limits: &Limits) -> Option<(Moment, Timeout)> {
         let patience = limits.stall_patience()?;
-        match (self.phase, limits.lag) {
-            (Phase::Draining, _) if self.reason == Some(CloseReason::HungUp) => {
-                Some((self.waiting_since? + patience, Due::Drop))
-            }
-            (
-                Phase::Password { .. } | Phase::Login { .. } | Phase::Member,
-                Lag::Skip | Lag::Disconnect,
-            ) => Some((
-                self.waiting_since? + patience,
-                Due::Close(CloseReason::Stalled),
-            )),
-            (Phase::Member, Lag::Wait) => {
-                Some((self.over_since? + patience, Due::Close(CloseReason::HeldUp)))
-            }
-            _ => None,
+        if let Some(since) = self.out.overflow().holds_up_since() {
+            return Some((since + patience, Timeout::Close(CloseReason::HeldUp)));
         }
+        if self.out.overflow().waits() {
+            return None;
+        }
+        let since = self.out.blocked_since()?;
+        Some((since + patience, Timeout::Close(CloseReason::Stalled)))
     }
 
-    fn standing_due(&self) -> Option<(Moment, Due)> {
-        let counts = self.phase == Phase::Member && self.standing != Standing::Stalled;
-        let since = self.waiting_since.filter(|_| counts)?;
-        Some((since + STALLED_AFTER, Due::Stalled))
+    /// When a reader in this state begins to count as stalled.
+    pub(crate) fn reader_timeout(&self, state: ReaderState) -> Option<(Moment, Timeout)> {
+        match state {
+            ReaderState::Current | ReaderState::Lagging => {
+                let since = self.out.blocked_since()?;
+                Some((since + STALLED_AFTER, Timeout::Stalled))
+            }
+            ReaderState::Stalled | ReaderState::HoldsUp => None,
+        }
     }
 }

@@ -1,218 +1,251 @@
-//! The last half of a client's life: why it goes, what it is still told, and when its slot is free.
-//! It leaves the room at once, but its connection goes in steps (draining, lingering, closed), so
-//! that its last words arrive; and its slot is freed at the end of a turn, when no list names it
-//! and no event of the same batch can meet a newcomer.
+//! The end of a client: why it is closed, what it is still told, and when its slot is free. It leaves the
+//! room at once, but its connection ends in steps (see [`Closing`]), so that its last words arrive; and
+//! its slot is freed at the end of a turn, so that no event of the same batch can meet a newcomer.
 //!
-//! Everything that has to happen by the clock is here as well, because nearly all of it ends in a
-//! client's leaving.
+//! What has to happen by the clock is here as well, because nearly all of it ends in a client's
+//! leaving.
 
 use std::io;
 
-use log::{debug, info};
-
-use crate::conn::Phase;
-use crate::conn::timeouts::Due;
-use crate::engine::{Chat, Registry, Stream};
+use crate::client_id::ClientId;
+use crate::conn::stream::{Stream, retry};
+use crate::conn::timeouts::Timeout;
+use crate::conn::{Env, ReaderState};
+use crate::engine::{Client, Engine, Registry, TurnState};
+use crate::events::{Event, Observer};
+use crate::peer::Origin;
 use crate::protocol::close_reason::CloseReason;
-use crate::room::{ClientId, Departure};
+use crate::protocol::message::Message;
+use crate::session::closing::Closing;
+use crate::session::{Session, Watch};
+use crate::text::nick::Nick;
 use crate::time::moment::Moment;
-use crate::time::timer_queue::Alarm;
+use crate::time::timer_queue::{TimerHandle, TimerQueue};
 
-impl<S: Stream> Chat<S> {
-    /// A client leaves: its nick is free at once, nothing more is heard from it or queued for it
-    /// but a goodbye, and what is queued is written before it is closed.
-    pub(crate) fn part(&mut self, id: ClientId, reason: CloseReason, now: Moment) {
-        self.depart(id, Departure::For(reason), now);
-    }
-
-    /// The same in whatever way.
-    pub(crate) fn depart(&mut self, id: ClientId, departure: Departure<'_>, now: Moment) {
-        if !self.connections[id.0].is_listened_to() {
+impl<S: Stream, O: Observer> Engine<S, O> {
+    /// Closes a client: its nick is free at once, nothing more is decoded of what it sends or queued
+    /// for it but a goodbye, and what is queued is written before the connection ends.
+    pub(super) fn begin_close(&mut self, id: ClientId, reason: CloseReason) {
+        self.catch_up(id);
+        let Some(client) = self.clients.get_mut(id.index()) else {
+            return;
+        };
+        if client.session.is_closing() {
+            if reason == CloseReason::OutOfMemory {
+                // It was closing, and what it had not read is gone.
+                self.mark_closed(id);
+            }
             return;
         }
-        if !self.catch_up(id, now) {
-            // There was no room for what was said before, and that is why it goes.
+        self.leave(id, reason);
+        let Some(client) = self.clients.get_mut(id.index()) else {
             return;
-        }
-        self.leave_room(id, departure, now);
-        let connection = &mut self.connections[id.0];
-        connection.enter(Phase::Draining, now);
-        connection.drop_input(&mut self.shared);
-        if departure.reason().cuts_queue() {
-            connection.cut_queue(&mut self.shared);
+        };
+        let (io, env) = (&mut client.io, &mut self.env);
+        io.drop_input(env);
+        if reason.cuts_queue() {
+            io.out.cut(env);
         } else {
-            connection.tell_skipped(&mut self.shared);
+            let lines = io.out.tell_skipped(env);
+            if lines > 0 {
+                let mut watch = Watch::new(&mut self.observer, env.instant);
+                watch.emit(|| Event::Skipped { id, lines });
+            }
         }
-        if let Some(words) = departure.last_words() {
-            connection.queue_last_words(words, &mut self.shared);
+        if let Some(words) = reason.goodbye() {
+            io.out.push_last_message(Message::Goodbye(words), env);
         }
+        let since = env.now;
+        client.session = Session::Closing(Closing::Draining { reason, since });
         self.schedule(id);
-        self.list_dirty(id);
+        self.list_flush(id);
     }
 
-    /// A client's connection broke: there is nobody to write to.
-    pub(crate) fn fail(&mut self, id: ClientId, error: &io::Error, now: Moment) {
-        debug!("{}: {error}", self.connections[id.0].peer);
-        self.leave_room(id, Departure::For(CloseReason::Broken), now);
-        self.close(id);
-    }
-
-    /// A client takes nothing any more, as is found when it is written to. What it said before it
-    /// went may still be there, and is heard first: that a script's last line arrives must not
-    /// depend on whether somebody else spoke in the meantime.
-    pub(crate) fn lose_reader(&mut self, id: ClientId, error: &io::Error, now: Moment) {
-        let connection = &mut self.connections[id.0];
-        if !connection.is_listened_to() {
-            return self.fail(id, error, now);
-        }
-        debug!("{} takes nothing any more: {error}", connection.peer);
-        connection.deafen(&mut self.shared);
-        connection.mark_readable(true);
-        if connection.phase == Phase::Member {
-            self.assess(id, now);
-        }
-        self.list_ready(id, now);
-    }
-
-    /// The peer sent FIN, and all that stood before it was heard or thrown away.
-    pub(crate) fn end(&mut self, id: ClientId, now: Moment) {
-        match self.connections[id.0].phase {
-            Phase::Lingering { .. } => self.close(id),
-            _ => self.part(id, CloseReason::HungUp, now),
-        }
-    }
-
-    /// Takes a client out of the room, if it was in, and says so in the log.
-    fn leave_room(&mut self, id: ClientId, departure: Departure<'_>, now: Moment) {
-        let reason = departure.reason();
-        let connection = &mut self.connections[id.0];
-        connection.reason.get_or_insert(reason);
-        if !connection.is_listened_to() {
+    /// Gives up a client whose connection is broken: there is nobody to write to.
+    pub(super) fn abort(&mut self, id: ClientId, error: &io::Error) {
+        let Some(client) = self.clients.get(id.index()) else {
             return;
-        }
-        connection.heard_at = None;
-        match self.room.leave(id, departure, now) {
-            Some(nick) => {
-                info!("{nick} is leaving the chat: {reason}");
-                let held_up = connection.over_since.take().is_some();
-                self.pressure.leave(connection.standing, held_up);
-            }
-            None => info!("{} is leaving without a nick: {reason}", connection.peer),
-        }
-    }
-
-    /// All is written: what remains is the peer's own end.
-    pub(crate) fn linger(&mut self, id: ClientId, now: Moment) {
-        let connection = &mut self.connections[id.0];
-        if !connection.shut_write() {
-            return self.close(id);
-        }
-        connection.enter(Phase::Lingering { discarded_bytes: 0 }, now);
-        // Input may have come while nobody listened.
-        connection.mark_readable(true);
-        self.schedule(id);
-        self.list_ready(id, now);
-    }
-
-    pub(crate) fn close(&mut self, id: ClientId) {
-        let connection = &mut self.connections[id.0];
-        if connection.phase != Phase::Closed {
-            connection.phase = Phase::Closed;
-            self.closed.push(id);
-            // It may have been set aside, and has to get off that list.
-            self.pressure.look_again();
-        }
-    }
-
-    pub(crate) fn free_closed(&mut self, registry: &mut impl Registry<S>) {
-        let mut closed = std::mem::take(&mut self.closed);
-        closed.retain(|&id| {
-            let connection = &self.connections[id.0];
-            if connection.listed_ready || connection.listed_dirty {
-                // Its id stands in a list and must not be another's before it was taken out.
-                return true;
-            }
-            self.free(id, registry);
-            false
+        };
+        let peer = client.io.peer;
+        let is_closing = client.session.is_closing();
+        let is_write = false;
+        self.watch().emit(|| Event::StreamFailed {
+            id,
+            peer,
+            is_write,
+            error,
         });
-        self.closed = closed;
-    }
-
-    fn free(&mut self, id: ClientId, registry: &mut impl Registry<S>) {
-        let mut connection = self.connections.remove(id.0);
-        self.deadlines.cancel(id, &mut connection.alarm);
-        registry.deregister(&mut connection.stream);
-        connection.release(&mut self.shared);
-        self.door.leave(connection.peer.ip(), &self.shared.limits);
-        let reason = connection.reason.unwrap_or(CloseReason::Broken);
-        self.shared.metrics.count_closed(reason);
-    }
-
-    /// While all queues together are too long, who has the longest goes.
-    pub(crate) fn shed_load(&mut self, now: Moment) {
-        let most = self.shared.limits.max_pending_total_bytes;
-        if most == 0 || self.shared.metrics.pending_bytes <= most {
-            return;
+        if !is_closing {
+            self.catch_up(id);
+            self.leave(id, CloseReason::Broken);
         }
-        let queues = self.connections.iter();
-        let mut queues: Vec<(usize, ClientId)> = queues
-            .map(|(id, connection)| (connection.pending_bytes(), ClientId(id)))
-            .collect();
-        queues.sort_unstable();
-        let mut total = self.shared.metrics.pending_bytes;
-        while total > most
-            && let Some((bytes, id)) = queues.pop()
-        {
-            total -= bytes;
-            if self.connections[id.0].is_listened_to() {
-                self.part(id, CloseReason::OutOfMemory, now);
-            } else {
-                self.close(id);
+        self.mark_closed(id);
+    }
+
+    /// Takes a client out of the room, if it was in, and reports that it leaves.
+    fn leave(&mut self, id: ClientId, reason: CloseReason) {
+        let Some(client) = self.clients.get_mut(id.index()) else {
+            return;
+        };
+        let (peer, has_sent) = (client.io.peer, client.session.has_sent());
+        self.pressure.change(client.reader, ReaderState::Current);
+        client.reader = ReaderState::Current;
+        client.turn = TurnState::Idle;
+        self.env.count_session(client.session.memory_bytes(), 0);
+        client.session = Session::Closing(Closing::Done { reason });
+        let nick = self.room.leave(id, reason, self.env.now);
+        let nick = nick.as_ref().map(Nick::as_str);
+        self.watch().emit(|| Event::Left {
+            id,
+            peer,
+            nick,
+            has_sent,
+            reason,
+        });
+    }
+
+    /// Lists a client to be freed at the end of the turn.
+    pub(super) fn mark_closed(&mut self, id: ClientId) {
+        let Some(client) = self.clients.get_mut(id.index()) else {
+            return;
+        };
+        if let Session::Closing(closing) = &mut client.session {
+            *closing = Closing::Done {
+                reason: closing.reason(),
+            };
+            client.io.release(&mut self.env);
+            self.sched.closed.push(id);
+        }
+    }
+
+    pub(super) fn free_closed(&mut self, registry: &mut impl Registry<S>) {
+        while let Some(id) = self.sched.closed.pop() {
+            // It may be listed twice, and the number may be another client's already.
+            let is_done = |client: &&Client<S>| client.session.is_done();
+            if self.clients.get(id.index()).filter(is_done).is_none() {
+                continue;
             }
+            let mut client = self.clients.remove(id.index());
+            self.timers.cancel(id, &mut client.timer);
+            registry.deregister(&mut client.io.stream);
+            client.io.release(&mut self.env);
+            self.admission.leave(&client.io.peer, &self.env.limits);
+            if let Session::Closing(closing) = client.session {
+                self.env.metrics.count_closed(closing.reason());
+            }
+            self.watch().emit(|| Event::Freed { id });
+        }
+    }
+
+    /// Closes a member whose name was banned, and tells the operator where it came from.
+    pub(super) fn expel(&mut self, by: ClientId, id: ClientId) {
+        if let Some(client) = self.clients.get(id.index()) {
+            self.room.tell_origin(by, id, client.io.peer);
+        }
+        self.begin_close(id, CloseReason::Banned);
+    }
+
+    /// Closes everybody who came from there.
+    pub(super) fn close_origin(&mut self, origin: Origin) {
+        let clients = self.clients.iter();
+        let banned = clients.filter(|(_, client)| client.io.peer.origin() == origin);
+        let banned: Vec<usize> = banned.map(|(id, _)| id).collect();
+        for id in banned {
+            self.begin_close(ClientId::from_index(id), CloseReason::Banned);
         }
     }
 
     // Time.
 
-    /// Sees to it that the client is looked at when the next of its deadlines comes.
-    pub(crate) fn schedule(&mut self, id: ClientId) {
-        let connection = &mut self.connections[id.0];
-        if let Some((at, _)) = connection.next_due(&self.shared.limits) {
-            self.deadlines.set(id, &mut connection.alarm, at);
+    /// Sees to it that a client is looked at when the next of its deadlines comes.
+    pub(super) fn schedule(&mut self, id: ClientId) {
+        if let Some(client) = self.clients.get_mut(id.index()) {
+            client.schedule(id, &mut self.timers, &self.env);
         }
     }
 
-    pub(crate) fn expire(&mut self, now: Moment) {
-        while let Some(id) = self.deadlines.pop_due(now) {
-            self.connections[id.0].alarm = Alarm::default();
-            while let Some((at, due)) = self.connections[id.0].next_due(&self.shared.limits)
+    pub(super) fn expire(&mut self) {
+        let now = self.env.now;
+        while let Some(id) = self.timers.pop_due(now) {
+            if let Some(client) = self.clients.get_mut(id.index()) {
+                client.timer = TimerHandle::default();
+            }
+            while let Some((at, timeout)) = self.next_timeout(id)
                 && at <= now
             {
-                self.act_on(id, due, now);
+                self.on_timeout(id, timeout);
             }
             self.schedule(id);
         }
     }
 
-    fn act_on(&mut self, id: ClientId, due: Due, now: Moment) {
-        match due {
-            // Who waits to be heard is not silent.
-            Due::Close(CloseReason::Idle) if self.connections[id.0].wants_turn() => {
-                self.connections[id.0].be_active(now);
+    fn next_timeout(&self, id: ClientId) -> Option<(Moment, Timeout)> {
+        let client = self.clients.get(id.index())?;
+        client.next_timeout(&self.env)
+    }
+
+    fn on_timeout(&mut self, id: ClientId, timeout: Timeout) {
+        let Some(client) = self.clients.get_mut(id.index()) else {
+            return;
+        };
+        match timeout {
+            // A member that waits to be read is not silent.
+            Timeout::Close(CloseReason::Idle)
+                if client.io.has_input() || client.session.has_waiting_line() =>
+            {
+                client.session.touch(self.env.now);
             }
-            Due::Close(reason) => self.part(id, reason, now),
-            Due::Drop => self.close(id),
-            Due::Stalled => self.assess(id, now),
-            Due::Heard => {
-                let connection = &mut self.connections[id.0];
-                connection.heard_at = None;
-                if connection.listed_ready {
-                    // It was set aside.
-                    self.pressure.look_again();
-                } else {
-                    self.list_ready(id, now);
-                }
+            Timeout::Close(reason) => self.begin_close(id, reason),
+            Timeout::Drop => self.mark_closed(id),
+            Timeout::Stalled => {
+                let mut watch = Watch::new(&mut self.observer, self.env.instant);
+                client.assess(id, &self.env, &mut self.pressure, &mut watch);
+            }
+            Timeout::Wake => {
+                client.turn = TurnState::Idle;
+                self.wake(id);
             }
         }
     }
+}
+
+impl<S: Stream> Client<S> {
+    /// Sees to it that the timer fires when the next deadline comes.
+    pub(super) fn schedule(&mut self, id: ClientId, timers: &mut TimerQueue<ClientId>, env: &Env) {
+        if let Some((at, _)) = self.next_timeout(env) {
+            timers.set(id, &mut self.timer, at);
+        }
+    }
+
+    /// What there is to do about it next, and when, if nothing happens until then.
+    fn next_timeout(&self, env: &Env) -> Option<(Moment, Timeout)> {
+        let limits = &env.limits;
+        let is_closing = self.session.is_closing();
+        let is_member = self.session.is_member();
+        let throttled = match self.turn {
+            TurnState::Throttled => self.session.next_line_at(env),
+            TurnState::Idle | TurnState::Queued => None,
+        };
+        let throttled = throttled.map(|at| (at, Timeout::Wake));
+        let timeouts = [
+            self.session.timeout(limits),
+            self.io.stall_timeout(limits).filter(|_| !is_closing),
+            self.io.reader_timeout(self.reader).filter(|_| is_member),
+            throttled,
+        ];
+        timeouts.into_iter().flatten().min_by_key(|&(at, _)| at)
+    }
+}
+
+/// Tells a peer that is not let in why, and reads what it has sent already, because a close with
+/// unread input sends RST, which may overtake what it was told.
+pub(super) fn turn_away(stream: &mut impl Stream, reason: CloseReason, scratch: &mut [u8]) {
+    let mut notice = Vec::new();
+    if let Some(words) = reason.goodbye() {
+        Message::Goodbye(words).write(&mut notice);
+    }
+    // The peer is gone if any of these fails, which changes nothing.
+    let _ = retry(|| stream.write(&notice));
+    let _ = stream.shutdown_write();
+    let _ = retry(|| stream.read(scratch));
 }

@@ -1,332 +1,368 @@
-//! The second half of a turn: each member's queue gets what was said, and is written with one system
-//! call. Both happen for one member after the other, so the memory in which a queue lies for that
-//! moment is the next one's as well.
+//! The second half of a turn: each member is given what was said, and its queue is written with one
+//! system call. Both happen for one member after the other, so the memory in which a queue lies for
+//! that moment is the next member's as well.
 //!
-//! Everything that is queued keeps its order, because whatever else a member is told comes after
-//! what was said before: see [`catch_up`](Chat::catch_up).
+//! What is queued keeps its order, because whatever else a client is told comes behind what was said
+//! before: see [`catch_up`](Engine::catch_up).
 
-use log::{Level, debug, log_enabled, trace};
+use slab::Slab;
 
-use crate::broadcast::outbox::Author;
-use crate::conn::Phase;
-use crate::conn::send_queue::{Output, Queued};
-use crate::engine::{Chat, ClientId, Registry, Stream};
+use crate::broadcast::outbox::EntryKind;
+use crate::client_id::ClientId;
+use crate::conn::overflow::Content;
+use crate::conn::send_queue::Pushed;
+use crate::conn::stream::Stream;
+use crate::conn::{Delivered, Env, Flushed, ReaderState};
+use crate::engine::backpressure::Backpressure;
+use crate::engine::run_queue::Failure;
+use crate::engine::{Client, Engine, Registry};
+use crate::events::{Event, Observer};
 use crate::protocol::close_reason::CloseReason;
-use crate::protocol::message::Message;
-use crate::time::moment::Moment;
+use crate::room::Share;
+use crate::session::closing::Closing;
+use crate::session::{Effect, Session, Watch};
 
-impl<S: Stream> Chat<S> {
-    /// Appends what was said to each queue, and writes it. That may close somebody, of which the
-    /// others are told in the same way, until there is nothing more to say.
-    pub(crate) fn write_all(&mut self, now: Moment, registry: &mut impl Registry<S>) {
-        self.list_audience();
-        while !self.dirty.is_empty() {
-            self.flush_dirty(now, registry);
-            self.list_audience();
-        }
-    }
-
-    /// Lists all members for what was said since they were listed last.
-    fn list_audience(&mut self) {
-        if self.room.take_news() {
-            for &id in self.room.audience() {
-                let connection = &mut self.connections[id.0];
-                if !connection.listed_dirty {
-                    connection.listed_dirty = true;
-                    self.dirty.push(id);
+impl<S: Stream, O: Observer> Engine<S, O> {
+    /// Delivers and writes everything that is pending. That may close clients; the others are told in
+    /// the same way, until nothing is left to say.
+    pub(super) fn flush_all(&mut self, registry: &mut impl Registry<S>) {
+        loop {
+            self.observe_notices();
+            self.deliver_batch(registry);
+            self.flush_listed(registry);
+            self.handle_failed();
+            if self.env.is_over_memory() {
+                shed_memory(&mut self.clients, &mut self.env, &mut self.effects);
+                if self.effects.is_empty() {
+                    // Nobody holds it, so nobody can give it back.
+                    return;
                 }
             }
-        }
-    }
-
-    /// Appends to a member's queue what was said and it has not been given. That happens when the
-    /// queue is written, or before something else is queued, so that everything keeps its order.
-    /// Whether the client is still there: it leaves if there was no room.
-    pub(crate) fn catch_up(&mut self, id: ClientId, now: Moment) -> bool {
-        let connection = &mut self.connections[id.0];
-        if !self.room.has_talk() || connection.phase != Phase::Member {
-            return true;
-        }
-        let mut has_room = true;
-        for lines in self.room.unheard(id) {
-            has_room = connection.queue_lines(lines, &mut self.shared);
-            if connection.holds_up(&self.shared.limits, now) {
-                self.pressure.hold_up();
-            }
-            if !has_room {
-                break;
+            self.settle();
+            if self.room.is_passed() && self.sched.flush.is_empty() {
+                return;
             }
         }
-        self.room.mark_heard(id);
-        if !has_room {
-            self.part(id, CloseReason::TooSlow, now);
-        }
-        has_room
     }
 
-    /// Queues a line of the server's own, and logs it; gives its length in bytes.
-    pub(crate) fn notify(&mut self, id: ClientId, message: Message<'_>, now: Moment) -> usize {
-        if !self.catch_up(id, now) {
-            return 0;
+    fn observe_notices(&mut self) {
+        if self.observer.listens() {
+            let mut watch = Watch::new(&mut self.observer, self.env.instant);
+            let notice = |line: &[u8]| watch.emit(|| Event::Noticed { line });
+            self.room.take_notices(notice);
         }
-        if log_enabled!(Level::Debug) {
-            let mut line = Vec::new();
-            message.write(&mut line);
-            let peer = self.connections[id.0].peer;
-            debug!(
-                "to {peer}: {}",
-                String::from_utf8_lossy(line.trim_ascii_end())
-            );
-        }
-        self.tell(id, message, now)
     }
 
-    /// The same for what is not worth a line of the log.
-    pub(crate) fn tell(&mut self, id: ClientId, message: Message<'_>, now: Moment) -> usize {
-        if !self.catch_up(id, now) {
-            return 0;
-        }
-        let mut line = std::mem::take(&mut self.notice);
-        line.clear();
-        message.write(&mut line);
-        let bytes = self.queue(id, &line, Output::Notice, now);
-        self.notice = line;
-        bytes
-    }
-
-    /// Queues an answer to a telnet command; gives its length in bytes.
-    pub(crate) fn answer(&mut self, id: ClientId, bytes: [u8; 3], now: Moment) -> usize {
-        if !self.catch_up(id, now) {
-            return 0;
-        }
-        trace!("to {}: {bytes:?}", self.connections[id.0].peer);
-        self.queue(id, &bytes, Output::Answer, now)
-    }
-
-    /// Delivers what the room has to say to single members; gives its length in bytes. It is no
-    /// business of the log's.
-    pub(crate) fn deliver(&mut self, now: Moment) -> usize {
-        if self.room.mail.is_empty() {
-            return 0;
-        }
-        let mut mail = std::mem::take(&mut self.room.mail);
-        let mut bytes = 0;
-        for (to, author, line) in mail.letters() {
-            let output = match author {
-                Author::Server => Output::Notice,
-                Author::Member(voice) => Output::Line(voice),
-            };
-            if self.connections[to.0].phase == Phase::Member && self.catch_up(to, now) {
-                bytes += self.queue(to, line, output, now);
-            }
-        }
-        debug_assert!(self.room.mail.is_empty(), "to deliver says nothing new");
-        mail.clear();
-        self.room.mail = mail;
-        bytes
-    }
-
-    pub(crate) fn queue(
-        &mut self,
-        id: ClientId,
-        bytes: &[u8],
-        output: Output,
-        now: Moment,
-    ) -> usize {
-        self.turn_output += bytes.len();
-        let connection = &mut self.connections[id.0];
-        match connection.queue(bytes, output, &mut self.shared) {
-            Queued::Appended => {
-                let is_line = matches!(output, Output::Line(_));
-                if is_line && connection.holds_up(&self.shared.limits, now) {
-                    self.pressure.hold_up();
-                }
-                self.list_dirty(id);
-            }
-            Queued::LeftOut => {}
-            Queued::Full => self.part(id, CloseReason::TooSlow, now),
-        }
-        bytes.len()
-    }
-
-    /// Tells those who have room again how many lines were left out, before anything else is said.
-    pub(crate) fn tell_resumed(&mut self) {
-        while let Some(id) = self.resumed.pop() {
-            let connection = self.connections.get_mut(id.0);
-            // Who has been told to go since then hears nothing after that.
-            let Some(connection) = connection.filter(|it| it.phase == Phase::Member) else {
+    /// One pass over all members: append, write, interest. It is a function of its own also in the
+    /// machine code, where it has all registers.
+    #[inline(never)]
+    fn deliver_batch(&mut self, registry: &mut impl Registry<S>) {
+        let Self {
+            clients,
+            room,
+            sched,
+            timers,
+            pressure,
+            env,
+            effects,
+            observer,
+            ..
+        } = self;
+        let Some((seats, mut pass)) = room.pass() else {
+            return;
+        };
+        let first = sched.first_served.checked_rem(seats.len()).unwrap_or(0);
+        sched.first_served = sched.first_served.wrapping_add(1);
+        let (later, sooner) = seats.split_at_mut(first);
+        for seat in sooner.iter_mut().chain(later) {
+            let id = seat.id;
+            let Some(client) = clients.get_mut(id.index()) else {
                 continue;
             };
-            connection.tell_skipped(&mut self.shared);
-            self.list_dirty(id);
+            let delivered = match pass.share(seat) {
+                Share::Nothing => continue,
+                Share::Whole(lines) => client.io.deliver(lines, env),
+                Share::Pieces { pieces, most_bytes } => {
+                    client.io.deliver_pieces(pieces, most_bytes, env)
+                }
+            };
+            // So it is for nearly every member.
+            if matches!(delivered, Delivered::AtOnce) && client.reader == ReaderState::Current {
+                continue;
+            }
+            let mut watch = Watch::new(observer, env.instant);
+            let flushed = match delivered {
+                Delivered::Later(Pushed::Full) => {
+                    effects.push(Effect::Close(id, CloseReason::TooSlow));
+                    continue;
+                }
+                Delivered::AtOnce | Delivered::Later(_) => {
+                    client.flush(id, env, pressure, &mut watch, registry)
+                }
+                Delivered::Failed(error) => Err(Failure::Write(error)),
+            };
+            match flushed {
+                Ok(()) => client.schedule(id, timers, env),
+                Err(failure) => sched.failed.push((id, failure)),
+            }
+            if env.is_over_memory() {
+                shed_memory(clients, env, effects);
+            }
         }
     }
 
-    // Flushing.
-
-    fn flush_dirty(&mut self, now: Moment, registry: &mut impl Registry<S>) {
-        let mut dirty = std::mem::take(&mut self.dirty);
-        let first = self.first_flushed.checked_rem(dirty.len()).unwrap_or(0);
-        self.first_flushed = self.first_flushed.wrapping_add(1);
-        let (later, sooner) = dirty.split_at(first);
-        for &id in sooner.iter().chain(later) {
-            self.connections[id.0].listed_dirty = false;
-            self.catch_up(id, now);
-            self.flush(id, now);
-            self.sync_interest(id, now, registry);
+    /// Writes the queues of clients that were listed for it.
+    fn flush_listed(&mut self, registry: &mut impl Registry<S>) {
+        let mut listed = std::mem::take(&mut self.sched.flush);
+        for id in listed.drain(..) {
+            self.flush_one(id, registry);
         }
-        dirty.clear();
-        if self.dirty.is_empty() {
+        if self.sched.flush.is_empty() {
             // The list keeps its memory for the next turn.
-            self.dirty = dirty;
+            self.sched.flush = listed;
         }
     }
 
-    fn flush(&mut self, id: ClientId, now: Moment) {
-        let connection = &mut self.connections[id.0];
-        if connection.can_flush()
-            && let Err(error) = connection.flush(&mut self.shared, now)
-        {
-            return self.lose_reader(id, &error, now);
-        }
-        match connection.phase {
-            Phase::Member => self.assess(id, now),
-            Phase::Draining if connection.is_drained() => return self.linger(id, now),
-            _ => {}
-        }
-        if !self.connections[id.0].is_drained() {
-            self.schedule(id);
-        }
-    }
-
-    /// Sees how a member keeps up, after what could be written was written.
-    pub(crate) fn assess(&mut self, id: ClientId, now: Moment) {
-        let connection = &mut self.connections[id.0];
-        let limits = &self.shared.limits;
-        let standing = connection.current_standing(limits, now);
-        if standing != connection.standing {
-            self.pressure.change(connection.standing, standing);
-            connection.standing = standing;
-        }
-        if connection.lets_go(limits) {
-            self.pressure.let_go();
-        }
-        if connection.resumes(limits) {
-            self.resumed.push(id);
-        }
-    }
-
-    /// Tells the poll loop which readiness the client waits for, if that has changed.
-    fn sync_interest(&mut self, id: ClientId, now: Moment, registry: &mut impl Registry<S>) {
-        let connection = &mut self.connections[id.0];
-        let wanted = connection.wanted_interest();
-        if wanted == connection.interest || connection.phase == Phase::Closed {
+    fn flush_one(&mut self, id: ClientId, registry: &mut impl Registry<S>) {
+        let Some(client) = self.clients.get_mut(id.index()) else {
+            return;
+        };
+        client.needs_flush = false;
+        if client.session.is_done() {
             return;
         }
-        connection.interest = wanted;
-        if let Err(error) = registry.reregister(&mut connection.stream, id, wanted) {
-            self.fail(id, &error, now);
+        let mut watch = Watch::new(&mut self.observer, self.env.instant);
+        let (env, pressure) = (&mut self.env, &mut self.pressure);
+        if let Err(failure) = client.flush(id, env, pressure, &mut watch, registry) {
+            return self.sched.failed.push((id, failure));
+        }
+        // What a stream owed may have kept its input back.
+        self.wake(id);
+        self.advance_closing(id, registry);
+        self.schedule(id);
+    }
+
+    // What is not for everybody.
+
+    /// Does what is to happen to clients, and delivers what is on its way to single ones. Last words
+    /// come first, because a client that is closed gets nothing more; answers come behind what others
+    /// are told of it.
+    #[inline]
+    pub(super) fn settle(&mut self) {
+        if !self.is_settled() {
+            self.settle_all();
         }
     }
 
-    pub(crate) fn list_dirty(&mut self, id: ClientId) {
-        let connection = &mut self.connections[id.0];
-        if !connection.listed_dirty {
-            connection.listed_dirty = true;
-            self.dirty.push(id);
+    #[inline]
+    fn is_settled(&self) -> bool {
+        self.room.outbox.is_empty() && self.effects.is_empty()
+    }
+
+    #[inline(never)]
+    fn settle_all(&mut self) {
+        while !self.is_settled() {
+            if self.room.outbox.has_last_words() {
+                self.deliver_outbox(true);
+            }
+            self.apply_effects();
+            self.deliver_outbox(false);
+        }
+    }
+
+    /// Delivers the last words, or everything else.
+    fn deliver_outbox(&mut self, last_words: bool) {
+        let mut outbox = std::mem::take(&mut self.room.outbox);
+        let entries = outbox.entries();
+        for (to, kind, line) in entries.filter(|it| (it.1 == EntryKind::LastWords) == last_words) {
+            self.catch_up(to);
+            let Some(client) = self.clients.get_mut(to.index()) else {
+                continue;
+            };
+            if client.session.is_closing() {
+                continue;
+            }
+            let (out, env) = (&mut client.io.out, &mut self.env);
+            let pushed = match kind {
+                EntryKind::Reply => out.push(line, Content::Reply, env),
+                EntryKind::Words(class) => out.push(line, Content::Line(class), env),
+                EntryKind::LastWords => {
+                    out.push_last(line, env);
+                    Pushed::Queued
+                }
+            };
+            if pushed == Pushed::Full {
+                self.effects.push(Effect::Close(to, CloseReason::TooSlow));
+            }
+            self.list_flush(to);
+        }
+        if !last_words {
+            outbox.clear();
+        }
+        self.room.outbox = outbox;
+    }
+
+    fn apply_effects(&mut self) {
+        let mut effects = std::mem::take(&mut self.effects);
+        for effect in effects.drain(..) {
+            match effect {
+                Effect::Close(id, reason) => self.begin_close(id, reason),
+                Effect::Expel { by, id } => self.expel(by, id),
+                Effect::CloseOrigin(origin) => self.close_origin(origin),
+                Effect::Dial(to, service) => self.upkeep.dials.push((to, service)),
+            }
+        }
+        if self.effects.is_empty() {
+            // The list keeps its memory.
+            self.effects = effects;
+        }
+    }
+
+    /// Queues for a member what was said and it has not been given. That must happen before anything
+    /// else is queued for it, so that everything keeps its order.
+    pub(super) fn catch_up(&mut self, id: ClientId) {
+        let Some(client) = self.clients.get_mut(id.index()) else {
+            return;
+        };
+        let (out, env) = (&mut client.io.out, &mut self.env);
+        let mut worst = Pushed::Queued;
+        let mut any = false;
+        self.room.take_pending(id, |lines| {
+            any = true;
+            if worst != Pushed::Full {
+                worst = out.push_batch(lines, env);
+            }
+        });
+        if worst == Pushed::Full {
+            self.effects.push(Effect::Close(id, CloseReason::TooSlow));
+        }
+        if any {
+            self.list_flush(id);
+        }
+    }
+
+    /// Ends a connection whose output is all written.
+    fn advance_closing(&mut self, id: ClientId, registry: &mut impl Registry<S>) {
+        let Some(client) = self.clients.get_mut(id.index()) else {
+            return;
+        };
+        let Session::Closing(Closing::Draining { reason, .. }) = client.session else {
+            return;
+        };
+        if !client.io.is_flushed() {
+            return;
+        }
+        if !client.io.can_linger() {
+            return self.mark_closed(id);
+        }
+        match client.io.shut_down_write(&self.env) {
+            Ok(Flushed::Blocked) => {
+                if let Err(failure) = client.sync_interest(id, registry) {
+                    self.sched.failed.push((id, failure));
+                }
+            }
+            Ok(Flushed::All) => {
+                client.session = Session::Closing(Closing::Lingering {
+                    reason,
+                    since: self.env.now,
+                    discarded_bytes: 0,
+                });
+                // Input may have come while nobody read it.
+                client.io.on_readable(true);
+                self.wake(id);
+            }
+            Err(_) => self.mark_closed(id),
         }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::cell::RefCell;
-    use std::io::{self, Read, Write};
-    use std::rc::Rc;
-    use std::time::Instant;
-
-    use crate::config::Config;
-    use crate::config::interactive::Mode;
-    use crate::engine::Interest;
-
-    /// Reads what is there, and notes when it is written to.
-    struct Noted {
-        number: usize,
-        input: &'static [u8],
-        written: Rc<RefCell<Vec<usize>>>,
+impl<S: Stream> Client<S> {
+    /// How much memory it holds besides itself, in bytes.
+    fn memory_bytes(&self) -> usize {
+        self.io
+            .memory_bytes()
+            .saturating_add(self.session.memory_bytes())
     }
 
-    impl Read for Noted {
-        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-            match self.input.read(buffer)? {
-                0 => Err(io::ErrorKind::WouldBlock.into()),
-                n => Ok(n),
+    /// Gives back all memory that can be spared, and takes no more but last words.
+    fn shed(&mut self, env: &mut Env) {
+        self.io.shed(env);
+        let before = self.session.memory_bytes();
+        self.session.forget_input();
+        env.count_session(before, self.session.memory_bytes());
+    }
+
+    /// Writes what is queued, sees how the client keeps up, and tells the poll loop what it waits for.
+    fn flush(
+        &mut self,
+        id: ClientId,
+        env: &mut Env,
+        pressure: &mut Backpressure,
+        watch: &mut Watch<'_>,
+        registry: &mut impl Registry<S>,
+    ) -> Result<(), Failure> {
+        self.io.flush(env).map_err(Failure::Write)?;
+        let skipped = self.io.resume(env);
+        if skipped > 0 {
+            watch.emit(|| Event::Skipped { id, lines: skipped });
+            self.io.flush(env).map_err(Failure::Write)?;
+        }
+        self.assess(id, env, pressure, watch);
+        self.sync_interest(id, registry)
+    }
+
+    /// Sees how a member keeps up, after what could be written was written.
+    pub(super) fn assess(
+        &mut self,
+        id: ClientId,
+        env: &Env,
+        pressure: &mut Backpressure,
+        watch: &mut Watch<'_>,
+    ) {
+        let reader = match self.session.is_member() {
+            true => self.io.reader_state(env),
+            false => ReaderState::Current,
+        };
+        if reader != self.reader {
+            pressure.change(self.reader, reader);
+            self.reader = reader;
+            if reader == ReaderState::Stalled {
+                watch.emit(|| Event::Stalled { id });
             }
         }
     }
 
-    impl Write for Noted {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.written.borrow_mut().push(self.number);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    impl Stream for Noted {
-        fn shutdown_write(&mut self) -> io::Result<()> {
-            Ok(())
+    /// Tells the poll loop which readiness the client waits for, if that has changed.
+    fn sync_interest(
+        &mut self,
+        id: ClientId,
+        registry: &mut impl Registry<S>,
+    ) -> Result<(), Failure> {
+        match self.io.new_interest() {
+            None => Ok(()),
+            Some(interest) => registry
+                .reregister(&mut self.io.stream, id, interest)
+                .map_err(Failure::Watch),
         }
     }
+}
 
-    struct Unwatched;
-
-    impl Registry<Noted> for Unwatched {
-        fn register(&mut self, _: &mut Noted, _: ClientId) -> io::Result<()> {
-            Ok(())
+/// While all clients together hold more memory than they may, takes it from the one that holds the
+/// most, and closes that client.
+fn shed_memory<S: Stream>(clients: &mut Slab<Client<S>>, env: &mut Env, effects: &mut Vec<Effect>) {
+    let holders = clients.iter();
+    // Who was closed for this already holds what cannot be spared.
+    let holders = holders.filter(|(_, client)| !client.io.is_shed());
+    let holders = holders.map(|(id, client)| (client.memory_bytes(), id));
+    let mut holders: Vec<(usize, usize)> = holders.filter(|&(bytes, _)| bytes > 0).collect();
+    holders.sort_unstable();
+    while env.is_over_memory()
+        && let Some((_, id)) = holders.pop()
+    {
+        if let Some(client) = clients.get_mut(id) {
+            client.shed(env);
+            let id = ClientId::from_index(id);
+            effects.push(Effect::Close(id, CloseReason::OutOfMemory));
         }
-
-        fn reregister(&mut self, _: &mut Noted, _: ClientId, _: Interest) -> io::Result<()> {
-            Ok(())
-        }
-
-        fn deregister(&mut self, _: &mut Noted) {}
-    }
-
-    #[test]
-    fn nobody_is_always_the_last_to_hear() {
-        let (now, written) = (Instant::now(), Rc::default());
-        let mut chat = Chat::new(Config::default());
-        for (number, input) in [&b"a\n"[..], b"b\n", b"c\n", b"d\n"]
-            .into_iter()
-            .enumerate()
-        {
-            let written = Rc::clone(&written);
-            let stream = Noted {
-                number,
-                input,
-                written,
-            };
-            let peer = ([127, 0, 0, 1], 1).into();
-            chat.accept(stream, peer, Mode::Bare, now, &mut Unwatched);
-            chat.readable(ClientId(number), false);
-        }
-        chat.turn(now, &mut Unwatched);
-        let mut last = Vec::new();
-        for _ in 0..4 {
-            chat.connections[0].stream.input = b"hi\n";
-            chat.readable(ClientId(0), false);
-            chat.turn(now, &mut Unwatched);
-            let heard = std::mem::take(&mut *written.borrow_mut());
-            assert_eq!(heard.len(), 3, "each once, and not the speaker: {heard:?}");
-            last.extend(heard.last().copied());
-        }
-        last.sort_unstable();
-        last.dedup();
-        assert_eq!(last, [1, 2, 3]);
     }
 }

@@ -1,13 +1,20 @@
-//! The whole server but the readiness: [`Chat`] owns the slab of connections and the room, and does
-//! one turn at a time on whoever is ready. Streams, readiness and the time are handed in, so the
-//! same code runs under a poll loop, in a unit test, and in a simulation that injects every fault.
+//! The whole server but the readiness: [`Engine`] owns the slab of clients and the room, and does one
+//! turn at a time. Streams, readiness and the time are handed in, so the same code runs under a poll
+//! loop, in a unit test, and in a simulation that injects every fault. Nobody else sees the slab.
 //!
-//! A turn hears the ready clients (`hearing`); then it appends what they have said to each member's
-//! queue and writes that at once (`writing`); who fails or has to go is only marked on the way, and
-//! freed at the end (`leaving`). Nothing is written while somebody is heard and nobody is heard
-//! while something is written, so a write that fails cannot disturb a broadcast.
+//! A turn reads the clients that are ready (`read`); then it gives each member what was said and
+//! writes it at once (`flush`); a client that fails or has to go is only marked on the way, and freed
+//! at the end (`close`). Nothing is written while input is decoded and nothing is decoded while
+//! output is written, so a write that fails cannot disturb a broadcast.
+//!
+//! | `TurnState` | wake (input, and the session listens) | popped from a run queue | timer | close begins |
+//! |---|---|---|---|---|
+//! | `Idle` | `Queued`, or `Throttled` by its rate | skipped | - | - |
+//! | `Queued` | - | `Idle`, read, wake | - | `Idle` |
+//! | `Throttled` | only when its rate allows | skipped | wake | `Idle` |
 
 mod backpressure;
+mod budget;
 mod close;
 mod flush;
 mod read;
@@ -15,344 +22,529 @@ mod run_queue;
 
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime};
 
-use log::{Level, debug, info, log};
 use slab::Slab;
 
+pub use crate::client_id::ClientId;
 use crate::config::Config;
-use crate::config::interactive::{Hosting, Mode};
-use crate::conn::pool::Pool;
-use crate::conn::send_queue::turn_away;
-use crate::conn::{Connection, Shared};
-pub use crate::conn::{Interest, Stream};
-use crate::engine::backpressure::Pressure;
-use crate::engine::run_queue::Ready;
+use crate::config::addr::Service;
+use crate::config::interactive::Interactive;
+use crate::conn::overflow::Overflow;
+pub use crate::conn::stream::{Interest, Stream};
+use crate::conn::{Env, Io, ReaderState};
+use crate::events::{Event, Observer};
 use crate::metrics::Metrics;
+use crate::peer::Peer;
 use crate::protocol::close_reason::CloseReason;
-pub use crate::room::ClientId;
 use crate::room::Room;
-use crate::session::admission::{Door, subscriber};
-use crate::session::auth::{Attempts, Bans};
-use crate::session::secrets::Files;
-use crate::time::log_throttle::Seldom;
-use crate::time::moment::{Clock, Moment};
-use crate::time::rate_limit::Pace;
-use crate::time::timer_queue::Deadlines;
+use crate::session::admission::Admission;
+use crate::session::auth::Auth;
+use crate::session::secrets::Secrets;
+use crate::session::{Ctx, Effect, LongestLine, Session, Watch};
+use crate::time::moment::Moment;
+use crate::time::timer_queue::{TimerHandle, TimerQueue};
+use backpressure::Backpressure;
+use budget::TurnBudget;
+use run_queue::{Gates, Scheduler};
 
 /// For how long memory is kept that nobody needs.
 const TRIM_AFTER: Duration = Duration::from_secs(1);
 
-/// The side of the poll loop that a chat needs: where it says which readiness a client waits for.
+/// The side of the poll loop that an engine needs: where it says which readiness a client waits for.
 /// Registering anew must report readiness that is there already, as epoll(7) does for
 /// `EPOLL_CTL_MOD`.
 pub trait Registry<S> {
-    /// A new client, with interest [`Interest::Readable`].
+    /// Watches a new client, with interest [`Interest::Readable`].
     ///
     /// # Errors
-    /// The client is turned away.
+    /// The client is dropped.
     fn register(&mut self, stream: &mut S, id: ClientId) -> io::Result<()>;
 
-    /// A client waits for something else than before.
+    /// Watches a client for something else than before.
     ///
     /// # Errors
     /// The client's connection counts as broken.
     fn reregister(&mut self, stream: &mut S, id: ClientId, interest: Interest) -> io::Result<()>;
 
-    /// A client's stream is about to be dropped.
+    /// Stops watching a client, whose stream is about to be dropped.
     fn deregister(&mut self, stream: &mut S);
-}
 
-/// A chat room and its clients.
-#[derive(Debug)]
-pub struct Chat<S> {
-    pub(crate) connections: Slab<Connection<S>>,
-    pub(crate) room: Room,
-    pub(crate) door: Door,
-    /// How the members keep up.
-    pub(crate) pressure: Pressure,
-    pub(crate) shared: Shared,
-    /// See [`Config::longest_line_bytes`].
-    pub(crate) longest_line_bytes: usize,
-    /// The same without its text; no notice to a script is longer.
-    pub(crate) longest_prefix_bytes: usize,
-    /// How many lines a client may say.
-    pub(crate) pace: Pace,
-    /// Clients for whom events came since the last turn, each once.
-    pub(crate) woken: Vec<ClientId>,
-    /// Clients that may have something to say, each once.
-    pub(crate) ready: Ready,
-    /// Clients whose queue may be written, each once.
-    pub(crate) dirty: Vec<ClientId>,
-    /// Which of them is written first, another one each time, so that nobody is always the last to
-    /// hear.
-    pub(crate) first_flushed: usize,
-    /// Clients that have room again and have to be told how many lines they missed.
-    pub(crate) resumed: Vec<ClientId>,
-    /// Clients in `Phase::Closed`, to be freed.
-    pub(crate) closed: Vec<ClientId>,
-    pub(crate) deadlines: Deadlines,
-    /// Peers that were not let in.
-    turned_away: Seldom,
-    /// The greeting and the passwords.
-    pub(crate) files: Files,
-    /// Wrong passwords, as far as they count against those who send them.
-    pub(crate) attempts: Attempts,
-    /// The same, as far as the log tells of them.
-    pub(crate) wrong_passwords: Seldom,
-    /// Addresses that nobody may come from, IPv6 ones by their network.
-    pub(crate) banned: Bans<IpAddr>,
-    /// Where input is read to.
-    pub(crate) scratch: Box<[u8]>,
-    /// Where a notice is written before it is queued.
-    pub(crate) notice: Vec<u8>,
-    /// How much this turn has read, in bytes.
-    pub(crate) turn_input: usize,
-    /// How much this turn has appended to one queue at most, what was said in the room aside, in
-    /// bytes.
-    pub(crate) turn_output: usize,
-    /// When memory that was not needed since the last time goes back to the system, if there is
-    /// any.
-    trim_at: Option<Moment>,
-    pub(crate) clock: Clock,
-    /// What tells the time of day.
-    pub(crate) wall_clock: fn() -> SystemTime,
-    /// When a shutdown ends, once it has begun.
-    shutdown: Option<Instant>,
-}
-
-impl<S: Stream> Chat<S> {
-    /// An empty room. `config` must have passed [`Config::check`].
-    pub fn new(config: Config) -> Self {
-        let room = Room::new(&config);
-        let longest_line_bytes = config.longest_line_bytes();
-        let longest_prefix_bytes = config.longest_prefix_bytes();
-        let limits = config.limits;
-        Self {
-            connections: Slab::new(),
-            longest_line_bytes,
-            longest_prefix_bytes,
-            room,
-            door: Door::default(),
-            pressure: Pressure::default(),
-            pace: Pace::new(limits.lines_per_second, limits.burst_lines),
-            woken: Vec::new(),
-            ready: Ready::default(),
-            dirty: Vec::new(),
-            first_flushed: 0,
-            resumed: Vec::new(),
-            closed: Vec::new(),
-            deadlines: Deadlines::default(),
-            turned_away: Seldom::default(),
-            files: Files::default(),
-            attempts: Attempts::default(),
-            wrong_passwords: Seldom::default(),
-            banned: Bans::default(),
-            scratch: vec![0; limits.read_bytes].into(),
-            notice: Vec::new(),
-            turn_input: 0,
-            turn_output: 0,
-            trim_at: None,
-            clock: Clock::default(),
-            wall_clock: || SystemTime::UNIX_EPOCH,
-            shutdown: None,
-            shared: Shared {
-                limits,
-                pool: Pool::default(),
-                metrics: Metrics::default(),
-            },
-        }
-    }
-
-    /// Reads the greeting and the passwords, which are none before that.
+    /// Begins a connection to a peer. The stream may still be connecting: it
+    /// [is handshaking](Stream::is_handshaking) and owes output until it is connected, and its
+    /// `flush`(io::Write::flush) fails if it never will be.
     ///
     /// # Errors
-    /// The text names the file, and says what to do. All of them stay what they were.
-    pub fn read_files(&mut self, hosting: &Hosting) -> io::Result<()> {
-        self.files = Files::read(hosting)?;
-        self.files.warn();
+    /// No connection can be begun; by default none ever can.
+    fn dial(&mut self, to: SocketAddr) -> io::Result<S> {
+        let _ = to;
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}
+
+/// A chat room and its clients. `S` carries the bytes of one client, and `O` looks on.
+pub struct Engine<S, O: Observer = ()> {
+    clients: Slab<Client<S>>,
+    room: Room,
+    sched: Scheduler,
+    timers: TimerQueue<ClientId>,
+    /// How the members keep up.
+    pressure: Backpressure,
+    admission: Admission,
+    auth: Auth,
+    budget: TurnBudget,
+    env: Env,
+    /// What is to happen to connections when the present line has been handled.
+    effects: Vec<Effect>,
+    upkeep: Upkeep,
+    observer: O,
+}
+
+/// What has to be remembered between two turns and belongs to no client.
+#[derive(Debug)]
+struct Upkeep {
+    /// Where to dial at the end of the turn.
+    dials: Vec<(SocketAddr, Service)>,
+    /// Where input is read to.
+    scratch: Box<[u8]>,
+    longest_line: LongestLine,
+    /// When memory that was not needed since the last time goes back to the system, if there is any.
+    trim_at: Option<Moment>,
+    /// When a shutdown ends, once it has begun.
+    shutdown_ends: Option<Instant>,
+}
+
+/// A connection, what it speaks, and whose turn it is.
+#[derive(Debug)]
+struct Client<S> {
+    io: Io<S>,
+    session: Session,
+    turn: TurnState,
+    timer: TimerHandle,
+    /// How it keeps up, as it is counted in [`Backpressure`] if it is a member.
+    reader: ReaderState,
+    /// It is listed for a flush of its own.
+    needs_flush: bool,
+}
+
+/// Whether a client is going to be read. A closed gate is a property of a run queue, not of a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum TurnState {
+    Idle,
+    /// In a run queue.
+    Queued,
+    /// Waits until its rate of lines allows; the session knows when.
+    Throttled,
+}
+
+impl<S: Stream, O: Observer> Engine<S, O> {
+    /// An empty room with the passwords and the greeting of `config`.
+    ///
+    /// # Errors
+    /// `InvalidInput` if `config` does not pass [`Config::check`]; otherwise the text names the file
+    /// that cannot be read, and says what to do.
+    pub fn new(config: Config, observer: O, now: Instant) -> io::Result<Self> {
+        let invalid = |error| io::Error::new(io::ErrorKind::InvalidInput, error);
+        config.check().map_err(invalid)?;
+        let secrets = Secrets::read(&config.interactive)?;
+        let longest_line = LongestLine {
+            with_text: config.longest_line_bytes(),
+            without_text: config.longest_prefix_bytes(),
+        };
+        let scratch = vec![0; config.limits.read_bytes].into();
+        let mut engine = Self {
+            clients: Slab::new(),
+            room: Room::new(&config),
+            sched: Scheduler::default(),
+            timers: TimerQueue::default(),
+            pressure: Backpressure::default(),
+            admission: Admission::default(),
+            auth: Auth::default(),
+            budget: TurnBudget::default(),
+            env: Env::new(config.limits, now),
+            effects: Vec::new(),
+            upkeep: Upkeep {
+                dials: Vec::new(),
+                scratch,
+                longest_line,
+                trim_at: None,
+                shutdown_ends: None,
+            },
+            observer,
+        };
+        engine.use_secrets(secrets);
+        Ok(engine)
+    }
+
+    /// Reads the greeting and the passwords again.
+    ///
+    /// # Errors
+    /// The text names the file and says what to do. Everything stays what it was.
+    pub fn reload(&mut self, interactive: &Interactive) -> io::Result<()> {
+        let secrets = Secrets::read(interactive)?;
+        self.use_secrets(secrets);
         Ok(())
     }
 
-    /// What tells the time of day to those who ask.
-    pub fn set_wall_clock(&mut self, wall_clock: fn() -> SystemTime) {
-        self.wall_clock = wall_clock;
+    fn use_secrets(&mut self, secrets: Secrets) {
+        for path in &secrets.exposed {
+            let mut watch = Watch::new(&mut self.observer, self.env.instant);
+            watch.emit(|| Event::SecretExposed { path });
+        }
+        self.auth.secrets = secrets;
     }
 
-    /// Takes a new client in, or tells it why not.
+    /// Sets what tells the time of day to people who ask; by default it is 1970.
+    pub fn set_wall_clock(&mut self, wall_clock: fn() -> SystemTime) {
+        self.env.wall_clock = wall_clock;
+    }
+
+    /// The observer that was handed in.
+    pub fn observer(&mut self) -> &mut O {
+        &mut self.observer
+    }
+
+    // How clients come.
+
+    /// Takes a new connection in, or tells its peer why not.
     pub fn accept(
         &mut self,
-        mut stream: S,
-        peer: SocketAddr,
-        mode: Mode,
+        stream: S,
+        peer: impl Into<Peer>,
+        service: Service,
         now: Instant,
         registry: &mut impl Registry<S>,
     ) {
-        let moment = self.clock.moment(now);
-        let is_banned = self.banned.has(&subscriber(peer.ip()), moment);
-        let entered = match is_banned {
+        self.set_now(now);
+        let peer = peer.into();
+        let entered = match self.auth.banned.contains(&peer.origin(), self.env.now) {
             true => Err(CloseReason::AddressBanned),
-            false => self.door.enter(peer.ip(), &self.shared.limits),
+            false => self.admission.enter(&peer, &self.env.limits),
         };
-        if let Err(reason) = entered {
-            self.tell_turned_away(Level::Info, now, peer, &reason);
-            return self.refuse(stream, peer, reason);
-        }
-        self.shared.metrics.accepted += 1;
-        let slot = self.connections.vacant_entry();
-        let id = ClientId(slot.key());
-        match registry.register(&mut stream, id) {
+        match entered {
             Ok(()) => {
-                let max_line_bytes = self.shared.limits.max_line_bytes;
-                let connection = Connection::new(stream, peer, mode, max_line_bytes, moment);
-                slot.insert(connection);
-                info!("{peer} connected");
-                self.schedule(id);
-                self.greet(id, moment);
+                let session = Session::new(service, &self.env);
+                self.open(stream, peer, session, registry);
             }
-            Err(error) => {
-                debug!("{peer} turned away: it cannot be registered: {error}");
-                self.tell_turned_away(Level::Warn, now, peer, &error);
-                self.shared.metrics.count_closed(CloseReason::Broken);
-                self.door.leave(peer.ip(), &self.shared.limits);
-            }
+            Err(reason) => self.refuse(stream, peer, reason),
         }
     }
 
     /// Tells a peer why it is not let in, and closes its connection. It counts as accepted and
     /// closed.
-    pub fn refuse(&mut self, mut stream: S, peer: SocketAddr, reason: CloseReason) {
-        debug!("{peer} turned away: {reason}");
-        self.shared.metrics.accepted += 1;
-        self.shared.metrics.count_closed(reason);
-        turn_away(&mut stream, reason, &mut self.scratch);
+    pub fn refuse(&mut self, mut stream: S, peer: impl Into<Peer>, reason: CloseReason) {
+        let peer = peer.into();
+        self.watch().emit(|| Event::Refused { peer, reason });
+        self.env.metrics.accepted += 1;
+        self.env.metrics.count_closed(reason);
+        close::turn_away(&mut stream, reason, &mut self.upkeep.scratch);
     }
 
-    /// Not a line for each: who is turned away can come again at once.
-    fn tell_turned_away(
+    /// Asks for a connection to this address, which gets the same service as one that was accepted.
+    /// It is begun at the end of the next turn.
+    pub fn dial(&mut self, to: SocketAddr, service: Service) {
+        self.effects.push(Effect::Dial(to, service));
+    }
+
+    /// Goes on with a connection that was a member's in another engine, without a word to anybody.
+    ///
+    /// # Errors
+    /// The nick cannot be had here; the stream is dropped.
+    pub fn adopt(
         &mut self,
-        level: Level,
+        stream: S,
+        peer: impl Into<Peer>,
+        service: Service,
+        nick: &str,
         now: Instant,
-        peer: SocketAddr,
-        why: &dyn fmt::Display,
-    ) {
-        if let Some(count) = self.turned_away.count(now) {
-            log!(
-                level,
-                "turned away {count} since this was last said, at last {peer}: {why}"
-            );
-        }
+        registry: &mut impl Registry<S>,
+    ) -> io::Result<()> {
+        self.set_now(now);
+        let peer = peer.into();
+        let Service::Chat(profile) = service else {
+            return Err(io::ErrorKind::InvalidInput.into());
+        };
+        let id = ClientId::from_index(self.clients.vacant_key());
+        let refused = |why| io::Error::new(io::ErrorKind::InvalidInput, format!("{why}"));
+        let added = self.room.add(id, nick.as_bytes(), profile, self.env.now);
+        added.map_err(refused)?;
+        self.admission.adopt(&peer, &self.env.limits);
+        let session = Session::new_member(profile, &self.env);
+        self.open(stream, peer, session, registry);
+        Ok(())
     }
 
-    /// An event said that a client has sent something. `read_on`: its end of stream or urgent data
-    /// may stand behind what one read gives.
-    pub fn readable(&mut self, id: ClientId, read_on: bool) {
-        if let Some(connection) = self.connections.get_mut(id.0) {
-            connection.mark_readable(read_on);
-            if !connection.listed_ready && connection.wants_turn() {
-                connection.listed_ready = true;
-                self.woken.push(id);
+    /// Gives a connection that was let in a number, and its session the first word.
+    fn open(
+        &mut self,
+        mut stream: S,
+        peer: Peer,
+        session: Session,
+        registry: &mut impl Registry<S>,
+    ) {
+        self.env.metrics.accepted += 1;
+        let slot = self.clients.vacant_entry();
+        let id = ClientId::from_index(slot.key());
+        if let Err(error) = registry.register(&mut stream, id) {
+            self.room.leave(id, CloseReason::Shutdown, self.env.now);
+            self.admission.leave(&peer, &self.env.limits);
+            self.env.metrics.count_closed(CloseReason::Broken);
+            let error = &error;
+            return self.watch().emit(|| Event::Unregistrable { peer, error });
+        }
+        slot.insert(Client::new(Io::new(stream, peer), session));
+        self.watch().emit(|| Event::Connected { id, peer });
+        self.with_session(id, |session, io, cx| {
+            if session.is_member() {
+                io.out.set_overflow(Overflow::for_member(cx.env.limits.lag));
             }
+            session.on_open(&mut io.out, cx);
+        });
+        self.schedule(id);
+        self.list_flush(id);
+    }
+
+    // Events of the poll loop, which only mark.
+
+    /// An event said that a client has sent something. `to_the_end`: the end of the stream or urgent
+    /// data may stand behind what one read returns.
+    pub fn on_readable(&mut self, id: ClientId, to_the_end: bool) {
+        if let Some(client) = self.clients.get_mut(id.index()) {
+            client.io.on_readable(to_the_end);
+            self.wake(id);
         }
     }
 
     /// An event said that a client's stream takes output again, or has failed.
-    pub fn writable(&mut self, id: ClientId) {
-        if let Some(connection) = self.connections.get_mut(id.0) {
-            connection.mark_writable();
-            self.list_dirty(id);
+    pub fn on_writable(&mut self, id: ClientId) {
+        if let Some(client) = self.clients.get_mut(id.index()) {
+            client.io.on_writable();
+            self.list_flush(id);
         }
     }
 
-    /// Does what there is to do, within the budgets of one turn.
+    // The turn.
+
+    /// Takes one turn, within its budgets.
     pub fn turn(&mut self, now: Instant, registry: &mut impl Registry<S>) {
-        let now = self.clock.moment(now);
-        self.turn_input = 0;
-        self.turn_output = 0;
-        self.room.keep_time(now);
-        self.expire(now);
-        self.tell_resumed();
-        self.hear_ready(now);
-        self.write_all(now, registry);
-        self.shed_load(now);
-        // Closing a client may give it, and others, something to write.
-        self.write_all(now, registry);
+        self.set_now(now);
+        self.env.turn_reply_bytes = 0;
+        self.budget = TurnBudget::default();
+        self.room.on_time(self.env.now);
+        self.expire();
+        self.read_ready();
+        self.flush_all(registry);
+        self.dial_all(registry);
         self.room.end_turn();
         self.free_closed(registry);
-        self.trim(now);
+        self.trim();
+    }
+
+    fn set_now(&mut self, now: Instant) {
+        self.env.now = self.env.clock.moment(now);
+        self.env.instant = now;
     }
 
     /// Whether the last turn left work that no event will ask for: the next one must not wait.
     pub fn has_work(&self) -> bool {
-        !self.woken.is_empty()
-            || !self.ready.is_empty()
-            || (self.ready.is_anybody_aside() && self.pressure.has_changed())
-            || !self.dirty.is_empty()
-            || !self.resumed.is_empty()
-            || !self.closed.is_empty()
+        !self.effects.is_empty()
+            || !self.room.outbox.is_empty()
+            || self.room.batch_bytes() > 0
+            || self.sched.has_work(|| self.gates())
     }
 
-    /// When there is something to do even if nothing happens.
+    /// When there is something to do although nothing happens.
     pub fn next_deadline(&self) -> Option<Instant> {
         let deadlines = [
-            self.deadlines.next(),
+            self.timers.next(),
             self.room.next_deadline(),
-            self.trim_at,
+            self.upkeep.trim_at,
+            self.first_bulk_is_sparse_at(),
         ];
         let deadline = deadlines.into_iter().flatten().min();
-        let deadline = deadline.and_then(|at| self.clock.instant(at));
-        deadline.into_iter().chain(self.shutdown).min()
+        let deadline = deadline.and_then(|at| self.env.clock.instant(at));
+        deadline.into_iter().chain(self.upkeep.shutdown_ends).min()
     }
 
-    /// Tells every client that the server shuts down, and hears nothing more. Turns go on until
+    fn gates(&self) -> Gates {
+        self.pressure.gates(self.room.len())
+    }
+
+    fn watch(&mut self) -> Watch<'_> {
+        Watch::new(&mut self.observer, self.env.instant)
+    }
+
+    // What a program can ask for between two turns.
+
+    /// Tells every client that the server shuts down, and reads nothing more. Turns go on until
     /// [`is_over`](Self::is_over).
     pub fn shut_down(&mut self, now: Instant) {
-        self.shutdown = Some(now + self.shared.limits.goodbye_timeout);
-        let now = self.clock.moment(now);
-        let ids: Vec<ClientId> = self
-            .connections
-            .iter()
-            .map(|(id, _)| ClientId(id))
-            .collect();
+        self.set_now(now);
+        self.watch().emit(|| Event::ShuttingDown);
+        self.upkeep.shutdown_ends = now.checked_add(self.env.limits.goodbye_timeout);
+        let ids: Vec<usize> = self.clients.iter().map(|(id, _)| id).collect();
         for id in ids {
-            self.part(id, CloseReason::Shutdown, now);
+            self.begin_close(ClientId::from_index(id), CloseReason::Shutdown);
         }
     }
 
     /// Whether a shutdown has come to its end: all is written, or its time is up.
     pub fn is_over(&self, now: Instant) -> bool {
-        self.shutdown
-            .is_some_and(|end| self.connections.is_empty() || end <= now)
+        let ends = self.upkeep.shutdown_ends;
+        ends.is_some_and(|ends| self.clients.is_empty() || ends <= now)
+    }
+
+    /// The server says something to all people at a prompt, as `* TEXT`. Control characters in it are
+    /// replaced. It is sent in the next turn.
+    pub fn announce(&mut self, text: &str) {
+        self.room.announce_as_server(text);
+    }
+
+    /// Closes the member of exactly this nick, which is told why, as are the others. Returns whether
+    /// there is one. It leaves in the next turn.
+    pub fn close(&mut self, nick: &str, why: &str) -> bool {
+        let Some(id) = self.room.find_exact(nick) else {
+            return false;
+        };
+        self.room.say_closed(id, why, self.env.now);
+        let close = Effect::Close(id, CloseReason::Kicked);
+        self.effects.push(close);
+        true
+    }
+
+    /// The nicks of all members, in alphabetical order.
+    pub fn members(&self) -> impl Iterator<Item = &str> {
+        self.room.nicks()
     }
 
     /// How many clients there are, members or not, those that are being closed included.
     pub fn clients(&self) -> usize {
-        self.connections.len()
+        self.clients.len()
     }
 
     /// Everything that is counted here; turns are the poll loop's.
     pub fn metrics(&self) -> Metrics {
         Metrics {
-            clients: self.connections.len(),
-            members: self.pressure.members(),
-            ..self.shared.metrics
+            clients: self.clients.len(),
+            members: self.room.len(),
+            buffer_bytes: self.env.memory_bytes(),
+            ..self.env.metrics
+        }
+    }
+
+    /// The memory of one client without its buffers, in bytes.
+    #[doc(hidden)]
+    pub const CLIENT_BYTES: usize = size_of::<Client<S>>();
+
+    // What several parts of a turn need.
+
+    /// Lets a client's session do something.
+    fn with_session(
+        &mut self,
+        id: ClientId,
+        act: impl FnOnce(&mut Session, &mut Io<S>, &mut Ctx<'_>),
+    ) {
+        let Some(client) = self.clients.get_mut(id.index()) else {
+            return;
+        };
+        let instant = self.env.instant;
+        let mut cx = Ctx {
+            id,
+            peer: client.io.peer,
+            may_say: true,
+            room: &mut self.room,
+            auth: &mut self.auth,
+            env: &mut self.env,
+            effects: &mut self.effects,
+            watch: Watch::new(&mut self.observer, instant),
+        };
+        act(&mut client.session, &mut client.io, &mut cx);
+    }
+
+    /// Queues a client for reading if it may have something to be decoded.
+    fn wake(&mut self, id: ClientId) {
+        let Some(client) = self.clients.get_mut(id.index()) else {
+            return;
+        };
+        let session = &client.session;
+        let has_work = client.io.has_input() || session.has_waiting_line();
+        if !has_work || client.turn == TurnState::Queued || !session.listens() {
+            return;
+        }
+        if session.throttled_until(&self.env).is_some() {
+            client.turn = TurnState::Throttled;
+            return self.schedule(id);
+        }
+        client.turn = TurnState::Queued;
+        let waits = session.has_waiting_line() || client.io.holds_up();
+        let lane = session.lane(self.env.now);
+        match waits && !self.gates().is_open(lane) {
+            true => self.sched.push_gated(id, lane),
+            false => self.sched.push(id, lane),
+        }
+    }
+
+    fn list_flush(&mut self, id: ClientId) {
+        if let Some(client) = self.clients.get_mut(id.index())
+            && !client.needs_flush
+        {
+            client.needs_flush = true;
+            self.sched.flush.push(id);
+        }
+    }
+
+    fn dial_all(&mut self, registry: &mut impl Registry<S>) {
+        for (to, service) in std::mem::take(&mut self.upkeep.dials) {
+            let peer = Peer::from(to);
+            match registry.dial(to) {
+                Ok(stream) => {
+                    self.admission.adopt(&peer, &self.env.limits);
+                    let session = Session::new(service, &self.env);
+                    self.open(stream, peer, session, registry);
+                }
+                Err(error) => {
+                    let error = &error;
+                    self.watch().emit(|| Event::DialFailed { peer, error });
+                }
+            }
         }
     }
 
     /// Gives memory back to the system that a burst has needed and nobody needs any more.
-    fn trim(&mut self, now: Moment) {
-        match self.trim_at {
+    fn trim(&mut self) {
+        let now = self.env.now;
+        match self.upkeep.trim_at {
             Some(at) if at > now => {}
-            None if self.shared.pool.is_empty() => {}
-            None => self.trim_at = Some(now + TRIM_AFTER),
-            Some(_) if self.shared.pool.trim() => {
-                self.trim_at = None;
-                self.dirty.shrink_to_fit();
-                self.woken.shrink_to_fit();
-                self.ready.shrink_to_fit();
+            None if self.env.pool.is_empty() => {}
+            None => self.upkeep.trim_at = Some(now + TRIM_AFTER),
+            Some(_) if self.env.pool.trim() => {
+                self.upkeep.trim_at = None;
+                self.sched.shrink_to_fit();
             }
-            Some(_) => self.trim_at = Some(now + TRIM_AFTER),
+            Some(_) => self.upkeep.trim_at = Some(now + TRIM_AFTER),
         }
+    }
+}
+
+impl<S> Client<S> {
+    fn new(io: Io<S>, session: Session) -> Self {
+        Self {
+            io,
+            session,
+            turn: TurnState::Idle,
+            timer: TimerHandle::default(),
+            reader: ReaderState::Current,
+            needs_flush: false,
+        }
+    }
+}
+
+impl<S, O: Observer> fmt::Debug for Engine<S, O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine")
+            .field("clients", &self.clients.len())
+            .field("members", &self.room.len())
+            .finish_non_exhaustive()
     }
 }

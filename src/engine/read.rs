@@ -1,362 +1,263 @@
-//! The first half of a turn: the ready clients are heard, and the room gathers what they say. Who
-//! may be heard now, and how much of each, is decided here and nowhere else.
+//! The first half of a turn: clients that are ready are read, and the room gathers what they say. Which
+//! client is read, and how much of it, is decided here and nowhere else.
 //!
-//! Three things can stop a member: the budgets of the turn, for the next turn; its own rate of
-//! lines, until a time; and the room, until readers have caught up. Whatever stopped it, what was
-//! read stays in its `rd`, its stream is not read, and TCP pushes back.
+//! Three things can stop a member: the budget of the turn, until the next one; its own rate of lines,
+//! until a time; and the room's gate, until readers have caught up. Whatever stops it, what was read
+//! stays where it is, its stream is not read, and TCP pushes back.
 
 use std::io;
 
-use log::{info, trace};
-
-use crate::config::interactive::Mode;
-use crate::conn::overflow::Voice;
-use crate::conn::{Fill, Phase};
-use crate::engine::{Chat, Stream};
+use crate::client_id::ClientId;
+use crate::conn::stream::Stream;
+use crate::conn::{Fill, ReaderState};
+use crate::engine::run_queue::Failure;
+use crate::engine::{Engine, TurnState};
+use crate::events::{Event, Observer};
 use crate::protocol::close_reason::CloseReason;
-use crate::protocol::command;
-use crate::protocol::decoder::{Heard, Input};
-use crate::protocol::message::Message;
-use crate::protocol::sniff::is_foreign;
-use crate::room::ClientId;
-use crate::text::nick::{Nick, NickError};
+use crate::session::{Ctx, Flow, Lane, Session, Step, Watch};
 use crate::time::moment::Moment;
 
-/// Whether a client may be heard.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Gate {
-    Open,
-    /// Not before the room has changed.
-    Room,
-    /// Not before this time.
-    Rate(Moment),
-}
-
-impl<S: Stream> Chat<S> {
-    pub(crate) fn hear_ready(&mut self, now: Moment) {
-        let mut woken = std::mem::take(&mut self.woken);
-        for id in woken.drain(..) {
-            self.connections[id.0].listed_ready = false;
-            self.list_ready(id, now);
-        }
-        self.woken = woken;
-        if self.pressure.take_changed() {
-            self.ready.recall();
-        }
-        self.ready.begin_turn();
-        while !self.is_turn_spent()
-            && let Some(id) = self.ready.pop()
+impl<S: Stream, O: Observer> Engine<S, O> {
+    pub(super) fn read_ready(&mut self) {
+        self.settle();
+        self.requeue_sparse();
+        self.sched.begin_turn(self.gates());
+        let mut scratch = std::mem::take(&mut self.upkeep.scratch);
+        while !self.budget.is_spent(self.room.len(), &self.env.limits)
+            && let Some(id) = self.sched.pop()
         {
-            self.connections[id.0].listed_ready = false;
-            if self.gate(id, now) == Gate::Open {
-                self.hear(id, now);
-            }
-            self.list_ready(id, now);
-        }
-    }
-
-    /// Lists a client if it may have something to say; if it may not say it now, for when it may.
-    pub(crate) fn list_ready(&mut self, id: ClientId, now: Moment) {
-        let gate = self.gate(id, now);
-        let connection = &mut self.connections[id.0];
-        if connection.listed_ready {
-            // Who is set aside keeps its time to be asked again.
-            return;
-        }
-        connection.heard_at = None;
-        if !connection.wants_turn() {
-            return;
-        }
-        let voice = connection.voice(now);
-        connection.listed_ready = true;
-        match gate {
-            Gate::Open => return self.ready.push(id, voice),
-            Gate::Room => {
-                self.ready.set_aside(id, voice);
-                connection.heard_at = connection.quiet_at().filter(|&at| at > now);
-            }
-            Gate::Rate(at) => {
-                connection.listed_ready = false;
-                connection.heard_at = Some(at);
+            if let Some(client) = self.clients.get_mut(id.index())
+                && client.turn == TurnState::Queued
+            {
+                client.turn = TurnState::Idle;
+                self.read(id, &mut scratch);
+                self.wake(id);
             }
         }
-        self.schedule(id);
+        self.upkeep.scratch = scratch;
     }
 
-    fn gate(&self, id: ClientId, now: Moment) -> Gate {
-        let connection = &self.connections[id.0];
-        if !connection.is_listened_to() {
-            return Gate::Open;
-        }
-        if let Some(at) = self.pace.next_line(&connection.lines_said, now) {
-            return Gate::Rate(at);
-        }
-        if connection.phase != Phase::Member {
-            return Gate::Open;
-        }
-        let is_too_fast = connection.voice(now) == Voice::Loud
-            && self.pressure.is_too_fast_for_most(connection.standing);
-        if is_too_fast || self.pressure.is_held_up() {
-            return Gate::Room;
-        }
-        Gate::Open
-    }
-
-    fn hear(&mut self, id: ClientId, now: Moment) {
-        if !self.connections[id.0].wants_turn() {
-            return;
-        }
-        self.read(id, now);
-        if self.connections[id.0].must_read_on()
-            && self.gate(id, now) == Gate::Open
-            && !self.is_turn_spent()
+    /// Moves bulk speakers that stand behind their gate and have become sparse to the other queue.
+    fn requeue_sparse(&mut self) {
+        while let Some(id) = self.sched.first_gated_bulk()
+            && !self.gates().bulk
         {
-            // The end of the stream stands behind its last line, and who has hung up leaves at
-            // once.
-            self.read(id, now);
+            let now = self.env.now;
+            let client = self.clients.get_mut(id.index());
+            let client = client.filter(|client| client.turn == TurnState::Queued);
+            let lane = client.as_ref().map(|client| client.session.lane(now));
+            if lane == Some(Lane::Bulk) {
+                return;
+            }
+            self.sched.pop_gated_bulk();
+            if let Some(client) = client {
+                client.turn = TurnState::Idle;
+                self.wake(id);
+            }
         }
     }
 
-    fn read(&mut self, id: ClientId, now: Moment) {
-        let mut scratch = std::mem::take(&mut self.scratch);
-        let connection = &mut self.connections[id.0];
-        match connection.fill(&mut scratch, &mut self.shared, now) {
-            Fill::Bytes(n) if connection.is_listened_to() => self.decode(id, &scratch[..n], now),
-            Fill::Bytes(n) => self.discard(id, n),
-            Fill::Nothing if connection.is_deaf => {
-                self.fail(id, &io::ErrorKind::BrokenPipe.into(), now);
+    /// When the bulk speaker that has stood behind the gate longest becomes sparse.
+    pub(super) fn first_bulk_is_sparse_at(&self) -> Option<Moment> {
+        let id = self.sched.first_gated_bulk()?;
+        match &self.clients.get(id.index())?.session {
+            Session::Chat(chat) => chat.sparse_at(),
+            Session::Http(_) | Session::Closing(_) => None,
+        }
+    }
+
+    fn read(&mut self, id: ClientId, scratch: &mut [u8]) {
+        self.read_once(id, scratch);
+        let Some(client) = self.clients.get(id.index()) else {
+            return;
+        };
+        if client.io.may_end_now()
+            && client.session.listens()
+            && !client.session.is_closing()
+            && !client.session.has_waiting_line()
+            && client.session.throttled_until(&self.env).is_none()
+            && !self.budget.is_spent(self.room.len(), &self.env.limits)
+        {
+            // The end of the stream may stand behind its last line, and a client that has hung up
+            // leaves at once.
+            self.read_once(id, scratch);
+        }
+    }
+
+    fn read_once(&mut self, id: ClientId, scratch: &mut [u8]) {
+        self.decode_next(id, scratch);
+        // What was decoded may have been answered, and a read may make a stream owe output or let its
+        // write half go on. And the room may have to wait for a reader that takes nothing now.
+        let client = self.clients.get(id.index());
+        if client.is_some_and(|client| client.io.can_flush() || client.io.holds_up()) {
+            self.list_flush(id);
+        }
+    }
+
+    /// Decodes what is held, or else what one read returns.
+    fn decode_next(&mut self, id: ClientId, scratch: &mut [u8]) {
+        let Some(client) = self.clients.get_mut(id.index()) else {
+            return;
+        };
+        if !client.session.listens() {
+            return;
+        }
+        if client.io.holds_input() || client.session.has_waiting_line() {
+            return self.decode(id, &[]);
+        }
+        let is_write_closed = client.io.is_write_closed();
+        match client.io.fill(scratch, &mut self.env) {
+            Fill::Fresh(n) => {
+                // What is read counts, decoded or not: it may have to be held.
+                self.budget.input_bytes = self.budget.input_bytes.saturating_add(n);
+                self.decode(id, scratch.get(..n).unwrap_or_default());
+            }
+            Fill::Nothing if is_write_closed => {
+                self.abort(id, &io::ErrorKind::BrokenPipe.into());
             }
             Fill::Nothing => {}
-            Fill::End => self.end(id, now),
-            Fill::Failed(error) => self.fail(id, &error, now),
+            Fill::End => self.on_end(id),
+            Fill::Failed(error) => self.abort(id, &error),
         }
-        self.scratch = scratch;
     }
 
-    /// Hears as much of `bytes` as may be heard now, and keeps the rest.
-    fn decode(&mut self, id: ClientId, bytes: &[u8], now: Moment) {
-        self.turn_input += bytes.len();
-        let mut input = Input::new(bytes);
-        let mut answered = 0;
-        while self.connections[id.0].is_listened_to() {
-            let may_go_on = !self.is_turn_output_spent(self.longest_output(id, input.rest().len()))
-                && self.gate(id, now) == Gate::Open;
-            // At the end of the input the decoder has nothing to say, but something to show.
-            if !may_go_on && !input.rest().is_empty() {
-                self.connections[id.0].hold(input.rest(), &mut self.shared);
-                break;
-            }
-            let Some(bytes) = self.hear_next(id, &mut input, now) else {
-                break;
+    /// Decodes as much as may be decoded now, line by line, and keeps the rest: `fresh`, or what is
+    /// held already.
+    fn decode(&mut self, id: ClientId, mut fresh: &[u8]) {
+        loop {
+            let gates = self.gates();
+            let Some(client) = self.clients.get_mut(id.index()) else {
+                return;
             };
-            answered += bytes;
-            self.connections[id.0].has_said(bytes, now);
+            let (io, session) = (&mut client.io, &mut client.session);
+            if !session.listens() {
+                return;
+            }
+            let peer = io.peer;
+            let holds_up = io.holds_up();
+            let (input, out) = io.halves(fresh);
+            // At the end of the input nothing is left to be stopped, and the session may have something
+            // to say about all of it.
+            let has_more = !input.is_empty() || session.has_waiting_line();
+            let next = session.longest_output(input.len(), &self.upkeep.longest_line);
+            let (members, limits) = (self.room.len(), &self.env.limits);
+            if has_more
+                && (self.budget.is_output_spent(next, members, limits)
+                    // The room waits for this client, which must not be sent still more.
+                    || holds_up
+                    || session.throttled_until(&self.env).is_some())
+            {
+                return io.hold(fresh, &mut self.env);
+            }
+            let memory_before = session.memory_bytes();
+            let replies_before = self.env.turn_reply_bytes;
+            let instant = self.env.instant;
+            let mut cx = Ctx {
+                id,
+                peer,
+                may_say: gates.bulk || gates.is_open(session.lane(self.env.now)),
+                room: &mut self.room,
+                auth: &mut self.auth,
+                env: &mut self.env,
+                effects: &mut self.effects,
+                watch: Watch::new(&mut self.observer, instant),
+            };
+            let step = session.on_input(input, out, &mut cx);
+            if step.has_joined {
+                // The end of its time to log in concerns it no longer.
+                self.timers.cancel(id, &mut client.timer);
+                client.schedule(id, &mut self.timers, &self.env);
+            }
+            let memory = client.session.memory_bytes();
+            self.env.count_session(memory_before, memory);
+            let io = &mut client.io;
+            if io.holds_input() {
+                self.budget.input_bytes = self.budget.input_bytes.saturating_add(step.used);
+            }
+            io.consume(step.used, &mut fresh, &mut self.env);
+            if step.flow == Flow::Wait {
+                io.hold(fresh, &mut self.env);
+            }
+            if !self.finish_step(id, step, replies_before) {
+                return;
+            }
         }
-        // Input that nobody hears is work for the server all the same.
-        let heard = bytes.len() - input.rest().len();
-        self.connections[id.0].has_said(heard.saturating_sub(answered), now);
     }
 
-    /// Acts on the next thing that a client said; gives how many bytes that has queued for one
-    /// client, or `None` when nothing is left.
-    fn hear_next(&mut self, id: ClientId, input: &mut Input<'_>, now: Moment) -> Option<usize> {
-        let connection = &mut self.connections[id.0];
-        let voice = connection.voice(now);
-        let heard = connection.decoder.next(input);
-        Some(match (heard, connection.phase) {
-            (None, phase) => {
-                if is_first(phase) && is_foreign(connection.decoder.unfinished(), false) {
-                    self.part(id, CloseReason::OtherProtocol, now);
-                }
-                return None;
-            }
-            (Some(Heard::Refuse(bytes)), _) => self.answer(id, bytes, now),
-            (Some(Heard::AreYouThere), _) => self.notify(id, Message::Yes, now),
-            (Some(Heard::TooLong), Phase::Member) => self.too_long(id, now),
-            (Some(Heard::TooLong), Phase::Password { .. }) => self.try_password(id, None, now),
-            (Some(Heard::TooLong), _) => {
-                let max_line_bytes = self.shared.limits.max_line_bytes;
-                self.refuse_nick(id, &NickError::LineTooLong { max_line_bytes }, now)
-            }
-            (Some(Heard::Line([])), _) => self.hear_nothing(id, now),
-            (Some(Heard::Line(line)), phase) if is_first(phase) && is_foreign(line, true) => {
-                self.part(id, CloseReason::OtherProtocol, now);
-                return None;
-            }
-            (Some(Heard::Line(line)), Phase::Member) => {
-                if voice == Voice::Loud {
-                    trace!("{} is loud", connection.peer);
-                }
-                self.pace.count_line(&mut connection.lines_said, now);
-                if connection.mode == Mode::Interactive
-                    && let Some(command) = command::in_line(line)
-                {
-                    let command = command.to_vec();
-                    return Some(self.obey(id, &command, voice, now));
-                }
-                let bytes = self.room.say(id, line, voice, now);
-                self.shared.metrics.lines_in += u64::from(bytes > 0);
-                bytes + self.deliver(now)
-            }
-            (Some(Heard::Line(line)), Phase::Password { .. }) => {
-                let line = line.to_vec();
-                self.try_password(id, Some(&line), now)
-            }
-            (Some(Heard::Line(line)), _) => {
-                if connection.mode == Mode::Interactive
-                    && let Some(command) = command::in_line(line)
-                {
-                    let command = command.to_vec();
-                    return Some(self.obey_nameless(id, &command, now));
-                }
-                match self.room.join(id, line, connection.mode, now) {
-                    Ok(()) => {
-                        let nick = self.room.nick_of(id).map_or("", Nick::as_str);
-                        info!("{nick} is joining the chat from {}", connection.peer);
-                        self.enter_room(id, now)
-                    }
-                    Err(why) => self.refuse_nick(id, &why, now),
-                }
-            }
-        })
+    /// Settles what came of a step and charges it. Returns whether the client may go on.
+    fn finish_step(&mut self, id: ClientId, step: Step, replies_before: usize) -> bool {
+        self.settle();
+        let replies = self.env.turn_reply_bytes.saturating_sub(replies_before);
+        let budget = &mut self.budget;
+        budget.command_bytes = budget.command_bytes.saturating_add(step.least_cost);
+        self.count_output();
+        // Input that nobody else sees is work for the server all the same.
+        let output = step.said_bytes.saturating_add(replies);
+        let cost = output.max(step.used).max(step.least_cost);
+        if let Some(client) = self.clients.get_mut(id.index()) {
+            client.session.charge(cost, self.env.now);
+        }
+        match step.flow {
+            Flow::Continue => return true,
+            Flow::Starved | Flow::Wait => {}
+            Flow::Close(reason) => self.begin_close(id, reason),
+            Flow::Drop => self.mark_closed(id),
+        }
+        false
     }
 
-    fn enter_room(&mut self, id: ClientId, now: Moment) -> usize {
-        let connection = &mut self.connections[id.0];
-        connection.enter(Phase::Member, now);
-        self.pressure.join();
-        self.deadlines.cancel(id, &mut connection.alarm);
-        self.schedule(id);
-        self.deliver(now)
+    /// Brings the budget up to date with what was said and queued.
+    fn count_output(&mut self) {
+        let said = self
+            .room
+            .batch_bytes()
+            .saturating_add(self.env.turn_reply_bytes);
+        self.budget.output_bytes = said.saturating_add(self.budget.command_bytes);
     }
 
-    fn too_long(&mut self, id: ClientId, now: Moment) -> usize {
-        self.pace
-            .count_line(&mut self.connections[id.0].lines_said, now);
-        let max_line_bytes = self.shared.limits.max_line_bytes;
-        self.notify(id, Message::LineTooLong { max_line_bytes }, now)
+    /// The peer has sent all that it will ever send, and all of it was decoded or thrown away.
+    fn on_end(&mut self, id: ClientId) {
+        let client = self.clients.get(id.index());
+        match client.map(|client| client.session.is_closing()) {
+            Some(true) => self.mark_closed(id),
+            Some(false) => self.begin_close(id, CloseReason::HungUp),
+            None => {}
+        }
     }
 
-    fn refuse_nick(&mut self, id: ClientId, why: &NickError, now: Moment) -> usize {
-        let Phase::Login { refusals } = &mut self.connections[id.0].phase else {
-            return 0;
+    /// Deals with the clients whose stream failed while others were served.
+    pub(super) fn handle_failed(&mut self) {
+        for (id, failure) in std::mem::take(&mut self.sched.failed) {
+            match failure {
+                Failure::Write(error) => self.lose_write_half(id, &error),
+                Failure::Watch(error) => self.abort(id, &error),
+            }
+        }
+    }
+
+    /// A client's stream takes nothing any more, as is found when it is written to. What the client
+    /// sent before may still be there and is decoded first: whether a script's last line arrives must
+    /// not depend on whether somebody else spoke in the meantime.
+    fn lose_write_half(&mut self, id: ClientId, error: &io::Error) {
+        let Some(client) = self.clients.get_mut(id.index()) else {
+            return;
         };
-        *refusals += 1;
-        if *refusals < self.shared.limits.max_refusals {
-            return self.notify(id, Message::Refused(why), now);
+        if client.session.is_closing() {
+            return self.abort(id, error);
         }
-        let bytes = self.notify(id, Message::RefusedFinally(why), now);
-        self.part(id, CloseReason::NoNick, now);
-        bytes
-    }
-
-    /// Throws the input of a lingering client away, until it has sent more than it may.
-    fn discard(&mut self, id: ClientId, n: usize) {
-        self.turn_input += n;
-        if let Phase::Lingering { discarded_bytes } = &mut self.connections[id.0].phase {
-            *discarded_bytes = discarded_bytes.saturating_add(u32::try_from(n).unwrap_or(u32::MAX));
-            if *discarded_bytes as usize > self.shared.limits.linger_bytes {
-                self.close(id);
-            }
+        let peer = client.io.peer;
+        client.io.close_write(&mut self.env);
+        if client.session.is_member() {
+            self.pressure.change(client.reader, ReaderState::Current);
+            client.reader = ReaderState::Current;
         }
-    }
-
-    fn is_turn_spent(&self) -> bool {
-        self.turn_input >= self.shared.limits.turn_read_bytes || self.is_turn_output_spent(0)
-    }
-
-    /// The most that the next line of a client can put into a queue, given that `rest` bytes of
-    /// input are left.
-    fn longest_output(&self, id: ClientId, rest: usize) -> usize {
-        let pending = self.connections[id.0].decoder.unfinished().len();
-        let text = 3 * (pending + rest);
-        self.longest_line_bytes
-            .min(self.longest_prefix_bytes.saturating_add(text))
-    }
-
-    /// Whether the queues have got what one turn may give them, if `next` bytes more count: a
-    /// quarter of what each of them holds, and of what all of them hold together. A reader that
-    /// keeps up can so never be pushed over its limit by one loud speaker's burst. One line a turn is
-    /// always possible.
-    fn is_turn_output_spent(&self, next: usize) -> bool {
-        let limits = &self.shared.limits;
-        let each = limits.max_pending_bytes / 4;
-        let all = match limits.max_pending_total_bytes {
-            0 => usize::MAX,
-            total => total / 4,
-        };
-        let output = self.turn_output + self.room.talk_bytes();
-        if output.saturating_mul(self.pressure.members()) > all {
-            return true;
-        }
-        output > 0 && output.saturating_add(next) > each
-    }
-}
-
-/// Whether nothing that a client said was taken as a password or a nick yet.
-fn is_first(phase: Phase) -> bool {
-    matches!(
-        phase,
-        Phase::Password { refusals: 0 } | Phase::Login { refusals: 0 }
-    )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::io;
-    use std::time::{Duration, Instant};
-
-    use crate::config::Config;
-    use crate::engine::{Interest, Registry};
-    use crate::time::moment::Clock;
-
-    impl Stream for io::Empty {
-        fn shutdown_write(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    #[test]
-    fn the_largest_limits_of_all_do_not_overflow() {
-        let mut config = Config::default();
-        config.limits.max_line_bytes = usize::MAX;
-        config.limits.max_pending_bytes = usize::MAX;
-        let mut chat: Chat<io::Empty> = Chat::new(config);
-        assert!(
-            !chat.is_turn_output_spent(usize::MAX),
-            "one line is always possible"
-        );
-        chat.turn_output = 1;
-        assert!(chat.is_turn_output_spent(usize::MAX));
-    }
-
-    struct Unwatched;
-
-    impl Registry<io::Empty> for Unwatched {
-        fn register(&mut self, _: &mut io::Empty, _: ClientId) -> io::Result<()> {
-            Ok(())
-        }
-
-        fn reregister(&mut self, _: &mut io::Empty, _: ClientId, _: Interest) -> io::Result<()> {
-            Ok(())
-        }
-
-        fn deregister(&mut self, _: &mut io::Empty) {}
-    }
-
-    #[test]
-    fn who_is_set_aside_and_listed_again_is_still_asked_at_its_time() {
-        // Otherwise it is not heard before something else changes in the room.
-        let (mut chat, start) = (Chat::new(Config::default()), Instant::now());
-        let peer = ([127, 0, 0, 1], 1).into();
-        chat.accept(io::empty(), peer, Mode::Bare, start, &mut Unwatched);
-        let now = Clock::default().moment(start);
-        let time = Some(now + Duration::from_secs(1));
-        let client = &mut chat.connections[0];
-        client.mark_readable(true);
-        (client.listed_ready, client.heard_at) = (true, time);
-        chat.list_ready(ClientId(0), now);
-        assert_eq!(chat.connections[0].heard_at, time);
+        let is_write = true;
+        self.watch().emit(|| Event::StreamFailed {
+            id,
+            peer,
+            is_write,
+            error,
+        });
+        self.wake(id);
     }
 }

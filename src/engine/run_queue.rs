@@ -1,80 +1,141 @@
-//! Whose turn it is to be heard: [`Ready`] lists each client that may have something to say, once,
-//! the quiet before the loud, and in each of the two the one that has waited longest first. So a
-//! flood, however large, never stands before what somebody typed.
+//! The order in which clients are read: [`Scheduler`] has three run queues, for clients on their way in, for
+//! sparse speakers and for bulk speakers, and in each of them the client that has waited longest comes
+//! first. So a flood, however large, never stands before what somebody typed.
 //!
-//! Who may not be heard until the room has changed is set aside, where it costs no turns.
+//! The queues of speakers have a gate, which belongs to the room. A closed gate stops lines, not
+//! clients: a client is decoded up to the first line that must wait, and then stands behind the gate,
+//! where it takes no turns.
+//!
+//! Lists are hints and the client is the truth (its `TurnState` and `needs_flush`), so an id that stays
+//! in a list after its client has gone does no harm.
 
 use std::collections::VecDeque;
 
-use crate::conn::overflow::Voice;
-use crate::room::ClientId;
+use crate::client_id::ClientId;
+use crate::session::Lane;
 
-/// Clients that may have something to say.
+/// What is to be looked at in this turn and the next.
 #[derive(Debug, Default)]
-pub(crate) struct Ready {
-    quiet: VecDeque<ClientId>,
-    loud: VecDeque<ClientId>,
-    aside: Vec<(ClientId, Voice)>,
-    /// How many of each are still to be heard in this turn: who is listed anew has to wait for the
-    /// next one.
-    quiet_this_turn: usize,
-    loud_this_turn: usize,
+pub(super) struct Scheduler {
+    lanes: [RunQueue; 3],
+    /// Clients whose queue may be written and that are not served by the batch.
+    pub(super) flush: Vec<ClientId>,
+    /// Closed clients, to be freed at the end of the turn.
+    pub(super) closed: Vec<ClientId>,
+    /// Clients whose stream failed while others were served.
+    pub(super) failed: Vec<(ClientId, Failure)>,
+    /// Which member is served first, another one each time, so that nobody always comes last.
+    pub(super) first_served: usize,
 }
 
-impl Ready {
-    /// Lists a client that is not listed.
-    pub(crate) fn push(&mut self, id: ClientId, voice: Voice) {
-        match voice {
-            Voice::Quiet => self.quiet.push_back(id),
-            Voice::Loud => self.loud.push_back(id),
+/// What failed.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// The write half: what the client has sent before may still be there.
+    Write(std::io::Error),
+    /// The poll loop cannot watch it.
+    Watch(std::io::Error),
+}
+
+#[derive(Debug, Default)]
+struct RunQueue {
+    ready: VecDeque<ClientId>,
+    /// Clients with a line that waits for the gate.
+    gated: VecDeque<ClientId>,
+    /// How many of `ready` are still to be read in this turn: a client that is queued again has to wait
+    /// for the next one.
+    quota: usize,
+}
+
+/// Which gates are open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Gates {
+    pub(super) sparse: bool,
+    pub(super) bulk: bool,
+}
+
+impl Gates {
+    pub(super) fn is_open(self, lane: Lane) -> bool {
+        match lane {
+            Lane::Login => true,
+            Lane::Sparse => self.sparse,
+            Lane::Bulk => self.bulk,
+        }
+    }
+}
+
+const LANES: [Lane; 3] = [Lane::Login, Lane::Sparse, Lane::Bulk];
+
+impl Scheduler {
+    fn lane(&mut self, lane: Lane) -> &mut RunQueue {
+        let [login, sparse, bulk] = &mut self.lanes;
+        match lane {
+            Lane::Login => login,
+            Lane::Sparse => sparse,
+            Lane::Bulk => bulk,
         }
     }
 
-    /// Lists a client that is to be asked again when the room has changed.
-    pub(crate) fn set_aside(&mut self, id: ClientId, voice: Voice) {
-        self.aside.push((id, voice));
+    /// Queues a client that may have something to be decoded.
+    pub(super) fn push(&mut self, id: ClientId, lane: Lane) {
+        self.lane(lane).ready.push_back(id);
     }
 
-    /// Asks those again who were set aside.
-    pub(crate) fn recall(&mut self) {
-        // The list keeps its memory.
-        let mut aside = std::mem::take(&mut self.aside);
-        for (id, voice) in aside.drain(..) {
-            self.push(id, voice);
+    /// Queues a client whose next line waits for the gate.
+    pub(super) fn push_gated(&mut self, id: ClientId, lane: Lane) {
+        self.lane(lane).gated.push_back(id);
+    }
+
+    /// Gives every client that is ready a place in this turn. Clients behind a gate that has opened
+    /// come first: they have waited longer.
+    pub(super) fn begin_turn(&mut self, gates: Gates) {
+        for (queue, lane) in self.lanes.iter_mut().zip(LANES) {
+            if !queue.gated.is_empty() && gates.is_open(lane) {
+                while let Some(id) = queue.gated.pop_back() {
+                    queue.ready.push_front(id);
+                }
+            }
+            queue.quota = queue.ready.len();
         }
-        self.aside = aside;
     }
 
-    /// Gives everybody who is listed now a place in this turn.
-    pub(crate) fn begin_turn(&mut self) {
-        self.quiet_this_turn = self.quiet.len();
-        self.loud_this_turn = self.loud.len();
+    /// The next client of this turn, no longer queued.
+    pub(super) fn pop(&mut self) -> Option<ClientId> {
+        let queue = self.lanes.iter_mut().find(|queue| queue.quota > 0)?;
+        queue.quota = queue.quota.saturating_sub(1);
+        queue.ready.pop_front()
     }
 
-    /// The next one of this turn, no longer listed.
-    pub(crate) fn pop(&mut self) -> Option<ClientId> {
-        if self.quiet_this_turn > 0 {
-            self.quiet_this_turn -= 1;
-            return self.quiet.pop_front();
-        }
-        self.loud_this_turn = self.loud_this_turn.checked_sub(1)?;
-        self.loud.pop_front()
+    /// The bulk speaker that has stood behind the gate longest.
+    pub(super) fn first_gated_bulk(&self) -> Option<ClientId> {
+        let [_, _, bulk] = &self.lanes;
+        bulk.gated.front().copied()
     }
 
-    /// Whether nobody can be heard, as far as is known.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.quiet.is_empty() && self.loud.is_empty()
+    /// Takes it away.
+    pub(super) fn pop_gated_bulk(&mut self) {
+        self.lane(Lane::Bulk).gated.pop_front();
+    }
+
+    /// Whether there is work that no event will ask for.
+    pub(super) fn has_work(&self, gates: impl Fn() -> Gates) -> bool {
+        let mut lanes = self.lanes.iter().zip(LANES);
+        lanes.any(|(queue, lane)| {
+            !queue.ready.is_empty() || (!queue.gated.is_empty() && gates().is_open(lane))
+        }) || !self.flush.is_empty()
+            || !self.closed.is_empty()
+            || !self.failed.is_empty()
     }
 
     /// Frees memory that is not needed now.
-    pub(crate) fn shrink_to_fit(&mut self) {
-        self.quiet.shrink_to_fit();
-        self.loud.shrink_to_fit();
-        self.aside.shrink_to_fit();
-    }
-
-    pub(crate) fn is_anybody_aside(&self) -> bool {
-        !self.aside.is_empty()
+    pub(super) fn shrink_to_fit(&mut self) {
+        for queue in &mut self.lanes {
+            queue.ready.shrink_to_fit();
+            queue.gated.shrink_to_fit();
+        }
+        self.flush.shrink_to_fit();
+        self.closed.shrink_to_fit();
+        self.failed.shrink_to_fit();
     }
 }
 
@@ -82,50 +143,61 @@ impl Ready {
 mod tests {
     use super::*;
 
+    const OPEN: Gates = Gates {
+        sparse: true,
+        bulk: true,
+    };
+
+    fn client(id: usize) -> ClientId {
+        ClientId::from_index(id)
+    }
+
+    fn order(queues: &mut Scheduler) -> Vec<usize> {
+        std::iter::from_fn(|| queues.pop())
+            .map(ClientId::index)
+            .collect()
+    }
+
     #[test]
-    fn the_quiet_come_first_and_then_who_has_waited_longest() {
-        let mut ready = Ready::default();
-        for (id, voice) in [
-            (1, Voice::Loud),
-            (2, Voice::Quiet),
-            (3, Voice::Loud),
-            (4, Voice::Quiet),
+    fn sparse_speakers_come_first_and_then_the_one_that_has_waited_longest() {
+        let mut queues = Scheduler::default();
+        for (id, lane) in [
+            (1, Lane::Bulk),
+            (2, Lane::Sparse),
+            (3, Lane::Bulk),
+            (4, Lane::Sparse),
+            (5, Lane::Login),
         ] {
-            ready.push(ClientId(id), voice);
+            queues.push(client(id), lane);
         }
-        ready.begin_turn();
-        assert_eq!(ready.pop(), Some(ClientId(2)));
+        queues.begin_turn(OPEN);
+        assert_eq!(queues.pop(), Some(client(5)));
+        assert_eq!(queues.pop(), Some(client(2)));
         // Its second try comes after everybody's first.
-        ready.push(ClientId(2), Voice::Quiet);
-        let order: Vec<_> = std::iter::from_fn(|| ready.pop()).collect();
-        assert_eq!(order, [4, 1, 3].map(ClientId));
-        ready.begin_turn();
-        assert_eq!(ready.pop(), Some(ClientId(2)));
-        assert!(ready.is_empty());
+        queues.push(client(2), Lane::Sparse);
+        assert_eq!(order(&mut queues), [4, 1, 3]);
+        queues.begin_turn(OPEN);
+        assert_eq!(order(&mut queues), [2]);
+        assert!(!queues.has_work(|| OPEN));
     }
 
     #[test]
-    fn those_who_were_set_aside_come_back_in_their_order() {
-        let mut ready = Ready::default();
+    fn a_client_behind_a_gate_takes_no_turns_and_comes_first_when_it_opens() {
+        let closed = Gates {
+            bulk: false,
+            ..OPEN
+        };
+        let mut queues = Scheduler::default();
         for id in 1..=3 {
-            ready.set_aside(ClientId(id), Voice::Quiet);
+            queues.push_gated(client(id), Lane::Bulk);
         }
-        ready.recall();
-        ready.begin_turn();
-        let order: Vec<_> = std::iter::from_fn(|| ready.pop()).collect();
-        assert_eq!(order, [1, 2, 3].map(ClientId));
-    }
-
-    #[test]
-    fn who_is_set_aside_is_not_heard_before_it_is_recalled() {
-        let mut ready = Ready::default();
-        ready.set_aside(ClientId(1), Voice::Loud);
-        ready.begin_turn();
-        assert!(ready.is_empty() && ready.pop().is_none());
-        assert!(ready.is_anybody_aside());
-        ready.recall();
-        ready.begin_turn();
-        assert_eq!(ready.pop(), Some(ClientId(1)));
-        assert!(!ready.is_anybody_aside());
+        queues.begin_turn(closed);
+        assert_eq!(queues.pop(), None);
+        assert!(!queues.has_work(|| closed) && queues.has_work(|| OPEN));
+        queues.push(client(4), Lane::Bulk);
+        assert_eq!(queues.first_gated_bulk(), Some(client(1)));
+        queues.pop_gated_bulk();
+        queues.begin_turn(OPEN);
+        assert_eq!(order(&mut queues), [2, 3, 4]);
     }
 }

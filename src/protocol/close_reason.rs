@@ -1,28 +1,35 @@
-//! Why a connection ends: [`CloseReason`] is the word in the log, the counter in the metrics and
-//! the goodbye text in one, so that what the operator reads and what the client is told cannot
-//! drift apart.
+//! Why a connection ends: each [`CloseReason`] has its word in the log, its counter in the metrics and
+//! its goodbye, so the operator and the client cannot be told different things.
 
 use std::fmt;
 
 /// Why a connection ends. [`Display`](fmt::Display) is the word for the log and the metrics.
+///
+/// ```
+/// use line_chat::CloseReason;
+///
+/// assert_eq!(CloseReason::TooSlow.to_string(), "too slow");
+/// let refusals = CloseReason::ALL.into_iter().filter(|reason| reason.is_refusal());
+/// assert_eq!(refusals.count(), 3);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CloseReason {
-    /// The client sent FIN: it has said all that it wanted to say.
+    /// The client closed its sending half (FIN): it has sent everything.
     HungUp,
     /// The connection broke: reset by the peer, timed out, or refused by the poll loop.
     Broken,
-    /// More was queued for the client than `max_pending_bytes`, and it could not be left out.
+    /// The client's queue passed `max_pending_bytes`, and the lines could not be left out.
     TooSlow,
     /// The client took nothing of what is queued for it for `stall_timeout`.
     Stalled,
-    /// The client held up the room for `stall_timeout`, where [`Lag::Wait`](crate::Lag) lets it.
+    /// The client held up the room for `stall_timeout`, with [`Lag::Wait`](crate::Lag::Wait).
     HeldUp,
-    /// More was queued for all clients than `max_pending_total_bytes`, and most for this one.
+    /// The buffers of all clients passed `max_pending_total_bytes`, and this one held most.
     OutOfMemory,
-    /// The client did not come up with a nick that could be accepted.
+    /// No line of the client was an acceptable nick.
     NoNick,
-    /// The client did not come up with the password of the room.
+    /// No line of the client was the password of the room.
     WrongPassword,
     /// The client had no nick after `login_timeout`.
     LoginTimeout,
@@ -30,11 +37,11 @@ pub enum CloseReason {
     Idle,
     /// The client speaks TLS, HTTP or SSH.
     OtherProtocol,
-    /// There were `max_clients` clients already, or no free descriptors.
+    /// There were `max_clients` clients already, or no free descriptor.
     ServerFull,
     /// There were `max_clients_per_ip` clients from that address already.
     AddressFull,
-    /// The member asked for it.
+    /// The client gave the command `/quit`.
     Quit,
     /// An operator closed the member.
     Kicked,
@@ -44,11 +51,15 @@ pub enum CloseReason {
     AddressBanned,
     /// The server is shutting down.
     Shutdown,
+    /// The HTTP request was answered.
+    Answered,
+    /// The server dialed a peer and could not connect to it.
+    Unreachable,
 }
 
 impl CloseReason {
-    /// Every reason, in the order of declaration, which is also that of the counters.
-    pub const ALL: [Self; 18] = [
+    /// Every reason, in the order of declaration, which is also the order of the counters.
+    pub const ALL: [Self; 20] = [
         Self::HungUp,
         Self::Broken,
         Self::TooSlow,
@@ -67,13 +78,16 @@ impl CloseReason {
         Self::Banned,
         Self::AddressBanned,
         Self::Shutdown,
+        Self::Answered,
+        Self::Unreachable,
     ];
 
-    /// The last notice for the client, without the `* ` before it; `None` where it hears nothing
-    /// more or was told already.
+    /// The last notice for the client, without the `* ` before it. `None` if nothing can reach it any
+    /// more, or if it was told already.
     pub(crate) fn goodbye(self) -> Option<&'static str> {
         Some(match self {
-            Self::HungUp | Self::Broken => return None,
+            Self::HungUp | Self::Broken | Self::Unreachable => return None,
+            Self::Answered => return None,
             Self::NoNick | Self::WrongPassword | Self::Kicked => return None,
             Self::TooSlow => "you are reading too slowly, goodbye",
             Self::Stalled => "you have read nothing for too long, goodbye",
@@ -129,6 +143,8 @@ impl fmt::Display for CloseReason {
             Self::Banned => "banned",
             Self::AddressBanned => "address is banned",
             Self::Shutdown => "server is shutting down",
+            Self::Answered => "answered",
+            Self::Unreachable => "unreachable",
         })
     }
 }

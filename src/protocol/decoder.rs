@@ -1,23 +1,33 @@
-//! What a client said: telnet's commands taken out, then lines. [`Decoder`] joins the two, so that
-//! everything behind it sees lines, answers to send and nothing else.
+//! From a client's bytes to what it sent: telnet's commands are taken out, then lines are found.
+//! [`Decoder`] joins the two decoders, so that all other code sees only lines and answers to send.
 
 use crate::protocol::line::{Found, LineDecoder};
 use crate::protocol::telnet::{Telnet, TelnetDecoder};
 
-/// One thing that a client said.
+/// One thing that a client sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Heard<'a> {
+pub enum Decoded<'a> {
     /// A complete line, without its end.
     Line(&'a [u8]),
     /// The line that is arriving is longer than the limit; the rest of it is thrown away.
     TooLong,
-    /// A telnet option was asked for: these bytes refuse it.
+    /// The client asked for a telnet option: these bytes refuse it.
     Refuse([u8; 3]),
-    /// Telnet's AYT: a sign of life is wanted.
+    /// Telnet's AYT: the client wants a sign of life.
     AreYouThere,
 }
 
-/// Turns the bytes of one client into what it said, however they were split.
+/// Turns the bytes of one client into what it sent, however they are split.
+///
+/// ```
+/// use line_chat::protocol::decoder::{Decoded, Decoder, Input};
+///
+/// let mut decoder = Decoder::new(4096);
+/// let mut input = Input::new(b"hi\xff\xf6 there\r\n"); // IAC AYT in the middle of a line
+/// assert_eq!(decoder.next(&mut input), Some(Decoded::AreYouThere));
+/// assert_eq!(decoder.next(&mut input), Some(Decoded::Line(b"hi there")));
+/// assert_eq!(decoder.next(&mut input), None);
+/// ```
 #[derive(Debug)]
 pub struct Decoder {
     telnet: TelnetDecoder,
@@ -28,15 +38,15 @@ pub struct Decoder {
 #[derive(Debug)]
 pub struct Input<'i> {
     whole: &'i [u8],
-    /// Not yet seen by the telnet decoder: an end of `whole`.
+    /// The end of `whole` that the telnet decoder has not seen.
     raw: &'i [u8],
-    /// Data that telnet passed and that is not yet a line; it stands in `whole` directly before
+    /// Data that passed the telnet decoder and is not a line yet. In `whole` it stands directly before
     /// `raw`.
     data: &'i [u8],
 }
 
 impl<'i> Input<'i> {
-    /// All of `bytes` is still to be decoded.
+    /// An input of which nothing is decoded yet.
     pub fn new(bytes: &'i [u8]) -> Self {
         Self {
             whole: bytes,
@@ -45,11 +55,18 @@ impl<'i> Input<'i> {
         }
     }
 
-    /// What is still to be decoded. It can be decoded later, as a new input.
+    /// The part that is not decoded yet. It can be decoded later, as a new input.
     pub fn rest(&self) -> &'i [u8] {
-        // Data that is left over is a run without IAC: a doubled one is a run of its own, and no
-        // line ends in it.
-        &self.whole[self.whole.len() - self.raw.len() - self.data.len()..]
+        // Data that is left over is a run without IAC: a doubled IAC is a run of its own, and no line
+        // ends in it.
+        let start = self.used();
+        self.whole.get(start..).unwrap_or_default()
+    }
+
+    /// How many bytes are decoded.
+    pub(crate) fn used(&self) -> usize {
+        let left = self.raw.len().saturating_add(self.data.len());
+        self.whole.len().saturating_sub(left)
     }
 }
 
@@ -62,14 +79,14 @@ impl Decoder {
         }
     }
 
-    /// The same for a client at which somebody types, who can erase a word and the line.
+    /// Lets ^U erase the line, and ^W its last word, as a person who types expects.
     #[must_use]
     pub fn with_line_editing(mut self) -> Self {
         self.lines = self.lines.with_line_editing();
         self
     }
 
-    /// Offers to echo what the client types, as telnet's ECHO; gives the bytes that say so.
+    /// Offers to echo what the client types, as telnet's ECHO. Returns the bytes of the offer.
     pub fn offer_echo(&mut self) -> [u8; 3] {
         self.telnet.offer_echo()
     }
@@ -79,26 +96,88 @@ impl Decoder {
         self.lines.unfinished()
     }
 
-    /// The next thing that the client said, or `None` when all of `input` is used up.
-    pub fn next<'s, 'i: 's>(&'s mut self, input: &mut Input<'i>) -> Option<Heard<'s>> {
+    /// How much memory the unfinished line holds, in bytes.
+    #[inline]
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.lines.memory_bytes()
+    }
+
+    /// Whether nothing is kept of the lines that were decoded: none is arriving, and none that was
+    /// handed out still has memory.
+    #[inline]
+    pub(crate) fn is_drained(&self) -> bool {
+        self.lines.is_drained()
+    }
+
+    /// How much of a line is kept here, unfinished or put back, in bytes.
+    pub(crate) fn kept_bytes(&self) -> usize {
+        self.lines.kept_bytes()
+    }
+
+    /// Puts a line back that was decoded and must wait: [`next`](Self::next) returns it again before
+    /// anything else.
+    pub(crate) fn postpone(&mut self, line: Vec<u8>) {
+        self.lines.postpone(line);
+    }
+
+    /// Frees what is kept of a line.
+    pub(crate) fn forget_line(&mut self) {
+        self.lines.forget();
+    }
+
+    /// Whether there is a line that was put back.
+    pub(crate) fn has_postponed(&self) -> bool {
+        self.lines.has_postponed()
+    }
+
+    /// Returns the next thing that the client sent, or `None` when all of `input` is used up.
+    #[inline]
+    pub fn next<'s, 'i: 's>(&'s mut self, input: &mut Input<'i>) -> Option<Decoded<'s>> {
         self.lines.forget_handed_out();
         loop {
             if let Some(found) = self.lines.advance(&mut input.data) {
                 return Some(match found {
-                    Found::Whole(line) => Heard::Line(line),
-                    Found::Assembled => Heard::Line(self.lines.assembled()),
-                    Found::TooLong => Heard::TooLong,
+                    Found::Whole(line) => Decoded::Line(line),
+                    Found::Assembled => Decoded::Line(self.lines.assembled()),
+                    Found::TooLong => Decoded::TooLong,
                 });
             }
             match self.telnet.next(&mut input.raw)? {
                 Telnet::Data(data) => input.data = data,
                 Telnet::EraseCharacter => self.lines.erase_character(),
                 Telnet::EraseLine => self.lines.erase_line(),
-                Telnet::AreYouThere => return Some(Heard::AreYouThere),
-                Telnet::Refuse(bytes) => return Some(Heard::Refuse(bytes)),
+                Telnet::AreYouThere => return Some(Decoded::AreYouThere),
+                Telnet::Refuse(bytes) => return Some(Decoded::Refuse(bytes)),
             }
         }
     }
+
+    /// [`next`](Self::next) for a caller that calls again with the rest of its input. The first
+    /// `known_data` bytes are known from the last call to hold no telnet command, and are not searched
+    /// again for each line.
+    #[inline]
+    pub(crate) fn next_of<'s, 'i: 's>(&'s mut self, bytes: &'i [u8], known_data: u32) -> Next<'s> {
+        let mut input = Input::new(bytes);
+        if let Some((data, raw)) = bytes.split_at_checked(known_data as usize) {
+            (input.data, input.raw) = (data, raw);
+        }
+        let found = self.next(&mut input);
+        Next {
+            found,
+            used: input.used(),
+            known_data: u32::try_from(input.data.len()).unwrap_or(0),
+        }
+    }
+}
+
+/// What [`Decoder::next_of`] returns.
+#[derive(Debug)]
+pub(crate) struct Next<'s> {
+    pub(crate) found: Option<Decoded<'s>>,
+    /// How many bytes of the input are decoded.
+    pub(crate) used: usize,
+    /// How many bytes after those are known to hold no telnet command.
+    pub(crate) known_data: u32,
 }
 
 #[cfg(test)]
@@ -111,27 +190,35 @@ mod tests {
         let mut said = Vec::new();
         for piece in pieces {
             let mut input = Input::new(piece);
-            while let Some(heard) = decoder.next(&mut input) {
-                said.push(format!("{heard:?}"));
+            while let Some(decoded) = decoder.next(&mut input) {
+                said.push(format!("{decoded:?}"));
             }
             assert!(input.rest().is_empty());
         }
         said
     }
 
-    /// Stops after each thing heard, and goes on with what is left as a new input.
-    fn decode_with_pauses(max: usize, bytes: &[u8]) -> Vec<String> {
+    /// Stops after each thing, and goes on with what is left as a new input. Some lines are put back
+    /// first.
+    fn decode_with_pauses(max: usize, bytes: &[u8], postpone_every: usize) -> Vec<String> {
         let mut decoder = Decoder::new(max);
         let mut said = Vec::new();
-        let mut rest = bytes;
-        loop {
-            let mut input = Input::new(rest);
-            let Some(heard) = decoder.next(&mut input) else {
-                return said;
-            };
-            said.push(format!("{heard:?}"));
-            rest = input.rest();
+        let (mut rest, mut known_data) = (bytes, 0);
+        for n in 1.. {
+            let next = decoder.next_of(rest, known_data);
+            (rest, known_data) = (&rest[next.used..], next.known_data);
+            match next.found {
+                None => break,
+                Some(Decoded::Line(line)) if n % postpone_every == 0 => {
+                    let line = line.to_vec();
+                    decoder.postpone(line);
+                    assert!(decoder.has_postponed() && decoder.unfinished().is_empty());
+                }
+                Some(decoded) => said.push(format!("{decoded:?}")),
+            }
         }
+        assert!(rest.is_empty());
+        said
     }
 
     #[test]
@@ -141,24 +228,24 @@ mod tests {
             [&b"he\xff\xf1l\xff\xfd\x06lo\r\xff\xf1\nx\xff\xf7y\n"[..]],
         );
         let expected = [
-            Heard::Refuse([255, 252, 6]),
-            Heard::Line(b"hello"),
-            Heard::Line(b"y"),
+            Decoded::Refuse([255, 252, 6]),
+            Decoded::Line(b"hello"),
+            Decoded::Line(b"y"),
         ];
-        assert_eq!(said, expected.map(|heard| format!("{heard:?}")));
+        assert_eq!(said, expected.map(|decoded| format!("{decoded:?}")));
     }
 
     #[test]
     fn erase_character_and_erase_line_edit_what_is_pending() {
         let said = decode(99, [&b"wrong\xff\xf8righd\xff\xf7t\r\n"[..]]);
-        assert_eq!(said, [format!("{:?}", Heard::Line(b"right"))]);
+        assert_eq!(said, [format!("{:?}", Decoded::Line(b"right"))]);
     }
 
     proptest! {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..Default::default() })]
 
         #[test]
-        fn neither_a_split_nor_a_pause_changes_what_is_heard(
+        fn neither_a_split_nor_a_pause_changes_what_is_decoded(
             bytes in prop::collection::vec(prop_oneof![
                 3 => prop::sample::select(b"ab\r\n\0\x08\x7f".to_vec()),
                 2 => Just(255u8),
@@ -172,7 +259,8 @@ mod tests {
             let (head, tail) = bytes.split_at(cut.min(bytes.len()));
             prop_assert_eq!(&decode(max, [head, tail]), &whole);
             prop_assert_eq!(&decode(max, bytes.chunks(1)), &whole);
-            prop_assert_eq!(&decode_with_pauses(max, &bytes), &whole);
+            prop_assert_eq!(&decode_with_pauses(max, &bytes, usize::MAX), &whole);
+            prop_assert_eq!(&decode_with_pauses(max, &bytes, 2), &whole);
         }
     }
 }

@@ -1,12 +1,12 @@
 //! Bytes become lines: [`LineDecoder`] finds the line ends, applies erasures and throws an
-//! over-long line away. It looks at each byte once, keeps no more than one unfinished line, and
-//! says the same whatever way the bytes were split, because a TCP segment means nothing to the
-//! person who typed.
+//! over-long line away. It looks at each byte once and keeps at most one unfinished line. Its result
+//! does not depend on how the bytes were split, because a TCP segment means nothing to a person who
+//! types.
 //!
 //! A line ends with `\r\n`, `\n`, `\r\0` (RFC 854, "The NVT Printer and Keyboard") or a lone `\r`.
 //! It is complete at its `\r`; a `\n` or NUL that follows, however late, is swallowed. BS and DEL
-//! erase the code point before them, so a terminal in character mode can be used. Where people type,
-//! ^U and ^W erase as well, as a terminal's own line editor does it (termios(3), VKILL and VWERASE).
+//! erase the code point before them, so a terminal in character mode can be used. For people, ^U and
+//! ^W erase as well, as in a terminal's own line editor (termios(3), VKILL and VWERASE).
 
 use memchr::memchr2;
 
@@ -20,8 +20,8 @@ const CTRL_W: u8 = 0x17;
 pub enum Line<'a> {
     /// A complete line: its bytes without the line end, erasures applied. It may be empty.
     Text(&'a [u8]),
-    /// The line that is arriving passed the limit. It is said once, when the limit is passed; the
-    /// rest of that line is thrown away as it comes.
+    /// The line that is arriving passed the limit. This is reported once, when the limit is passed;
+    /// the rest of that line is thrown away as it comes.
     TooLong,
 }
 
@@ -39,19 +39,30 @@ pub enum Line<'a> {
 /// ```
 #[derive(Debug)]
 pub struct LineDecoder {
-    /// The unfinished line, erasures applied; at most `max_line_bytes` long. Its memory goes when
-    /// the line does.
+    /// The unfinished line, erasures applied; at most `max_line_bytes` long. Its memory is freed with
+    /// the line.
     pending: Vec<u8>,
-    /// Four bytes, because there is one of them in each connection.
+    /// Only four bytes, because each connection has one.
     max_line_bytes: u32,
-    /// `pending` is a complete line that was handed out: it is forgotten before the next byte.
-    handed_out: bool,
+    /// What `pending` holds.
+    pending_is: Pending,
     /// The last byte was a CR: a LF or NUL that comes next belongs to it.
     after_cr: bool,
     /// The line that is arriving passed the limit: everything up to its end is thrown away.
     discarding: bool,
-    /// ^U and ^W erase.
+    /// Whether ^U and ^W erase.
     edits: bool,
+}
+
+/// What the buffer of a decoder holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pending {
+    /// The beginning of a line.
+    Unfinished,
+    /// A complete line that was returned: it is dropped before the next byte.
+    HandedOut,
+    /// A complete line that is to be returned again.
+    Postponed,
 }
 
 /// [`Line`] without a borrow of the decoder: an assembled line stays in `pending` until it is
@@ -72,22 +83,22 @@ impl LineDecoder {
         Self {
             pending: Vec::new(),
             max_line_bytes: u32::try_from(max_line_bytes).unwrap_or(u32::MAX),
-            handed_out: false,
+            pending_is: Pending::Unfinished,
             after_cr: false,
             discarding: false,
             edits: false,
         }
     }
 
-    /// The same where somebody types: ^U erases the line, and ^W the last word of it.
+    /// Lets ^U erase the line, and ^W its last word, as a person who types expects.
     #[must_use]
     pub fn with_line_editing(mut self) -> Self {
         self.edits = true;
         self
     }
 
-    /// Consumes `data` up to the next line end and gives what it found, or consumes all of it and
-    /// gives `None`.
+    /// Consumes `data` up to the next line end and returns what it found, or consumes all of it and
+    /// returns `None`.
     pub fn next<'s, 'i: 's>(&'s mut self, data: &mut &'i [u8]) -> Option<Line<'s>> {
         Some(match self.advance(data)? {
             Found::Whole(text) => Line::Text(text),
@@ -96,19 +107,21 @@ impl LineDecoder {
         })
     }
 
-    /// [`next`](Self::next) for callers that loop: what it gives does not borrow the decoder.
+    /// [`next`](Self::next) for callers that loop: its result does not borrow the decoder.
     pub(crate) fn advance<'i>(&mut self, data: &mut &'i [u8]) -> Option<Found<'i>> {
+        if self.pending_is == Pending::Postponed {
+            self.pending_is = Pending::HandedOut;
+            return Some(Found::Assembled);
+        }
         self.forget_handed_out();
-        loop {
-            self.swallow_after_cr(data);
-            if data.is_empty() {
-                return None;
-            }
+        self.swallow_after_cr(data);
+        while !data.is_empty() {
             let (text, ended) = self.take_segment(data);
             if let Some(found) = self.accept(text, ended) {
                 return Some(found);
             }
         }
+        None
     }
 
     /// The line that [`advance`](Self::advance) called assembled; valid until the decoder is used
@@ -119,24 +132,62 @@ impl LineDecoder {
 
     /// The line that is arriving, as far as it has come, erasures applied.
     pub fn unfinished(&self) -> &[u8] {
-        if self.handed_out { &[] } else { &self.pending }
+        match self.pending_is {
+            Pending::Unfinished => &self.pending,
+            Pending::HandedOut | Pending::Postponed => &[],
+        }
     }
 
-    /// Lets go of a line that was handed out, and of its memory.
+    /// Whether no line is kept: neither one that is arriving nor one that was handed out.
+    #[inline]
+    pub(crate) fn is_drained(&self) -> bool {
+        self.pending_is == Pending::Unfinished && self.pending.is_empty()
+    }
+
+    /// How much of a line is kept here that was not handed out for good, in bytes.
+    pub(crate) fn kept_bytes(&self) -> usize {
+        match self.pending_is {
+            Pending::Unfinished | Pending::Postponed => self.pending.len(),
+            Pending::HandedOut => 0,
+        }
+    }
+
+    /// Drops a line that was returned, and frees its memory.
     pub(crate) fn forget_handed_out(&mut self) {
-        if self.handed_out {
-            self.handed_out = false;
+        if self.pending_is == Pending::HandedOut {
+            self.pending_is = Pending::Unfinished;
             self.pending = Vec::new();
         }
     }
 
+    /// Frees whatever is kept.
+    pub(crate) fn forget(&mut self) {
+        self.pending_is = Pending::Unfinished;
+        self.pending = Vec::new();
+    }
+
+    /// Keeps a line that was returned, to return it again before anything else.
+    pub(crate) fn postpone(&mut self, line: Vec<u8>) {
+        self.pending = line;
+        self.pending_is = Pending::Postponed;
+    }
+
+    #[inline]
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.pending.capacity()
+    }
+
+    pub(crate) fn has_postponed(&self) -> bool {
+        self.pending_is == Pending::Postponed
+    }
+
     /// Erases the last code point of the unfinished line (telnet's EC, a terminal's BS and DEL). A
-    /// byte that is no UTF-8 counts as the standard library's lossy decoding counts it.
+    /// malformed byte counts as in the standard library's lossy decoding.
     pub fn erase_character(&mut self) {
         self.forget_handed_out();
         let keep = self.pending.len() - last_character_bytes(&self.pending);
         if keep == 0 {
-            // The memory goes with the line.
+            // The memory is freed with the line.
             self.pending = Vec::new();
         }
         self.pending.truncate(keep);
@@ -170,7 +221,7 @@ impl LineDecoder {
         }
     }
 
-    /// Cuts off everything before the next line end, and that byte; says whether there was one.
+    /// Cuts off everything before the next line end, and that byte. Returns whether there was one.
     fn take_segment<'i>(&mut self, data: &mut &'i [u8]) -> (&'i [u8], bool) {
         let Some(end) = memchr2(b'\r', b'\n', data) else {
             return (std::mem::take(data), false);
@@ -178,6 +229,7 @@ impl LineDecoder {
         let text = &data[..end];
         self.after_cr = data[end] == b'\r';
         *data = &data[end + 1..];
+        self.swallow_after_cr(data);
         (text, true)
     }
 
@@ -199,12 +251,14 @@ impl LineDecoder {
             self.pending = Vec::new();
             return Some(Found::TooLong);
         }
-        self.handed_out = ended;
+        if ended {
+            self.pending_is = Pending::HandedOut;
+        }
         ended.then_some(Found::Assembled)
     }
 
-    /// Appends to the unfinished line, erasing where the text says so; false when the limit was
-    /// passed on the way.
+    /// Appends to the unfinished line and applies erasures. Returns false if the limit was passed on
+    /// the way.
     fn append(&mut self, mut text: &[u8]) -> bool {
         while let Some(place) = self.find_erasure(text) {
             if !self.append_plain(&text[..place]) {
@@ -220,7 +274,7 @@ impl LineDecoder {
         self.append_plain(text)
     }
 
-    /// Where the next byte is that erases.
+    /// The position of the next byte that erases.
     fn find_erasure(&self, text: &[u8]) -> Option<usize> {
         if self.edits {
             let erases = |byte: &u8| matches!(*byte, BS | DEL | CTRL_U | CTRL_W);

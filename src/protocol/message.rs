@@ -1,20 +1,19 @@
-//! Everything that a member can see: [`Message`], one enum, and the one place that words it. What it
-//! quotes stands where it is decided: why a nick is refused in `nick`, why a connection ends in
-//! `close`, what a command does in `command`.
+//! Every line that a client can read is a [`Message`], and its words are in this file. Texts that a
+//! message quotes are where they are decided: why a nick is refused in `nick`, why a connection ends in
+//! `close_reason`, what a command does in the table of commands.
 //!
-//! Whose words a line holds shows in its first characters, and nobody can make it look otherwise,
-//! because no nick begins with a star: `* ` is the server's own, `** ` is what a member does, and
-//! all else is what a member says.
+//! The first characters of a line show whose words it holds, and nobody can forge them, because no
+//! nick begins with a star: `* ` is the server, `** ` is what a member does, and everything else is
+//! what a member says.
 
 use std::fmt;
 use std::io::{self, Write};
-use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::config::prefix::Prefix;
+use crate::peer::Peer;
 use crate::protocol::close_reason::CloseReason;
 use crate::protocol::command::Help;
-use crate::room::presence::Gathered;
 use crate::text::CleanText;
 use crate::text::nick::{Nick, NickError};
 
@@ -26,39 +25,42 @@ pub(crate) enum Message<'a> {
     Line(&'a Prefix, &'a Nick, CleanText<'a>),
     /// What a member does.
     Action(&'a Nick, CleanText<'a>),
-    /// The same on the bare wire, which knows nothing but lines.
-    BareAction(&'a Prefix, &'a Nick, CleanText<'a>),
-    /// A line that was said so long ago.
+    /// An action as plain members see it: they know nothing but lines.
+    PlainAction(&'a Prefix, &'a Nick, CleanText<'a>),
+    /// A line, and how long ago it was said.
     Remembered(Duration, &'a [u8]),
     /// What a member tells one other.
     Tells(&'a Nick, CleanText<'a>),
-    /// The same, to the one who tells it.
+    /// What a member tells one other, shown to the one who tells it.
     YouTell(&'a Nick, CleanText<'a>),
 
-    // Coming in.
-    /// A line of the operator's own.
+    // From the connection to the nick.
+    /// A line of the operator's own greeting.
     Motd(&'a str),
     Greeting,
     AskPassword,
     WrongPassword,
     WrongPasswordFinally,
-    /// A password is not looked at, because too many were wrong.
+    /// The password is not looked at, because too many were wrong.
     TooManyTries(Duration),
     AskNick,
-    /// The line was no nick that can be had; the next line is taken as one.
+    /// The line cannot be the client's nick; the next line is taken as the nick.
     Refused(&'a NickError),
-    /// The same, for the last time: the connection ends.
+    /// The line cannot be the client's nick, and that was the last try: the connection ends.
     RefusedFinally(&'a NickError),
     Welcome(&'a Nick, Names<'a>),
 
-    // Who comes and goes.
+    // Joins, leaves and renames.
     HasJoined(&'a Nick),
     HasLeft(&'a Nick),
-    /// The server has closed it.
+    /// The member left because the server closed it.
     HasLeftBecause(&'a Nick, CloseReason),
     HasQuit(&'a Nick, CleanText<'a>),
     WasKicked(&'a Nick, &'a Nick, CleanText<'a>),
-    CameAndWent(Gathered),
+    CameAndWent {
+        joined: u32,
+        left: u32,
+    },
     IsNow(&'a Nick, &'a Nick),
     YouAreNow(&'a Nick),
 
@@ -74,7 +76,7 @@ pub(crate) enum Message<'a> {
     YouHearAgain(&'a Nick),
     YouAreOperator,
     IsBanned(&'a str, Option<Duration>),
-    CameFrom(&'a Nick, IpAddr),
+    CameFrom(&'a Nick, Peer),
     IsNoLongerBanned(&'a str),
     IsMuted(&'a Nick, Option<Duration>),
     YouAreMuted(Option<Duration>),
@@ -83,12 +85,12 @@ pub(crate) enum Message<'a> {
     YouWereKicked(&'a Nick, CleanText<'a>),
     Announcement(&'a Nick, CleanText<'a>),
 
-    // What was not done, and what to do.
+    // What was not done, and what to do instead.
     /// A member's line passed the limit and is thrown away.
     LineTooLong {
         max_line_bytes: usize,
     },
-    /// So many lines were left out, because the reader was too far behind.
+    /// How many lines were left out because the reader was too far behind.
     Skipped(u64),
     UnknownCommand(&'a str, Option<&'static str>),
     Usage(&'a Help),
@@ -97,7 +99,7 @@ pub(crate) enum Message<'a> {
     HasLeftAlready(&'a str, &'a Nick),
     NickFirst,
     ThatIsYou,
-    HasBareWire(&'a Nick),
+    IsPlain(&'a Nick),
     NobodyToldYou,
     PartnerHasLeft,
     YouDoNotIgnore(&'a str),
@@ -115,7 +117,7 @@ pub(crate) enum Message<'a> {
     Goodbye(&'static str),
 }
 
-/// Some names, and how many there are that are not among them.
+/// Some names, and the number of those that are not listed.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Names<'a> {
     pub(crate) some: &'a [&'a Nick],
@@ -136,10 +138,10 @@ impl Message<'_> {
         line.extend_from_slice(b"\r\n");
     }
 
-    /// All that is not said a million times a second.
+    /// Writes the messages that are rarer than lines.
     fn write_rarer(self, line: &mut Vec<u8>) -> io::Result<()> {
         match self {
-            Self::BareAction(prefix, nick, text) => {
+            Self::PlainAction(prefix, nick, text) => {
                 prefix.write(nick.as_str(), line);
                 write!(line, "/me {}", text.as_str())
             }
@@ -154,10 +156,10 @@ impl Message<'_> {
         }
     }
 
-    /// A line of the server's own, without its star.
+    /// Writes a notice of the server without its star.
     fn write_words(self, to: &mut Vec<u8>) -> io::Result<()> {
         match self {
-            Self::Line(..) | Self::BareAction(..) | Self::Action(..) | Self::Remembered(..) => {
+            Self::Line(..) | Self::PlainAction(..) | Self::Action(..) | Self::Remembered(..) => {
                 Ok(())
             }
             Self::Tells(nick, text) => write!(to, "{nick} tells you: {}", text.as_str()),
@@ -192,9 +194,9 @@ impl Message<'_> {
             Self::WasKicked(nick, by, why) => {
                 write!(to, "{nick} was kicked by {by}{}", Because(why))
             }
-            Self::CameAndWent(Gathered { joined, left: 0 }) => write!(to, "{joined} joined"),
-            Self::CameAndWent(Gathered { joined: 0, left }) => write!(to, "{left} left"),
-            Self::CameAndWent(Gathered { joined, left }) => {
+            Self::CameAndWent { joined, left: 0 } => write!(to, "{joined} joined"),
+            Self::CameAndWent { joined: 0, left } => write!(to, "{left} left"),
+            Self::CameAndWent { joined, left } => {
                 write!(to, "{joined} joined, {left} left")
             }
             Self::IsNow(old, new) => write!(to, "{old} is now {new}"),
@@ -215,10 +217,12 @@ impl Message<'_> {
                 write!(to, "you are an operator; /help lists what you can do")
             }
             Self::IsBanned(whom, time) => write!(to, "{whom} is banned{}", For(time)),
-            Self::CameFrom(nick, ip) => write!(
+            Self::CameFrom(nick, Peer::Ip(addr)) => write!(
                 to,
-                "{nick} came from {ip}; /ban {ip} keeps that address out as well"
+                "{nick} came from {ip}; /ban {ip} keeps that address out as well",
+                ip = addr.ip()
             ),
+            Self::CameFrom(nick, peer @ Peer::Local { .. }) => write!(to, "{nick} is {peer}"),
             Self::IsNoLongerBanned(whom) => write!(to, "{} is no longer banned", Short(whom)),
             Self::IsMuted(nick, time) => write!(to, "{nick} is muted{}", For(time)),
             Self::YouAreMuted(time) => {
@@ -232,6 +236,7 @@ impl Message<'_> {
                 to,
                 "that line is longer than {max_line_bytes} bytes and was not sent"
             ),
+            Self::Skipped(1) => write!(to, "1 line skipped"),
             Self::Skipped(count) => write!(to, "{count} lines skipped"),
             Self::UnknownCommand("", _) => write!(
                 to,
@@ -269,7 +274,7 @@ impl Message<'_> {
                 write!(to, "commands come later: choose a nick first, or /quit")
             }
             Self::ThatIsYou => write!(to, "that is you: name somebody else"),
-            Self::HasBareWire(nick) => write!(
+            Self::IsPlain(nick) => write!(
                 to,
                 "{nick} has a plain connection, which shows only what is said to everybody"
             ),
@@ -322,7 +327,7 @@ impl fmt::Display for Names<'_> {
 
 impl Names<'_> {
     fn count(&self) -> usize {
-        self.some.len() + self.more
+        self.some.len().saturating_add(self.more)
     }
 }
 
@@ -349,7 +354,7 @@ impl fmt::Display for Here<'_> {
     }
 }
 
-/// How a command is written.
+/// A command with its arguments, as it is typed.
 struct Synopsis<'a>(&'a Help);
 
 impl fmt::Display for Synopsis<'_> {
@@ -359,7 +364,7 @@ impl fmt::Display for Synopsis<'_> {
     }
 }
 
-/// Words behind what they are the reason for, if there are any.
+/// A reason behind a colon, if there is one.
 struct Because<'a>(CleanText<'a>);
 
 impl fmt::Display for Because<'_> {
@@ -384,7 +389,7 @@ impl fmt::Display for For {
     }
 }
 
-/// How long ago something was, as exactly as a person wants to know it.
+/// How long ago something was, rounded as a person says it.
 struct Ago(Duration);
 
 impl fmt::Display for Ago {
@@ -401,7 +406,7 @@ impl fmt::Display for Ago {
     }
 }
 
-/// What somebody typed, no more of it than makes it known again.
+/// The beginning of what a person typed, long enough to recognise it.
 struct Short<'a>(&'a str);
 
 impl fmt::Display for Short<'_> {
@@ -409,7 +414,7 @@ impl fmt::Display for Short<'_> {
         const MOST: usize = 40;
         match self.0.char_indices().nth(MOST) {
             None => f.write_str(self.0),
-            Some((end, _)) => write!(f, "{}...", &self.0[..end]),
+            Some((end, _)) => write!(f, "{}...", self.0.get(..end).unwrap_or_default()),
         }
     }
 }
@@ -440,7 +445,7 @@ mod tests {
         let said = Message::Line(&prefix, &bob, text);
         assert_eq!(written(said), "bob: waves");
         assert_eq!(written(Message::Action(&bob, text)), "** bob waves");
-        let bare = Message::BareAction(&prefix, &bob, text);
+        let bare = Message::PlainAction(&prefix, &bob, text);
         assert_eq!(written(bare), "bob: /me waves");
         for message in [
             Message::Tells(&bob, text),
@@ -489,8 +494,9 @@ mod tests {
 
     #[test]
     fn those_who_came_and_went_are_one_line() {
-        let came = |joined, left| written(Message::CameAndWent(Gathered { joined, left }));
+        let came = |joined, left| written(Message::CameAndWent { joined, left });
         assert_eq!(came(312, 40), "* 312 joined, 40 left");
+        assert_eq!(written(Message::Skipped(1)), "* 1 line skipped");
         assert_eq!(came(312, 0), "* 312 joined");
         assert_eq!(came(0, 40), "* 40 left");
     }

@@ -1,18 +1,18 @@
-//! Takes telnet's commands out of the stream: [`TelnetDecoder`] passes data on and says what a
-//! command asks for. It agrees to no option, so it needs no table of them: every `DO` and `WILL` is
+//! Takes telnet's commands out of the stream: [`TelnetDecoder`] passes data on and returns what a
+//! command asks for. It agrees to no option, so it needs no table of options: every `DO` and `WILL` is
 //! refused, every `DONT` and `WONT` is already true, and no negotiation can loop (RFC 854, 855,
-//! 1143). The one option that it ever offers, for the time of a password, is ECHO, and one bit tells
-//! the answer to that from a question.
+//! 1143). The only option that it offers is ECHO, while a password is typed, and one bit tells the
+//! answer to that offer from a request.
 //!
 //! A peer that never sends IAC (255) is no telnet client and never gets an answer. The refusal of
-//! `DO TIMING-MARK` (RFC 860) is what wakes a telnet client after ^C: it throws all output away
-//! until it has got it.
+//! `DO TIMING-MARK` (RFC 860) matters: after ^C a telnet client throws all output away until it gets
+//! this answer.
 
 use memchr::memchr;
 
-/// The longest subnegotiation (`IAC SB ... IAC SE`, RFC 855) that is skipped, in bytes. A longer
-/// one was a mistake or an attack: it ends here, and what follows is data again, so that the client
-/// is not deaf for good.
+/// The longest subnegotiation (`IAC SB ... IAC SE`, RFC 855) that is skipped, in bytes. A longer one is
+/// a mistake or an attack: it ends at this length, and what follows is data again, so that the client
+/// is not ignored for ever.
 pub const MAX_SUBNEGOTIATION_BYTES: u16 = 1024;
 
 const AYT: u8 = 246;
@@ -28,7 +28,7 @@ const IAC: u8 = 255;
 /// The option of echoing what the other side types (RFC 857).
 const ECHO: u8 = 1;
 
-/// What says that we no longer echo.
+/// The bytes that withdraw the offer to echo.
 pub(crate) const WITHDRAW_ECHO: [u8; 3] = [IAC, WONT, ECHO];
 
 /// What a [`TelnetDecoder`] found.
@@ -46,7 +46,7 @@ pub enum Telnet<'a> {
     Refuse([u8; 3]),
 }
 
-/// Separates telnet commands from data, whatever way the bytes were split.
+/// Separates telnet commands from data, however the bytes are split.
 ///
 /// ```
 /// use line_chat::protocol::telnet::{Telnet, TelnetDecoder};
@@ -60,8 +60,8 @@ pub enum Telnet<'a> {
 #[derive(Debug, Default)]
 pub struct TelnetDecoder {
     state: State,
-    /// We have offered to echo, and the peer has not answered yet (RFC 1143: the one bit that is
-    /// needed by who never accepts and offers one thing at a time).
+    /// We have offered to echo, and the peer has not answered yet (RFC 1143; a side that accepts
+    /// nothing and offers one option at a time needs only this bit).
     echo_is_offered: bool,
 }
 
@@ -82,7 +82,7 @@ enum State {
 
 impl TelnetDecoder {
     /// Consumes the next run of data or the next command that needs something done, or all of
-    /// `input` and gives `None`.
+    /// `input` and returns `None`.
     pub fn next<'i>(&mut self, input: &mut &'i [u8]) -> Option<Telnet<'i>> {
         loop {
             if let State::Data = self.state
@@ -98,7 +98,7 @@ impl TelnetDecoder {
         }
     }
 
-    /// Offers to echo what the peer types; gives the bytes that say so.
+    /// Offers to echo what the peer types. Returns the bytes of the offer.
     pub fn offer_echo(&mut self) -> [u8; 3] {
         self.echo_is_offered = true;
         [IAC, WILL, ECHO]
@@ -114,7 +114,7 @@ impl TelnetDecoder {
             State::Option { verb } => {
                 self.state = State::Data;
                 if byte == ECHO && matches!(verb, DO | DONT) && self.echo_is_offered {
-                    // That is the answer to our offer, and an answer is not answered.
+                    // This is the answer to our offer, and an answer is not answered.
                     self.echo_is_offered = false;
                     return None;
                 }
@@ -141,8 +141,8 @@ impl TelnetDecoder {
             EL => return Some(Telnet::EraseLine),
             SB => self.state = State::Subnegotiation { skipped: 0 },
             verb @ WILL..=DONT => self.state = State::Option { verb },
-            // NOP, DM, BRK, IP, AO, GA, the end of no subnegotiation (SE) and what no RFC defines
-            // ask for nothing.
+            // NOP, DM, BRK, IP, AO, GA, an SE outside a subnegotiation and undefined commands ask for
+            // nothing.
             _ => {}
         }
         None
@@ -159,7 +159,7 @@ impl TelnetDecoder {
     }
 }
 
-/// Cuts off what stands before the next IAC, if anything does.
+/// Cuts off the data before the next IAC, if there is any.
 fn take_data<'i>(input: &mut &'i [u8]) -> Option<&'i [u8]> {
     let end = memchr(IAC, input).unwrap_or(input.len());
     let (data, rest) = input.split_at(end);
@@ -167,8 +167,7 @@ fn take_data<'i>(input: &mut &'i [u8]) -> Option<&'i [u8]> {
     (!data.is_empty()).then_some(data)
 }
 
-/// The refusal of an option. Each verb has its own place, so that one option can be answered
-/// otherwise one day.
+/// The refusal of an option, if the verb asks for one.
 fn refusal(verb: u8, option: u8) -> Option<[u8; 3]> {
     match verb {
         DO => Some([IAC, WONT, option]),
@@ -254,7 +253,7 @@ mod tests {
         found
     }
 
-    /// The RFCs read off with the whole input in hand.
+    /// Decodes the whole input at once, rule by rule as the RFCs state them.
     fn naive(mut input: &[u8]) -> Found {
         let mut found = Found::default();
         let limit = usize::from(MAX_SUBNEGOTIATION_BYTES);

@@ -1,70 +1,62 @@
-//! What a person can ask of the room beside talking in it: who is here, another name, a word with one
-//! of the others, and quiet from some. The room decides what comes of it; whoever asks, and whoever
-//! else it concerns, is told by [mail](crate::broadcast::outbox).
+//! What a person can ask of the room besides talking in it: who is here, another name, a private word
+//! with one of the others, and not to see some of them. The room decides what comes of it; whoever
+//! asked, and whoever else is concerned, is told by way of the [outbox](crate::broadcast::outbox).
 
-use log::info;
-
-use crate::broadcast::batch::Sort;
-use crate::conn::overflow::Voice;
-use crate::protocol::command::{HELP, OP};
+use crate::broadcast::batch::Kind;
+use crate::broadcast::outbox::EntryKind;
+use crate::broadcast::priority::Class;
+use crate::client_id::ClientId;
 use crate::protocol::message::{Message, Names};
-use crate::room::members::{ClientId, Ignored, Member, NotFound, Partner};
-use crate::room::{NAMED_AT_MOST, Room, speaker};
+use crate::room::members::{Ignored, Member, NotFound, Partner};
+use crate::room::{MAX_NAMED, Room};
 use crate::text::CleanText;
 use crate::text::nick::{Nick, NickError};
 use crate::time::moment::Moment;
 
-/// So many can one person ignore.
-const IGNORED_AT_MOST: usize = 32;
+/// How many members one person can ignore.
+const MAX_IGNORED: usize = 32;
 
-/// More are not named in one answer to `/who`; the rest is counted.
-const LISTED_AT_MOST: usize = 5 * NAMED_AT_MOST;
+/// How many members are named in one answer to `/who`; the others are counted.
+const MAX_LISTED: usize = 5 * MAX_NAMED;
+
+/// A nick that was changed.
+#[derive(Debug)]
+pub(crate) struct Renamed {
+    pub(crate) old: Nick,
+    /// How much every reader gets of it, in bytes.
+    pub(crate) said_bytes: usize,
+}
 
 impl Room {
-    pub(crate) fn answer(&mut self, id: ClientId, message: Message<'_>) {
-        self.mail.send(id, message);
-    }
-
-    pub(crate) fn help(&mut self, id: ClientId, has_operators: bool) {
-        let is_operator = self.is_operator(id);
-        for help in &HELP {
-            let is_there = help.name != OP || has_operators;
-            if is_there && (!help.is_for_operators || is_operator) {
-                self.answer(id, Message::Command(help));
-            }
-        }
-        self.answer(id, Message::HowToSaySlash);
+    fn answer(&mut self, id: ClientId, message: Message<'_>) {
+        self.outbox.send(id, message);
     }
 
     pub(crate) fn who(&mut self, id: ClientId, name: CleanText<'_>) {
-        let all = self.roster.beginning(name.as_str());
+        let all = self.members.beginning(name.as_str());
         let count = all.len();
-        let some = self.roster.named(all.take(LISTED_AT_MOST));
-        let more = count - some.len();
-        self.mail
-            .send(id, Message::Who(Names { some: &some, more }));
+        let some = self.members.named(all.take(MAX_LISTED));
+        let more = count.saturating_sub(some.len());
+        let names = Names { some: &some, more };
+        self.outbox.send(id, Message::Who(names));
     }
 
-    /// Whom a person means by a name. It is told if that is nobody.
-    pub(crate) fn meant(&mut self, id: ClientId, name: CleanText<'_>) -> Option<ClientId> {
+    /// The member that a person means by a name. The person is told if that is nobody.
+    pub(super) fn meant(&mut self, id: ClientId, name: CleanText<'_>) -> Option<ClientId> {
         let name = name.as_str();
-        let message = match self.roster.find(name) {
+        let nick = |id| Some(&self.members.get(id)?.nick);
+        let message = match self.members.find(name) {
             Ok(meant) => return Some(meant),
             Err(NotFound::Nobody) => Message::Nobody(name),
-            Err(NotFound::HasLeft(other)) => {
-                let other = self.roster.get(other)?;
-                Message::HasLeftAlready(name, &other.nick)
-            }
-            Err(NotFound::Several(one, other)) => {
-                let nick = |id| Some(&self.roster.get(id)?.nick);
-                Message::Several(name, nick(one)?, nick(other)?)
-            }
+            Err(NotFound::HasLeft(other)) => Message::HasLeftAlready(name, nick(other)?),
+            Err(NotFound::Several(one, other)) => Message::Several(name, nick(one)?, nick(other)?),
         };
-        self.mail.send(id, message);
+        self.outbox.send(id, message);
         None
     }
 
-    /// The same, if that is not this person itself.
+    /// The member that a person means by a name, if that is another one. The person is told if it is
+    /// not.
     pub(crate) fn meant_other(&mut self, id: ClientId, name: CleanText<'_>) -> Option<ClientId> {
         let meant = self.meant(id, name)?;
         if meant == id {
@@ -74,42 +66,31 @@ impl Room {
         Some(meant)
     }
 
-    /// A member asks for another nick; gives how long what the others see of it is, in bytes.
+    /// A member asks for another nick. `None` if it keeps the one that it has.
     pub(crate) fn rename(
         &mut self,
         id: ClientId,
         name: CleanText<'_>,
-        voice: Voice,
         now: Moment,
-    ) -> usize {
-        let Some(member) = self.roster.get(id) else {
-            return 0;
-        };
-        let old = member.nick.clone();
+    ) -> Option<Renamed> {
+        let old = self.members.get(id)?.nick.clone();
         let new = match self.try_rename(id, name, now) {
             Ok(nick) => nick,
             Err(why) => {
                 self.answer(id, Message::Refused(&why));
-                return 0;
+                return None;
             }
         };
-        let Some(member) = self.roster.get_mut(id) else {
-            return 0;
-        };
-        member.has_spoken = true;
-        let speaker = speaker(id, member);
-        self.mail.send(id, Message::YouAreNow(&new));
+        let speaker = self.members.get(id)?.speaker(id);
+        self.answer(id, Message::YouAreNow(&new));
         if old == new {
-            return 0;
+            return None;
         }
-        info!("{old} is now {new}");
-        if !self.has_notices(self.audience().len()) {
-            return 0;
+        let mut said_bytes = 0;
+        if self.has_notices(self.members.len()) {
+            said_bytes = self.say_as(speaker, Kind::Action, Message::IsNow(&old, &new));
         }
-        let message = Message::IsNow(&old, &new);
-        self.talk
-            .say(speaker, voice, Sort::Action, |line| message.write(line))
-            .len()
+        Some(Renamed { old, said_bytes })
     }
 
     fn try_rename(
@@ -123,45 +104,54 @@ impl Room {
             return Err(NickError::Unsafe);
         }
         let nick = self.nick(name.as_str().as_bytes(), now)?;
-        self.roster.rename(id, nick.clone())?;
+        self.members.rename(id, nick.clone())?;
         Ok(nick)
     }
 
-    /// A person tells another something.
-    pub(crate) fn tell(&mut self, id: ClientId, to: ClientId, text: CleanText<'_>, voice: Voice) {
-        let (Some(by), Some(other)) = (self.roster.get(id), self.roster.get(to)) else {
-            return;
+    /// A person tells another something. Returns whether the other one gets it.
+    pub(crate) fn tell(
+        &mut self,
+        id: ClientId,
+        to: ClientId,
+        text: CleanText<'_>,
+        class: Class,
+    ) -> bool {
+        let (Some(by), Some(other)) = (self.members.get(id), self.members.get(to)) else {
+            return false;
         };
         let Some(person) = other.person.as_ref() else {
-            self.mail.send(id, Message::HasBareWire(&other.nick));
-            return;
+            self.outbox.send(id, Message::IsPlain(&other.nick));
+            return false;
         };
-        self.mail.send(id, Message::YouTell(&other.nick, text));
+        self.outbox.send(id, Message::YouTell(&other.nick, text));
         if person.ignores(by.identity()) {
-            // Who is ignored is not told so, or it would come again under another name.
-            return;
+            // An ignored member is not told, or it would come back under another name.
+            return false;
         }
-        self.mail
-            .send_words(to, voice, Message::Tells(&by.nick, text));
+        let words = Message::Tells(&by.nick, text);
+        self.outbox.push(to, EntryKind::Words(class), words);
         let serial = by.identity().serial;
-        if let Some(person) = self.roster.person_mut(to) {
+        if let Some(person) = self.members.person_mut(to) {
             person.told_by = Some(Partner { id, serial });
         }
+        true
     }
 
-    /// The same to whoever told it something last.
-    pub(crate) fn reply(&mut self, id: ClientId, text: CleanText<'_>, voice: Voice) {
-        let Some(partner) = self.roster.person(id).and_then(|person| person.told_by) else {
-            return self.answer(id, Message::NobodyToldYou);
+    /// The member that last told this one something in private. It is told if there is none.
+    pub(crate) fn told_by(&mut self, id: ClientId) -> Option<ClientId> {
+        let Some(partner) = self.members.person(id).and_then(|person| person.told_by) else {
+            self.answer(id, Message::NobodyToldYou);
+            return None;
         };
-        let member = self.roster.get(partner.id);
+        let member = self.members.get(partner.id);
         if member.is_some_and(|member| member.identity().serial == partner.serial) {
-            self.tell(id, partner.id, text, voice);
-        } else {
-            self.answer(id, Message::PartnerHasLeft);
+            return Some(partner.id);
         }
+        self.answer(id, Message::PartnerHasLeft);
+        None
     }
 
+    /// Hides a member from a person. Without a name, lists the members that are hidden.
     pub(crate) fn ignore(&mut self, id: ClientId, name: CleanText<'_>) {
         if name.as_str().is_empty() {
             return self.list_ignored(id);
@@ -169,26 +159,27 @@ impl Room {
         let Some(meant) = self.meant_other(id, name) else {
             return;
         };
-        let member = self.roster.get(meant);
+        let member = self.members.get(meant);
         let Some((whom, nick)) = member.map(|it| (it.identity(), it.nick.clone())) else {
             return;
         };
-        let Some(person) = self.roster.person_mut(id) else {
+        let Some(person) = self.members.person_mut(id) else {
             return;
         };
         if !person.ignores(whom) {
-            if person.ignored.len() >= IGNORED_AT_MOST {
-                return self.answer(id, Message::YouIgnoreTooMany(IGNORED_AT_MOST));
+            if person.ignored.len() >= MAX_IGNORED {
+                return self.answer(id, Message::YouIgnoreTooMany(MAX_IGNORED));
             }
             let nick = nick.clone();
             person.ignored.push(Ignored { whom, nick });
+            self.members.set_spoken(id, true);
         }
         self.answer(id, Message::YouIgnore(&nick));
     }
 
     fn list_ignored(&mut self, id: ClientId) {
         let ignored = self
-            .roster
+            .members
             .person(id)
             .map_or(&[][..], |person| &person.ignored);
         let some: Vec<&Nick> = ignored.iter().map(|it| &it.nick).collect();
@@ -196,16 +187,16 @@ impl Room {
             some: &some,
             more: 0,
         };
-        self.mail.send(id, Message::YouIgnoreAll(names));
+        self.outbox.send(id, Message::YouIgnoreAll(names));
     }
 
-    /// The one whom it ignores may have left, or have another name by now.
+    /// Shows a member to a person again, which may have left or have another name by now.
     pub(crate) fn unignore(&mut self, id: ClientId, name: CleanText<'_>) {
-        let former = self.roster.hash_of(name.as_str());
-        let member = self.roster.find(name.as_str()).ok();
-        let member = member.and_then(|id| self.roster.get(id));
+        let former = self.members.hash_of(name.as_str());
+        let member = self.members.find(name.as_str()).ok();
+        let member = member.and_then(|id| self.members.get(id));
         let member = member.map(Member::identity);
-        let ignored = self.roster.person_mut(id).map(|person| &mut person.ignored);
+        let ignored = self.members.person_mut(id).map(|it| &mut it.ignored);
         let place = ignored.as_ref().and_then(|ignored| {
             let is_former = |it: &Ignored| it.whom.name == former;
             let is_member = |it: &Ignored| member.is_some_and(|member| it.whom.is(member));
@@ -221,8 +212,9 @@ impl Room {
         }
     }
 
+    /// Shows a person the last lines again, all that are kept or at most this many.
     pub(crate) fn last(&mut self, id: ClientId, most: Option<usize>, now: Moment) {
-        if self.recount(id, most.unwrap_or(usize::MAX), now) == 0 {
+        if self.replay(id, most.unwrap_or(usize::MAX), now) == 0 {
             self.answer(id, Message::NothingKept);
         }
     }

@@ -1,6 +1,6 @@
-//! What was said last: [`History`] keeps so many lines, as they were seen, and no more bytes than
-//! may be handed to one reader at once. It is a queue of bytes and a queue of their ends, so that
-//! it holds nothing but what it keeps, and a server that keeps nothing pays nothing.
+//! What was said last: [`History`] keeps a limited number of lines, as they were seen, and no more
+//! bytes than may be handed to one reader at once. It is a queue of bytes and a queue of their lengths,
+//! so a server that keeps nothing pays nothing.
 
 use std::collections::VecDeque;
 
@@ -69,16 +69,19 @@ impl History {
     }
 
     fn counted_bytes(&self) -> usize {
-        self.bytes.len() + self.lines.len() * EACH_BYTES
+        self.bytes
+            .len()
+            .saturating_add(self.lines.len().saturating_mul(EACH_BYTES))
     }
 
     /// The last `most` lines, the oldest first.
     pub(crate) fn last(&self, most: usize) -> impl Iterator<Item = Remembered<'_>> {
         let lines = self.lines.range(self.lines.len().saturating_sub(most)..);
         let bytes: usize = lines.clone().map(|line| line.len).sum();
-        let mut rest = &self.bytes[self.bytes.len() - bytes..];
+        let start = self.bytes.len().saturating_sub(bytes);
+        let mut rest = self.bytes.get(start..).unwrap_or_default();
         lines.map(move |line| {
-            let (text, behind) = rest.split_at(line.len);
+            let (text, behind) = rest.split_at_checked(line.len).unwrap_or_default();
             rest = behind;
             Remembered {
                 said_at: line.said_at,
@@ -118,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn so_many_bytes_are_kept_and_no_more() {
+    fn at_most_that_many_bytes_are_kept() {
         let lines = ["0123456789"; 9];
         assert_eq!(kept(&history_of(9, 3 * 42, &lines), 9).len(), 3);
         assert_eq!(kept(&history_of(9, 3 * 42 - 1, &lines), 9).len(), 2);
@@ -126,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn who_keeps_nothing_holds_no_memory() {
+    fn without_lines_to_keep_it_holds_no_memory() {
         assert!(!history_of(0, 999, &[]).is_kept());
     }
 

@@ -1,60 +1,89 @@
-//! The room: who is in, what a line becomes, and who gets it. It knows members by id and hands each
-//! of them what it has not been given yet, so who sees what is decided here and nowhere else, and no
-//! socket is needed to test it. What persons can ask of it beside that is in `conversing`, and what
-//! operators can in `moderating`.
+//! The room: the members, what a line becomes, and who gets it. It knows members by number and hands
+//! each of them what it has not been given yet, so it decides alone who sees what, and no socket is
+//! needed to test it. What people can ask of it beside talking is in `commands`, and what operators
+//! can in `moderation`.
 
 mod commands;
 mod history;
-pub(crate) mod members;
+mod members;
 mod moderation;
-pub(crate) mod presence;
+mod presence;
 
-use log::{Level, debug, log_enabled};
+use std::iter;
 
-use crate::broadcast::batch::{Lines, Sort, Span, Speaker, Talk};
-use crate::broadcast::outbox::Mail;
+use crate::broadcast::batch::{Batch, Cursor, Kind, Lines, Speaker};
+use crate::broadcast::outbox::{EntryKind, Outbox};
+use crate::broadcast::priority::Class;
+use crate::client_id::ClientId;
 use crate::config::Config;
-use crate::config::interactive::Mode;
+use crate::config::interactive::Profile;
 use crate::config::prefix::Prefix;
-use crate::conn::overflow::Voice;
+use crate::peer::Peer;
 use crate::protocol::close_reason::CloseReason;
 use crate::protocol::message::{Message, Names};
-use crate::room::history::History;
-pub use crate::room::members::ClientId;
-use crate::room::members::{Member, Roster};
-use crate::room::presence::{Coming, Comings};
-use crate::session::auth::Bans;
-use crate::text::nick::{Identity, NameHash, Nick, NickError};
+use crate::text::nick::{NameHash, Nick, NickError};
 use crate::text::{self, CleanText};
+use crate::time::expiring_set::ExpiringSet;
 use crate::time::moment::Moment;
+use history::History;
+use members::{Member, Members, Seat};
+use presence::{Change, Presence};
 
 /// The most bytes of old lines that are kept, and handed out at once.
 const MAX_HISTORY_BYTES: usize = 64 << 10;
 
-/// So many are named where many are listed.
-pub(crate) const NAMED_AT_MOST: usize = 20;
+/// How many members are named where many are listed.
+const MAX_NAMED: usize = 20;
 
-/// The members and the lines that are on their way to them.
+/// The members, and the lines that are on their way to them.
 #[derive(Debug)]
 pub(crate) struct Room {
     prefix: Prefix,
-    pub(crate) max_nick_chars: usize,
-    pub(crate) roster: Roster,
+    max_nick_chars: usize,
+    members: Members,
     /// What was said since the last [`end_turn`](Self::end_turn).
-    pub(crate) talk: Talk,
-    /// How much of it was listed for its readers.
-    listed: usize,
-    /// What single members are to be told.
-    pub(crate) mail: Mail,
+    batch: Batch,
+    /// Up to where the last pass over all readers went.
+    passed: Cursor,
+    /// Up to where the observer knows the notices.
+    observed: Cursor,
+    /// What single clients are to be told.
+    pub(crate) outbox: Outbox,
     history: History,
-    comings: Comings,
+    presence: Presence,
     quiet_above_members: usize,
     /// Names that nobody may take.
-    pub(crate) banned: Bans<NameHash>,
+    banned: ExpiringSet<NameHash>,
     /// Names whose lines nobody gets.
-    pub(crate) muted: Bans<NameHash>,
+    muted: ExpiringSet<NameHash>,
     /// Where unclean text is cleaned.
     scratch: String,
+}
+
+/// A line that was said.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Spoken<'a> {
+    nick: &'a Nick,
+    text: CleanText<'a>,
+    /// As others see it.
+    line: &'a [u8],
+    /// The length of what one reader gets of it, in bytes.
+    pub(crate) bytes: usize,
+}
+
+impl<'a> Spoken<'a> {
+    pub(crate) fn nick(&self) -> &'a str {
+        self.nick.as_str()
+    }
+
+    pub(crate) fn text(&self) -> &'a str {
+        self.text.as_str()
+    }
+
+    /// As others see it, without its end.
+    pub(crate) fn line(&self) -> &'a [u8] {
+        without_end(self.line)
+    }
 }
 
 impl Room {
@@ -64,209 +93,319 @@ impl Room {
         Self {
             prefix: config.prefix.clone(),
             max_nick_chars: config.limits.max_nick_chars,
-            roster: Roster::new(config.limits.max_nick_chars),
-            talk: Talk::default(),
-            listed: 0,
-            mail: Mail::default(),
-            history: History::new(config.hosting.lines_kept(), history_bytes),
-            comings: Comings::default(),
-            quiet_above_members: config.hosting.quiet_above_members,
-            banned: Bans::default(),
-            muted: Bans::default(),
+            members: Members::new(config.limits.max_nick_chars),
+            batch: Batch::default(),
+            passed: Cursor::default(),
+            observed: Cursor::default(),
+            outbox: Outbox::default(),
+            history: History::new(config.lines_kept(), history_bytes),
+            presence: Presence::default(),
+            quiet_above_members: config.interactive.quiet_above_members,
+            banned: ExpiringSet::default(),
+            muted: ExpiringSet::default(),
             scratch: String::new(),
         }
     }
 
-    // Coming and going.
+    // Joins and leaves.
 
-    /// Makes `id` a member, under the nick that it asks for with this line.
+    /// Makes a client a member, under the nick that it asks for with this line.
     pub(crate) fn join(
         &mut self,
         id: ClientId,
         line: &[u8],
-        mode: Mode,
+        profile: Profile,
         now: Moment,
     ) -> Result<(), NickError> {
-        let nick = self.nick(line, now)?;
-        let is_person = mode == Mode::Interactive;
-        let place = self.talk.place();
-        self.roster.add(id, nick, is_person, place)?;
-        self.tell_joined(id, now);
-        if is_person {
+        self.add(id, line, profile, now)?;
+        self.announce_join(id, now);
+        if profile == Profile::Interactive {
             self.welcome(id);
         }
-        if mode != Mode::Bare {
-            self.recount(id, usize::MAX, now);
+        if profile != Profile::Plain {
+            self.replay(id, usize::MAX, now);
         }
         Ok(())
     }
 
-    fn tell_joined(&mut self, id: ClientId, now: Moment) {
-        let members = self.audience().len();
-        if self.is_told_by_name(Coming::Joined, members, now)
-            && let Some(member) = self.roster.get(id)
+    /// Makes a client a member without a word to anybody: it was one before, in another process.
+    pub(crate) fn add(
+        &mut self,
+        id: ClientId,
+        line: &[u8],
+        profile: Profile,
+        now: Moment,
+    ) -> Result<(), NickError> {
+        let nick = self.nick(line, now)?;
+        let is_person = profile == Profile::Interactive;
+        self.members.add(id, nick, is_person, self.batch.end())
+    }
+
+    fn announce_join(&mut self, id: ClientId, now: Moment) {
+        if self.is_named(Change::Joined, now)
+            && let Some(member) = self.members.get(id)
         {
-            let (speaker, nick) = (speaker(id, member), member.nick.clone());
+            let (speaker, nick) = (member.speaker(id), member.nick.clone());
             self.say_notice(speaker, Message::HasJoined(&nick));
         }
     }
 
     /// A line as a nick that may be had here, if nobody has it.
-    pub(crate) fn nick(&self, line: &[u8], now: Moment) -> Result<Nick, NickError> {
+    fn nick(&self, line: &[u8], now: Moment) -> Result<Nick, NickError> {
         let nick = Nick::parse(line, self.max_nick_chars)?;
-        if !self.banned.is_empty() && self.banned.has(&self.roster.hash_of(nick.as_str()), now) {
+        let is_banned = || {
+            let name = self.members.hash_of(nick.as_str());
+            self.banned.contains(&name, now)
+        };
+        if !self.banned.is_empty() && is_banned() {
             return Err(NickError::Banned(nick));
         }
         Ok(nick)
     }
 
     fn welcome(&mut self, id: ClientId) {
-        let Some(member) = self.roster.get(id) else {
+        let Some(member) = self.members.get(id) else {
             return;
         };
-        let others = self.roster.beginning("").filter(|&other| other != id);
-        let some = self.roster.named(others.take(NAMED_AT_MOST));
-        let more = self.roster.audience().len() - 1 - some.len();
+        let others = self.members.beginning("").filter(|&other| other != id);
+        let some = self.members.named(others.take(MAX_NAMED));
+        let more = self
+            .members
+            .len()
+            .saturating_sub(some.len())
+            .saturating_sub(1);
         let others = Names { some: &some, more };
-        self.mail.send(id, Message::Welcome(&member.nick, others));
+        self.outbox.send(id, Message::Welcome(&member.nick, others));
     }
 
-    /// The nick of a member.
-    pub(crate) fn nick_of(&self, id: ClientId) -> Option<&Nick> {
-        self.roster.get(id).map(|member| &member.nick)
+    /// The nick of a member; empty for a client that is none.
+    pub(crate) fn nick_of(&self, id: ClientId) -> &str {
+        self.members
+            .get(id)
+            .map_or("", |member| member.nick.as_str())
     }
 
-    /// Takes `id` out; its nick is free at once. `None` if it was no member.
-    pub(crate) fn leave(
-        &mut self,
-        id: ClientId,
-        departure: Departure<'_>,
-        now: Moment,
-    ) -> Option<Nick> {
-        let member = self.roster.remove(id)?;
-        let (nick, members) = (&member.nick, self.audience().len());
-        let mut sort = Sort::Notice;
-        let message = match departure {
+    /// How many members there are.
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
+        self.members.len()
+    }
+
+    /// All nicks, in alphabetical order.
+    pub(crate) fn nicks(&self) -> impl Iterator<Item = &str> {
+        self.members.nicks().map(Nick::as_str)
+    }
+
+    /// The member of exactly this name.
+    pub(crate) fn find_exact(&self, name: &str) -> Option<ClientId> {
+        self.members.find_exact(name)
+    }
+
+    /// Removes a member; its nick is free at once. `None` if it was no member.
+    pub(crate) fn leave(&mut self, id: ClientId, reason: CloseReason, now: Moment) -> Option<Nick> {
+        let member = self.members.remove(id)?;
+        let (speaker, nick) = (member.speaker(id), member.nick);
+        let message = match reason {
             // At the end nobody needs to know.
-            Departure::For(CloseReason::Shutdown) => return Some(member.nick),
-            Departure::For(CloseReason::HungUp | CloseReason::Broken) => Message::HasLeft(nick),
-            Departure::For(reason) => Message::HasLeftBecause(nick, reason),
-            Departure::Quit(words) => {
-                if !words.as_str().is_empty() {
-                    sort = Sort::Action;
-                }
-                Message::HasQuit(nick, words)
-            }
-            Departure::Kicked(by, why) => Message::WasKicked(nick, by, why),
+            CloseReason::Shutdown => return Some(nick),
+            // The others were told when it was asked for, with the words.
+            CloseReason::Quit | CloseReason::Kicked => return Some(nick),
+            CloseReason::HungUp | CloseReason::Broken => Message::HasLeft(&nick),
+            reason => Message::HasLeftBecause(&nick, reason),
         };
-        if self.is_told_by_name(Coming::Left, members, now) {
-            self.say_of(speaker(id, &member), sort, message);
+        if self.is_named(Change::Left, now) {
+            self.say_notice(speaker, message);
         }
-        Some(member.nick)
+        Some(nick)
     }
 
-    /// Somebody comes or goes, and then there are so many members. Whether they are told the name,
-    /// or only how many there were.
-    fn is_told_by_name(&mut self, coming: Coming, members: usize, now: Moment) -> bool {
-        self.has_notices(members) && self.comings.is_told_by_name(coming, now)
+    /// A member says why it leaves, which it is about to do.
+    pub(crate) fn say_quit(&mut self, id: ClientId, words: CleanText<'_>, now: Moment) {
+        if !self.is_named_after_leaving(now) {
+            return;
+        }
+        let Some(member) = self.members.get(id) else {
+            return;
+        };
+        let (speaker, nick) = (member.speaker(id), member.nick.clone());
+        if words.as_str().is_empty() {
+            return self.say_notice(speaker, Message::HasLeft(&nick));
+        }
+        // Those who ignore the member see that it leaves, but not its words.
+        self.say_as(speaker, Kind::Action, Message::HasQuit(&nick, words));
+        self.say_as(speaker, Kind::WordlessLeave, Message::HasLeft(&nick));
     }
 
-    /// Whether there is anybody to tell what the server says of members, and so many are not too
-    /// many for it.
-    pub(crate) fn has_notices(&self, members: usize) -> bool {
-        self.roster.has_persons() && members <= self.quiet_above_members
+    /// The server says something to all people.
+    pub(crate) fn announce_as_server(&mut self, text: &str) {
+        let mut scratch = String::new();
+        let text = text::clean(text.as_bytes(), &mut scratch);
+        self.say_notice(Speaker::SERVER, Message::Motd(text.as_str()));
     }
 
-    /// When there is something to say though nothing happens.
-    pub(crate) fn next_deadline(&self) -> Option<Moment> {
-        self.comings.due()
-    }
-
-    /// Says what is to be said by the clock.
-    pub(crate) fn keep_time(&mut self, now: Moment) {
-        if let Some(gathered) = self.comings.take_due(now)
-            && self.has_notices(self.audience().len())
+    /// A member is told that the server closes it, and why, which it is about to do.
+    pub(crate) fn say_closed(&mut self, id: ClientId, why: &str, now: Moment) {
+        let mut scratch = String::new();
+        let why = text::clean(why.as_bytes(), &mut scratch);
+        self.outbox
+            .push(id, EntryKind::LastWords, Message::Motd(why.as_str()));
+        let member = self.members.get(id);
+        let member = member.map(|member| (member.speaker(id), member.nick.clone()));
+        if let Some((speaker, nick)) = member
+            && self.is_named_after_leaving(now)
         {
-            self.say_notice(Speaker::SERVER, Message::CameAndWent(gathered));
+            self.say_notice(speaker, Message::HasLeftBecause(&nick, CloseReason::Kicked));
+        }
+    }
+
+    /// Tells an operator where a member came from.
+    pub(crate) fn tell_origin(&mut self, by: ClientId, id: ClientId, peer: Peer) {
+        if let Some(member) = self.members.get(id) {
+            self.outbox.send(by, Message::CameFrom(&member.nick, peer));
+        }
+    }
+
+    /// Whether a member that is about to leave is named.
+    fn is_named_after_leaving(&mut self, now: Moment) -> bool {
+        let remaining = self.members.len().saturating_sub(1);
+        self.has_notices(remaining) && self.presence.is_named(Change::Left, now)
+    }
+
+    /// Whether a member that has joined or left is named; otherwise it is counted.
+    fn is_named(&mut self, change: Change, now: Moment) -> bool {
+        self.has_notices(self.members.len()) && self.presence.is_named(change, now)
+    }
+
+    /// Whether there is anybody to tell what the server says of members, and the room is not too
+    /// large for it.
+    fn has_notices(&self, members: usize) -> bool {
+        self.members.has_persons() && members <= self.quiet_above_members
+    }
+
+    /// When there is something to say although nothing happens.
+    pub(crate) fn next_deadline(&self) -> Option<Moment> {
+        self.presence.due()
+    }
+
+    /// Says what is due.
+    pub(crate) fn on_time(&mut self, now: Moment) {
+        if let Some(counted) = self.presence.take_due(now)
+            && self.has_notices(self.members.len())
+        {
+            let (joined, left) = (counted.joined, counted.left);
+            self.say_notice(Speaker::SERVER, Message::CameAndWent { joined, left });
         }
     }
 
     // Talking.
 
-    /// A member says a line, to everybody else; gives its length in bytes as they see it. An empty
-    /// line says nothing.
-    pub(crate) fn say(&mut self, id: ClientId, line: &[u8], voice: Voice, now: Moment) -> usize {
+    /// A member says a line to everybody else. `None` if nothing is said: the line is empty, or the
+    /// member is muted.
+    pub(crate) fn say<'a>(
+        &'a mut self,
+        id: ClientId,
+        line: &'a [u8],
+        class: Class,
+        now: Moment,
+    ) -> Option<Spoken<'a>> {
         if line.is_empty() {
-            return 0;
+            return None;
         }
         if self.is_muted(id, now) {
-            self.mail.send(id, Message::MutedLine);
-            return 0;
+            self.outbox.send(id, Message::MutedLine);
+            return None;
         }
-        let mut scratch = std::mem::take(&mut self.scratch);
-        let bytes = self.say_text(id, text::clean(line, &mut scratch), voice, now);
-        self.scratch = scratch;
-        bytes
+        let Self {
+            scratch,
+            members,
+            batch,
+            history,
+            prefix,
+            ..
+        } = self;
+        let text = text::clean(line, scratch);
+        let (member, seat) = members.seat_mut(id)?;
+        seat.is_filtered = true;
+        let message = Message::Line(prefix, &member.nick, text);
+        let line = batch.say(member.speaker(id), class, Kind::Line, |line| {
+            message.write(line);
+        });
+        keep(history, line, member, now);
+        Some(Spoken {
+            nick: &member.nick,
+            text,
+            line,
+            bytes: line.len(),
+        })
     }
 
-    /// The same with a text that was cleaned, by a member that is not muted.
-    pub(crate) fn say_text(
-        &mut self,
+    /// A member that is not muted says a clean text.
+    pub(crate) fn say_text<'a>(
+        &'a mut self,
         id: ClientId,
-        text: CleanText<'_>,
-        voice: Voice,
+        text: CleanText<'a>,
+        class: Class,
         now: Moment,
-    ) -> usize {
-        let Some(member) = self.roster.get_mut(id) else {
-            return 0;
-        };
-        member.has_spoken = true;
+    ) -> Option<Spoken<'a>> {
+        let (member, seat) = self.members.seat_mut(id)?;
+        seat.is_filtered = true;
+        let message = Message::Line(&self.prefix, &member.nick, text);
         let line = self
-            .talk
-            .say(speaker(id, member), voice, Sort::Line, |line| {
-                Message::Line(&self.prefix, &member.nick, text).write(line);
+            .batch
+            .say(member.speaker(id), class, Kind::Line, |line| {
+                message.write(line);
             });
-        keep(&mut self.history, line, member.identity(), now);
-        line.len()
+        keep(&mut self.history, line, member, now);
+        Some(Spoken {
+            nick: &member.nick,
+            text,
+            line,
+            bytes: line.len(),
+        })
     }
 
-    /// A member says what it does. On the bare wire that is a line like any other.
-    pub(crate) fn act(
-        &mut self,
+    /// A member that is not muted does something. Plain members see a line like any other.
+    pub(crate) fn act<'a>(
+        &'a mut self,
         id: ClientId,
-        text: CleanText<'_>,
-        voice: Voice,
+        text: CleanText<'a>,
+        class: Class,
         now: Moment,
-    ) -> usize {
-        let Some(member) = self.roster.get_mut(id) else {
-            return 0;
-        };
-        member.has_spoken = true;
-        let speaker = speaker(id, member);
-        let bare = self.talk.say(speaker, voice, Sort::BareAction, |line| {
-            Message::BareAction(&self.prefix, &member.nick, text).write(line);
+    ) -> Option<Spoken<'a>> {
+        let (member, seat) = self.members.seat_mut(id)?;
+        seat.is_filtered = true;
+        let speaker = member.speaker(id);
+        let message = Message::PlainAction(&self.prefix, &member.nick, text);
+        let plain = self
+            .batch
+            .say(speaker, class, Kind::PlainAction, |line| {
+                message.write(line);
+            })
+            .len();
+        let message = Message::Action(&member.nick, text);
+        let line = self.batch.say(speaker, class, Kind::Action, |line| {
+            message.write(line);
         });
-        let bare = bare.len();
-        let line = self.talk.say(speaker, voice, Sort::Action, |line| {
-            Message::Action(&member.nick, text).write(line);
-        });
-        keep(&mut self.history, line, member.identity(), now);
-        line.len().max(bare)
+        keep(&mut self.history, line, member, now);
+        Some(Spoken {
+            nick: &member.nick,
+            text,
+            line,
+            bytes: line.len().max(plain),
+        })
     }
 
-    /// The server says something of a member to all other persons.
-    pub(crate) fn say_notice(&mut self, of: Speaker, message: Message<'_>) {
-        self.say_of(of, Sort::Notice, message);
+    /// The server says something of a member to all other people.
+    fn say_notice(&mut self, of: Speaker, message: Message<'_>) {
+        self.say_as(of, Kind::Notice, message);
     }
 
-    fn say_of(&mut self, of: Speaker, sort: Sort, message: Message<'_>) {
-        if let Some(member) = self.roster.get_mut(ClientId(of.id)) {
-            member.has_spoken = true;
-        }
+    fn say_as(&mut self, of: Speaker, kind: Kind, message: Message<'_>) -> usize {
+        self.members.set_spoken(of.id, true);
         let line = self
-            .talk
-            .say(of, Voice::Quiet, sort, |line| message.write(line));
-        debug_line(line);
+            .batch
+            .say(of, Class::Sparse, kind, |line| message.write(line));
+        line.len()
     }
 
     /// Whether nobody gets what this member says.
@@ -274,142 +413,159 @@ impl Room {
         if self.muted.is_empty() {
             return false;
         }
-        let name = self.roster.get(id).map(|member| member.name);
-        name.is_some_and(|name| self.muted.has(&name, now))
+        let name = self.members.get(id).map(|member| member.name);
+        name.is_some_and(|name| self.muted.contains(&name, now))
     }
 
-    /// Shows a member the last lines, without those of whom it ignores; gives how many.
-    pub(crate) fn recount(&mut self, id: ClientId, most: usize, now: Moment) -> usize {
-        let person = self.roster.person(id);
+    /// Shows a member the last lines, without those of members that it ignores. Returns how many.
+    fn replay(&mut self, id: ClientId, most: usize, now: Moment) -> usize {
+        let person = self.members.person(id);
         let is_shown = |speaker| !person.is_some_and(|person| person.ignores(speaker));
-        let mut shown = 0;
+        let mut shown = 0_usize;
         for line in self.history.last(most) {
             if is_shown(line.speaker) {
                 let age = now.saturating_since(line.said_at);
-                self.mail.send(id, Message::Remembered(age, line.text));
-                shown += 1;
+                self.outbox.send(id, Message::Remembered(age, line.text));
+                shown = shown.saturating_add(1);
             }
         }
         shown
     }
 
-    // Handing out.
+    // Delivery.
 
     /// How much was said in this turn, in bytes.
-    pub(crate) fn talk_bytes(&self) -> usize {
-        self.talk.bytes()
+    #[inline]
+    pub(crate) fn batch_bytes(&self) -> usize {
+        self.batch.len_bytes()
     }
 
-    /// Whether something was said in this turn.
-    pub(crate) fn has_talk(&self) -> bool {
-        !self.talk.is_empty()
+    /// Whether nothing was said since the last pass.
+    #[inline]
+    pub(crate) fn is_passed(&self) -> bool {
+        self.passed == self.batch.end()
     }
 
-    /// Whether something was said since this was last asked for.
-    pub(crate) fn take_news(&mut self) -> bool {
-        let listed = std::mem::replace(&mut self.listed, self.talk.len());
-        listed < self.talk.len()
+    /// For the fan-out: all seats, and what their members read. `None` if nothing was said since the
+    /// last pass.
+    #[inline]
+    pub(crate) fn pass(&mut self) -> Option<(&mut [Seat], Pass<'_>)> {
+        let end = self.batch.end();
+        let from = std::mem::replace(&mut self.passed, end);
+        if from == end {
+            return None;
+        }
+        let batch = &self.batch;
+        let (seats, members) = self.members.seats();
+        let pass = Pass {
+            batch,
+            members,
+            end,
+            from,
+            piece: batch.since(from),
+        };
+        Some((seats, pass))
     }
 
-    /// All members.
-    pub(crate) fn audience(&self) -> &[ClientId] {
-        self.roster.audience()
-    }
-
-    /// What a member has not been given of what was said, and is to get.
-    pub(crate) fn unheard(&self, id: ClientId) -> impl Iterator<Item = Lines<'_>> {
-        let talk = self.roster.get(id).map(|member| {
-            let ignores = member
-                .person
-                .as_ref()
-                .is_some_and(|it| !it.ignored.is_empty());
-            let may_be_hidden = member.has_spoken || ignores || self.talk.is_mixed();
-            let is_hidden = move |span: &Span| is_hidden(member, id, span);
-            self.talk
-                .since(member.place, may_be_hidden.then_some(is_hidden))
-        });
-        talk.into_iter().flatten()
-    }
-
-    /// A member has been given all that was said.
-    pub(crate) fn mark_heard(&mut self, id: ClientId) {
-        if let Some(member) = self.roster.get_mut(id) {
-            member.place = self.talk.place();
+    /// Gives one member what it has not been given, piece by piece.
+    pub(crate) fn take_pending(&mut self, id: ClientId, deliver: impl FnMut(Lines<'_>)) {
+        let end = self.batch.end();
+        let Some((member, seat)) = self.members.seat_mut(id) else {
+            return;
+        };
+        let from = std::mem::replace(&mut seat.cursor, end);
+        if from != end {
+            let is_hidden = |segment: &_| member.is_hidden(id, segment);
+            self.batch.since(from).without(is_hidden).for_each(deliver);
         }
     }
 
-    /// All members have been given all that was said.
+    /// Hands out the notices that were said since the last time, without their ends.
+    pub(crate) fn take_notices(&mut self, mut notice: impl FnMut(&[u8])) {
+        let from = std::mem::replace(&mut self.observed, self.batch.end());
+        for line in self.batch.notices_since(from) {
+            notice(without_end(line));
+        }
+    }
+
+    /// Every member has been given everything.
     pub(crate) fn end_turn(&mut self) {
-        for speaker in self.talk.speakers() {
-            if let Some(member) = self.roster.get_mut(ClientId(speaker)) {
-                member.has_spoken = false;
-            }
+        if self.batch.len_bytes() == 0 {
+            return;
         }
-        self.talk.end_turn();
-        self.listed = 0;
+        for speaker in self.batch.speakers() {
+            self.members.set_spoken(speaker, false);
+        }
+        self.batch.clear();
     }
 }
 
-/// How a member leaves.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Departure<'a> {
-    For(CloseReason),
-    /// By itself, with these words.
-    Quit(CleanText<'a>),
-    /// By this operator, for this.
-    Kicked(&'a Nick, CleanText<'a>),
+/// What a pass over all readers hands out. Nearly all of them get the same piece, which is found
+/// once.
+#[derive(Debug)]
+pub(crate) struct Pass<'b> {
+    batch: &'b Batch,
+    members: &'b [Option<Member>],
+    end: Cursor,
+    /// Where `piece` begins.
+    from: Cursor,
+    piece: Lines<'b>,
 }
 
-impl Departure<'_> {
-    pub(crate) fn reason(&self) -> CloseReason {
-        match self {
-            Self::For(reason) => *reason,
-            Self::Quit(_) => CloseReason::Quit,
-            Self::Kicked(..) => CloseReason::Kicked,
+impl<'b> Pass<'b> {
+    /// What the member of a seat has not been given, which it is given now.
+    #[inline]
+    pub(crate) fn share(
+        &mut self,
+        seat: &mut Seat,
+    ) -> Share<'_, impl Iterator<Item = Lines<'b>> + use<'b>> {
+        if seat.cursor == self.end {
+            return Share::Nothing;
+        }
+        let from = std::mem::replace(&mut seat.cursor, self.end);
+        if from != self.from {
+            (self.from, self.piece) = (from, self.batch.since(from));
+        }
+        if !seat.is_filtered && !self.batch.is_mixed() {
+            return Share::Whole(&self.piece);
+        }
+        let Some(Some(member)) = self.members.get(seat.id.index()) else {
+            return Share::Nothing;
+        };
+        let id = seat.id;
+        let mut pieces = self
+            .piece
+            .without(move |segment| member.is_hidden(id, segment));
+        match pieces.next() {
+            // Nobody else has spoken.
+            None => Share::Nothing,
+            Some(first) => Share::Pieces {
+                pieces: iter::once(first).chain(pieces),
+                most_bytes: self.piece.bytes.len(),
+            },
         }
     }
-
-    /// What the one who leaves is told.
-    pub(crate) fn last_words(&self) -> Option<Message<'_>> {
-        match self {
-            Self::Kicked(by, why) => Some(Message::YouWereKicked(by, *why)),
-            _ => self.reason().goodbye().map(Message::Goodbye),
-        }
-    }
 }
 
-/// A member, as the speaker of a line.
-pub(crate) fn speaker(id: ClientId, member: &Member) -> Speaker {
-    Speaker {
-        id: id.0,
-        identity: member.identity(),
-    }
+/// What one member is given in a pass.
+#[derive(Debug)]
+pub(crate) enum Share<'p, P> {
+    Nothing,
+    /// What everybody is given.
+    Whole(&'p Lines<'p>),
+    /// Some lines are not for this member.
+    Pieces {
+        pieces: P,
+        /// How long all pieces are at most.
+        most_bytes: usize,
+    },
 }
 
-/// Whether a line is not for this member: its own, one of somebody whom it ignores, and what is only
-/// for those at a prompt, or only for the others.
-fn is_hidden(member: &Member, id: ClientId, span: &Span) -> bool {
-    if span.speaker.id == id.0 {
-        return true;
-    }
-    match (span.sort, &member.person) {
-        (Sort::Line | Sort::BareAction, None) | (Sort::Notice, Some(_)) => false,
-        (Sort::Line | Sort::Action, Some(person)) => person.ignores(span.speaker.identity),
-        (Sort::BareAction, Some(_)) | (Sort::Action | Sort::Notice, None) => true,
-    }
-}
-
-/// A line of a member's was said: it is logged, and kept for those who come later.
-fn keep(history: &mut History, line: &[u8], speaker: Identity, now: Moment) {
-    debug_line(line);
+/// Keeps a member's line for those who join later.
+#[inline]
+fn keep(history: &mut History, line: &[u8], member: &Member, now: Moment) {
     if history.is_kept() {
-        history.remember(now, speaker, without_end(line));
-    }
-}
-
-fn debug_line(line: &[u8]) {
-    if log_enabled!(Level::Debug) {
-        debug!("{}", String::from_utf8_lossy(without_end(line)));
+        history.remember(now, member.identity(), without_end(line));
     }
 }
 
@@ -429,20 +585,33 @@ mod tests {
     fn room_of(nicks: &[&str]) -> Room {
         let mut room = Room::new(&Config::default());
         for (id, nick) in nicks.iter().enumerate() {
-            room.join(ClientId(id), nick.as_bytes(), Mode::Bare, start())
+            room.join(client(id), nick.as_bytes(), Profile::Plain, start())
                 .expect("a free nick");
         }
         room
     }
 
-    /// What each member hears when `id` says a line.
+    /// What each member gets when one says a line.
     fn said(room: &mut Room, id: usize, line: &[u8]) -> Vec<(usize, String)> {
-        room.say(ClientId(id), line, Voice::Quiet, start());
-        let text = |lines: Lines<'_>| String::from_utf8_lossy(lines.bytes()).into_owned();
-        let heard = |&id: &ClientId| room.unheard(id).map(move |lines| (id.0, text(lines)));
-        let heard = room.audience().iter().flat_map(heard).collect();
+        room.say(client(id), line, Class::Sparse, start());
+        let mut got = Vec::new();
+        if let Some((seats, mut pass)) = room.pass() {
+            for seat in seats {
+                let pieces: Vec<Lines<'_>> = match pass.share(seat) {
+                    Share::Nothing => Vec::new(),
+                    Share::Whole(&lines) => vec![lines],
+                    Share::Pieces { pieces, .. } => pieces.collect(),
+                };
+                let text = |lines: Lines<'_>| String::from_utf8_lossy(lines.bytes).into_owned();
+                got.extend(pieces.into_iter().map(|it| (seat.id.index(), text(it))));
+            }
+        }
         room.end_turn();
-        heard
+        got
+    }
+
+    fn client(id: usize) -> ClientId {
+        ClientId::from_index(id)
     }
 
     #[test]
@@ -480,18 +649,15 @@ mod tests {
     #[test]
     fn a_nick_is_taken_until_its_owner_leaves() {
         let (mut room, now) = (room_of(&["alice", "bob"]), start());
-        let taken = room.join(ClientId(9), b"BOB", Mode::Bare, now);
+        let taken = room.join(client(9), b"BOB", Profile::Plain, now);
         assert_eq!(
             taken,
             Err(NickError::Taken(Nick::parse(b"BOB", 32).expect("a nick")))
         );
-        let left = room.leave(ClientId(1), Departure::For(CloseReason::HungUp), now);
+        let left = room.leave(client(1), CloseReason::HungUp, now);
         assert_eq!(left.expect("a member").as_str(), "bob");
-        assert_eq!(
-            room.leave(ClientId(1), Departure::For(CloseReason::HungUp), now),
-            None
-        );
-        assert!(room.join(ClientId(9), b"BOB", Mode::Bare, now).is_ok());
+        assert_eq!(room.leave(client(1), CloseReason::HungUp, now), None);
+        assert!(room.join(client(9), b"BOB", Profile::Plain, now).is_ok());
         assert_eq!(said(&mut room, 9, b"x"), [(0, "BOB: x\r\n".to_owned())]);
     }
 }

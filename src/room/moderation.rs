@@ -1,33 +1,53 @@
-//! What an operator can ask of the room: to close somebody, to keep a name out, and to let nobody see
-//! what somebody says. Names are banned and muted, not connections, so to come again under the same
-//! name does not help; against another name there are addresses, about which see `obeying`.
+//! What an operator can ask of the room: to close a member, to keep a name out, and to let nobody see
+//! what a member says. Names are banned and muted, not connections, so coming again under the same
+//! name does not help. Against another name there are bans of addresses, which are not the room's.
 
 use std::time::Duration;
 
+use crate::broadcast::batch::Kind;
+use crate::broadcast::outbox::EntryKind;
+use crate::client_id::ClientId;
 use crate::protocol::message::Message;
-use crate::room::members::ClientId;
-use crate::room::{Room, speaker};
-use crate::session::auth::MAX_BANS;
+use crate::room::Room;
 use crate::text::CleanText;
 use crate::text::nick::Nick;
+use crate::time::expiring_set::MAX_ENTRIES;
 use crate::time::moment::Moment;
 
 impl Room {
     pub(crate) fn is_operator(&self, id: ClientId) -> bool {
-        self.roster
-            .person(id)
-            .is_some_and(|person| person.is_operator)
+        let person = self.members.person(id);
+        person.is_some_and(|person| person.is_operator)
     }
 
     pub(crate) fn make_operator(&mut self, id: ClientId) {
-        if let Some(person) = self.roster.person_mut(id) {
+        if let Some(person) = self.members.person_mut(id) {
             person.is_operator = true;
         }
-        self.answer(id, Message::YouAreOperator);
+        self.outbox.send(id, Message::YouAreOperator);
     }
 
-    /// Nobody may have that name for a time; gives who has it now. A name is not completed here: who
-    /// is meant may have left already, and another's name may begin so.
+    /// Tells a member that it is closed by an operator, and the others as well.
+    pub(crate) fn say_kick(&mut self, by: ClientId, id: ClientId, why: CleanText<'_>, now: Moment) {
+        let operator = self.members.get(by).map(|member| member.nick.clone());
+        let member = self.members.get(id);
+        let member = member.map(|member| (member.speaker(id), member.nick.clone()));
+        let (Some(operator), Some((speaker, nick))) = (operator, member) else {
+            return;
+        };
+        let words = Message::YouWereKicked(&operator, why);
+        self.outbox.push(id, EntryKind::LastWords, words);
+        if self.is_named_after_leaving(now) {
+            self.say_as(
+                speaker,
+                Kind::Notice,
+                Message::WasKicked(&nick, &operator, why),
+            );
+        }
+    }
+
+    /// Bans a name for a time. Returns the member that has it now. A name is not completed here: the
+    /// member that is meant may have left already, and another's name may begin with it.
     pub(crate) fn ban_name(
         &mut self,
         by: ClientId,
@@ -38,38 +58,36 @@ impl Room {
         let nick = match Nick::parse(name.as_bytes(), self.max_nick_chars) {
             Ok(nick) => nick,
             Err(why) => {
-                self.answer(by, Message::Refused(&why));
+                self.outbox.send(by, Message::Refused(&why));
                 return None;
             }
         };
-        let member = self.roster.find_exact(name);
+        let member = self.members.find_exact(name);
         if member == Some(by) {
-            self.answer(by, Message::ThatIsYou);
+            self.outbox.send(by, Message::ThatIsYou);
             return None;
         }
-        let has_room = (self.banned).add(self.roster.hash_of(name), time, now);
+        let hash = self.members.hash_of(name);
+        let has_room = self.banned.add(hash, time, now);
         self.answer_sanction(by, has_room, Message::IsBanned(nick.as_str(), time));
         member.filter(|_| has_room)
     }
 
-    /// Tells whether there was room for one more.
+    /// Answers `done`, or that there was no room for one more.
     pub(crate) fn answer_sanction(&mut self, by: ClientId, has_room: bool, done: Message<'_>) {
-        let too_many = Message::TooManySanctions(MAX_BANS);
-        self.answer(by, if has_room { done } else { too_many });
+        let too_many = Message::TooManySanctions(MAX_ENTRIES);
+        self.outbox.send(by, if has_room { done } else { too_many });
     }
 
-    pub(crate) fn unban_name(&mut self, by: ClientId, name: CleanText<'_>, now: Moment) {
-        let name = name.as_str();
-        let was_banned = self.banned.lift(&self.roster.hash_of(name), now);
-        self.answer_unban(by, was_banned, name);
-    }
-
-    pub(crate) fn answer_unban(&mut self, by: ClientId, was_banned: bool, whom: &str) {
-        let message = match was_banned {
-            true => Message::IsNoLongerBanned(whom),
-            false => Message::IsNotBanned(whom),
+    /// Lifts the ban of a name. `was_banned`: something else of this name was banned until now.
+    pub(crate) fn unban_name(&mut self, by: ClientId, name: &str, was_banned: bool, now: Moment) {
+        let hash = self.members.hash_of(name);
+        let was_name_banned = self.banned.remove(&hash, now);
+        let message = match was_banned || was_name_banned {
+            true => Message::IsNoLongerBanned(name),
+            false => Message::IsNotBanned(name),
         };
-        self.answer(by, message);
+        self.outbox.send(by, message);
     }
 
     pub(crate) fn mute(
@@ -82,52 +100,55 @@ impl Room {
         let Some(id) = self.meant_other(by, name) else {
             return;
         };
-        let member = self.roster.get(id);
+        let member = self.members.get(id);
         let Some((name, nick)) = member.map(|it| (it.name, it.nick.clone())) else {
             return;
         };
         let has_room = self.muted.add(name, time, now);
         self.answer_sanction(by, has_room, Message::IsMuted(&nick, time));
-        if has_room && self.roster.person(id).is_some() {
-            self.answer(id, Message::YouAreMuted(time));
+        if has_room && self.members.person(id).is_some() {
+            self.outbox.send(id, Message::YouAreMuted(time));
         }
     }
 
-    /// The one who is muted may have left.
+    /// Lifts the mute of a name, whose owner may have left.
     pub(crate) fn unmute(&mut self, by: ClientId, name: CleanText<'_>, now: Moment) {
-        let exact = self.roster.find_exact(name.as_str());
-        let former = self.roster.hash_of(name.as_str());
-        if self.muted.lift(&former, now) {
-            self.answer(by, Message::IsNoLongerMuted(name.as_str()));
+        let exact = self.members.find_exact(name.as_str());
+        let former = self.members.hash_of(name.as_str());
+        if self.muted.remove(&former, now) {
+            let done = Message::IsNoLongerMuted(name.as_str());
+            self.outbox.send(by, done);
             return self.tell_unmuted(exact);
         }
         let Some(id) = self.meant(by, name) else {
             return;
         };
-        let member = self.roster.get(id);
+        let member = self.members.get(id);
         let Some((name, nick)) = member.map(|it| (it.name, it.nick.clone())) else {
             return;
         };
-        if self.muted.lift(&name, now) {
-            self.answer(by, Message::IsNoLongerMuted(nick.as_str()));
+        if self.muted.remove(&name, now) {
+            let done = Message::IsNoLongerMuted(nick.as_str());
+            self.outbox.send(by, done);
             self.tell_unmuted(Some(id));
         } else {
-            self.answer(by, Message::IsNotMuted(nick.as_str()));
+            self.outbox.send(by, Message::IsNotMuted(nick.as_str()));
         }
     }
 
     fn tell_unmuted(&mut self, id: Option<ClientId>) {
-        if let Some(id) = id.filter(|&id| self.roster.person(id).is_some()) {
-            self.answer(id, Message::YouAreNoLongerMuted);
+        if let Some(id) = id.filter(|&id| self.members.person(id).is_some()) {
+            self.outbox.send(id, Message::YouAreNoLongerMuted);
         }
     }
 
-    /// An operator says something as the server, to all other persons.
-    pub(crate) fn announce(&mut self, by: ClientId, text: CleanText<'_>) {
-        let Some(member) = self.roster.get(by) else {
-            return;
+    /// An operator says something as the server, to all other people. Returns how much every reader
+    /// gets of it, in bytes.
+    pub(crate) fn announce(&mut self, by: ClientId, text: CleanText<'_>) -> usize {
+        let Some(member) = self.members.get(by) else {
+            return 0;
         };
-        let (speaker, nick) = (speaker(by, member), member.nick.clone());
-        self.say_notice(speaker, Message::Announcement(&nick, text));
+        let (speaker, nick) = (member.speaker(by), member.nick.clone());
+        self.say_as(speaker, Kind::Notice, Message::Announcement(&nick, text))
     }
 }

@@ -1,25 +1,24 @@
-//! How connections are accepted: [`Acceptor`] goes round its listeners within a budget, remembers
-//! who may still have somebody waiting, and survives the want of descriptors and of memory. It
-//! knows no sockets, only [`Listen`], so every error of accept(2) can be simulated.
+//! How connections are accepted: [`Acceptor`] goes round its listeners within a budget, remembers which
+//! of them may still have a connection waiting, and survives every error of accept(2). It knows no sockets,
+//! only [`Listen`], so each of these errors can be simulated.
 //!
 //! An event comes once, so a listener stays marked until accept(2) says that nobody waits. When the
 //! process is out of descriptors, a spare one is given up to take each client in, say why it cannot
-//! stay, and close it; otherwise it would hang in the queue and know nothing. When that does not
-//! help either, those who wait go on waiting, and accepting is tried again by the clock, because no
-//! event will tell when it can succeed.
+//! stay, and close it; otherwise it would hang in the queue and know nothing. When that does not help
+//! either, or when accept(2) fails in a way that lasts, it is tried again by the clock, because no event
+//! will tell when it can succeed.
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use log::warn;
 use rustix::io::Errno;
 
-use crate::config::interactive::Mode;
-use crate::engine::{Chat, Registry, Stream};
+use crate::config::addr::Service;
+use crate::engine::{Engine, Registry, Stream};
+use crate::events::{Event, Observer};
+use crate::peer::Peer;
 use crate::protocol::close_reason::CloseReason;
-use crate::time::log_throttle::Seldom;
 
 /// A non-blocking listener.
 pub trait Listen {
@@ -28,16 +27,16 @@ pub trait Listen {
     /// A descriptor that can be given up.
     type Spare;
 
-    /// What its clients are sent beside what others say.
-    fn mode(&self) -> Mode {
-        Mode::Bare
+    /// What its clients get.
+    fn service(&self) -> Service {
+        Service::default()
     }
 
-    /// Takes the next connection out of the queue, with its peer's address.
+    /// Takes the next connection out of the queue, with its peer.
     ///
     /// # Errors
     /// As accept(2); [`WouldBlock`](io::ErrorKind::WouldBlock) if nobody waits.
-    fn accept(&mut self) -> io::Result<(Self::Stream, SocketAddr)>;
+    fn accept(&mut self) -> io::Result<(Self::Stream, Peer)>;
 
     /// Takes a descriptor for later.
     ///
@@ -54,8 +53,6 @@ pub struct Acceptor<L: Listen> {
     per_turn: usize,
     spare: Option<L::Spare>,
     back_off: BackOff,
-    /// Accepts that failed for want of something.
-    shortages: Seldom,
 }
 
 #[derive(Debug)]
@@ -78,7 +75,6 @@ impl<L: Listen> Acceptor<L> {
             per_turn,
             spare: L::open_spare().ok(),
             back_off: BackOff::default(),
-            shortages: Seldom::default(),
         }
     }
 
@@ -94,27 +90,27 @@ impl<L: Listen> Acceptor<L> {
         }
     }
 
-    /// Accepts nobody any more; who waits is refused by the system.
+    /// Accepts nothing any more; the system refuses connections that wait.
     pub fn close(&mut self) {
         self.listeners.clear();
         self.back_off = BackOff::default();
     }
 
-    /// Whether the last turn left somebody waiting who can be served at once.
+    /// Whether the last turn left a connection waiting that can be accepted at once.
     pub fn has_work(&self) -> bool {
         self.back_off.until.is_none() && self.listeners.iter().any(|listener| listener.waiting)
     }
 
-    /// When accepting has to be tried again, or a shortage told of, though nothing happens.
+    /// When accepting has to be tried again although nothing happens.
     pub fn next_deadline(&self) -> Option<Instant> {
         self.back_off.until
     }
 
-    /// Takes those who wait into the chat, within the budget of a turn.
-    pub fn accept(
+    /// Hands connections that wait to the engine, within the budget of a turn.
+    pub fn accept<O: Observer>(
         &mut self,
         now: Instant,
-        chat: &mut Chat<L::Stream>,
+        engine: &mut Engine<L::Stream, O>,
         registry: &mut impl Registry<L::Stream>,
     ) {
         if self.back_off.is_on(now) || self.listeners.is_empty() {
@@ -124,7 +120,8 @@ impl<L: Listen> Acceptor<L> {
             self.spare = L::open_spare().ok();
         }
         let mut budget = self.per_turn;
-        self.first = (self.first + 1) % self.listeners.len();
+        let next = self.first.wrapping_add(1);
+        self.first = next.checked_rem(self.listeners.len()).unwrap_or(0);
         let (later, first) = self.listeners.split_at_mut(self.first);
         for listener in first.iter_mut().chain(later) {
             while listener.waiting && budget > 0 {
@@ -132,18 +129,18 @@ impl<L: Listen> Acceptor<L> {
                 let error = match listener.socket.accept() {
                     Ok((stream, peer)) => {
                         self.back_off = BackOff::default();
-                        let mode = listener.socket.mode();
-                        chat.accept(stream, canonical(peer), mode, now, registry);
+                        let service = listener.socket.service();
+                        engine.accept(stream, peer, service, now, registry);
                         continue;
                     }
                     Err(error) => error,
                 };
                 let mut what = AcceptError::of(&error);
                 if what == AcceptError::NoDescriptor && self.spare.take().is_some() {
-                    let refused = turn_away(listener, chat);
+                    let refused = turn_away(listener, engine);
                     self.spare = L::open_spare().ok();
                     let Some(instead) = refused else {
-                        tell_shortage(&mut self.shortages, now, &error);
+                        report(engine, now, &error);
                         continue;
                     };
                     what = instead;
@@ -151,8 +148,8 @@ impl<L: Listen> Acceptor<L> {
                 match what {
                     AcceptError::NobodyWaits => listener.waiting = false,
                     AcceptError::ThatOneIsGone => {}
-                    AcceptError::NoDescriptor | AcceptError::NoMemory => {
-                        tell_shortage(&mut self.shortages, now, &error);
+                    AcceptError::NoDescriptor | AcceptError::NoMemory | AcceptError::Lasting => {
+                        report(engine, now, &error);
                         return self.back_off.failed(now);
                     }
                 }
@@ -161,39 +158,34 @@ impl<L: Listen> Acceptor<L> {
     }
 }
 
-/// Accepts one with the spare descriptor, only to tell it. `None` if that was done: the want of
-/// descriptors is found before the queue is looked at (accept(2)), so perhaps nobody waits, and
-/// something else may be wanting as well.
-fn turn_away<L: Listen>(
+/// Accepts one connection with the spare descriptor, only to tell its peer. Returns `None` if that was
+/// done. The lack of descriptors is found before the queue is looked at (accept(2)), so perhaps nobody
+/// waits, and something else may be lacking as well.
+fn turn_away<L: Listen, O: Observer>(
     listener: &mut Listener<L>,
-    chat: &mut Chat<L::Stream>,
+    engine: &mut Engine<L::Stream, O>,
 ) -> Option<AcceptError> {
     match listener.socket.accept() {
         Ok((stream, peer)) => {
-            chat.refuse(stream, canonical(peer), CloseReason::ServerFull);
+            engine.refuse(stream, peer, CloseReason::ServerFull);
             None
         }
         Err(error) => Some(AcceptError::of(&error)),
     }
 }
 
-fn tell_shortage(shortages: &mut Seldom, now: Instant, error: &io::Error) {
-    if let Some(count) = shortages.count(now) {
-        let what_to_do = match AcceptError::of(error) {
-            AcceptError::NoDescriptor => {
-                "raise the limit of open files (ulimit -n) or lower the number of clients"
-            }
-            _ => "it is tried again until the system has enough",
-        };
-        warn!(
-            "cannot serve new connections ({count} times since this was last said): {error}; {what_to_do}"
-        );
+fn report<S: Stream, O: Observer>(engine: &mut Engine<S, O>, now: Instant, error: &io::Error) {
+    let hint = match AcceptError::of(error) {
+        AcceptError::NoDescriptor => {
+            "raise the limit of open files (ulimit -n) or lower the number of clients"
+        }
+        AcceptError::Lasting => "a security policy may forbid it; it is tried again each second",
+        _ => "it is tried again until the system has enough",
+    };
+    let observer = engine.observer();
+    if observer.listens() {
+        observer.on_event(now, Event::AcceptFailed { error, hint });
     }
-}
-
-/// An IPv4 peer on a dual-stack socket is an IPv4 peer (RFC 4291, 2.5.5.2).
-fn canonical(peer: SocketAddr) -> SocketAddr {
-    SocketAddr::new(peer.ip().to_canonical(), peer.port())
 }
 
 impl<L: Listen + fmt::Debug> fmt::Debug for Acceptor<L> {
@@ -211,13 +203,15 @@ impl<L: Listen + fmt::Debug> fmt::Debug for Acceptor<L> {
 enum AcceptError {
     /// The queue is empty: an event will tell when it no longer is.
     NobodyWaits,
-    /// The next one in the queue may be fine.
+    /// The connection is gone. The next one in the queue may be fine.
     ThatOneIsGone,
     /// The process has no descriptor left.
     NoDescriptor,
-    /// The system is short of something. Those who wait go on waiting, and no event will tell when
+    /// The system lacks something. Connections that wait go on waiting, and no event will tell when
     /// they can be served.
     NoMemory,
+    /// It will fail again: a security module or a seccomp filter forbids it, or the socket is gone.
+    Lasting,
 }
 
 impl AcceptError {
@@ -226,14 +220,21 @@ impl AcceptError {
             Some(Errno::AGAIN) => Self::NobodyWaits,
             Some(Errno::MFILE) => Self::NoDescriptor,
             Some(Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) | None => Self::NoMemory,
-            // ECONNABORTED, EINTR, EPROTO, and the network errors of the one connection
-            // (accept(2)).
-            Some(_) => Self::ThatOneIsGone,
+            // A signal came, or the one connection has ended already, by the network errors of TCP
+            // (accept(2), "Error handling").
+            Some(Errno::INTR | Errno::CONNABORTED | Errno::PROTO | Errno::NOPROTOOPT) => {
+                Self::ThatOneIsGone
+            }
+            Some(Errno::NETDOWN | Errno::NETUNREACH | Errno::HOSTDOWN | Errno::HOSTUNREACH) => {
+                Self::ThatOneIsGone
+            }
+            Some(Errno::NONET | Errno::OPNOTSUPP) => Self::ThatOneIsGone,
+            Some(_) => Self::Lasting,
         }
     }
 }
 
-/// The wait after an accept that failed for want of resources: 10 ms, doubled up to a second.
+/// The wait after an accept that failed: 10 ms, doubled up to a second.
 #[derive(Debug)]
 struct BackOff {
     until: Option<Instant>,
@@ -253,21 +254,22 @@ impl Default for BackOff {
 }
 
 impl BackOff {
-    /// Whether there is still to be waited; forgets a wait that is over.
+    /// Whether the wait is not over yet. A wait that is over is forgotten.
     fn is_on(&mut self, now: Instant) -> bool {
         self.until = self.until.filter(|&until| now < until);
         self.until.is_some()
     }
 
     fn failed(&mut self, now: Instant) {
-        self.until = Some(now + self.next);
-        self.next = (self.next * 2).min(MAX_BACK_OFF);
+        self.until = now.checked_add(self.next);
+        self.next = self.next.saturating_mul(2).min(MAX_BACK_OFF);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Config;
     use crate::engine::{ClientId, Interest};
 
     /// A listener that gives these errors, the last one first.
@@ -302,7 +304,7 @@ mod tests {
         type Stream = Never;
         type Spare = ();
 
-        fn accept(&mut self) -> io::Result<(Never, SocketAddr)> {
+        fn accept(&mut self) -> io::Result<(Never, Peer)> {
             Err(self.0.pop().unwrap_or(Errno::AGAIN).into())
         }
 
@@ -331,13 +333,14 @@ mod tests {
     fn what_the_spare_descriptor_does_not_help_against_is_waited_for() {
         let socket = Failing(vec![Errno::NFILE, Errno::MFILE]);
         let mut acceptor = Acceptor::new(vec![socket], 64);
-        let mut chat = Chat::new(Default::default());
+        let mut engine =
+            Engine::new(Config::default(), (), Instant::now()).expect("the default works");
         let now = Instant::now();
         acceptor.mark(0);
-        acceptor.accept(now, &mut chat, &mut Unused);
+        acceptor.accept(now, &mut engine, &mut Unused);
         assert!(!acceptor.has_work(), "it does not spin");
         assert_eq!(acceptor.next_deadline(), Some(now + MIN_BACK_OFF));
-        acceptor.accept(now + MIN_BACK_OFF, &mut chat, &mut Unused);
+        acceptor.accept(now + MIN_BACK_OFF, &mut engine, &mut Unused);
         assert!(!acceptor.has_work() && acceptor.next_deadline().is_none());
     }
 
@@ -371,13 +374,8 @@ mod tests {
         for errno in [Errno::NFILE, Errno::NOBUFS, Errno::NOMEM] {
             assert_eq!(of(errno), AcceptError::NoMemory);
         }
-    }
-
-    #[test]
-    fn a_mapped_address_is_an_ipv4_address() {
-        let mapped = "[::ffff:192.0.2.1]:7".parse().expect("an address");
-        assert_eq!(canonical(mapped).to_string(), "192.0.2.1:7");
-        let other = "[2001:db8::1]:7".parse().expect("an address");
-        assert_eq!(canonical(other), other);
+        for errno in [Errno::ACCESS, Errno::PERM, Errno::INVAL, Errno::BADF] {
+            assert_eq!(of(errno), AcceptError::Lasting);
+        }
     }
 }

@@ -1,6 +1,6 @@
-//! From an address that was asked for to listening sockets, with every option set. Options are set
-//! on the listener, because Linux hands them down to each accepted socket, and so a connection
-//! costs no system call for them.
+//! From a place that was asked for to listening sockets, with every option set. Options are set on the
+//! listener, because Linux hands them down to each accepted socket, and so a connection costs no system
+//! call for them.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 
 use crate::config::Limits;
-use crate::config::addr::ListenAddr;
+use crate::config::addr::Place;
 
 /// How many connections may wait to be accepted. The system cuts it down to its own limit
 /// (`somaxconn`, 4096).
@@ -38,7 +38,7 @@ pub(crate) struct Bound {
 
 /// Binds an address: a listener for each address that it resolves to, of which at least one must
 /// work.
-pub(crate) fn bind(addr: &ListenAddr, limits: &Limits) -> io::Result<Bound> {
+pub(crate) fn bind(addr: &Place, limits: &Limits) -> io::Result<Bound> {
     let mut bound = Bound::default();
     for addr in resolve(addr)? {
         match listener(addr, limits) {
@@ -53,10 +53,10 @@ pub(crate) fn bind(addr: &ListenAddr, limits: &Limits) -> io::Result<Bound> {
     Ok(bound)
 }
 
-fn resolve(addr: &ListenAddr) -> io::Result<Vec<SocketAddr>> {
+fn resolve(addr: &Place) -> io::Result<Vec<SocketAddr>> {
     let (name, port) = match addr {
-        ListenAddr::Socket(addr) => return Ok(vec![*addr]),
-        ListenAddr::Host { name, port } => (name.as_str(), *port),
+        Place::Socket(addr) => return Ok(vec![*addr]),
+        Place::Host { name, port } => (name.as_str(), *port),
     };
     let resolved = (name, port).to_socket_addrs().map_err(|error| {
         let text = format!(
@@ -142,7 +142,7 @@ mod tests {
 
     /// Both ends of a connection, the accepted one first.
     fn connection(limits: &Limits) -> (TcpStream, TcpStream) {
-        let addr = ListenAddr::Socket(([127, 0, 0, 1], 0).into());
+        let addr = Place::Socket(([127, 0, 0, 1], 0).into());
         let bound = bind(&addr, limits).expect("a free port");
         let listener = &bound.listeners[0];
         // The accept is to wait for the connection.
@@ -213,10 +213,10 @@ mod tests {
 
     #[test]
     fn an_address_that_is_in_use_is_named_with_what_to_do() {
-        let addr = ListenAddr::Socket(([127, 0, 0, 1], 0).into());
+        let addr = Place::Socket(([127, 0, 0, 1], 0).into());
         let bound = bind(&addr, &Limits::default()).expect("a free port");
         let addr = bound.listeners[0].local_addr().expect("an address");
-        let error = bind(&ListenAddr::Socket(addr), &Limits::default());
+        let error = bind(&Place::Socket(addr), &Limits::default());
         let text = error.expect_err("it is in use").to_string();
         assert_eq!(
             text,

@@ -1,36 +1,43 @@
-//! The poll loop: [`Server`] turns readiness into calls on a [`Chat`], and what the chat waits for
-//! into registrations. This is the only file that knows mio or reads the clock, and it does so at
-//! the beginning of a turn, for everybody, and at its end, for the longest turn.
+//! The poll loop: [`Server`] turns readiness into calls on an [`Engine`], and what the engine waits for
+//! into registrations. Only this folder knows mio and reads the clock, at the beginning of a turn, for
+//! everybody, and at its end, for the longest turn.
 //!
-//! mio is edge-triggered: an event comes once. So events only mark who is ready, and whatever a
-//! budget or an error leaves undone stays marked until it is done.
+//! mio is edge-triggered: an event comes once. So events only mark who is ready, and whatever a budget
+//! or an error leaves undone stays marked until it is done.
 
 pub mod accept;
 pub(crate) mod handle;
 mod listen;
+mod log;
+mod transport;
 
 use std::fmt;
 use std::fs::File;
 use std::io;
-use std::net::{Shutdown, SocketAddr};
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use log::{error, info, warn};
-use mio::event::Event;
-use mio::net::{TcpListener, TcpStream};
+use mio::event::Event as Readiness;
+use mio::net::TcpListener;
 use mio::{Events, Poll, Token, Waker};
 use rustix::process::{Resource, getrlimit};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook_mio::v1_0::Signals;
 
+use crate::client_id::ClientId;
 use crate::config::Config;
-use crate::config::interactive::{Hosting, Mode};
-use crate::engine::{Chat, ClientId, Interest, Registry, Stream};
+use crate::config::addr::Service;
+use crate::config::interactive::{Interactive, Profile};
+use crate::engine::{Engine, Interest, Registry};
+use crate::events::{Event, Observer};
 use crate::metrics::Metrics;
-use crate::server::accept::{Acceptor, Listen};
-use crate::server::handle::{MetricsHandle, Requests, ShutdownHandle};
-use crate::session::secrets::Files;
+use crate::peer::Peer;
+use accept::{Acceptor, Listen};
+use handle::{ControlBlock, Handle, Request};
+use log::Log;
+use transport::Tcp;
 
 /// How many events one poll takes; the others come with the next.
 const EVENTS_PER_TURN: usize = 4096;
@@ -44,17 +51,20 @@ const FIRST_LISTENER: usize = usize::MAX / 2;
 /// listeners and the spare one.
 const RESERVED_DESCRIPTORS: u64 = 16;
 
-/// A chat server on its listeners, run by whoever calls [`turn`](Self::turn) or [`run`](Self::run).
+/// A chat server on its listeners, run by whoever calls [`turn`](Self::turn) or [`run`](Self::run). It
+/// writes a log through the `log` crate; `O` looks on beside that.
 ///
 /// ```
 /// use std::io::{BufRead, BufReader, Write};
 /// use std::net::TcpStream;
 ///
-/// let mut config = line_chat::Config::default();
-/// config.listen = vec!["127.0.0.1:0".parse()?];
+/// let config = line_chat::Config {
+///     listen: vec!["127.0.0.1:0".parse()?],
+///     ..line_chat::Config::default()
+/// };
 /// let mut server = line_chat::Server::bind(config)?;
 /// let addr = server.local_addrs()[0];
-/// let handle = server.shutdown_handle();
+/// let handle = server.handle();
 /// let thread = std::thread::spawn(move || server.run());
 ///
 /// let mut alice = TcpStream::connect(addr)?;
@@ -75,25 +85,32 @@ const RESERVED_DESCRIPTORS: u64 = 16;
 /// thread.join().expect("the server does not panic")?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub struct Server {
+pub struct Server<O: Observer = ()> {
     poll: Poll,
     events: Events,
     acceptor: Acceptor<Listener>,
     signals: Option<Signals>,
-    requests: Arc<Requests>,
+    control: Arc<ControlBlock>,
     /// How many of the requests to shut down have been acted on.
     shutdowns_seen: usize,
-    chat: Chat<TcpStream>,
-    /// What says which files are read.
-    hosting: Hosting,
+    engine: Engine<Tcp, (Log, O)>,
+    /// Which files are read again.
+    interactive: Interactive,
     /// Never sleep.
     spin: bool,
-    /// When the last turn began, and when it ended.
-    now: Instant,
+    clock: TurnClock,
+    status: Status,
+}
+
+/// When the last turn began and ended, and how turns went so far.
+#[derive(Debug)]
+struct TurnClock {
+    began: Instant,
     ended: Instant,
     turns: u64,
     longest_turn: Duration,
-    status: Status,
+    /// How many events the last poll returned.
+    events: usize,
 }
 
 /// Whether there will be another turn.
@@ -108,54 +125,82 @@ pub enum Status {
 
 impl Server {
     /// Binds every address of `config`. The server is ready for connections when this returns; they
-    /// are served from the first [`turn`](Self::turn) on. With [`Config::handle_signals`],
-    /// SIGINT, SIGTERM and SIGUSR1 are its from here on, and SIGHUP if there are files to be read
+    /// are served from the first [`turn`](Self::turn) on. With [`Config::handle_signals`], SIGINT,
+    /// SIGTERM and SIGUSR1 are the server's from here on, and SIGHUP if there are files to be read
     /// again.
     ///
     /// # Errors
     /// The text names the address or the file, and says what to do. `InvalidInput` if the config does
     /// not pass [`Config::check`].
-    pub fn bind(mut config: Config) -> io::Result<Self> {
-        config
-            .check()
-            .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
-        // Before anything is logged: one line is to say what cannot be read.
-        let files = Files::read(&config.hosting)?;
+    pub fn bind(config: Config) -> io::Result<Self> {
+        Self::bind_with(config, Vec::new(), ())
+    }
+}
+
+impl<O: Observer> Server<O> {
+    /// Binds every address of `config` and takes over listeners that are bound already, such as those
+    /// that a supervisor hands down. `observer` is told what happens.
+    ///
+    /// # Errors
+    /// As [`bind`](Server::bind).
+    pub fn bind_with(
+        mut config: Config,
+        bound: Vec<(std::net::TcpListener, Service)>,
+        observer: O,
+    ) -> io::Result<Self> {
         let poll = Poll::new()?;
-        let listeners = bind_all(&config, &poll)?;
-        files.warn();
-        let signals = if config.handle_signals {
-            Some(watch_signals(&poll, config.hosting.has_files())?)
-        } else {
-            None
+        let (asked, open_files) = (config.limits.max_clients, open_files());
+        let allowed = allowed_clients(open_files);
+        config.limits.max_clients = Some(asked.unwrap_or(allowed));
+        let interactive = config.interactive.clone();
+        let (spin, handle_signals) = (config.spin, config.handle_signals);
+        let accepts_per_turn = config.limits.accepts_per_turn;
+        let listen = Listening::bind(&config, bound);
+        // Only now: a log that begins before everything is bound would hide the one line that says
+        // what is not.
+        let mut engine = Engine::new(config, (Log::default(), observer), Instant::now())?;
+        let Listening { sockets, errors } = listen?;
+        engine.set_wall_clock(SystemTime::now);
+        for error in &errors {
+            report(&mut engine, Event::ListenFailed { error });
+        }
+        let capacity = Event::Capacity {
+            max_clients: allowed,
+            asked,
+            open_files,
+        };
+        report(&mut engine, capacity);
+        // Registering comes after that as well, because mio logs it.
+        let listeners = register_all(sockets, &poll)?;
+        let signals = match handle_signals {
+            true => Some(watch_signals(&poll, interactive.has_files())?),
+            false => None,
         };
         let waker = Waker::new(poll.registry(), WAKER)?;
-        config.limits.max_clients = Some(max_clients(config.limits.max_clients));
-        let (hosting, spin) = (config.hosting.clone(), config.spin);
-        let accepts_per_turn = config.limits.accepts_per_turn;
-        let mut chat = Chat::new(config);
-        chat.files = files;
-        chat.set_wall_clock(SystemTime::now);
+        let now = Instant::now();
         Ok(Self {
             poll,
             events: Events::with_capacity(EVENTS_PER_TURN),
             acceptor: Acceptor::new(listeners, accepts_per_turn),
             signals,
-            requests: Arc::new(Requests::new(move || waker.wake())),
+            control: Arc::new(ControlBlock::new(move || waker.wake())),
             shutdowns_seen: 0,
-            hosting,
+            engine,
+            interactive,
             spin,
-            chat,
-            now: Instant::now(),
-            ended: Instant::now(),
-            turns: 0,
-            longest_turn: Duration::ZERO,
+            clock: TurnClock {
+                began: now,
+                ended: now,
+                turns: 0,
+                longest_turn: Duration::ZERO,
+                events: 0,
+            },
             status: Status::Running,
         })
     }
 
-    /// Where it listens, in the order of the config, plain listeners last, with the ports that the
-    /// system chose.
+    /// Where it listens, in the order of the config, `listen_plain` next and listeners that were
+    /// handed in last, with the ports that the system chose.
     pub fn local_addrs(&self) -> Vec<SocketAddr> {
         let sockets = self.acceptor.sockets();
         sockets
@@ -163,36 +208,64 @@ impl Server {
             .collect()
     }
 
-    /// Reads the files of [`Config::hosting`] again, between two turns, as SIGHUP does.
+    /// Reads the files of [`Config::interactive`] again, between two turns, as SIGHUP does.
     ///
     /// # Errors
-    /// The text names the file, and says what to do. All of them stay what they were.
+    /// The text names the file, and says what to do. Everything stays what it was.
     pub fn reload(&mut self) -> io::Result<()> {
-        self.chat.read_files(&self.hosting)
+        self.engine.reload(&self.interactive)
     }
 
-    /// A handle that shuts this server down, from any thread.
-    pub fn shutdown_handle(&self) -> ShutdownHandle {
-        ShutdownHandle(Arc::clone(&self.requests))
-    }
-
-    /// A handle that reads this server's metrics from another thread.
-    pub fn metrics_handle(&self) -> MetricsHandle {
-        MetricsHandle(Arc::clone(&self.requests))
+    /// A handle for other threads.
+    pub fn handle(&self) -> Handle {
+        Handle(Arc::clone(&self.control))
     }
 
     /// What it has done so far, and how it stands.
     pub fn metrics(&self) -> Metrics {
         Metrics {
-            turns: self.turns,
-            longest_turn: self.longest_turn,
-            ..self.chat.metrics()
+            turns: self.clock.turns,
+            longest_turn: self.clock.longest_turn,
+            ..self.engine.metrics()
         }
     }
 
     /// How many clients are connected, members or not.
     pub fn clients(&self) -> usize {
-        self.chat.clients()
+        self.engine.clients()
+    }
+
+    /// The nicks of all members, in alphabetical order.
+    pub fn members(&self) -> impl Iterator<Item = &str> {
+        self.engine.members()
+    }
+
+    /// The observer that was handed in.
+    pub fn observer(&mut self) -> &mut O {
+        &mut self.engine.observer().1
+    }
+
+    /// Connects to this address at the end of the next turn, and gives the connection the same service
+    /// as one that was accepted.
+    pub fn dial(&mut self, to: SocketAddr, service: Service) {
+        self.engine.dial(to, service);
+    }
+
+    /// Says something as the server to all people at a prompt, as `* TEXT`, in the next turn. Control
+    /// characters in it are replaced.
+    pub fn announce(&mut self, text: &str) {
+        self.engine.announce(text);
+    }
+
+    /// Closes the member of exactly this nick in the next turn; it is told why. Returns whether there
+    /// is one.
+    pub fn close(&mut self, nick: &str, why: &str) -> bool {
+        self.engine.close(nick, why)
+    }
+
+    /// Begins to shut down in the next turn, as [`Handle::shut_down`] does.
+    pub fn shut_down(&mut self) {
+        self.control.shut_down();
     }
 
     /// Takes turns until the server has shut down.
@@ -204,8 +277,22 @@ impl Server {
         Ok(())
     }
 
-    /// Waits for something to do, for at most `timeout` (`None`: as long as it takes), and does it.
-    /// The time from one turn to the next is not counted: time-outs come later by it.
+    /// When the next turn is due although nothing happens: at once if work is left over, never if this
+    /// is `None`. A loop of one's own waits until then, or until the server [is readable](AsFd).
+    pub fn next_deadline(&self) -> Option<Instant> {
+        let has_work = self.engine.has_work() || self.acceptor.has_work();
+        // Events that did not fit are still there, and an outer loop would not hear of them again.
+        let has_more_events = self.clock.events >= EVENTS_PER_TURN;
+        let is_ending = self.control.shutdowns() > self.shutdowns_seen;
+        if self.spin || has_work || has_more_events || is_ending {
+            return Some(self.clock.ended);
+        }
+        let deadlines = [self.engine.next_deadline(), self.acceptor.next_deadline()];
+        deadlines.into_iter().flatten().min()
+    }
+
+    /// Waits for something to do, for at most `timeout` (`None`: as long as it takes), and does it. The
+    /// time from one turn to the next is not counted: time-outs come later by it.
     ///
     /// # Errors
     /// Fails if the system cannot poll, which no client can cause.
@@ -213,131 +300,188 @@ impl Server {
         if self.status == Status::Stopped {
             return Ok(self.status);
         }
-        let patience = self.patience(timeout);
+        let deadline = self.next_deadline();
+        let until_deadline = deadline.map(|at| at.saturating_duration_since(self.clock.ended));
+        let patience = until_deadline.into_iter().chain(timeout).min();
         match self.poll.poll(&mut self.events, patience) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => self.events.clear(),
             result => result?,
         }
-        self.now = Instant::now();
+        let now = Instant::now();
+        self.clock.began = now;
         self.mark_ready();
-        self.heed_requests();
+        self.answer_requests();
         let registry = &mut Registrations(self.poll.registry());
-        self.acceptor.accept(self.now, &mut self.chat, registry);
-        self.chat.turn(self.now, registry);
-        if self.shutdowns_seen > 1 || self.chat.is_over(self.now) {
-            info!("stopped: {}", self.metrics());
-            self.requests.close();
-            self.status = Status::Stopped;
+        self.acceptor.accept(now, &mut self.engine, registry);
+        self.engine.turn(now, registry);
+        if self.shutdowns_seen > 1 || self.engine.is_over(now) {
+            self.stop();
         }
-        self.turns += 1;
-        self.ended = Instant::now();
-        self.longest_turn = self.longest_turn.max(self.ended - self.now);
+        self.clock.end_turn();
         Ok(self.status)
     }
 
-    /// How long the next poll may sleep.
-    fn patience(&self, timeout: Option<Duration>) -> Option<Duration> {
-        if self.spin || self.chat.has_work() || self.acceptor.has_work() {
-            return Some(Duration::ZERO);
-        }
-        let deadlines = [self.chat.next_deadline(), self.acceptor.next_deadline()];
-        let deadline = deadlines.into_iter().flatten().min();
-        let until_deadline = deadline.map(|at| at.saturating_duration_since(self.ended));
-        until_deadline.into_iter().chain(timeout).min()
+    fn stop(&mut self) {
+        let metrics = &self.metrics();
+        report(&mut self.engine, Event::Stopped { metrics });
+        self.control.close();
+        self.status = Status::Stopped;
     }
 
     fn mark_ready(&mut self) {
-        let (mut is_report_due, mut is_reload_due) = (false, false);
+        let mut signals = false;
+        self.clock.events = 0;
         for event in &self.events {
+            self.clock.events = self.clock.events.saturating_add(1);
             match event.token() {
                 WAKER => {}
-                SIGNALS => {
-                    for signal in self.signals.iter_mut().flat_map(Signals::pending) {
-                        match signal {
-                            SIGUSR1 => is_report_due = true,
-                            SIGHUP => is_reload_due = true,
-                            _ => self.requests.shut_down(),
-                        }
-                    }
-                }
+                SIGNALS => signals = true,
                 Token(token) if token >= FIRST_LISTENER => {
-                    self.acceptor.mark(token - FIRST_LISTENER);
+                    self.acceptor.mark(token.saturating_sub(FIRST_LISTENER));
                 }
-                Token(client) => mark_client(&mut self.chat, ClientId(client), event),
+                Token(client) => mark_client(&mut self.engine, client, event),
             }
         }
-        if is_report_due {
-            info!("{}", self.metrics());
-        }
-        if is_reload_due {
-            match self.reload() {
-                Ok(()) => info!("the files were read again"),
-                Err(error) => error!("nothing was read again: {error}"),
-            }
+        if signals {
+            self.heed_signals();
         }
     }
 
-    fn heed_requests(&mut self) {
-        self.requests.answer(|| self.metrics());
-        let shutdowns = self.requests.shutdowns();
+    fn heed_signals(&mut self) {
+        let (mut is_report_due, mut is_reload_due) = (false, false);
+        for signal in self.signals.iter_mut().flat_map(Signals::pending) {
+            match signal {
+                SIGUSR1 => is_report_due = true,
+                SIGHUP => is_reload_due = true,
+                _ => self.control.shut_down(),
+            }
+        }
+        if is_report_due {
+            let metrics = &self.metrics();
+            report(&mut self.engine, Event::Report { metrics });
+        }
+        if is_reload_due {
+            let result = self.reload();
+            let error = result.as_ref().err();
+            report(&mut self.engine, Event::Reloaded { error });
+        }
+    }
+
+    fn answer_requests(&mut self) {
+        for request in self.control.take() {
+            // A thread that does not wait any more needs no answer.
+            let _ = match request {
+                Request::Metrics(answer) => answer.send(self.metrics()).ok(),
+                Request::Members(answer) => {
+                    let nicks = self.engine.members().map(str::to_owned);
+                    answer.send(nicks.collect()).ok()
+                }
+                Request::Announce(text) => {
+                    self.engine.announce(&text);
+                    None
+                }
+                Request::Close { nick, why, answer } => {
+                    answer.send(self.engine.close(&nick, &why)).ok()
+                }
+            };
+        }
+        let shutdowns = self.control.shutdowns();
         if shutdowns > 0 && self.shutdowns_seen == 0 {
-            info!("shutting down");
             self.acceptor.close();
-            self.chat.shut_down(self.now);
+            self.engine.shut_down(self.clock.began);
         }
         self.shutdowns_seen = shutdowns;
     }
 }
 
-impl Drop for Server {
+/// The descriptor that becomes readable when there is something for the server to do: the poll loop's
+/// own (epoll(7), "can be nested"). After that, or at [`next_deadline`](Server::next_deadline), call
+/// [`turn`](Server::turn) with a time-out of zero.
+impl<O: Observer> AsFd for Server<O> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.poll.registry().as_fd()
+    }
+}
+
+impl<O: Observer> Drop for Server<O> {
     fn drop(&mut self) {
-        self.requests.close();
+        self.control.close();
     }
 }
 
-/// How many clients there may be: what was asked for, or what the limit of descriptors allows.
-fn max_clients(asked: Option<usize>) -> usize {
-    let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    let allowed = limit.saturating_sub(RESERVED_DESCRIPTORS.min(limit / 2));
-    let allowed = usize::try_from(allowed).unwrap_or(usize::MAX).max(1);
-    if let Some(asked) = asked.filter(|&asked| asked > allowed) {
-        warn!(
-            "room for {asked} clients was asked for, but the limit of {limit} open files allows \
-             {allowed}: raise it (ulimit -n)"
-        );
+impl TurnClock {
+    fn end_turn(&mut self) {
+        self.turns = self.turns.saturating_add(1);
+        self.ended = Instant::now();
+        let turn = self.ended.saturating_duration_since(self.began);
+        self.longest_turn = self.longest_turn.max(turn);
     }
-    let max_clients = asked.unwrap_or(allowed);
-    info!("room for {max_clients} clients");
-    max_clients
 }
 
-fn bind_all(config: &Config, poll: &Poll) -> io::Result<Vec<Listener>> {
-    let mut sockets = Vec::new();
-    let mut errors = Vec::new();
-    let mode = config.hosting.mode();
-    let plain = config.listen_plain.iter().map(|addr| (addr, Mode::Bare));
-    for (addr, mode) in config.listen.iter().map(|addr| (addr, mode)).chain(plain) {
-        let bound = listen::bind(addr, &config.limits)?;
-        errors.extend(bound.errors);
-        sockets.extend(bound.listeners.into_iter().map(|socket| (socket, mode)));
+fn report<O: Observer>(engine: &mut Engine<Tcp, O>, event: Event<'_>) {
+    let observer = engine.observer();
+    if observer.listens() {
+        observer.on_event(Instant::now(), event);
     }
-    // Only now: a log that begins before everything is bound would hide the one line that says what
-    // is not. Registering comes after that as well, because mio logs it.
-    for error in errors {
-        warn!("{error}");
+}
+
+fn open_files() -> u64 {
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
+}
+
+/// How many clients the limit of open files allows.
+fn allowed_clients(open_files: u64) -> usize {
+    let allowed = open_files.saturating_sub(RESERVED_DESCRIPTORS.min(open_files / 2));
+    usize::try_from(allowed).unwrap_or(usize::MAX).max(1)
+}
+
+/// Sockets that listen, each with what its clients get, and the errors of addresses that a host name
+/// also stands for but that could not be had.
+struct Listening {
+    sockets: Vec<(std::net::TcpListener, Service)>,
+    errors: Vec<io::Error>,
+}
+
+impl Listening {
+    fn bind(config: &Config, bound: Vec<(std::net::TcpListener, Service)>) -> io::Result<Self> {
+        let mut all = Self {
+            sockets: Vec::new(),
+            errors: Vec::new(),
+        };
+        let service = Service::Chat(config.interactive.profile());
+        let plain = Service::Chat(Profile::Plain);
+        let addrs = config.listen.iter().map(|addr| (addr, service));
+        for (addr, default) in addrs.chain(config.listen_plain.iter().map(|addr| (addr, plain))) {
+            let service = addr.service.unwrap_or(default);
+            let bound = listen::bind(&addr.place, &config.limits)?;
+            let sockets = bound.listeners.into_iter();
+            all.sockets.extend(sockets.map(|socket| (socket, service)));
+            all.errors.extend(bound.errors);
+        }
+        for (socket, service) in bound {
+            socket.set_nonblocking(true)?;
+            all.sockets.push((socket, service));
+        }
+        Ok(all)
     }
-    let register = |(index, (socket, mode))| {
+}
+
+fn register_all(
+    sockets: Vec<(std::net::TcpListener, Service)>,
+    poll: &Poll,
+) -> io::Result<Vec<Listener>> {
+    let register = |(index, (socket, service)): (usize, _)| {
         let mut socket = TcpListener::from_std(socket);
-        let token = Token(FIRST_LISTENER + index);
+        let token = Token(FIRST_LISTENER.saturating_add(index));
         poll.registry()
             .register(&mut socket, token, mio::Interest::READABLE)?;
-        Ok(Listener { socket, mode })
+        Ok(Listener { socket, service })
     };
     sockets.into_iter().enumerate().map(register).collect()
 }
 
-/// `has_files`: there is something to read again. Otherwise SIGHUP ends the process, as it does
-/// when its terminal is closed.
+/// `has_files`: there is something to read again. Otherwise SIGHUP ends the process, as it does when
+/// its terminal is closed.
 fn watch_signals(poll: &Poll, has_files: bool) -> io::Result<Signals> {
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGUSR1])?;
     if has_files {
@@ -348,19 +492,20 @@ fn watch_signals(poll: &Poll, has_files: bool) -> io::Result<Signals> {
     Ok(signals)
 }
 
-fn mark_client(chat: &mut Chat<TcpStream>, id: ClientId, event: &Event) {
+fn mark_client<O: Observer>(engine: &mut Engine<Tcp, O>, client: usize, event: &Readiness) {
+    let id = ClientId::from_index(client);
     let failed = event.is_error() || event.is_write_closed();
     if event.is_readable() || event.is_read_closed() || failed {
-        // Behind what one read gives there may be the end of stream, an error, or urgent data: a
+        // Behind what one read returns there may be the end of stream, an error, or urgent data: a
         // read stops at it (tcp(7)), and no further event tells of what stands behind.
-        chat.readable(id, event.is_read_closed() || event.is_priority() || failed);
+        engine.on_readable(id, event.is_read_closed() || event.is_priority() || failed);
     }
     if event.is_writable() || failed {
-        chat.writable(id);
+        engine.on_writable(id);
     }
 }
 
-impl fmt::Debug for Server {
+impl<O: Observer> fmt::Debug for Server<O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut server = f.debug_struct("Server");
         server
@@ -370,27 +515,27 @@ impl fmt::Debug for Server {
     }
 }
 
-/// mio's registry, as the chat sees it.
+/// mio's registry, as the engine sees it.
 struct Registrations<'a>(&'a mio::Registry);
 
-impl Registry<TcpStream> for Registrations<'_> {
-    fn register(&mut self, stream: &mut TcpStream, id: ClientId) -> io::Result<()> {
+impl Registry<Tcp> for Registrations<'_> {
+    fn register(&mut self, stream: &mut Tcp, id: ClientId) -> io::Result<()> {
         self.0
-            .register(stream, Token(id.0), readiness(Interest::Readable))
+            .register(stream, Token(id.index()), readiness(Interest::Readable))
     }
 
-    fn reregister(
-        &mut self,
-        stream: &mut TcpStream,
-        id: ClientId,
-        interest: Interest,
-    ) -> io::Result<()> {
-        self.0.reregister(stream, Token(id.0), readiness(interest))
+    fn reregister(&mut self, stream: &mut Tcp, id: ClientId, interest: Interest) -> io::Result<()> {
+        self.0
+            .reregister(stream, Token(id.index()), readiness(interest))
     }
 
-    fn deregister(&mut self, stream: &mut TcpStream) {
+    fn deregister(&mut self, stream: &mut Tcp) {
         // Dropping the stream takes it out of epoll in any case (epoll(7)).
         let _ = self.0.deregister(stream);
+    }
+
+    fn dial(&mut self, to: SocketAddr) -> io::Result<Tcp> {
+        Tcp::dial(to)
     }
 }
 
@@ -403,33 +548,28 @@ fn readiness(interest: Interest) -> mio::Interest {
     }
 }
 
-/// A listening socket, and what its clients are sent.
+/// A listening socket, and what its clients get.
 #[derive(Debug)]
 struct Listener {
     socket: TcpListener,
-    mode: Mode,
+    service: Service,
 }
 
 impl Listen for Listener {
-    type Stream = TcpStream;
+    type Stream = Tcp;
     type Spare = File;
 
-    fn mode(&self) -> Mode {
-        self.mode
+    fn service(&self) -> Service {
+        self.service
     }
 
-    fn accept(&mut self) -> io::Result<(TcpStream, SocketAddr)> {
-        self.socket.accept()
+    fn accept(&mut self) -> io::Result<(Tcp, Peer)> {
+        let (socket, peer) = self.socket.accept()?;
+        Ok((Tcp::accepted(socket), peer.into()))
     }
 
     fn open_spare() -> io::Result<File> {
         File::open("/dev/null")
-    }
-}
-
-impl Stream for TcpStream {
-    fn shutdown_write(&mut self) -> io::Result<()> {
-        self.shutdown(Shutdown::Write)
     }
 }
 
@@ -442,9 +582,7 @@ mod tests {
         fn is_send<T: Send>() {}
         fn is_sync<T: Sync>() {}
         is_send::<Server>();
-        is_send::<ShutdownHandle>();
-        is_sync::<ShutdownHandle>();
-        is_send::<MetricsHandle>();
-        is_sync::<MetricsHandle>();
+        is_send::<Handle>();
+        is_sync::<Handle>();
     }
 }

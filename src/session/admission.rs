@@ -1,28 +1,28 @@
-//! Who is let in: [`Door`] counts the clients in all and by address, and refuses those who would be
-//! too many. It knows addresses and numbers, no streams.
+//! Admission: [`Admission`] counts the clients in all and by origin, and refuses a connection that
+//! would be one too many. It knows peers and numbers, no streams.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
 
 use crate::config::Limits;
+use crate::peer::{Origin, Peer};
 use crate::protocol::close_reason::CloseReason;
 
 /// The clients that were let in and have not left.
 #[derive(Debug, Default)]
-pub(crate) struct Door {
+pub(crate) struct Admission {
     clients: usize,
-    /// Only for look-ups: its order means nothing. Empty where addresses are not limited.
-    by_address: HashMap<IpAddr, usize>,
+    /// Only for look-ups: its order means nothing. Empty where origins are not limited.
+    by_origin: HashMap<Origin, usize>,
 }
 
-impl Door {
+impl Admission {
     /// Lets a client in, or says why not.
-    pub(crate) fn enter(&mut self, ip: IpAddr, limits: &Limits) -> Result<(), CloseReason> {
+    pub(crate) fn enter(&mut self, peer: &Peer, limits: &Limits) -> Result<(), CloseReason> {
         if self.clients >= limits.max_clients.unwrap_or(usize::MAX) {
             return Err(CloseReason::ServerFull);
         }
-        if let Some(address) = counted(ip, limits) {
-            let count = self.by_address.entry(address).or_default();
+        if let Some(origin) = counted(peer, limits) {
+            let count = self.by_origin.entry(origin).or_default();
             if *count >= limits.max_clients_per_ip {
                 return Err(CloseReason::AddressFull);
             }
@@ -32,39 +32,39 @@ impl Door {
         Ok(())
     }
 
+    /// Counts a client that is let in whatever the limits say.
+    pub(crate) fn adopt(&mut self, peer: &Peer, limits: &Limits) {
+        if let Some(origin) = counted(peer, limits) {
+            *self.by_origin.entry(origin).or_default() += 1;
+        }
+        self.clients += 1;
+    }
+
     /// A client that was let in is gone.
-    pub(crate) fn leave(&mut self, ip: IpAddr, limits: &Limits) {
-        self.clients -= 1;
-        let Some(address) = counted(ip, limits) else {
+    pub(crate) fn leave(&mut self, peer: &Peer, limits: &Limits) {
+        self.clients = self.clients.saturating_sub(1);
+        let Some(origin) = counted(peer, limits) else {
             return;
         };
-        if let Some(count) = self.by_address.get_mut(&address) {
-            *count -= 1;
+        if let Some(count) = self.by_origin.get_mut(&origin) {
+            *count = count.saturating_sub(1);
             if *count == 0 {
-                self.by_address.remove(&address);
+                self.by_origin.remove(&origin);
             }
         }
     }
 }
 
 /// What a client counts as, if it is counted.
-fn counted(ip: IpAddr, limits: &Limits) -> Option<IpAddr> {
-    let is_limited = limits.max_clients_per_ip > 0 && !ip.is_loopback();
-    is_limited.then_some(subscriber(ip))
-}
-
-/// What stands for one subscriber: an IPv4 address, or the network of an IPv6 address, because one
-/// has all addresses of a /64 (RFC 6177).
-pub(crate) fn subscriber(ip: IpAddr) -> IpAddr {
-    match ip {
-        IpAddr::V4(_) => ip,
-        IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64).into(),
-    }
+fn counted(peer: &Peer, limits: &Limits) -> Option<Origin> {
+    let is_limited = limits.max_clients_per_ip > 0 && !peer.is_exempt();
+    is_limited.then(|| peer.origin())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::SocketAddr;
 
     fn limits(max_clients: Option<usize>, max_clients_per_ip: usize) -> Limits {
         Limits {
@@ -74,47 +74,57 @@ mod tests {
         }
     }
 
-    fn ip(text: &str) -> IpAddr {
-        text.parse().expect("an address")
+    fn peer(ip: &str) -> Peer {
+        SocketAddr::new(ip.parse().expect("an address"), 7).into()
     }
 
     #[test]
     fn a_place_that_was_left_can_be_had_again() {
-        let (mut door, limits) = (Door::default(), limits(Some(2), 0));
-        assert_eq!(door.enter(ip("192.0.2.1"), &limits), Ok(()));
-        assert_eq!(door.enter(ip("192.0.2.1"), &limits), Ok(()));
+        let (mut admission, limits) = (Admission::default(), limits(Some(2), 0));
+        let peer = peer("192.0.2.1");
+        assert_eq!(admission.enter(&peer, &limits), Ok(()));
+        assert_eq!(admission.enter(&peer, &limits), Ok(()));
         let full = Err(CloseReason::ServerFull);
-        assert_eq!(door.enter(ip("192.0.2.1"), &limits), full);
-        door.leave(ip("192.0.2.1"), &limits);
-        assert_eq!(door.enter(ip("192.0.2.1"), &limits), Ok(()));
-        assert!(door.by_address.is_empty(), "nothing is kept for nothing");
+        assert_eq!(admission.enter(&peer, &limits), full);
+        admission.leave(&peer, &limits);
+        assert_eq!(admission.enter(&peer, &limits), Ok(()));
+        assert!(
+            admission.by_origin.is_empty(),
+            "nothing is kept for nothing"
+        );
     }
 
     #[test]
-    fn an_address_is_an_ipv4_address_or_an_ipv6_network() {
-        let (mut door, limits) = (Door::default(), limits(None, 1));
+    fn an_origin_is_an_ipv4_address_an_ipv6_network_or_a_local_user() {
+        let (mut admission, limits) = (Admission::default(), limits(None, 1));
         let full = Err(CloseReason::AddressFull);
+        let local = |uid, pid| Peer::Local { uid, pid };
         for (first, same, other) in [
-            ("192.0.2.1", "192.0.2.1", "192.0.2.2"),
-            ("2001:db8::1", "2001:db8::ffff:0:0:1", "2001:db8:0:1::1"),
+            (peer("192.0.2.1"), peer("192.0.2.1"), peer("192.0.2.2")),
+            (
+                peer("2001:db8::1"),
+                peer("2001:db8::ffff:0:0:1"),
+                peer("2001:db8:0:1::1"),
+            ),
+            (local(1000, 1), local(1000, 2), local(1001, 1)),
         ] {
-            assert_eq!(door.enter(ip(first), &limits), Ok(()));
-            assert_eq!(door.enter(ip(same), &limits), full, "{same}");
-            assert_eq!(door.enter(ip(other), &limits), Ok(()));
-            door.leave(ip(first), &limits);
-            assert_eq!(door.enter(ip(same), &limits), Ok(()));
+            assert_eq!(admission.enter(&first, &limits), Ok(()));
+            assert_eq!(admission.enter(&same, &limits), full, "{same}");
+            assert_eq!(admission.enter(&other, &limits), Ok(()));
+            admission.leave(&first, &limits);
+            assert_eq!(admission.enter(&same, &limits), Ok(()));
         }
-        assert_eq!(door.by_address.len(), 4);
+        assert_eq!(admission.by_origin.len(), 6);
     }
 
     #[test]
     fn this_machine_is_exempt_and_zero_is_no_limit() {
-        let mut door = Door::default();
+        let mut admission = Admission::default();
         for _ in 0..100 {
-            assert_eq!(door.enter(ip("127.0.0.1"), &limits(None, 1)), Ok(()));
-            assert_eq!(door.enter(ip("::1"), &limits(None, 1)), Ok(()));
-            assert_eq!(door.enter(ip("192.0.2.1"), &limits(None, 0)), Ok(()));
+            for (ip, limit) in [("127.0.0.1", 1), ("::1", 1), ("192.0.2.1", 0)] {
+                assert_eq!(admission.enter(&peer(ip), &limits(None, limit)), Ok(()));
+            }
         }
-        assert!(door.by_address.is_empty());
+        assert!(admission.by_origin.is_empty());
     }
 }

@@ -1,232 +1,485 @@
-//! Commands, carried out: the room decides what can be decided without knowing connections
-//! (`conversing`), and here is the rest: who leaves for it, which address is kept out, and who has
-//! the password. A command is spoken by nobody, and counts like a line of a kilobyte, because that is
-//! how much work it may be.
+//! What people can ask for: [`COMMANDS`] is the one table, and each row has a function below. To add a
+//! command is to add a row and its function; `/help`, suggestions, the least number of arguments and
+//! who may give it follow from the row.
+//!
+//! A command is said by nobody, and costs as much as a line of a kilobyte, because that is how much
+//! work it may be.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use log::{debug, info};
 
-use crate::conn::overflow::Voice;
-use crate::engine::{Chat, ClientId, Stream};
+use crate::broadcast::priority::Class;
+use crate::client_id::ClientId;
+use crate::conn::send_queue::{Pushed, SendQueue};
+use crate::events::Event;
+use crate::peer::Origin;
 use crate::protocol::close_reason::CloseReason;
-use crate::protocol::command::{Command, CommandError, Whom};
+use crate::protocol::command::{Help, Role, Target, Typed, minutes, nearest};
 use crate::protocol::message::Message;
-use crate::room::Departure;
-use crate::session::admission::subscriber;
-use crate::text::nick::Nick;
+use crate::session::login::count_wrong_password;
+use crate::session::{Ctx, Effect, Flow, Step};
 use crate::text::{self, CleanText};
-use crate::time::moment::Moment;
+use crate::time::rate_limit::TokenBucket;
 
-/// What a command counts against the budget of a turn beside what comes of it, and at least against
-/// its sender, in bytes: it may cost as much time as a line of that length does.
+/// What a command costs at least, in bytes.
 const COMMAND_BYTES: usize = 1 << 10;
 
-impl<S: Stream> Chat<S> {
-    /// A person's line that begins with a slash; gives what it counts against the person, in bytes.
-    pub(crate) fn obey(&mut self, id: ClientId, line: &[u8], voice: Voice, now: Moment) -> usize {
-        // What was said before is seen as it was then, whomever this one is about to ignore.
-        if !self.catch_up(id, now) {
-            return 0;
+/// A command.
+struct Row {
+    help: Help,
+    /// How many words must stand behind it.
+    least: usize,
+    /// Its effect is visible to others, so a muted member may not give it, and it waits as a line does.
+    is_speech: bool,
+    run: Run,
+}
+
+/// How what stands behind a command is taken apart, and the function that gets it.
+enum Run {
+    /// Whatever stands there is ignored.
+    Nothing(fn(&mut Call<'_, '_>)),
+    /// All of it.
+    Text(fn(&mut Call<'_, '_>, CleanText<'_>)),
+    /// One word, or none.
+    Word(fn(&mut Call<'_, '_>, CleanText<'_>)),
+    /// A word and the rest.
+    WordAndText(fn(&mut Call<'_, '_>, CleanText<'_>, CleanText<'_>)),
+    /// A word and a number of minutes, which may be missing.
+    WordAndTime(fn(&mut Call<'_, '_>, CleanText<'_>, Option<Duration>)),
+    /// A number from 1 on, or nothing.
+    Number(fn(&mut Call<'_, '_>, Option<usize>)),
+}
+
+/// One command that is being carried out.
+struct Call<'c, 'a> {
+    cx: &'c mut Ctx<'a>,
+    /// The rate of the client's lines.
+    lines: &'c mut TokenBucket,
+    class: Class,
+    /// How much every reader gets of it, in bytes.
+    said_bytes: usize,
+    flow: Flow,
+}
+
+const fn row(
+    name: &'static str,
+    aliases: &'static [&'static str],
+    arguments: &'static str,
+    least: usize,
+    what: &'static str,
+    run: Run,
+) -> Row {
+    Row {
+        help: Help {
+            name,
+            aliases,
+            arguments,
+            what,
+            role: Role::Anybody,
+        },
+        least,
+        is_speech: false,
+        run,
+    }
+}
+
+impl Row {
+    /// Others see something of it.
+    const fn speech(self) -> Self {
+        Self {
+            is_speech: true,
+            ..self
         }
-        let mut scratch = String::new();
-        let text = text::clean(line, &mut scratch);
-        let parsed = Command::parse(text);
-        let is_for_operators = match parsed {
-            Ok((_, is_for_operators)) => is_for_operators,
-            Err(CommandError::Usage(help)) => help.is_for_operators,
-            Err(CommandError::Unknown(..)) => false,
-        };
-        let said = if is_for_operators && !self.room.is_operator(id) {
-            self.refuse_operation(id)
-        } else {
-            self.act_on_command(id, text, parsed, voice, now)
-        };
-        self.turn_output += COMMAND_BYTES;
-        (said + self.deliver(now)).max(COMMAND_BYTES)
     }
 
-    fn refuse_operation(&mut self, id: ClientId) -> usize {
-        let message = match self.files.ops_password {
+    const fn for_role(self, role: Role) -> Self {
+        let Self {
+            help:
+                Help {
+                    name,
+                    aliases,
+                    arguments,
+                    what,
+                    role: _,
+                },
+            least,
+            is_speech,
+            run,
+        } = self;
+        Self {
+            help: Help {
+                name,
+                aliases,
+                arguments,
+                what,
+                role,
+            },
+            least,
+            is_speech,
+            run,
+        }
+    }
+
+    /// Only operators have it.
+    const fn op(self) -> Self {
+        self.for_role(Role::Operator)
+    }
+}
+
+/// Every command, in the order in which they are listed.
+#[rustfmt::skip]
+static COMMANDS: [Row; 18] = [
+    row("help", &[], "", 0, "lists the commands", Run::Nothing(help)),
+    row("who", &[], "[NAME]", 0, "lists who is here, or whose names begin so", Run::Word(who)),
+    // What a nick may be is the nick's own to say.
+    row("nick", &[], "NAME", 1, "changes your name", Run::Text(nick)).speech(),
+    row("me", &[], "TEXT", 1, "says what you do: ** bob waves", Run::Text(me)).speech(),
+    row("msg", &[], "NAME TEXT", 2, "tells one person only", Run::WordAndText(msg)).speech(),
+    row("reply", &[], "TEXT", 1, "answers whoever told you something last", Run::Text(reply)).speech(),
+    row("ignore", &[], "[NAME]", 0, "hides what they say; without NAME, lists whom you ignore", Run::Word(ignore)),
+    row("unignore", &[], "NAME", 1, "shows what they say again", Run::Word(unignore)),
+    row("last", &[], "[N]", 0, "shows the last lines again", Run::Number(last)),
+    row("time", &[], "", 0, "tells the time", Run::Nothing(time)),
+    row("quit", &[], "[TEXT]", 0, "leaves, with last words", Run::Text(quit)),
+    row("op", &[], "PASSWORD", 1, "makes you an operator", Run::Text(op)).for_role(Role::OperatorToBe),
+    row("kick", &[], "NAME [WHY]", 1, "closes their connection", Run::WordAndText(kick)).op(),
+    row("ban", &[], "NAME|ADDRESS [MINUTES]", 1, "keeps a name or an address out", Run::WordAndTime(ban)).op(),
+    row("unban", &[], "NAME|ADDRESS", 1, "lets it in again", Run::Word(unban)).op(),
+    row("mute", &[], "NAME [MINUTES]", 1, "lets nobody hear them", Run::WordAndTime(mute)).op(),
+    row("unmute", &[], "NAME", 1, "lets them be heard again", Run::Word(unmute)).op(),
+    row("announce", &[], "TEXT", 1, "tells everybody, as the server", Run::Text(announce)).op().speech(),
+];
+
+fn helps() -> impl Iterator<Item = &'static Help> + Clone {
+    COMMANDS.iter().map(|row| &row.help)
+}
+
+fn find(name: CleanText<'_>) -> Option<&'static Row> {
+    COMMANDS
+        .iter()
+        .find(|row| row.help.is_called(name.as_str()))
+}
+
+/// Carries out a person's line that begins with a slash.
+pub(super) fn run(
+    line: &[u8],
+    class: Class,
+    lines: &mut TokenBucket,
+    out: &mut SendQueue,
+    cx: &mut Ctx<'_>,
+) -> Step {
+    let mut step = Step::new(0, Flow::Continue);
+    step.least_cost = COMMAND_BYTES;
+    // What was said before is seen as it was then, whoever is about to be ignored.
+    if cx.catch_up(out) == Pushed::Full {
+        step.flow = Flow::Close(CloseReason::TooSlow);
+        return step;
+    }
+    let mut scratch = String::new();
+    let line = text::clean(line, &mut scratch);
+    let mut call = Call {
+        cx,
+        lines,
+        class,
+        said_bytes: 0,
+        flow: Flow::Continue,
+    };
+    call.dispatch(line);
+    (step.said_bytes, step.flow) = (call.said_bytes, call.flow);
+    step
+}
+
+/// Whether others see something of this command, or might: a command that is not known is only
+/// answered.
+pub(super) fn is_speech(line: &[u8]) -> bool {
+    let mut scratch = String::new();
+    match Typed::parse(text::clean(line, &mut scratch)) {
+        Typed::Text(_) => true,
+        Typed::Command(name, _) => find(name).is_some_and(|row| row.is_speech),
+        Typed::Nothing(_) => false,
+    }
+}
+
+/// Whether this is the command to leave.
+pub(super) fn is_quit(line: &[u8]) -> bool {
+    let mut scratch = String::new();
+    let typed = Typed::parse(text::clean(line, &mut scratch));
+    let Typed::Command(name, _) = typed else {
+        return false;
+    };
+    find(name).is_some_and(|row| row.help.name == "quit")
+}
+
+impl Call<'_, '_> {
+    fn dispatch(&mut self, line: CleanText<'_>) {
+        let (name, arguments) = match Typed::parse(line) {
+            Typed::Text(text) => return self.say(text),
+            Typed::Command(name, arguments) => (name, arguments),
+            Typed::Nothing(name) => {
+                return self.answer(Message::UnknownCommand(name.as_str(), None));
+            }
+        };
+        let Some(row) = find(name) else {
+            let nearest = nearest(name, helps());
+            return self.answer(Message::UnknownCommand(name.as_str(), nearest));
+        };
+        if row.help.role == Role::Operator && !self.cx.room.is_operator(self.cx.id) {
+            return self.refuse_operation();
+        }
+        if arguments.as_str().split_whitespace().count() < row.least {
+            return self.answer(Message::Usage(&row.help));
+        }
+        if row.help.role == Role::Operator {
+            let nick = self.cx.room.nick_of(self.cx.id);
+            self.cx.watch.emit(|| Event::OperatorCommand {
+                id: self.cx.id,
+                nick,
+                command: line.as_str(),
+            });
+        }
+        if row.is_speech && self.is_muted() {
+            return self.answer(Message::MutedLine);
+        }
+        if self.run(&row.run, arguments).is_none() {
+            self.answer(Message::Usage(&row.help));
+        }
+    }
+
+    /// `None` if that is not what should stand behind this command.
+    fn run(&mut self, run: &Run, arguments: CleanText<'_>) -> Option<()> {
+        let (first, rest) = arguments.split_word();
+        match run {
+            Run::Nothing(run) => run(self),
+            Run::Text(run) => run(self, arguments),
+            Run::Word(_) if !rest.as_str().is_empty() => return None,
+            Run::Word(run) => run(self, first),
+            Run::WordAndText(run) => run(self, first, rest),
+            Run::WordAndTime(run) => run(self, first, minutes(rest)?),
+            Run::Number(run) if arguments.as_str().is_empty() => run(self, None),
+            Run::Number(run) => {
+                let number = arguments.as_str().parse().ok();
+                run(self, Some(number.filter(|&number| number > 0)?));
+            }
+        }
+        Some(())
+    }
+
+    fn answer(&mut self, message: Message<'_>) {
+        self.cx.room.outbox.send(self.cx.id, message);
+    }
+
+    fn refuse_operation(&mut self) {
+        self.answer(match self.cx.auth.secrets.ops_password {
             Some(_) => Message::NotOperator,
             None => Message::NoOperators,
-        };
-        self.room.answer(id, message);
-        0
+        });
     }
 
-    fn act_on_command(
-        &mut self,
-        id: ClientId,
-        text: CleanText<'_>,
-        parsed: Result<(Command<'_>, bool), CommandError<'_>>,
-        voice: Voice,
-        now: Moment,
-    ) -> usize {
-        match parsed {
-            Ok((command, is_for_operators)) => {
-                if is_for_operators {
-                    let nick = self.room.nick_of(id).map_or("", Nick::as_str);
-                    info!("{nick} as an operator: {}", text.as_str());
-                }
-                return self.carry_out(id, command, voice, now);
-            }
-            Err(CommandError::Unknown(name, nearest)) => {
-                let unknown = Message::UnknownCommand(name.as_str(), nearest);
-                self.room.answer(id, unknown);
-            }
-            Err(CommandError::Usage(help)) => self.room.answer(id, Message::Usage(help)),
-        }
-        0
+    fn is_muted(&self) -> bool {
+        self.cx.room.is_muted(self.cx.id, self.cx.env.now)
     }
 
-    /// The same before there is a nick: who has come to the wrong place can leave.
-    pub(crate) fn obey_nameless(&mut self, id: ClientId, line: &[u8], now: Moment) -> usize {
-        let mut scratch = String::new();
-        match Command::parse(text::clean(line, &mut scratch)) {
-            Ok((Command::Quit(words), _)) => {
-                self.depart(id, Departure::Quit(words), now);
-                0
-            }
-            _ => self.notify(id, Message::NickFirst, now),
+    /// A line that begins with a slash.
+    fn say(&mut self, text: CleanText<'_>) {
+        if self.is_muted() {
+            return self.answer(Message::MutedLine);
+        }
+        let (id, is_bulk) = (self.cx.id, self.class == Class::Bulk);
+        let spoken = self.cx.room.say_text(id, text, self.class, self.cx.env.now);
+        if let Some(spoken) = spoken {
+            self.cx.env.metrics.lines_in += 1;
+            self.said_bytes = spoken.bytes;
+            self.cx.watch.emit(|| Event::Said {
+                id,
+                nick: spoken.nick(),
+                text: spoken.text(),
+                line: spoken.line(),
+                is_bulk,
+            });
         }
     }
+}
 
-    /// Gives how long what the room sees of it is, in bytes.
-    fn carry_out(
-        &mut self,
-        id: ClientId,
-        command: Command<'_>,
-        voice: Voice,
-        now: Moment,
-    ) -> usize {
-        if command.is_speech() && self.room.is_muted(id, now) {
-            self.room.answer(id, Message::MutedLine);
-            return 0;
-        }
-        match command {
-            Command::Say(text) => {
-                self.shared.metrics.lines_in += 1;
-                return self.room.say_text(id, text, voice, now);
-            }
-            Command::Me(text) => {
-                self.shared.metrics.lines_in += 1;
-                return self.room.act(id, text, voice, now);
-            }
-            Command::Nick(name) => return self.room.rename(id, name, voice, now),
-            Command::Help => self.room.help(id, self.files.ops_password.is_some()),
-            Command::Who(name) => self.room.who(id, name),
-            Command::Msg(name, text) => {
-                if let Some(to) = self.room.meant_other(id, name) {
-                    self.room.tell(id, to, text, voice);
-                }
-            }
-            Command::Reply(text) => self.room.reply(id, text, voice),
-            Command::Ignore(name) => self.room.ignore(id, name),
-            Command::Unignore(name) => self.room.unignore(id, name),
-            Command::Last(most) => self.room.last(id, most, now),
-            Command::Time => self.tell_time(id),
-            Command::Quit(words) => self.quit(id, words, now),
-            Command::Op(password) => self.make_operator(id, password, now),
-            Command::Kick(name, why) => self.kick(id, name, why, now),
-            Command::Ban(Whom::Name(name), time) => {
-                if let Some(banned) = self.room.ban_name(id, name.as_str(), time, now) {
-                    self.expel(id, banned, now);
-                }
-            }
-            Command::Ban(Whom::Address(ip), time) => {
-                // Somebody may have it for a name, to have somebody else's address banned.
-                let text = ip.to_string();
-                if self.room.roster.find_exact(&text).is_none() {
-                    self.ban_address(id, ip, time, now);
-                } else if let Some(banned) = self.room.ban_name(id, &text, time, now) {
-                    self.expel(id, banned, now);
-                }
-            }
-            Command::Unban(Whom::Name(name)) => self.room.unban_name(id, name, now),
-            Command::Unban(Whom::Address(ip)) => {
-                // It may also be a name that was banned.
-                let text = ip.to_string();
-                let name = self.room.roster.hash_of(&text);
-                let was_banned = self.banned.lift(&subscriber(ip), now);
-                let was_name_banned = self.room.banned.lift(&name, now);
-                let was_any_banned = was_banned || was_name_banned;
-                self.room.answer_unban(id, was_any_banned, &text);
-            }
-            Command::Mute(name, time) => self.room.mute(id, name, time, now),
-            Command::Unmute(name) => self.room.unmute(id, name, now),
-            Command::Announce(text) => self.room.announce(id, text),
-        }
-        0
+fn help(call: &mut Call<'_, '_>) {
+    let has_operators = call.cx.auth.secrets.ops_password.is_some();
+    let is_operator = call.cx.room.is_operator(call.cx.id);
+    let is_shown = |help: &&Help| match help.role {
+        Role::Anybody => true,
+        Role::OperatorToBe => has_operators,
+        Role::Operator => is_operator,
+    };
+    for help in helps().filter(is_shown) {
+        call.answer(Message::Command(help));
     }
+    call.answer(Message::HowToSaySlash);
+}
 
-    fn tell_time(&mut self, id: ClientId) {
-        let time = Timestamp::try_from((self.wall_clock)()).unwrap_or_default();
-        let time = time.strftime("%Y-%m-%d %H:%M:%S UTC").to_string();
-        self.room.answer(id, Message::Time(&time));
-    }
+fn who(call: &mut Call<'_, '_>, name: CleanText<'_>) {
+    call.cx.room.who(call.cx.id, name);
+}
 
-    fn quit(&mut self, id: ClientId, words: CleanText<'_>, now: Moment) {
-        let is_muted = self.room.is_muted(id, now);
-        let words = if is_muted { CleanText::EMPTY } else { words };
-        self.depart(id, Departure::Quit(words), now);
+fn nick(call: &mut Call<'_, '_>, name: CleanText<'_>) {
+    let Ctx {
+        id,
+        room,
+        env,
+        watch,
+        ..
+    } = &mut *call.cx;
+    if let Some(renamed) = room.rename(*id, name, env.now) {
+        call.said_bytes = renamed.said_bytes;
+        watch.emit(|| Event::Renamed {
+            id: *id,
+            old: renamed.old.as_str(),
+            new: room.nick_of(*id),
+        });
     }
+}
 
-    fn make_operator(&mut self, id: ClientId, password: CleanText<'_>, now: Moment) {
-        let Some(right) = &self.files.ops_password else {
-            return self.room.answer(id, Message::NoOperators);
-        };
-        let ip = self.connections[id.0].peer.ip();
-        if let Some(wait) = self.attempts.wait(ip, now) {
-            return self.room.answer(id, Message::TooManyTries(wait));
-        }
-        if right.is(password.as_str().as_bytes()) {
-            let nick = self.room.nick_of(id).map_or("", Nick::as_str);
-            info!("{nick} is an operator now");
-            return self.room.make_operator(id);
-        }
-        self.punish_wrong_password(id, now);
-        self.room.answer(id, Message::WrongPassword);
+fn me(call: &mut Call<'_, '_>, text: CleanText<'_>) {
+    let (id, is_bulk) = (call.cx.id, call.class == Class::Bulk);
+    let spoken = call.cx.room.act(id, text, call.class, call.cx.env.now);
+    if let Some(spoken) = spoken {
+        call.cx.env.metrics.lines_in += 1;
+        call.said_bytes = spoken.bytes;
+        call.cx.watch.emit(|| Event::Acted {
+            id,
+            nick: spoken.nick(),
+            text: spoken.text(),
+            line: spoken.line(),
+            is_bulk,
+        });
     }
+}
 
-    fn kick(&mut self, by: ClientId, name: CleanText<'_>, why: CleanText<'_>, now: Moment) {
-        if let Some(id) = self.room.meant_other(by, name) {
-            let operator = self.room.nick_of(by).cloned();
-            if let Some(operator) = operator {
-                self.depart(id, Departure::Kicked(&operator, why), now);
-            }
-        }
+fn msg(call: &mut Call<'_, '_>, name: CleanText<'_>, text: CleanText<'_>) {
+    if let Some(to) = call.cx.room.meant_other(call.cx.id, name) {
+        whisper(call, to, text);
     }
+}
 
-    /// Closes a member whose name was banned, and tells the operator from where it came.
-    fn expel(&mut self, by: ClientId, id: ClientId, now: Moment) {
-        let ip = self.connections[id.0].peer.ip();
-        if let Some(member) = self.room.roster.get(id) {
-            self.room.mail.send(by, Message::CameFrom(&member.nick, ip));
-        }
-        self.part(id, CloseReason::Banned, now);
+fn reply(call: &mut Call<'_, '_>, text: CleanText<'_>) {
+    if let Some(to) = call.cx.room.told_by(call.cx.id) {
+        whisper(call, to, text);
     }
+}
 
-    fn ban_address(&mut self, by: ClientId, ip: IpAddr, time: Option<Duration>, now: Moment) {
-        let address = subscriber(ip);
-        if address == subscriber(self.connections[by.0].peer.ip()) {
-            return self.room.answer(by, Message::YourOwnAddress);
-        }
-        let has_room = self.banned.add(address, time, now);
-        let text = ip.to_string();
-        self.room
-            .answer_sanction(by, has_room, Message::IsBanned(&text, time));
-        if !has_room {
-            return;
-        }
-        let clients = self.connections.iter();
-        let banned = clients.filter(|(_, client)| subscriber(client.peer.ip()) == address);
-        let banned: Vec<ClientId> = banned.map(|(id, _)| ClientId(id)).collect();
-        debug!("{} clients have that address", banned.len());
-        for id in banned {
-            self.part(id, CloseReason::Banned, now);
+fn whisper(call: &mut Call<'_, '_>, to: ClientId, text: CleanText<'_>) {
+    let from = call.cx.id;
+    if call.cx.room.tell(from, to, text, call.class) {
+        call.cx.watch.emit(|| Event::Whispered { from, to });
+    }
+}
+
+fn ignore(call: &mut Call<'_, '_>, name: CleanText<'_>) {
+    call.cx.room.ignore(call.cx.id, name);
+}
+
+fn unignore(call: &mut Call<'_, '_>, name: CleanText<'_>) {
+    call.cx.room.unignore(call.cx.id, name);
+}
+
+fn last(call: &mut Call<'_, '_>, most: Option<usize>) {
+    call.cx.room.last(call.cx.id, most, call.cx.env.now);
+}
+
+fn time(call: &mut Call<'_, '_>) {
+    let time = Timestamp::try_from((call.cx.env.wall_clock)()).unwrap_or_default();
+    let time = time.strftime("%Y-%m-%d %H:%M:%S UTC").to_string();
+    call.answer(Message::Time(&time));
+}
+
+fn quit(call: &mut Call<'_, '_>, words: CleanText<'_>) {
+    let words = if call.is_muted() {
+        CleanText::EMPTY
+    } else {
+        words
+    };
+    call.cx.room.say_quit(call.cx.id, words, call.cx.env.now);
+    call.flow = Flow::Close(CloseReason::Quit);
+}
+
+fn op(call: &mut Call<'_, '_>, password: CleanText<'_>) {
+    let Some(right) = &call.cx.auth.secrets.ops_password else {
+        return call.answer(Message::NoOperators);
+    };
+    let is_right = right.matches(password.as_str().as_bytes());
+    let origin = call.cx.peer.origin();
+    if let Some(wait) = call.cx.auth.throttle.wait(origin, call.cx.env.now) {
+        return call.answer(Message::TooManyTries(wait));
+    }
+    if is_right {
+        call.cx.room.make_operator(call.cx.id);
+        let nick = call.cx.room.nick_of(call.cx.id);
+        return call.cx.watch.emit(|| Event::OperatorMade {
+            id: call.cx.id,
+            nick,
+        });
+    }
+    count_wrong_password(call.lines, call.cx);
+    call.answer(Message::WrongPassword);
+}
+
+fn kick(call: &mut Call<'_, '_>, name: CleanText<'_>, why: CleanText<'_>) {
+    let (by, now) = (call.cx.id, call.cx.env.now);
+    if let Some(id) = call.cx.room.meant_other(by, name) {
+        call.cx.room.say_kick(by, id, why, now);
+        let close = Effect::Close(id, CloseReason::Kicked);
+        call.cx.effects.push(close);
+    }
+}
+
+fn ban(call: &mut Call<'_, '_>, whom: CleanText<'_>, time: Option<Duration>) {
+    let (by, now) = (call.cx.id, call.cx.env.now);
+    // A member may take an address as its nick, to have somebody else's address banned.
+    let address = match Target::parse(whom) {
+        Target::Address(ip) if call.cx.room.find_exact(&ip.to_string()).is_none() => ip,
+        Target::Address(ip) => return ban_name(call, &ip.to_string(), time),
+        Target::Name(name) => return ban_name(call, name.as_str(), time),
+    };
+    let origin = Origin::of(address);
+    if origin == call.cx.peer.origin() {
+        return call.answer(Message::YourOwnAddress);
+    }
+    let has_room = call.cx.auth.banned.add(origin, time, now);
+    let text = address.to_string();
+    let room = &mut call.cx.room;
+    room.answer_sanction(by, has_room, Message::IsBanned(&text, time));
+    if has_room {
+        call.cx.effects.push(Effect::CloseOrigin(origin));
+    }
+}
+
+fn ban_name(call: &mut Call<'_, '_>, name: &str, time: Option<Duration>) {
+    let by = call.cx.id;
+    if let Some(id) = call.cx.room.ban_name(by, name, time, call.cx.env.now) {
+        call.cx.effects.push(Effect::Expel { by, id });
+    }
+}
+
+fn unban(call: &mut Call<'_, '_>, whom: CleanText<'_>) {
+    let (by, now) = (call.cx.id, call.cx.env.now);
+    match Target::parse(whom) {
+        Target::Name(name) => call.cx.room.unban_name(by, name.as_str(), false, now),
+        Target::Address(ip) => {
+            // It may also be a name that was banned.
+            let was_banned = call.cx.auth.banned.remove(&Origin::of(ip), now);
+            call.cx
+                .room
+                .unban_name(by, &ip.to_string(), was_banned, now);
         }
     }
+}
+
+fn mute(call: &mut Call<'_, '_>, name: CleanText<'_>, time: Option<Duration>) {
+    call.cx.room.mute(call.cx.id, name, time, call.cx.env.now);
+}
+
+fn unmute(call: &mut Call<'_, '_>, name: CleanText<'_>) {
+    call.cx.room.unmute(call.cx.id, name, call.cx.env.now);
+}
+
+fn announce(call: &mut Call<'_, '_>, text: CleanText<'_>) {
+    call.said_bytes = call.cx.room.announce(call.cx.id, text);
 }

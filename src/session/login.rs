@@ -1,145 +1,182 @@
-//! The first words with somebody who connects: a greeting, a password, a nick. On the bare wire
-//! there are none, but for the password where there is one, because then a client cannot know what
+//! The first words with a client: a greeting, a password, a nick. A plain client gets none of them,
+//! except that it is asked for a password where there is one, because it cannot know otherwise what
 //! its first line should be.
 //!
-//! While somebody types a password its terminal must not show it. So telnet's ECHO is offered (RFC
-//! 857), which means that we echo, and then we do not; and it is withdrawn when the password was
-//! right. Whoever is no telnet client sees three odd bytes each time.
+//! While somebody types a password the terminal must not show it. So telnet's ECHO is offered (RFC
+//! 857), which means that we echo, and then we do not; it is withdrawn when the password was right. A
+//! client that is no telnet client sees three odd bytes each time.
 
-use log::{debug, warn};
-
-use crate::config::interactive::Mode;
-use crate::conn::Phase;
-use crate::conn::send_queue::Output;
-use crate::engine::{Chat, ClientId, Stream};
+use crate::conn::overflow::{Content, Overflow};
+use crate::conn::send_queue::SendQueue;
+use crate::events::Event;
 use crate::protocol::close_reason::CloseReason;
-use crate::protocol::command::{self, Command};
 use crate::protocol::message::Message;
 use crate::protocol::telnet;
 use crate::session::auth::WRONG_PASSWORD_PAUSE;
-use crate::text;
-use crate::time::moment::Moment;
+use crate::session::chat::{ChatSession, Stage, Talk, negotiate};
+use crate::session::commands;
+use crate::session::{Ctx, Flow};
+use crate::text::nick::NickError;
+use crate::time::rate_limit::TokenBucket;
 
-impl<S: Stream> Chat<S> {
-    /// A client has connected.
-    pub(crate) fn greet(&mut self, id: ClientId, now: Moment) {
-        let is_interactive = self.is_interactive(id);
+impl ChatSession {
+    /// The client has connected.
+    pub(super) fn greet(&mut self, out: &mut SendQueue, cx: &mut Ctx<'_>) {
+        let is_interactive = self.talk.is_interactive();
         if is_interactive {
-            let greeting = std::mem::take(&mut self.files.greeting);
-            for line in &greeting {
-                self.tell(id, Message::Motd(line), now);
-            }
-            if greeting.is_empty() {
-                self.tell(id, Message::Greeting, now);
-            }
-            self.files.greeting = greeting;
+            show_greeting(out, cx);
         }
-        if self.files.password.is_some() {
-            self.connections[id.0].phase = Phase::Password { refusals: 0 };
+        if cx.auth.secrets.password.is_some() {
+            self.talk.stage = Stage::Password { refusals: 0 };
             if is_interactive {
-                let offer = self.connections[id.0].decoder.offer_echo();
-                self.answer(id, offer, now);
+                let offer = self.decoder.offer_echo();
+                negotiate(offer, out, cx);
             }
         }
-        self.ask(id, now);
-    }
-
-    /// Asks for what its next line should be, if it has to be asked; gives the length in bytes.
-    pub(crate) fn ask(&mut self, id: ClientId, now: Moment) -> usize {
-        match self.connections[id.0].phase {
-            Phase::Password { .. } => self.notify(id, Message::AskPassword, now),
-            Phase::Login { .. } if self.is_interactive(id) => {
-                self.notify(id, Message::AskNick, now)
-            }
-            _ => 0,
-        }
-    }
-
-    /// A line that says nothing. Who has pressed Enter at a prompt wants to see it again.
-    pub(crate) fn hear_nothing(&mut self, id: ClientId, now: Moment) -> usize {
-        if !self.is_interactive(id) {
-            return 0;
-        }
-        self.end_unechoed_line(id, now) + self.ask(id, now)
-    }
-
-    /// A line where a password was asked for; `None` if it was too long to be one.
-    pub(crate) fn try_password(
-        &mut self,
-        id: ClientId,
-        attempt: Option<&[u8]>,
-        now: Moment,
-    ) -> usize {
-        let peer = self.connections[id.0].peer;
-        let right = self.files.password.as_ref();
-        // There may be none any more.
-        let is_right = attempt.is_some_and(|it| right.is_none_or(|right| right.is(it)));
-        if !is_right && self.is_interactive(id) && attempt.is_some_and(asks_to_leave) {
-            let bytes = self.end_unechoed_line(id, now);
-            self.part(id, CloseReason::Quit, now);
-            return bytes;
-        }
-        if let Some(wait) = self.attempts.wait(peer.ip(), now) {
-            return self.refuse_password(id, Message::TooManyTries(wait), now);
-        }
-        if !is_right {
-            self.punish_wrong_password(id, now);
-            return self.refuse_password(id, Message::WrongPassword, now);
-        }
-        debug!("{peer} knows the password");
-        if self.is_interactive(id) {
-            self.answer(id, telnet::WITHDRAW_ECHO, now);
-        }
-        let bytes = self.end_unechoed_line(id, now);
-        self.connections[id.0].phase = Phase::Login { refusals: 0 };
-        bytes + self.ask(id, now)
-    }
-
-    /// The Enter behind a password was not shown either.
-    fn end_unechoed_line(&mut self, id: ClientId, now: Moment) -> usize {
-        let is_unechoed = matches!(self.connections[id.0].phase, Phase::Password { .. });
-        if is_unechoed && self.is_interactive(id) {
-            return self.queue(id, b"\r\n", Output::Notice, now);
-        }
-        0
-    }
-
-    fn refuse_password(&mut self, id: ClientId, why: Message<'_>, now: Moment) -> usize {
-        let bytes = self.end_unechoed_line(id, now);
-        let Phase::Password { refusals } = &mut self.connections[id.0].phase else {
-            return bytes;
-        };
-        *refusals += 1;
-        if *refusals < self.shared.limits.max_refusals {
-            return bytes + self.notify(id, why, now);
-        }
-        let bytes = bytes + self.notify(id, Message::WrongPasswordFinally, now);
-        self.part(id, CloseReason::WrongPassword, now);
-        bytes
-    }
-
-    /// A wrong password costs its client time, and its address one of its tries.
-    pub(crate) fn punish_wrong_password(&mut self, id: ClientId, now: Moment) {
-        let connection = &mut self.connections[id.0];
-        self.attempts.count_wrong(connection.peer.ip(), now);
-        self.pace
-            .pause(&mut connection.lines_said, WRONG_PASSWORD_PAUSE, now);
-        let peer = connection.peer;
-        if let Some(now) = self.clock.instant(now)
-            && let Some(count) = self.wrong_passwords.count(now)
-        {
-            warn!("wrong passwords: {count} since this was last said, at last from {peer}");
-        }
-    }
-
-    pub(crate) fn is_interactive(&self, id: ClientId) -> bool {
-        self.connections[id.0].mode == Mode::Interactive
+        self.talk.ask(out, cx);
     }
 }
 
-fn asks_to_leave(line: &[u8]) -> bool {
-    let command = command::in_line(line).unwrap_or_default();
-    let mut scratch = String::new();
-    let command = Command::parse(text::clean(command, &mut scratch));
-    matches!(command, Ok((Command::Quit(_), _)))
+fn show_greeting(out: &mut SendQueue, cx: &mut Ctx<'_>) {
+    let greeting = std::mem::take(&mut cx.auth.secrets.greeting);
+    for line in &greeting {
+        cx.reply(out, Message::Motd(line));
+    }
+    if greeting.is_empty() {
+        cx.reply(out, Message::Greeting);
+    }
+    cx.auth.secrets.greeting = greeting;
+}
+
+impl Talk {
+    /// Asks for what the next line should be, if the client has to be asked.
+    fn ask(&self, out: &mut SendQueue, cx: &mut Ctx<'_>) -> Flow {
+        match self.stage {
+            Stage::Password { .. } => cx.reply(out, Message::AskPassword),
+            Stage::Nick { .. } if self.is_interactive() => cx.reply(out, Message::AskNick),
+            Stage::Nick { .. } | Stage::Member => Flow::Continue,
+        }
+    }
+
+    /// An empty line says nothing. A person who presses Enter at a prompt wants to
+    /// see the prompt again.
+    pub(super) fn on_empty_line(&mut self, out: &mut SendQueue, cx: &mut Ctx<'_>) -> Flow {
+        if !self.is_interactive() {
+            return Flow::Continue;
+        }
+        self.end_unechoed_line(out, cx);
+        self.ask(out, cx)
+    }
+
+    /// The Enter behind a password was not shown either.
+    fn end_unechoed_line(&self, out: &mut SendQueue, cx: &mut Ctx<'_>) {
+        if self.is_interactive() && matches!(self.stage, Stage::Password { .. }) {
+            cx.push(out, b"\r\n", Content::Reply);
+        }
+    }
+
+    /// Takes a line as the password of the room; `None`: it was too long to be one.
+    pub(super) fn try_password(
+        &mut self,
+        attempt: Option<&[u8]>,
+        out: &mut SendQueue,
+        cx: &mut Ctx<'_>,
+    ) -> Flow {
+        // The password may have been taken away since it was asked for.
+        let right = cx.auth.secrets.password.as_ref();
+        let is_right = attempt.is_some_and(|it| right.is_none_or(|right| right.matches(it)));
+        let command = attempt.and_then(|line| self.command(line));
+        if !is_right && command.is_some_and(commands::is_quit) {
+            self.end_unechoed_line(out, cx);
+            return Flow::Close(CloseReason::Quit);
+        }
+        if let Some(wait) = cx.auth.throttle.wait(cx.peer.origin(), cx.env.now) {
+            return self.refuse_password(Message::TooManyTries(wait), out, cx);
+        }
+        if !is_right {
+            count_wrong_password(&mut self.lines, cx);
+            return self.refuse_password(Message::WrongPassword, out, cx);
+        }
+        cx.watch.emit(|| Event::Authenticated {
+            id: cx.id,
+            peer: cx.peer,
+        });
+        if self.is_interactive() {
+            negotiate(telnet::WITHDRAW_ECHO, out, cx);
+        }
+        self.end_unechoed_line(out, cx);
+        self.enter(Stage::Nick { refusals: 0 }, cx.env.now);
+        self.ask(out, cx)
+    }
+
+    fn refuse_password(&mut self, why: Message<'_>, out: &mut SendQueue, cx: &mut Ctx<'_>) -> Flow {
+        self.end_unechoed_line(out, cx);
+        let Stage::Password { refusals } = &mut self.stage else {
+            return Flow::Continue;
+        };
+        *refusals = refusals.saturating_add(1);
+        if *refusals < cx.env.limits.max_refusals {
+            return cx.reply(out, why);
+        }
+        let told = cx.reply(out, Message::WrongPasswordFinally);
+        close_unless_full(told, CloseReason::WrongPassword)
+    }
+
+    /// Takes a line as a nick, with which the client becomes a member.
+    pub(super) fn try_nick(&mut self, line: &[u8], out: &mut SendQueue, cx: &mut Ctx<'_>) -> Flow {
+        if let Some(command) = self.command(line) {
+            return match commands::is_quit(command) {
+                true => Flow::Close(CloseReason::Quit),
+                false => cx.reply(out, Message::NickFirst),
+            };
+        }
+        if let Err(why) = cx.room.join(cx.id, line, self.profile, cx.env.now) {
+            return self.refuse_nick(&why, out, cx);
+        }
+        self.enter(Stage::Member, cx.env.now);
+        out.set_overflow(Overflow::for_member(cx.env.limits.lag));
+        let nick = cx.room.nick_of(cx.id);
+        cx.watch.emit(|| Event::Joined {
+            id: cx.id,
+            peer: cx.peer,
+            nick,
+        });
+        Flow::Continue
+    }
+
+    pub(super) fn refuse_long_nick(&mut self, out: &mut SendQueue, cx: &mut Ctx<'_>) -> Flow {
+        let max_line_bytes = cx.env.limits.max_line_bytes;
+        self.refuse_nick(&NickError::LineTooLong { max_line_bytes }, out, cx)
+    }
+
+    fn refuse_nick(&mut self, why: &NickError, out: &mut SendQueue, cx: &mut Ctx<'_>) -> Flow {
+        let Stage::Nick { refusals } = &mut self.stage else {
+            return Flow::Continue;
+        };
+        *refusals = refusals.saturating_add(1);
+        if *refusals < cx.env.limits.max_refusals {
+            return cx.reply(out, Message::Refused(why));
+        }
+        let told = cx.reply(out, Message::RefusedFinally(why));
+        close_unless_full(told, CloseReason::NoNick)
+    }
+}
+
+/// Closes a client that was told why; if there was no room for that, it is too slow.
+fn close_unless_full(told: Flow, reason: CloseReason) -> Flow {
+    match told {
+        Flow::Continue => Flow::Close(reason),
+        flow => flow,
+    }
+}
+
+/// A wrong password costs its client time, and its origin one of its attempts.
+pub(super) fn count_wrong_password(lines: &mut TokenBucket, cx: &mut Ctx<'_>) {
+    let now = cx.env.now;
+    cx.auth.throttle.count_wrong(cx.peer.origin(), now);
+    cx.env.line_rate.pause(lines, WRONG_PASSWORD_PAUSE, now);
+    cx.watch.emit(|| Event::WrongPassword {
+        id: cx.id,
+        peer: cx.peer,
+    });
 }

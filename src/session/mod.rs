@@ -1,7 +1,343 @@
-//! One protocol each, and who may do what.
+//! One protocol each: a [`Session`] makes something of a connection's input. It is given input, the
+//! queue of its own client and a [`Ctx`]; it never sees a stream, the slab, or another client's
+//! connection. What concerns others goes through the room's batch, its outbox, or an [`Effect`].
+//!
+//! A session takes at most one line a call, and what comes of it is settled before the next: `/kick
+//! bob` and then `/msg bob` in one read does not reach bob.
 
 pub(crate) mod admission;
 pub(crate) mod auth;
+pub(crate) mod chat;
+pub(crate) mod closing;
 mod commands;
+mod http;
 mod login;
 pub(crate) mod secrets;
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use crate::client_id::ClientId;
+use crate::config::Limits;
+use crate::config::addr::Service;
+use crate::config::interactive::Profile;
+use crate::conn::Env;
+use crate::conn::overflow::Content;
+use crate::conn::send_queue::{Pushed, SendQueue};
+use crate::conn::timeouts::Timeout;
+use crate::events::{Event, Observer};
+use crate::peer::{Origin, Peer};
+use crate::protocol::close_reason::CloseReason;
+use crate::protocol::message::Message;
+use crate::room::Room;
+use crate::time::moment::Moment;
+use auth::Auth;
+use chat::ChatSession;
+use closing::Closing;
+use http::HttpSession;
+
+/// What a connection speaks.
+#[derive(Debug)]
+pub(crate) enum Session {
+    /// A client of the room, on its way in or a member.
+    Chat(ChatSession),
+    /// An HTTP request.
+    Http(HttpSession),
+    /// Nothing any more: the connection is being closed.
+    Closing(Closing),
+}
+
+/// What a session may use while it handles a line.
+pub(crate) struct Ctx<'a> {
+    pub(crate) id: ClientId,
+    pub(crate) peer: Peer,
+    /// Whether a line for the room may be said now.
+    pub(crate) may_say: bool,
+    pub(crate) room: &'a mut Room,
+    pub(crate) auth: &'a mut Auth,
+    pub(crate) env: &'a mut Env,
+    pub(crate) effects: &'a mut Vec<Effect>,
+    pub(crate) watch: Watch<'a>,
+}
+
+/// What is to happen to connections when the line that asked for it has been handled. Words are
+/// formatted at once, so nothing of the line has to be kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Effect {
+    Close(ClientId, CloseReason),
+    /// Close a banned member, and tell the operator where it came from.
+    Expel {
+        by: ClientId,
+        id: ClientId,
+    },
+    /// Close everybody who came from there.
+    CloseOrigin(Origin),
+    /// Connect to this address, and speak that with it.
+    Dial(SocketAddr, Service),
+}
+
+/// Tells the observer, if it listens.
+pub(crate) struct Watch<'a> {
+    observer: Option<&'a mut dyn Observer>,
+    now: Instant,
+}
+
+/// What came of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Step {
+    /// How much of the input is used, in bytes.
+    pub(crate) used: usize,
+    /// How much every reader of the room gets of it, in bytes.
+    pub(crate) said_bytes: usize,
+    /// What it costs at least, in bytes: it may take as much time as a line of that length.
+    pub(crate) least_cost: usize,
+    /// The client is a member now.
+    pub(crate) has_joined: bool,
+    pub(crate) flow: Flow,
+}
+
+/// What to do next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Flow {
+    /// Call again with the rest of the input, if the budget allows.
+    Continue,
+    /// All of the input is used, and nothing more can be done without more.
+    Starved,
+    /// A line must wait until the room's gate is open. The session keeps it.
+    Wait,
+    /// Close the client for this reason.
+    Close(CloseReason),
+    /// Give up the connection without a word.
+    Drop,
+}
+
+/// The run queue of a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lane {
+    /// Without a nick, or not a client of the room: never gated.
+    Login,
+    Sparse,
+    Bulk,
+}
+
+impl Session {
+    /// The session of a new connection.
+    pub(crate) fn new(service: Service, env: &Env) -> Self {
+        match service {
+            Service::Chat(profile) => Self::Chat(ChatSession::new(profile, env)),
+            Service::Http => Self::Http(HttpSession::new(env.now)),
+        }
+    }
+
+    /// The session of a client that is a member already, under a nick that the room knows.
+    pub(crate) fn new_member(profile: Profile, env: &Env) -> Self {
+        Self::Chat(ChatSession::new(profile, env).into_member())
+    }
+
+    /// The client has connected.
+    pub(crate) fn on_open(&mut self, out: &mut SendQueue, cx: &mut Ctx<'_>) {
+        match self {
+            Self::Chat(chat) if chat.is_member() => {}
+            Self::Chat(chat) => chat.greet(out, cx),
+            Self::Http(_) | Self::Closing(_) => {}
+        }
+    }
+
+    /// Handles input up to the first line at most.
+    pub(crate) fn on_input(&mut self, input: &[u8], out: &mut SendQueue, cx: &mut Ctx<'_>) -> Step {
+        match self {
+            Self::Chat(chat) => chat.on_input(input, out, cx),
+            Self::Http(http) => http.on_input(input, out, cx),
+            Self::Closing(closing) => closing.on_input(input, cx.env.limits.linger_bytes),
+        }
+    }
+
+    /// How much memory it holds besides itself, in bytes: a line or a request that is arriving.
+    #[inline]
+    pub(crate) fn memory_bytes(&self) -> usize {
+        match self {
+            Self::Chat(chat) => chat.memory_bytes(),
+            Self::Http(http) => http.memory_bytes(),
+            Self::Closing(_) => 0,
+        }
+    }
+
+    /// Frees what was kept of the input: the client gives up what it was about to say.
+    pub(crate) fn forget_input(&mut self) {
+        match self {
+            Self::Chat(chat) => chat.forget_input(),
+            Self::Http(http) => http.forget_input(),
+            Self::Closing(_) => {}
+        }
+    }
+
+    /// Charges the cost of a line to its speaker, in bytes.
+    pub(crate) fn charge(&mut self, cost: usize, now: Moment) {
+        if let Self::Chat(chat) = self {
+            chat.charge(cost, now);
+        }
+    }
+
+    /// Whether its input is read.
+    pub(crate) fn listens(&self) -> bool {
+        match self {
+            Self::Chat(_) | Self::Http(_) => true,
+            Self::Closing(closing) => closing.listens(),
+        }
+    }
+
+    pub(crate) fn is_closing(&self) -> bool {
+        matches!(self, Self::Closing(_))
+    }
+
+    /// Whether it is to be freed at the end of the turn.
+    pub(crate) fn is_done(&self) -> bool {
+        matches!(self, Self::Closing(Closing::Done { .. }))
+    }
+
+    pub(crate) fn is_member(&self) -> bool {
+        matches!(self, Self::Chat(chat) if chat.is_member())
+    }
+
+    /// Whether the client has sent anything at all.
+    pub(crate) fn has_sent(&self) -> bool {
+        match self {
+            Self::Chat(chat) => chat.has_sent(),
+            Self::Http(_) | Self::Closing(_) => true,
+        }
+    }
+
+    /// Whether a line waits for the room's gate.
+    pub(crate) fn has_waiting_line(&self) -> bool {
+        matches!(self, Self::Chat(chat) if chat.has_waiting_line())
+    }
+
+    /// Which run queue it belongs to.
+    pub(crate) fn lane(&self, now: Moment) -> Lane {
+        match self {
+            Self::Chat(chat) => chat.lane(now),
+            Self::Http(_) | Self::Closing(_) => Lane::Login,
+        }
+    }
+
+    /// When its next line may be handled, if not now.
+    pub(crate) fn throttled_until(&self, env: &Env) -> Option<Moment> {
+        match self {
+            Self::Chat(chat) => chat.throttled_until(env),
+            Self::Http(_) | Self::Closing(_) => None,
+        }
+    }
+
+    /// From when on its next line may be handled; `None` if always.
+    pub(crate) fn next_line_at(&self, env: &Env) -> Option<Moment> {
+        match self {
+            Self::Chat(chat) => chat.next_line_at(env),
+            Self::Http(_) | Self::Closing(_) => None,
+        }
+    }
+
+    /// The most that the next line can put into a queue, in bytes, given that this much input is left.
+    pub(crate) fn longest_output(&self, input_bytes: usize, longest: &LongestLine) -> usize {
+        match self {
+            Self::Chat(chat) => chat.longest_output(input_bytes, longest),
+            Self::Http(_) | Self::Closing(_) => 0,
+        }
+    }
+
+    /// The end of its phase.
+    pub(crate) fn timeout(&self, limits: &Limits) -> Option<(Moment, Timeout)> {
+        match self {
+            Self::Chat(chat) => chat.timeout(limits),
+            Self::Http(http) => Some(http.timeout()),
+            Self::Closing(closing) => closing.timeout(limits),
+        }
+    }
+
+    /// The client is not silent: it waits for its input to be read.
+    pub(crate) fn touch(&mut self, now: Moment) {
+        if let Self::Chat(chat) = self {
+            chat.touch(now);
+        }
+    }
+}
+
+/// The length of the longest lines that can be sent to a client, in bytes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LongestLine {
+    /// With the longest text.
+    pub(crate) with_text: usize,
+    /// Without a text, which may be a notice of the server's own.
+    pub(crate) without_text: usize,
+}
+
+impl Ctx<'_> {
+    /// Queues a line of the server's own for the client itself, behind everything that was said
+    /// before.
+    pub(crate) fn reply(&mut self, out: &mut SendQueue, message: Message<'_>) -> Flow {
+        let mut line = std::mem::take(&mut self.env.scratch_line);
+        line.clear();
+        message.write(&mut line);
+        self.watch.emit(|| Event::Replied {
+            id: self.id,
+            peer: self.peer,
+            line: line.strip_suffix(b"\r\n").unwrap_or(&line),
+        });
+        let flow = self.push(out, &line, Content::Reply);
+        self.env.scratch_line = line;
+        flow
+    }
+
+    /// Queues bytes for the client itself, behind everything that was said before.
+    pub(crate) fn push(&mut self, out: &mut SendQueue, bytes: &[u8], content: Content) -> Flow {
+        if self.catch_up(out) == Pushed::Full || out.push(bytes, content, self.env) == Pushed::Full
+        {
+            return Flow::Close(CloseReason::TooSlow);
+        }
+        Flow::Continue
+    }
+
+    /// Queues for the client what was said and it has not been given.
+    pub(crate) fn catch_up(&mut self, out: &mut SendQueue) -> Pushed {
+        let mut worst = Pushed::Queued;
+        let Self { id, room, env, .. } = self;
+        room.take_pending(*id, |lines| {
+            if worst != Pushed::Full {
+                worst = out.push_batch(lines, env);
+            }
+        });
+        worst
+    }
+}
+
+impl<'a> Watch<'a> {
+    /// Tells `observer` what happens in the turn that began at `now`.
+    #[inline]
+    pub(crate) fn new(observer: &'a mut impl Observer, now: Instant) -> Self {
+        let observer: Option<&mut dyn Observer> = match observer.listens() {
+            true => Some(observer),
+            false => None,
+        };
+        Self { observer, now }
+    }
+
+    /// Reports what `event` builds. Without an observer that listens nothing is built.
+    #[inline]
+    pub(crate) fn emit<'e>(&mut self, event: impl FnOnce() -> Event<'e>) {
+        if let Some(observer) = &mut self.observer {
+            observer.on_event(self.now, event());
+        }
+    }
+}
+
+impl Step {
+    /// A step that said nothing to the room.
+    pub(crate) fn new(used: usize, flow: Flow) -> Self {
+        Self {
+            used,
+            said_bytes: 0,
+            least_cost: 0,
+            has_joined: false,
+            flow,
+        }
+    }
+}

@@ -1,63 +1,55 @@
-//! What is read from files, at the start and again at SIGHUP: [`Files`] are the greeting and the
-//! passwords. A file that cannot serve is an error that names it, so that a server never runs with
-//! less than it was asked for.
+//! The greeting and the passwords: [`Secrets`] are read from files at the start and again at SIGHUP, or
+//! come from the program. A file that cannot serve is an error that names it, so a server never runs
+//! with less than it was asked for.
 
-use std::fs;
-use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use log::warn;
+use rustix::fs::OFlags;
 
-use crate::config::interactive::Hosting;
-use crate::session::auth::Password;
+use crate::config::interactive::Interactive;
+use crate::config::password::Password;
 use crate::text;
 
 /// The longest greeting, in bytes: what a client that has not said a word is sent at once.
 const MAX_GREETING_BYTES: usize = 4096;
 
-/// No file is read that is longer, in bytes: the loop waits for it.
+/// No file is read beyond this, in bytes: the loop waits for it.
 const MAX_FILE_BYTES: u64 = 1 << 20;
 
 /// What the files hold.
 #[derive(Debug, Default)]
-pub(crate) struct Files {
-    /// The lines of the greeting, cleaned; none if there is no such file.
+pub(crate) struct Secrets {
+    /// The lines of the greeting, clean; none if there is no such file.
     pub(crate) greeting: Vec<String>,
-    /// Of the room.
+    /// The password of the room.
     pub(crate) password: Option<Password>,
     pub(crate) ops_password: Option<Password>,
-    /// Files of passwords that everybody on this machine can read.
-    exposed: Vec<PathBuf>,
+    /// Files with passwords that everybody on this machine can read.
+    pub(crate) exposed: Vec<PathBuf>,
 }
 
-impl Files {
-    /// Reads all of them.
+impl Secrets {
+    /// Reads all files that are named. A password from the program itself wins over its file.
     ///
     /// # Errors
-    /// The text names the file, and says what to do.
-    pub(crate) fn read(hosting: &Hosting) -> io::Result<Self> {
+    /// The text names the file and says what to do.
+    pub(crate) fn read(interactive: &Interactive) -> io::Result<Self> {
         let mut exposed = Vec::new();
-        let mut password = |path: &Option<PathBuf>| {
-            let path = path.as_deref();
-            path.map(|path| read_password(path, &mut exposed))
-                .transpose()
+        let mut password = |text: &Option<Password>, path: &Option<PathBuf>| match (text, path) {
+            (Some(password), _) => Ok(Some(password.clone())),
+            (None, Some(path)) => read_password(path, &mut exposed).map(Some),
+            (None, None) => Ok(None),
         };
-        let greeting = hosting.motd_file.as_deref().map(read_greeting).transpose();
+        let greeting = interactive.motd_file.as_deref().map(read_greeting);
         Ok(Self {
-            greeting: greeting?.unwrap_or_default(),
-            password: password(&hosting.password_file)?,
-            ops_password: password(&hosting.ops_password_file)?,
+            greeting: greeting.transpose()?.unwrap_or_default(),
+            password: password(&interactive.password, &interactive.password_file)?,
+            ops_password: password(&interactive.ops_password, &interactive.ops_password_file)?,
             exposed,
         })
-    }
-
-    /// Says in the log what is not as it should be, though it serves.
-    pub(crate) fn warn(&self) {
-        for path in &self.exposed {
-            let path = path.display();
-            warn!("{path} can be read by everybody on this machine: chmod o-r it");
-        }
     }
 }
 
@@ -85,22 +77,34 @@ fn read_password(path: &Path, exposed: &mut Vec<PathBuf>) -> io::Result<Password
     if mode & 0o004 != 0 {
         exposed.push(path.to_owned());
     }
-    Password::parse(&bytes).map_err(|error| named(path, &error.to_string()))
+    Password::from_file(&bytes).map_err(|error| named(path, &error.to_string()))
 }
 
-/// All of a regular file, and its permissions. Anything else might never come to an end.
+/// The content of a regular file and its permissions. Anything else might never come to an end. The
+/// file is opened once, and everything that is asked of it is asked of the descriptor, so it cannot
+/// be exchanged or grow in between.
 fn read(path: &Path) -> io::Result<(Vec<u8>, u32)> {
     let read = || {
-        let metadata = fs::metadata(path)?;
+        let file = open(path)?;
+        let metadata = file.metadata()?;
         if !metadata.is_file() {
             return Err(io::Error::other("it is not a file"));
         }
-        if metadata.len() > MAX_FILE_BYTES {
+        let mut content = Vec::new();
+        file.take(MAX_FILE_BYTES + 1).read_to_end(&mut content)?;
+        if content.len() as u64 > MAX_FILE_BYTES {
             return Err(io::Error::other("it is longer than a megabyte"));
         }
-        Ok((fs::read(path)?, metadata.permissions().mode()))
+        Ok((content, metadata.permissions().mode()))
     };
     read().map_err(|error| named(path, &error.to_string()))
+}
+
+/// Opens a file without waiting for a writer, if it is a FIFO (fifo(7)).
+fn open(path: &Path) -> io::Result<File> {
+    let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
+    let flags = i32::try_from(flags.bits()).unwrap_or_default();
+    OpenOptions::new().read(true).custom_flags(flags).open(path)
 }
 
 fn named(path: &Path, why: &str) -> io::Error {
@@ -114,7 +118,7 @@ mod tests {
     fn file(name: &str, content: &[u8]) -> std::path::PathBuf {
         let name = format!("line-chat-files-{}-{name}", std::process::id());
         let path = std::env::temp_dir().join(name);
-        fs::write(&path, content).expect("a temporary file");
+        std::fs::write(&path, content).expect("a temporary file");
         path
     }
 
@@ -122,7 +126,7 @@ mod tests {
     fn greeting(name: &str, content: &[u8]) -> Result<Vec<String>, String> {
         let path = file(name, content);
         let lines = read_greeting(&path).map_err(|error| error.to_string());
-        fs::remove_file(&path).expect("it is there");
+        std::fs::remove_file(&path).expect("it is there");
         lines.map_err(|error| error.replace(&path.display().to_string(), "FILE"))
     }
 
@@ -159,14 +163,14 @@ mod tests {
     #[test]
     fn a_file_that_nobody_wrote_by_hand_is_not_read() {
         let path = file("huge", b"secret\n");
-        let huge = fs::OpenOptions::new().write(true).open(&path);
+        let huge = OpenOptions::new().write(true).open(&path);
         let huge = huge.expect("it is ours");
         for (bytes, is_read) in [(MAX_FILE_BYTES, true), (MAX_FILE_BYTES + 1, false)] {
             huge.set_len(bytes).expect("a file with holes");
             let password = read_password(&path, &mut Vec::new());
             assert_eq!(password.is_ok(), is_read, "{bytes} bytes");
         }
-        fs::remove_file(&path).expect("it is there");
+        std::fs::remove_file(&path).expect("it is there");
     }
 
     #[test]
@@ -175,7 +179,7 @@ mod tests {
         let error = read_password(&path, &mut Vec::new())
             .expect_err("an empty line")
             .to_string();
-        fs::remove_file(&path).expect("it is there");
+        std::fs::remove_file(&path).expect("it is there");
         assert!(error.ends_with("write the password there"), "{error}");
     }
 }

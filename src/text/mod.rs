@@ -1,12 +1,11 @@
-//! The only road from a peer's bytes to text that another terminal may see: [`clean`].
-//! A terminal obeys control characters and reorders text at bidi controls, so whoever could send
-//! them could rewrite another person's screen; each of them becomes U+FFFD, and everything else
-//! arrives as it was sent.
+//! The only road from a peer's bytes to text that another terminal may see is [`clean`]. A terminal
+//! obeys control characters and reorders text at bidi controls, so a peer that could send them could
+//! rewrite another person's screen. Each of them becomes U+FFFD; everything else arrives as it was
+//! sent.
 
 pub(crate) mod nick;
 
-/// Text that is safe to show on a terminal, on one line. It comes from [`clean`], or is a part of such
-/// a text.
+/// Text that is safe to show on a terminal, on one line: a result of [`clean`], or a part of one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CleanText<'a>(&'a str);
 
@@ -19,13 +18,13 @@ impl<'a> CleanText<'a> {
     /// No text at all.
     pub(crate) const EMPTY: Self = Self("");
 
-    /// What stands behind `prefix`, if it begins with that. A part of clean text is clean.
+    /// The text behind `prefix`, if it begins with `prefix`. A part of clean text is clean.
     pub(crate) fn strip_prefix(self, prefix: char) -> Option<Self> {
         self.0.strip_prefix(prefix).map(Self)
     }
 
-    /// The first word, and what stands behind it; both may be empty. White space before, between
-    /// and behind them is left out.
+    /// The first word and the rest; both may be empty. White space before, between and behind them is
+    /// left out.
     pub(crate) fn split_word(self) -> (Self, Self) {
         let text = self.0.trim();
         let end = text.find(char::is_whitespace).unwrap_or(text.len());
@@ -34,13 +33,13 @@ impl<'a> CleanText<'a> {
     }
 }
 
-/// Cleans one line. Text that needs no change is borrowed from `raw`; otherwise it is written to
-/// `scratch`, whose old content is dropped.
+/// Cleans one line. Text that needs no change is borrowed from `raw`; otherwise the result is written
+/// to `scratch`, whose old content is dropped.
 ///
-/// Malformed UTF-8 becomes U+FFFD as [`String::from_utf8_lossy`] does it; each character of these
-/// becomes one U+FFFD: C0 controls but TAB, DEL, C1 controls, the line and paragraph separators
-/// U+2028/2029, the bidi controls U+061C, U+200E/F, U+202A-202E and U+2066-2069, U+FEFF, and the
-/// tag characters U+E0000-E007F. A text of `n` bytes grows to at most `3 * n`.
+/// Malformed UTF-8 becomes U+FFFD as in [`String::from_utf8_lossy`]. Each of these characters becomes
+/// one U+FFFD: C0 controls except TAB, DEL, C1 controls, the line and paragraph separators U+2028/2029,
+/// the bidi controls U+061C, U+200E/F, U+202A-202E and U+2066-2069, U+FEFF, and the tag characters
+/// U+E0000-E007F. A text of `n` bytes grows to at most `3 * n`.
 ///
 /// ```
 /// let mut scratch = String::new();
@@ -57,10 +56,25 @@ pub fn clean<'a>(raw: &'a [u8], scratch: &'a mut String) -> CleanText<'a> {
     }
 }
 
-/// Whether every byte is a printable ASCII character or TAB: true for most lines, and found without
-/// a branch a byte.
+/// Whether every byte is a printable ASCII character or TAB. That is true for most lines, and the
+/// loop has no branch for each byte: it looks at 16 bytes at a time, and the last 16 may overlap the
+/// ones before.
 fn is_plain_ascii(raw: &[u8]) -> bool {
-    raw.iter().fold(true, |plain, &byte| {
+    match raw.last_chunk() {
+        None => are_plain_ascii(raw),
+        Some(last) => {
+            let (chunks, _) = raw.as_chunks::<16>();
+            chunks
+                .iter()
+                .chain([last])
+                .all(|chunk| are_plain_ascii(chunk))
+        }
+    }
+}
+
+#[inline]
+fn are_plain_ascii(bytes: &[u8]) -> bool {
+    bytes.iter().fold(true, |plain, &byte| {
         plain & (matches!(byte, b' '..=b'~') | (byte == b'\t'))
     })
 }

@@ -1,9 +1,10 @@
-//! A member's name: [`Nick::parse`] takes a line and gives a nick that is safe to show, cannot be
-//! taken for a notice, and has a [key](Nick::key) under which look-alikes of it are the same. What
+//! A member's name: [`Nick::parse`] makes a nick of a line. A nick is safe to show, cannot be mistaken
+//! for a notice, and has a [key](Nick::key) that it shares with all nicks that look alike. A line that
 //! is not a nick is refused with the reason, in words for the person who typed it.
 
 use std::fmt;
 
+use memchr::memchr;
 use unicode_normalization::UnicodeNormalization;
 
 use crate::text;
@@ -12,13 +13,13 @@ use crate::text;
 /// `*` or `/`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Nick(
-    /// The nick, and behind a line feed, which none has, its key if that is another: it is asked for
-    /// often, and takes long to make.
+    /// The nick. If its key differs, the key follows behind a line feed, which no nick contains. It is
+    /// kept because it is needed often and takes long to make.
     Box<str>,
 );
 
 impl Nick {
-    /// Takes the first line of a client, white space around it trimmed, as a nick of at most
+    /// Parses the first line of a client, without the white space around it, as a nick of at most
     /// `max_chars` code points.
     pub(crate) fn parse(line: &[u8], max_chars: usize) -> Result<Self, NickError> {
         let mut scratch = String::new();
@@ -46,7 +47,7 @@ impl Nick {
         if key.is_empty() {
             return Err(NickError::Invisible);
         }
-        // What stands before it may show nothing.
+        // Invisible characters may stand before a star or a slash.
         if key.starts_with(['*', '/']) {
             return Err(NickError::Reserved);
         }
@@ -58,36 +59,45 @@ impl Nick {
     }
 
     pub(crate) fn as_str(&self) -> &str {
-        self.0.split_once('\n').map_or(&self.0, |(nick, _)| nick)
+        self.split().map_or(&self.0, |(nick, _)| nick)
     }
 
-    /// What makes a nick unique: NFKC, lower case, and nothing that does not show. Two nicks with
-    /// the same key look the same, or near enough to pass for each other. It is its own key.
+    /// What makes a nick unique: its NFKC in lower case, without invisible characters. Two nicks with
+    /// one key look the same, or nearly so. The key of a key is the key itself.
     pub(crate) fn key(&self) -> &str {
-        self.0.split_once('\n').map_or(&self.0, |(_, key)| key)
+        self.split()
+            .and_then(|(_, key)| key.strip_prefix('\n'))
+            .unwrap_or(&self.0)
+    }
+
+    /// The nick, and the rest if there is any.
+    #[inline]
+    fn split(&self) -> Option<(&str, &str)> {
+        let end = memchr(b'\n', self.0.as_bytes())?;
+        self.0.split_at_checked(end)
     }
 }
 
-/// What stands for all names with one key, with a chance of one in 2^64 for any other.
+/// A hash that stands for all names with one key. Another name has it with a chance of one in 2^64.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct NameHash(pub(crate) u64);
 
-/// Who somebody is: one name, however often it comes, and one connection, whatever name it takes.
+/// The identity of a member: its name, on whatever connection, and its connection, under whatever name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Identity {
     pub(crate) name: NameHash,
-    /// No two persons have the same, ever; 0 for who has only a name.
+    /// The number of a connection, never used twice; 0 if only the name is known.
     pub(crate) serial: u64,
 }
 
 impl Identity {
-    /// Nobody's.
+    /// The identity of nobody.
     pub(crate) const NONE: Self = Self {
         name: NameHash(0),
         serial: 0,
     };
 
-    /// Whether this is the same person, as far as that can be known.
+    /// Whether both are the same person, as far as that can be known.
     pub(crate) fn is(self, other: Self) -> bool {
         self.name == other.name || (self.serial != 0 && self.serial == other.serial)
     }
@@ -98,8 +108,8 @@ pub(crate) fn key(name: &str) -> String {
     if name.is_ascii() {
         return name.to_ascii_lowercase();
     }
-    // Twice, because what is hidden may keep a letter from its accent, and lower case may be two
-    // characters.
+    // Twice, because an invisible character may separate a letter from its accent, and lower case may
+    // be two characters.
     fold(&fold(name))
 }
 
@@ -114,7 +124,7 @@ fn fold(name: &str) -> String {
     lower.chars().filter(|&c| !is_invisible(c)).collect()
 }
 
-/// Characters that show nothing: Unicode's Default_Ignorable_Code_Point (DerivedCoreProperties.txt,
+/// Whether a character is invisible: Unicode's Default_Ignorable_Code_Point (DerivedCoreProperties.txt,
 /// Unicode 17), the blank braille pattern, the marks of interlinear annotations, and the filler of
 /// the Khitan script.
 pub(crate) fn is_invisible(c: char) -> bool {
@@ -142,7 +152,7 @@ pub(crate) fn is_invisible(c: char) -> bool {
     )
 }
 
-/// Why a line is not a nick, or not this client's. [`Display`](fmt::Display) says it to the person.
+/// Why a line is not a nick, or cannot be this client's. [`Display`](fmt::Display) is for the client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum NickError {
     Empty,

@@ -1,5 +1,6 @@
-//! Points in time, rates, timers. The clock itself is read in `server` only.
+//! Points in time, rates, timers, and what expires. The clock itself is read in `server` only.
 
+pub(crate) mod expiring_set;
 pub(crate) mod log_throttle;
 pub(crate) mod moment;
 pub(crate) mod rate_limit;

@@ -1,17 +1,17 @@
-//! A point in time in eight bytes: [`Moment`] counts nanoseconds since its [`Clock`] was first told
-//! the time. Each connection remembers half a dozen of them, and an `Option` of one costs nothing
-//! more, so that ten thousand idle clients are half a megabyte lighter than with `Instant`.
+//! A point in time in eight bytes: [`Moment`] counts nanoseconds since its [`Clock`] was first given a
+//! time. A client remembers several of them, and an `Option` of one takes no more room, so ten
+//! thousand idle clients take half a megabyte less than with `Instant`.
 
 use std::num::NonZeroU64;
 use std::ops::Add;
 use std::time::{Duration, Instant};
 
-/// A time after the clock's beginning. Sums stop at its end, 584 years later.
+/// A time after the clock's beginning. Sums saturate after 584 years.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Moment(NonZeroU64);
 
-/// Turns the times that are handed in into moments, and back. It is never read: it only remembers
-/// the first time that it was told.
+/// Converts the times that are passed in to moments, and back. It never reads a clock: it remembers
+/// only the first time that it was given.
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct Clock {
     beginning: Option<Instant>,
@@ -21,26 +21,29 @@ impl Clock {
     /// The moment of this time.
     pub(crate) fn moment(&mut self, now: Instant) -> Moment {
         let beginning = *self.beginning.get_or_insert(now);
-        Moment(NonZeroU64::MIN) + now.saturating_duration_since(beginning)
+        Moment::BEGINNING + now.saturating_duration_since(beginning)
     }
 
     /// The time of this moment.
     pub(crate) fn instant(&self, moment: Moment) -> Option<Instant> {
-        let since = moment.saturating_since(Moment(NonZeroU64::MIN));
+        let since = moment.saturating_since(Moment::BEGINNING);
         self.beginning?.checked_add(since)
     }
 }
 
 impl Moment {
-    /// How long ago `earlier` was; zero if it is still to come.
+    /// The first moment of all.
+    pub(crate) const BEGINNING: Self = Self(NonZeroU64::MIN);
+
+    /// The time since `earlier`, or zero if that is still to come.
     pub(crate) fn saturating_since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.get().saturating_sub(earlier.0.get()))
     }
 
-    /// So much before; the beginning if there is nothing so early.
+    /// This much earlier, or the beginning if that is later.
     pub(crate) fn saturating_sub(self, time: Duration) -> Self {
         let nanos = self.0.get().saturating_sub(nanos(time));
-        Self(NonZeroU64::new(nanos).unwrap_or(NonZeroU64::MIN))
+        NonZeroU64::new(nanos).map_or(Self::BEGINNING, Self)
     }
 }
 

@@ -1,50 +1,57 @@
-//! Which client has to be looked at next, and when: [`Deadlines`] wakes the loop, a client at a
-//! time. A client has at most one alarm, and moving its deadline to a later time leaves that alarm
-//! where it is: when it rings, the client is asked for its real deadline. So traffic never touches
-//! this queue, and clients bound it.
+//! Timers: a [`TimerQueue`] knows which client has to be looked at next, and when. A client has at most
+//! one timer. When its deadline moves to a later time the timer stays where it is; when the timer
+//! fires, the client is asked for its real deadline. So traffic never touches this queue, and its
+//! length is at most the number of clients.
 
 use std::collections::BTreeSet;
 
-use crate::room::ClientId;
 use crate::time::moment::Moment;
 
-/// The alarms of all clients, the earliest first.
-#[derive(Debug, Default)]
-pub(crate) struct Deadlines {
-    alarms: BTreeSet<(Moment, ClientId)>,
+/// The timers of all clients, the earliest first.
+#[derive(Debug)]
+pub(crate) struct TimerQueue<K> {
+    timers: BTreeSet<(Moment, K)>,
 }
 
-/// A client's own side of its alarm: when it will ring. Kept with the client, so that it can be
-/// found and taken back.
+/// A client's own side of its timer: the time at which it fires. It is kept with the client, so that
+/// the timer can be found and cancelled.
 #[derive(Debug, Default, Clone, Copy)]
-pub(crate) struct Alarm(Option<Moment>);
+pub(crate) struct TimerHandle(Option<Moment>);
 
-impl Deadlines {
-    /// Makes sure that the alarm of `id` rings at `at` or earlier.
-    pub(crate) fn set(&mut self, id: ClientId, alarm: &mut Alarm, at: Moment) {
-        if alarm.0.is_none_or(|earlier| at < earlier) {
-            self.cancel(id, alarm);
-            self.alarms.insert((at, id));
-            alarm.0 = Some(at);
+impl<K> Default for TimerQueue<K> {
+    fn default() -> Self {
+        Self {
+            timers: BTreeSet::new(),
+        }
+    }
+}
+
+impl<K: Ord + Copy> TimerQueue<K> {
+    /// Makes sure that the timer of `key` fires at `at` or earlier.
+    pub(crate) fn set(&mut self, key: K, timer: &mut TimerHandle, at: Moment) {
+        if timer.0.is_none_or(|earlier| at < earlier) {
+            self.cancel(key, timer);
+            self.timers.insert((at, key));
+            timer.0 = Some(at);
         }
     }
 
-    /// Takes the alarm of `id` back; to be called before `id` is another client's.
-    pub(crate) fn cancel(&mut self, id: ClientId, alarm: &mut Alarm) {
-        if let Some(at) = alarm.0.take() {
-            self.alarms.remove(&(at, id));
+    /// Cancels the timer of `key`, which must happen before `key` is another client's.
+    pub(crate) fn cancel(&mut self, key: K, timer: &mut TimerHandle) {
+        if let Some(at) = timer.0.take() {
+            self.timers.remove(&(at, key));
         }
     }
 
-    /// When the next alarm rings.
+    /// The time at which the next timer fires.
     pub(crate) fn next(&self) -> Option<Moment> {
-        self.alarms.first().map(|&(at, _)| at)
+        self.timers.first().map(|&(at, _)| at)
     }
 
-    /// Takes a client whose alarm rings. The caller resets the client's side of it.
-    pub(crate) fn pop_due(&mut self, now: Moment) -> Option<ClientId> {
+    /// Takes a key whose timer has fired. The caller resets the handle.
+    pub(crate) fn pop_due(&mut self, now: Moment) -> Option<K> {
         self.next().filter(|&at| at <= now)?;
-        self.alarms.pop_first().map(|(_, id)| id)
+        self.timers.pop_first().map(|(_, key)| key)
     }
 }
 
@@ -55,32 +62,32 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn alarms_ring_in_order_once_and_not_before_their_time() {
+    fn timers_fire_in_order_once_and_not_before_their_time() {
         let start = Clock::default().moment(std::time::Instant::now());
         let after = |seconds| start + Duration::from_secs(seconds);
-        let mut deadlines = Deadlines::default();
+        let mut timers = TimerQueue::default();
         for (seconds, id) in [(3, 30), (1, 10), (2, 20)] {
-            deadlines.set(ClientId(id), &mut Alarm::default(), after(seconds));
+            timers.set(id, &mut TimerHandle::default(), after(seconds));
         }
-        assert_eq!(deadlines.next(), Some(after(1)));
-        assert_eq!(deadlines.pop_due(start), None);
-        assert_eq!(deadlines.pop_due(after(2)), Some(ClientId(10)));
-        assert_eq!(deadlines.pop_due(after(2)), Some(ClientId(20)));
-        assert_eq!(deadlines.pop_due(after(2)), None);
+        assert_eq!(timers.next(), Some(after(1)));
+        assert_eq!(timers.pop_due(start), None);
+        assert_eq!(timers.pop_due(after(2)), Some(10));
+        assert_eq!(timers.pop_due(after(2)), Some(20));
+        assert_eq!(timers.pop_due(after(2)), None);
     }
 
     #[test]
-    fn a_client_has_one_alarm_the_earliest_it_was_set_to() {
+    fn a_client_has_one_timer_the_earliest_it_was_set_to() {
         let start = Clock::default().moment(std::time::Instant::now());
         let after = |seconds| start + Duration::from_secs(seconds);
-        let mut deadlines = Deadlines::default();
-        let mut alarm = Alarm::default();
+        let mut timers = TimerQueue::default();
+        let mut timer = TimerHandle::default();
         for seconds in [5, 9, 2, 7] {
-            deadlines.set(ClientId(1), &mut alarm, after(seconds));
+            timers.set(1, &mut timer, after(seconds));
         }
-        assert_eq!(deadlines.alarms.len(), 1);
-        assert_eq!(deadlines.next(), Some(after(2)));
-        deadlines.cancel(ClientId(1), &mut alarm);
-        assert_eq!(deadlines.next(), None);
+        assert_eq!(timers.timers.len(), 1);
+        assert_eq!(timers.next(), Some(after(2)));
+        timers.cancel(1, &mut timer);
+        assert_eq!(timers.next(), None);
     }
 }

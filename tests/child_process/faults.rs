@@ -173,7 +173,7 @@ fn nine_thousand_half_lines_do_not_keep_a_newcomer_waiting() {
 #[test]
 fn five_thousand_who_come_at_once_are_all_served_and_members_do_not_wait_for_them() {
     let _alone = alone();
-    let server = start_with_log("line_chat::engine=info,line_chat::room=debug");
+    let server = start_with_log("line_chat::connections=debug,line_chat::lines=debug");
     let [mut alice, mut bob] = ["alice", "bob"].map(|nick| server.join(nick));
     let count = crowd_of(5000);
     // As many as can wait to be accepted, and the others when they can.
@@ -192,7 +192,7 @@ fn five_thousand_who_come_at_once_are_all_served_and_members_do_not_wait_for_the
     drop(crowd);
     let log = server.stop().log;
     let (before, _) = log.split_once("bob: not behind them").expect("his line");
-    let before = before.matches(" connected\n").count() - 2;
+    let before = before.matches(" connected as client ").count() - 2;
     println!("{before} of {count} were accepted before a member's line was heard");
     assert!(before <= 200, "a member waited until {before} had come");
 }

@@ -80,10 +80,10 @@ fn time_outs_reach_real_clients_with_their_reasons() {
     }
     let log = server.stop().log;
     assert!(
-        log.contains("leaving without a nick: no nick in time\n"),
+        log.contains(" left without a word: no nick in time\n"),
         "{log}"
     );
-    assert!(log.contains("alice is leaving the chat: idle\n"), "{log}");
+    assert!(log.contains("alice left: idle\n"), "{log}");
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod flags;
 mod hosting;
 mod limits;
 mod process;
+mod readme;
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -798,9 +798,9 @@ fn on_the_bare_wire_telnet_and_nc_show_what_the_readme_shows() {
     };
     alice.await_text("Escape character is '^]'.\n");
     alice.type_line("alice");
-    await_log(&server, "alice is joining the chat");
+    await_log(&server, "alice joined");
     bob.type_line("bob");
-    await_log(&server, "bob is joining the chat");
+    await_log(&server, "bob joined");
     alice.type_line("hello from telnet, é 漢字 👩‍👩‍👧");
     bob.await_text("alice: hello from telnet, é 漢字 👩‍👩‍👧\n");
     bob.type_line("hi from nc");

@@ -8,8 +8,8 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use line_chat::engine::{Chat, ClientId, Interest, Registry, Stream};
-use line_chat::{Config, Mode};
+use line_chat::engine::{ClientId, Engine, Interest, Registry, Stream};
+use line_chat::{Config, Service};
 
 const MEMBERS: usize = 100;
 const LINES: usize = 100_000;
@@ -73,23 +73,25 @@ impl Registry<Fake> for Deaf {
 }
 
 struct Busy {
-    chat: Chat<Fake>,
+    engine: Engine<Fake>,
     members: Vec<Fake>,
     now: Instant,
 }
 
 impl Busy {
     fn new() -> Self {
+        let now = Instant::now();
         let mut busy = Self {
-            chat: Chat::new(Config::default()),
+            engine: Engine::new(Config::default(), (), now).expect("the default works"),
             members: Vec::new(),
-            now: Instant::now(),
+            now,
         };
         for n in 0..MEMBERS {
             let addr = SocketAddr::from(([127, 0, 0, 1], 1));
             let member = Fake::default();
-            busy.chat
-                .accept(member.clone(), addr, Mode::Bare, busy.now, &mut Deaf);
+            let service = Service::default();
+            busy.engine
+                .accept(member.clone(), addr, service, busy.now, &mut Deaf);
             busy.members.push(member);
             busy.say(n, format!("user{n}\r\n").leak().as_bytes());
         }
@@ -99,12 +101,12 @@ impl Busy {
 
     fn say(&mut self, member: usize, input: &'static [u8]) {
         self.members[member].0.borrow_mut().input = input;
-        self.chat.readable(ClientId(member), false);
+        self.engine.on_readable(ClientId::from_index(member), false);
     }
 
     fn turn(&mut self) {
         self.now += Duration::from_millis(1);
-        self.chat.turn(self.now, &mut Deaf);
+        self.engine.turn(self.now, &mut Deaf);
     }
 
     /// Everybody says `lines` lines in turn, each turn `at_once` members.
@@ -126,14 +128,14 @@ impl Busy {
             self.members[20].0.borrow_mut().narrow = 100;
             self.talk(8, 8);
             self.members[20].0.borrow_mut().narrow = 0;
-            self.chat.writable(ClientId(20));
+            self.engine.on_writable(ClientId::from_index(20));
             self.now += Duration::from_millis(turn as u64 % 3);
             self.turn();
         }
     }
 
     fn deliveries(&self) -> u64 {
-        self.chat.metrics().deliveries
+        self.engine.metrics().deliveries
     }
 }
 

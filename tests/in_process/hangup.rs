@@ -342,7 +342,7 @@ fn a_shutdown_tells_every_client_and_ends() {
 #[test]
 fn an_empty_server_shuts_down_at_once() {
     let mut server = HaltedServer::bind();
-    server.shutdown_handle().shut_down();
+    server.handle().shut_down();
     assert_eq!(server.turn(), Status::Stopped);
     assert_eq!(server.turn(), Status::Stopped, "and stays so");
 }
@@ -353,7 +353,7 @@ fn no_line_is_heard_after_a_shutdown_began() {
     let mut alice = server.join("alice");
     let mut bob = server.join("bob");
     bob.say("too late");
-    server.shutdown_handle().shut_down();
+    server.handle().shut_down();
     let _server = server.run();
     for client in [&mut alice, &mut bob] {
         client.expect(SHUTTING_DOWN);
@@ -383,7 +383,7 @@ fn a_shutdown_writes_what_is_queued_though_input_is_in_flight() {
     let mut alice = server.join("alice");
     let mut bob = server.join("bob");
     let queued = queue_much(&mut server, &mut alice, "alice");
-    server.shutdown_handle().shut_down();
+    server.handle().shut_down();
     server.turn();
     bob.send("x".repeat(30_000));
     let mut server = server.run();
@@ -404,7 +404,7 @@ fn a_client_that_reads_nothing_delays_a_shutdown_only_for_its_time() {
     let mut alice = server.join("alice");
     let _bob = server.join("bob");
     queue_much(&mut server, &mut alice, "alice");
-    server.shutdown_handle().shut_down();
+    server.handle().shut_down();
     server.run().expect_end();
 }
 
@@ -417,7 +417,7 @@ fn a_second_shutdown_waits_for_nobody() {
     let mut alice = server.join("alice");
     let _bob = server.join("bob");
     queue_much(&mut server, &mut alice, "alice");
-    let handle = server.shutdown_handle();
+    let handle = server.handle();
     handle.shut_down();
     assert_eq!(server.turn(), Status::Running);
     handle.clone().shut_down();

@@ -27,7 +27,7 @@ fn expect_heard(typed: impl AsRef<[u8]>, heard: &str) {
 #[test]
 fn only_this_machine_can_reach_a_server_that_was_told_nothing() {
     let default: SocketAddr = "127.0.0.1:6142".parse().expect("an address");
-    assert_eq!(Config::default().listen, [ListenAddr::Socket(default)]);
+    assert_eq!(Config::default().listen, [ListenAddr::from(default)]);
 }
 
 #[test]

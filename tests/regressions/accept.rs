@@ -78,7 +78,6 @@ impl Drop for Tracer {
 // An error of accept(2) that lasts is waited for and warned of, like the want of descriptors: the
 // loop does not try again at once, and a client that waits is served when the error is gone.
 #[test]
-#[ignore = "issue 9, fault 3"]
 fn an_accept_that_fails_for_good_backs_off_and_is_warned_of() {
     for (error, text) in [
         ("EACCES", "Permission denied"),

@@ -76,7 +76,6 @@ fn what_is_no_file_or_too_large_a_file_is_refused() {
 // A file is read up to its limit and one byte more, whatever its size is said to be: this one is a
 // regular file of 0 bytes, and has 256 GiB.
 #[test]
-#[ignore = "issue 9, fault 10"]
 fn a_file_that_is_longer_than_it_says_is_not_read_to_its_end() {
     let path = "/proc/self/pagemap";
     for flag in FLAGS {
@@ -89,7 +88,6 @@ fn a_file_that_is_longer_than_it_says_is_not_read_to_its_end() {
 // A file is opened once and looked at by its descriptor. What is looked at by name may be another
 // file when it is read.
 #[test]
-#[ignore = "issue 9, fault 10"]
 fn a_file_is_opened_once_and_not_looked_at_by_name() {
     if !is_strace_there() {
         return;
@@ -146,9 +144,11 @@ fn a_server_without_the_password_that_it_was_told_of_does_not_come_up() {
         &mut command(&["--password-file", path, "127.0.0.1:0"]),
         path,
     );
-    let mut config = Config::default();
-    config.listen = vec!["127.0.0.1:0".parse().expect("an address")];
-    config.hosting.password_file = Some(path.into());
+    let mut config = Config {
+        listen: vec!["127.0.0.1:0".parse().expect("an address")],
+        ..Config::default()
+    };
+    config.interactive.password_file = Some(path.into());
     let error = Server::bind(config).expect_err("it has no password");
     assert!(error.to_string().contains(path), "{error}");
 }

@@ -37,7 +37,6 @@ fn largest_number(line: &str) -> usize {
 // A connection that never says anything is worth no line of its own: it is counted, and from time to
 // time the log tells how many there were.
 #[test]
-#[ignore = "issue 9, fault 5"]
 fn connections_that_say_nothing_cost_few_lines_of_the_log_and_are_counted() {
     // The only other number in the log.
     let max_clients = 100;

@@ -118,7 +118,6 @@ fn say(bob: &mut Client, lines: usize) {
 // All queues together take no more memory than their limit, however many readers come that never
 // read, and though some that went are still being told why.
 #[test]
-#[ignore = "issue 9, fault 1"]
 fn readers_that_never_read_cost_no_more_memory_than_all_queues_may_have() {
     let _alone = alone();
     for limit in LIMITS.map(|limit| limit * MIB) {
@@ -171,7 +170,6 @@ const FLOOD_LINES: usize = 4000;
 // Input that has to wait is memory as well: what readers have not read and what speakers may not say
 // yet is bounded together. Here the room waits for readers that have nearly all that there may be.
 #[test]
-#[ignore = "issue 9, fault 1"]
 fn input_that_waits_for_the_room_counts_with_the_queues() {
     let _alone = alone();
     for limit in LIMITS.map(|limit| limit * MIB) {
@@ -200,7 +198,6 @@ fn input_that_waits_for_the_room_counts_with_the_queues() {
 
 // So does input of speakers that wait for their own rate of lines.
 #[test]
-#[ignore = "issue 9, fault 1"]
 fn input_that_waits_for_the_rate_of_its_speaker_counts() {
     let _alone = alone();
     let limit = LIMITS[0] * MIB;
@@ -220,7 +217,6 @@ fn input_that_waits_for_the_rate_of_its_speaker_counts() {
 
 // So does a line whose end has not come yet.
 #[test]
-#[ignore = "issue 9, fault 1"]
 fn lines_without_an_end_count() {
     let _alone = alone();
     let limit = LIMITS[0] * MIB;
@@ -281,7 +277,6 @@ fn laggards(server: &Server, lines: usize) -> (Client, Vec<Client>, u64) {
 
 // A queue that is cut gives its memory back at once, while its client is still being told why.
 #[test]
-#[ignore = "issue 9, fault 11"]
 fn a_queue_that_is_cut_gives_its_memory_back() {
     let _alone = alone();
     let server = Server::start(&["-q", "--lag", "disconnect", "--max-pending", "2097152"]);
@@ -292,7 +287,6 @@ fn a_queue_that_is_cut_gives_its_memory_back() {
 
 // A queue of which most was read gives back what it needs no more, though it is never empty.
 #[test]
-#[ignore = "issue 9, fault 11"]
 fn a_queue_of_which_most_was_read_gives_its_memory_back() {
     let _alone = alone();
     let server = Server::start(&["-q", "--max-pending", "16777216"]);

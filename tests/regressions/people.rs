@@ -35,14 +35,12 @@ fn expect_that_bob_is_remembered(renames: &str) {
 
 // A rename to the same nick is no rename: it takes no place among the names that are remembered.
 #[test]
-#[ignore = "issue 9, fault 4"]
 fn a_rename_to_the_same_nick_does_not_displace_the_names_of_those_who_left() {
     expect_that_bob_is_remembered(&"/nick dave\r\n".repeat(RENAMES));
 }
 
 // One member cannot displace what others need remembered, whatever names it takes.
 #[test]
-#[ignore = "issue 9, fault 4"]
 fn one_member_that_renames_itself_does_not_displace_the_names_of_those_who_left() {
     let renames: String = (0..RENAMES).map(|n| format!("/nick dave{n}\r\n")).collect();
     expect_that_bob_is_remembered(&renames);
@@ -67,7 +65,6 @@ fn a_rename_to_the_same_nick_is_told_to_nobody_else() {
 // What an ignored member says is hidden, not that it is gone: its leaving is shown, its words are
 // not.
 #[test]
-#[ignore = "issue 9, fault 8"]
 fn an_ignored_member_that_quits_with_words_is_shown_to_leave_without_them() {
     let server = Server::start(&["-q", "--interactive"]);
     let [mut alice, mut bob, mut carol] =

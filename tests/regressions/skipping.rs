@@ -72,7 +72,6 @@ fn expect_every_answer(question: &[u8], answer: &[String], times: usize) {
 // Nothing is left out uncounted and untold in any mode: a client is answered, or it is told how many
 // lines it missed.
 #[test]
-#[ignore = "issue 9, fault 2"]
 fn no_answer_to_a_command_is_lost_without_a_word() {
     let server = start("wait");
     let mut alice = person(&server, "alice");
@@ -83,7 +82,6 @@ fn no_answer_to_a_command_is_lost_without_a_word() {
 
 // That holds for telnet's "are you there" as well.
 #[test]
-#[ignore = "issue 9, fault 2"]
 fn no_answer_to_telnet_is_lost_without_a_word() {
     expect_every_answer(ARE_YOU_THERE, &[YES.to_owned()], 60_000);
 }
@@ -114,7 +112,6 @@ fn come_and_speak(server: &Server, nick: &str) -> Client {
 // While a reader holds up the room, notices are left out for it. It is told how many before the next
 // line that it gets.
 #[test]
-#[ignore = "issue 9, fault 2"]
 fn notices_that_are_left_out_for_one_that_holds_up_the_room_are_told_of_before_the_next_line() {
     let server = start("wait");
     let mut reader = connect_with_small_buffer(&server);
@@ -139,10 +136,9 @@ fn notices_that_are_left_out_for_one_that_holds_up_the_room_are_told_of_before_t
 
 // The reader is told though nobody says anything more.
 #[test]
-#[ignore = "issue 9, fault 2"]
 fn notices_that_were_left_out_are_told_of_as_soon_as_there_is_room() {
     let mut rig = Rig::new(|config| {
-        config.hosting.interactive = true;
+        config.interactive.enabled = true;
         config.limits.lag = Lag::Wait;
         config.limits.max_pending_bytes = 64 << 10;
     });
@@ -166,7 +162,6 @@ fn notices_that_were_left_out_are_told_of_as_soon_as_there_is_room() {
 
 // A number has its noun in the right form.
 #[test]
-#[ignore = "issue 9, fault 9"]
 fn one_line_that_was_skipped_is_one_line_and_two_are_two_lines() {
     let mut server = HaltedServer::bind_with(|config| config.limits.max_pending_bytes = 32 << 10);
     let [mut bob, mut reader] = ["bob", "reader"].map(|nick| server.join(nick));

@@ -1,8 +1,8 @@
-//! The binary as a child process: [`Server`] starts it on port 0, says what it prints, logs and
-//! costs, and kills it when it is dropped; [`Client`] is somebody who talks to it.
+//! The binary as a child process: [`Server`] starts it on port 0, knows what it prints, logs and
+//! costs, and kills it when dropped; [`Client`] is one end of a connection to it.
 //!
-//! Nothing here sleeps to let something settle. It reads until what is expected is there, or asks
-//! again until it is so; [`DEADLINE`] is only there for a server that hangs.
+//! Nothing here sleeps to let something settle. A helper reads until the expected bytes are there, or
+//! asks again until a condition holds; [`DEADLINE`] is only for a server that hangs.
 
 use std::env;
 use std::fs;
@@ -19,7 +19,8 @@ use socket2::{Domain, SockRef, Socket, Type};
 
 use super::{ARE_YOU_THERE, DEADLINE, YES, hello};
 
-/// The binary with these arguments, and without what the environment of the tests would tell it.
+/// The binary with these arguments, and without the variables that the environment of the tests sets
+/// for it.
 pub(crate) fn command(args: &[&str]) -> Command {
     let mut command = bare(env!("CARGO_BIN_EXE_line-chat"));
     command.args(args);
@@ -36,7 +37,8 @@ pub(crate) fn command_after(setup: &str, args: &[&str]) -> Command {
     command
 }
 
-fn bare(program: &str) -> Command {
+/// A program without the variables that the environment of the tests sets for the binary.
+pub(crate) fn bare(program: &str) -> Command {
     let mut command = Command::new(program);
     for (name, _) in env::vars_os() {
         if name == "RUST_LOG" || name.to_string_lossy().starts_with("LINE_CHAT_") {
@@ -47,11 +49,10 @@ fn bare(program: &str) -> Command {
     command
 }
 
-/// To be held while it runs by a test that measures a process or starts terminals: of those that
-/// hold it, only one runs at a time.
+/// A lock for tests that measure a process or start terminals: only one of them runs at a time.
 pub(crate) fn alone() -> MutexGuard<'static, ()> {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-    // A test that failed has ended its server and its clients all the same.
+    // A failed test has ended its server and its clients too.
     ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -62,8 +63,8 @@ pub(crate) fn run(command: &mut Command) -> Remains {
     Server::spawn_unannounced(command.stdout(Stdio::piped()), nowhere).wait()
 }
 
-/// Takes all the descriptors that the system allows this process, and so the servers that it starts;
-/// gives their number.
+/// Raises the limit of descriptors of this process, and so of the servers that it starts, as far as the
+/// system allows. Returns the limit.
 pub(crate) fn raise_descriptor_limit() -> usize {
     let maximum = getrlimit(Resource::Nofile).maximum;
     let current = maximum;
@@ -71,7 +72,7 @@ pub(crate) fn raise_descriptor_limit() -> usize {
     maximum.map_or(usize::MAX, |most| most.try_into().expect("64 bits"))
 }
 
-/// Asks until it is so.
+/// Asks until the condition holds.
 #[track_caller]
 pub(crate) fn await_until(what: &str, mut is_so: impl FnMut() -> bool) {
     let start = Instant::now();
@@ -84,7 +85,7 @@ pub(crate) fn await_until(what: &str, mut is_so: impl FnMut() -> bool) {
 /// The server in a process of its own.
 pub(crate) struct Server {
     process: Child,
-    /// Where the first listener that it announced is to be found.
+    /// The address of the first listener that it announced.
     pub(crate) addr: SocketAddr,
     stdout: Option<Lines>,
     stderr: Lines,
@@ -158,7 +159,7 @@ impl Server {
         client
     }
 
-    /// A member whose kernel takes no more than some 64 KiB of what it does not read.
+    /// A member whose kernel takes at most some 64 KiB that it does not read.
     #[track_caller]
     pub(crate) fn join_with_small_buffer(&self, nick: &str) -> Client {
         let socket = Socket::new(Domain::for_address(self.addr), Type::STREAM, None);
@@ -338,7 +339,7 @@ impl Client {
         Self(BufReader::new(stream))
     }
 
-    /// Says a nick and waits until it is taken.
+    /// Sends a nick and waits until it is accepted.
     #[track_caller]
     pub(crate) fn enter(&mut self, nick: &str) {
         self.send(&hello(nick));
@@ -355,7 +356,7 @@ impl Client {
         self.send(format!("{text}\r\n").as_bytes());
     }
 
-    /// Waits until all that was said before is heard.
+    /// Waits until the server has handled everything that was sent before.
     #[track_caller]
     pub(crate) fn await_heard(&mut self) {
         self.send(ARE_YOU_THERE);
@@ -371,7 +372,7 @@ impl Client {
         Some(text.unwrap_or_else(|| panic!("a torn line: {line:?}")))
     }
 
-    /// The next line with its end, and with what telnet's commands stand before it.
+    /// The next line with its end, and with the telnet commands before it.
     #[track_caller]
     pub(crate) fn line_as_sent(&mut self) -> Option<Vec<u8>> {
         let mut line = Vec::new();

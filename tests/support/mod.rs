@@ -1,7 +1,7 @@
-//! What the tests stand on: a server in this process or in one of its own, a room without sockets,
-//! real clients on terminals, and strace(1).
+//! Helpers for all tests: a server in this process or in one of its own, a room without sockets, real
+//! clients on terminals, and strace(1).
 //!
-//! | module | what it gives |
+//! | module | what it has |
 //! |---|---|
 //! | `server` | a server in this process, and clients on real sockets |
 //! | `rig` | a room without sockets, under a clock that a test sets |
@@ -12,7 +12,7 @@
 
 #![allow(
     dead_code,
-    reason = "each test binary compiles all of this and takes what it needs"
+    reason = "each test binary compiles all of this and uses a part of it"
 )]
 
 use std::time::Duration;
@@ -24,7 +24,7 @@ pub(crate) mod strace;
 pub(crate) mod temp_file;
 pub(crate) mod terminal;
 
-/// How long anything may take before a test gives up. No test gets near it unless it fails.
+/// How long a test waits before it fails. A test that passes does not get near it.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
 /// Telnet's AYT.
@@ -34,7 +34,7 @@ pub(crate) const ARE_YOU_THERE: &[u8] = b"\xff\xf6";
 pub(crate) const YES: &str = "* yes";
 pub(crate) const YES_LINE: &[u8] = b"* yes\r\n";
 
-/// A client's nick, and telnet's "are you there", whose answer says that the nick was taken.
+/// A client's nick, and telnet's "are you there", whose answer says that the nick was accepted.
 pub(crate) fn hello(nick: &str) -> Vec<u8> {
     [nick.as_bytes(), b"\r\n", ARE_YOU_THERE].concat()
 }

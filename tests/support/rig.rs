@@ -1,12 +1,11 @@
-//! A chat without sockets, under a clock that stands still until it is told to go on: [`Rig`] does
-//! what the poll loop does for a [`Chat`], and [`Wire`] is a client whose kernel takes exactly as
-//! much as a test says. So what happens after five minutes takes no time, and what happens at a byte
-//! happens at that byte.
+//! An engine without sockets, under a clock that a test sets: [`Rig`] does for an [`Engine`] what the
+//! poll loop does, and [`Wire`] is a client whose kernel takes exactly as much as a test says. So a
+//! time-out of five minutes takes no time, and a socket can block at any byte.
 //!
-//! Readiness is told before every turn to whoever has it. That is more often than epoll(7) would,
-//! which a chat has to bear; that an event which comes once is enough is the simulation's business.
+//! Readiness is reported before every turn. That is more often than epoll(7) would, which an engine has
+//! to bear; that one event is enough is shown by the simulation.
 //!
-//! A fuzz target takes this file as well, so it stands for itself and uses nothing of `support`.
+//! A fuzz target includes this file as well, so it uses nothing else of `support`.
 
 use std::cell::{Cell, RefCell, RefMut};
 use std::collections::VecDeque;
@@ -15,9 +14,9 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use line_chat::engine::{Chat, ClientId, Interest, Registry, Stream};
+use line_chat::engine::{ClientId, Engine, Interest, Registry, Stream};
 use line_chat::server::accept::{Acceptor, Listen};
-use line_chat::{Config, Hosting, Metrics, Mode};
+use line_chat::{Config, Interactive, Metrics, Peer, Profile, Service};
 
 /// More turns at one time are an endless loop.
 const MAX_TURNS: usize = 100_000;
@@ -25,11 +24,11 @@ const MAX_TURNS: usize = 100_000;
 type Waiting = Rc<RefCell<VecDeque<(Wire, SocketAddr)>>>;
 
 pub(crate) struct Rig {
-    chat: Chat<Wire>,
-    hosting: Hosting,
+    engine: Engine<Wire>,
+    interactive: Interactive,
     now: Instant,
     acceptor: Acceptor<Door>,
-    /// Who stands before the door, and before the one that is for scripts.
+    /// Connections that wait at the listener, and at the one for scripts.
     waiting: [Waiting; 2],
     registered: Registered,
 }
@@ -41,21 +40,19 @@ impl Rig {
         configure(&mut config);
         config.check().expect("values that go together");
         let waiting = [Waiting::default(), Waiting::default()];
-        let modes = [config.hosting.mode(), Mode::Bare];
-        let doors = waiting.iter().cloned().zip(modes);
-        let doors = doors.map(|(waiting, mode)| Door { waiting, mode });
+        let profiles = [config.interactive.profile(), Profile::Plain];
+        let doors = waiting.iter().cloned().zip(profiles.map(Service::Chat));
+        let doors = doors.map(|(waiting, service)| Door { waiting, service });
         let acceptor = Acceptor::new(doors.collect(), config.limits.accepts_per_turn);
-        let hosting = config.hosting.clone();
-        let mut rig = Self {
+        let (interactive, now) = (config.interactive.clone(), Instant::now());
+        Self {
             acceptor,
-            chat: Chat::new(config),
-            hosting,
-            now: Instant::now(),
+            engine: Engine::new(config, (), now).expect("files that can serve"),
+            interactive,
+            now,
             waiting,
             registered: Registered::default(),
-        };
-        rig.read_files_again();
-        rig
+        }
     }
 
     /// A client from this machine, which reads all that it gets.
@@ -93,7 +90,7 @@ impl Rig {
     }
 
     pub(crate) fn metrics(&self) -> Metrics {
-        let metrics = self.chat.metrics();
+        let metrics = self.engine.metrics();
         let open = metrics.clients as u64;
         assert_eq!(metrics.accepted, open + metrics.closed(), "{metrics}");
         metrics
@@ -104,7 +101,7 @@ impl Rig {
     pub(crate) fn settle(&mut self) {
         for _ in 0..MAX_TURNS {
             self.turn();
-            if !self.chat.has_work() {
+            if !self.engine.has_work() {
                 return;
             }
         }
@@ -116,7 +113,7 @@ impl Rig {
     pub(crate) fn advance(&mut self, time: Duration) {
         let end = self.now + time;
         for _ in 0..MAX_TURNS {
-            match self.chat.next_deadline() {
+            match self.engine.next_deadline() {
                 Some(at) if at <= end => self.now = self.now.max(at),
                 _ => {
                     self.now = end;
@@ -130,35 +127,35 @@ impl Rig {
 
     /// Reads the greeting and the passwords again.
     pub(crate) fn read_files_again(&mut self) {
-        let read = self.chat.read_files(&self.hosting);
+        let read = self.engine.reload(&self.interactive);
         read.expect("files that can serve");
     }
 
     /// Shuts down, as far as that goes without time going by.
     pub(crate) fn shut_down(&mut self) {
-        self.chat.shut_down(self.now);
+        self.engine.shut_down(self.now);
         self.settle();
     }
 
     /// Whether it will do something even if nothing happens.
     pub(crate) fn has_deadline(&self) -> bool {
-        self.chat.next_deadline().is_some()
+        self.engine.next_deadline().is_some()
     }
 
     pub(crate) fn turn(&mut self) {
         self.acceptor.mark(0);
         self.acceptor.mark(1);
         self.acceptor
-            .accept(self.now, &mut self.chat, &mut self.registered);
+            .accept(self.now, &mut self.engine, &mut self.registered);
         for (id, wire) in &self.registered.0 {
             if wire.has_input() {
-                self.chat.readable(*id, true);
+                self.engine.on_readable(*id, true);
             }
             if wire.has_room() {
-                self.chat.writable(*id);
+                self.engine.on_writable(*id);
             }
         }
-        self.chat.turn(self.now, &mut self.registered);
+        self.engine.turn(self.now, &mut self.registered);
     }
 }
 
@@ -225,7 +222,7 @@ impl Wire {
         String::from_utf8(received).expect("UTF-8")
     }
 
-    /// As [`received`](Self::received), for those who speak telnet.
+    /// [`received`](Self::received) for a client that speaks telnet.
     pub(crate) fn received_bytes(&self) -> Vec<u8> {
         self.0.received.take()
     }
@@ -288,23 +285,24 @@ impl Stream for Wire {
     }
 }
 
-/// Who stands before the door is let in by the acceptor, one after the other.
+/// A listener whose waiting connections the acceptor takes one by one.
 struct Door {
     waiting: Waiting,
-    mode: Mode,
+    service: Service,
 }
 
 impl Listen for Door {
     type Stream = Wire;
     type Spare = ();
 
-    fn mode(&self) -> Mode {
-        self.mode
+    fn service(&self) -> Service {
+        self.service
     }
 
-    fn accept(&mut self) -> io::Result<(Wire, SocketAddr)> {
+    fn accept(&mut self) -> io::Result<(Wire, Peer)> {
         let next = self.waiting.borrow_mut().pop_front();
-        next.ok_or_else(|| rustix::io::Errno::AGAIN.into())
+        let (wire, addr) = next.ok_or(rustix::io::Errno::AGAIN)?;
+        Ok((wire, addr.into()))
     }
 
     fn open_spare() -> io::Result<()> {

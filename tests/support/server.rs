@@ -1,8 +1,8 @@
-//! A server in this process, and clients on real sockets that know what they wait for.
+//! A server in this process, and clients on real sockets.
 //!
-//! Nothing here sleeps. A client reads until it has what it expects, and the deadline is there only
-//! so that a test that fails does not hang. That nothing was sent is shown by a round trip:
-//! telnet's AYT, whose answer stands behind everything that was queued before it.
+//! Nothing here sleeps. A client reads until it has what it expects, and the deadline only keeps a
+//! failing test from hanging. A round trip shows that nothing was sent: the answer to telnet's AYT
+//! stands behind everything that was queued before it.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -10,7 +10,7 @@ use std::sync::mpsc::{self, Receiver};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use line_chat::{Config, Metrics, MetricsHandle, Server, ShutdownHandle, Status};
+use line_chat::{Config, Handle, Metrics, Server, Status};
 use socket2::SockRef;
 
 use super::{ARE_YOU_THERE, DEADLINE, YES_LINE, hello};
@@ -37,8 +37,10 @@ impl HaltedServer {
 
     /// [`bind_with`](Self::bind_with), for configurations that may not work.
     pub(crate) fn try_bind_with(configure: impl FnOnce(&mut Config)) -> io::Result<Self> {
-        let mut config = Config::default();
-        config.listen = vec!["127.0.0.1:0".parse().expect("an address")];
+        let mut config = Config {
+            listen: vec!["127.0.0.1:0".parse().expect("an address")],
+            ..Config::default()
+        };
         configure(&mut config);
         let server = Server::bind(config)?;
         Ok(Self { server })
@@ -66,17 +68,13 @@ impl HaltedServer {
         self.server.local_addrs()
     }
 
-    pub(crate) fn shutdown_handle(&self) -> ShutdownHandle {
-        self.server.shutdown_handle()
+    pub(crate) fn handle(&self) -> Handle {
+        self.server.handle()
     }
 
     /// What the server has counted, between two turns.
     pub(crate) fn metrics(&self) -> Metrics {
         self.server.metrics()
-    }
-
-    pub(crate) fn metrics_handle(&self) -> MetricsHandle {
-        self.server.metrics_handle()
     }
 
     pub(crate) fn clients(&self) -> usize {
@@ -123,7 +121,7 @@ impl HaltedServer {
         });
     }
 
-    /// Takes turns until all that `client` has sent is heard; gives what it receives meanwhile. It
+    /// Takes turns until all that `client` has sent is handled; returns what it receives meanwhile. It
     /// reads after each turn.
     #[track_caller]
     pub(crate) fn turn_until_heard(&mut self, client: &mut Client) -> Vec<u8> {
@@ -149,8 +147,7 @@ impl HaltedServer {
     /// From here on the server runs on a thread.
     pub(crate) fn run(mut self) -> RunningServer {
         let addrs = self.addrs();
-        let handle = self.shutdown_handle();
-        let metrics = self.metrics_handle();
+        let handle = self.handle();
         let (tell, ended) = mpsc::channel();
         let thread = thread::spawn(move || {
             let result = self.server.run();
@@ -161,7 +158,6 @@ impl HaltedServer {
         RunningServer {
             addrs,
             handle,
-            metrics,
             ended,
             thread: Some(thread),
         }
@@ -172,8 +168,7 @@ impl HaltedServer {
 #[derive(Debug)]
 pub(crate) struct RunningServer {
     addrs: Vec<SocketAddr>,
-    handle: ShutdownHandle,
-    metrics: MetricsHandle,
+    handle: Handle,
     ended: Receiver<io::Result<()>>,
     /// Taken when the server has ended.
     thread: Option<JoinHandle<()>>,
@@ -202,8 +197,8 @@ impl RunningServer {
         Client::join(self.addrs[0], nick)
     }
 
-    pub(crate) fn metrics_handle(&self) -> MetricsHandle {
-        self.metrics.clone()
+    pub(crate) fn handle(&self) -> Handle {
+        self.handle.clone()
     }
 
     pub(crate) fn shut_down(&self) {
@@ -294,7 +289,7 @@ impl Client {
         }
     }
 
-    /// Sends what the kernel takes now; gives how much that was.
+    /// Sends as much as the kernel takes now, and returns how much that is.
     pub(crate) fn send_what_fits(&mut self, bytes: &[u8]) -> usize {
         self.without_waiting(|stream| stream.write(bytes))
             .unwrap_or(0)

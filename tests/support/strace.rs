@@ -1,10 +1,10 @@
-//! Errors that no peer can cause at will, put into a server's system calls by strace(1): a
-//! [`Tracer`] is attached to a server that waits for something to do, so the first call that it
-//! makes from then on is the first one that can fail, and the test decides for whom that is made.
+//! Errors that no peer can cause at will, injected into a server's system calls by strace(1). A
+//! [`Tracer`] is attached to a server that waits for something to do, so the next call that the server
+//! makes is the first one that can fail, and the test decides which client it is for.
 //!
-//! A tracer can also just watch, so that system calls can be counted.
+//! A tracer can also only watch, so that system calls can be counted.
 //!
-//! strace can inject errors, but no short writes: it would say that bytes were sent which were not.
+//! strace can inject errors but no short writes: it would report bytes as sent that were not.
 
 use std::env;
 use std::io::{self, Write};
@@ -101,7 +101,7 @@ impl Tracer {
         assert!(has_failed, "nothing has failed:\n{calls}");
     }
 
-    /// Detaches; gives the calls that were made, a line each.
+    /// Detaches, and returns the calls that were made, one a line.
     #[track_caller]
     pub(crate) fn calls(mut self) -> Vec<String> {
         self.detach();

@@ -1,8 +1,8 @@
-//! A person's terminal: [`Terminal`] runs a program on a pseudo-terminal of its own, presses keys,
-//! and tells what stands on the screen.
+//! A person's terminal: [`Terminal`] runs a program on a pseudo-terminal of its own, presses keys, and
+//! returns the text on its screen.
 //!
-//! Nothing here sleeps to let something settle. A test waits until the screen ends with what it
-//! expects, and types only then; what is typed earlier could be shown before or after what comes.
+//! Nothing here sleeps to let something settle. A test waits until the screen ends with the expected
+//! text, and types only then; keys pressed earlier could be echoed before or after incoming text.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -86,7 +86,7 @@ impl Terminal {
         }
     }
 
-    /// Waits until the program has ended; gives the screen that it leaves.
+    /// Waits until the program has ended, and returns the screen that it leaves.
     #[track_caller]
     pub(crate) fn last_screen(mut self) -> String {
         let end = Instant::now() + DEADLINE;
@@ -100,12 +100,12 @@ impl Terminal {
         self.screen()
     }
 
-    /// Whether this was ever on the screen, be it erased since.
+    /// Whether this was ever on the screen, even if it is erased by now.
     pub(crate) fn has_shown(&self, text: &str) -> bool {
         visible(&self.written).contains(text)
     }
 
-    /// What stands on the screen: its lines, without the blanks at their ends.
+    /// The lines on the screen, without the blanks at their ends.
     fn screen(&self) -> String {
         let screen = shown(&self.written).screen().contents();
         let lines = screen.lines().map(str::trim_end);

@@ -112,10 +112,9 @@ fn a_turn_obeys_so_many_commands_and_no_more() {
 }
 
 #[test]
-fn the_readme_lists_the_commands_as_help_does() {
-    let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md"));
-    let readme = readme.expect("it is there");
-    let (_, table) = readme
+fn the_manual_lists_the_commands_as_help_does() {
+    let page = include_str!("../../../src/manual/interactive.md");
+    let (_, table) = page
         .split_once("\n| typed at the prompt | what it does |\n")
         .expect("a table");
     let rows = table.lines().skip(1).take_while(|row| row.starts_with('|'));
@@ -130,8 +129,9 @@ fn the_readme_lists_the_commands_as_help_does() {
             format!("* {}: {}", cell(), cell())
         })
         .collect();
-    let ops = TempFile::new("readme", "secret");
-    let mut rig = room_with(|config| config.hosting.ops_password_file = Some(ops.path().into()));
+    let ops = TempFile::new("manual", "secret");
+    let mut rig =
+        room_with(|config| config.interactive.ops_password_file = Some(ops.path().into()));
     let [alice] = people(&mut rig, ["alice"]);
     alice.say("/op secret");
     rig.settle();

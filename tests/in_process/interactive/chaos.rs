@@ -39,8 +39,9 @@ struct World {
     rig: Rig,
     chance: Rng,
     clients: Vec<Client>,
-    /// The keys of names that were given up, the last one first.
-    departed: Vec<String>,
+    /// The keys of names that were given up, the last one first, and the number of the person who had
+    /// it.
+    departed: Vec<(String, Option<usize>)>,
 }
 
 #[test]
@@ -50,15 +51,18 @@ fn everybody_sees_what_the_model_says() {
     for seed in seed.map_or(SEEDS, |seed| seed..seed + 1) {
         println!("LINE_CHAT_SEED={seed}");
         let mut world = World {
-            rig: room_with(|config| config.hosting.history_lines = Some(0)),
+            rig: room_with(|config| config.interactive.history_lines = Some(0)),
             chance: Rng::with_seed(seed),
             clients: Vec::new(),
             departed: Vec::new(),
         };
+        let mut most_members = 0;
         for _ in 0..TURNS {
             world.step();
+            let members = world.clients.iter().filter(|it| it.nick.is_some());
+            most_members = most_members.max(members.count());
         }
-        assert!(world.clients.iter().filter(|it| it.nick.is_some()).count() > 1);
+        assert!(most_members > 2);
     }
 }
 
@@ -71,7 +75,10 @@ impl World {
         if self.clients.iter().filter(|it| it.is_open).count() < 6 {
             self.connect();
         }
-        for number in 0..self.clients.len() {
+        // Clients on their way in are read first.
+        let (newcomers, members): (Vec<usize>, Vec<usize>) =
+            (0..self.clients.len()).partition(|&number| self.clients[number].nick.is_none());
+        for number in newcomers.into_iter().chain(members) {
             if self.clients[number].is_open && self.chance.u8(..3) > 0 {
                 self.act(number);
             }
@@ -219,6 +226,14 @@ impl World {
         }
     }
 
+    fn tell_those_who_ignore(&mut self, number: usize, line: &str) {
+        for other in self.others(number) {
+            if self.clients[other].is_person && self.ignores(other, number) {
+                self.show(other, line);
+            }
+        }
+    }
+
     fn ask_for(&mut self, number: usize, name: &str) {
         if self.owner(name).is_some() {
             self.clients[number].refusals += 1;
@@ -263,16 +278,24 @@ impl World {
             self.tell_people(number, &line);
         } else {
             self.tell_those_who_do_not_ignore(number, &line);
+            self.tell_those_who_ignore(number, &format!("* {nick} left"));
         }
-        self.give_up(&nick);
+        self.give_up(number, &nick);
         self.clients[number].nick = None;
     }
 
-    fn give_up(&mut self, name: &str) {
+    /// Of a person's names the last four are remembered.
+    fn give_up(&mut self, number: usize, name: &str) {
         let mut members = self.clients.iter().filter(|it| it.nick.is_some());
         if members.any(|it| it.is_person) {
-            self.departed.insert(0, key(name));
-            self.departed.truncate(64);
+            let owner = self.clients[number].is_person.then_some(number);
+            self.departed.retain(|(it, _)| *it != key(name));
+            self.departed.insert(0, (key(name), owner));
+            let own = self.departed.iter().enumerate();
+            let mut own = own.filter(|(_, it)| owner.is_some() && it.1 == owner);
+            if let Some((fifth, _)) = own.nth(4) {
+                self.departed.remove(fifth);
+            }
         }
     }
 
@@ -337,7 +360,7 @@ impl World {
 
     /// Whether somebody had that name and nobody has it now.
     fn has_left(&self, name: &str) -> bool {
-        self.owner(name).is_none() && self.departed.contains(&key(name))
+        self.owner(name).is_none() && self.departed.iter().any(|(it, _)| *it == key(name))
     }
 
     fn tell(&mut self, number: usize, other: usize) {
@@ -416,11 +439,12 @@ impl World {
         let old = self.nick(number);
         self.clients[number].nick = Some(name.to_owned());
         if old == name {
-            self.give_up(&old);
             return self.show(number, &format!("* you are now {name}"));
         }
         self.tell_those_who_do_not_ignore(number, &format!("* {old} is now {name}"));
-        self.give_up(&old);
+        if key(&old) != key(name) {
+            self.give_up(number, &old);
+        }
         self.show(number, &format!("* you are now {name}"));
     }
 }

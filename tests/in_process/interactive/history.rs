@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn who_joins_is_shown_the_last_lines_with_their_age() {
-    let mut rig = room_with(|config| config.hosting.history_lines = Some(2));
+    let mut rig = room_with(|config| config.interactive.history_lines = Some(2));
     let [alice] = people(&mut rig, ["alice"]);
     alice.say("one");
     alice.say("two");
@@ -26,7 +26,7 @@ fn who_joins_is_shown_the_last_lines_with_their_age() {
 #[test]
 fn twenty_lines_are_kept_for_people_and_none_for_scripts() {
     for (is_interactive, kept) in [(true, 20), (false, 0)] {
-        let mut rig = Rig::new(|config| config.hosting.interactive = is_interactive);
+        let mut rig = Rig::new(|config| config.interactive.enabled = is_interactive);
         let alice = rig.join("alice");
         for n in 0..30 {
             alice.say(&n.to_string());
@@ -39,7 +39,7 @@ fn twenty_lines_are_kept_for_people_and_none_for_scripts() {
 
 #[test]
 fn scripts_can_have_a_history_and_nothing_else_changes_for_them() {
-    let mut rig = Rig::new(|config| config.hosting.history_lines = Some(2));
+    let mut rig = Rig::new(|config| config.interactive.history_lines = Some(2));
     let alice = rig.join("alice");
     for line in ["one", "/help", "three"] {
         alice.say(line);
@@ -90,7 +90,7 @@ fn what_was_told_to_one_person_is_not_kept() {
 
 #[test]
 fn the_last_lines_are_limited_in_bytes_as_well() {
-    let mut rig = room_with(|config| config.hosting.history_lines = Some(1_000_000));
+    let mut rig = room_with(|config| config.interactive.history_lines = Some(1_000_000));
     let alice = rig.join("alice");
     let line = "x".repeat(4000);
     for _ in 0..1000 {

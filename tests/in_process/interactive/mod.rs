@@ -25,7 +25,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 /// A room for people, as `configure` changes it.
 fn room_with(configure: impl FnOnce(&mut Config)) -> Rig {
     Rig::new(|config| {
-        config.hosting.interactive = true;
+        config.interactive.enabled = true;
         configure(config);
     })
 }

@@ -7,7 +7,7 @@ use super::*;
 /// A room with operators, whose password is `secret`.
 fn moderated(name: &str) -> (Rig, TempFile) {
     let file = TempFile::new(name, "secret\n");
-    let rig = room_with(|config| config.hosting.ops_password_file = Some(file.path().into()));
+    let rig = room_with(|config| config.interactive.ops_password_file = Some(file.path().into()));
     (rig, file)
 }
 
@@ -347,7 +347,7 @@ fn nobody_has_an_address_banned_by_taking_it_for_a_name() {
 fn one_leaving_is_one_notice_though_there_is_no_room_for_the_reason() {
     let file = TempFile::new("one", "secret\n");
     let mut rig = room_with(|config| {
-        config.hosting.ops_password_file = Some(file.path().into());
+        config.interactive.ops_password_file = Some(file.path().into());
         config.limits.lag = line_chat::Lag::Disconnect;
         config.limits.max_pending_bytes = 64 << 10;
     });

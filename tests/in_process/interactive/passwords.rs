@@ -19,14 +19,14 @@ const LAST: &[u8] = b"* wrong password, and that was the last try, goodbye\r\n";
 fn guarded(name: &str, configure: impl FnOnce(&mut Config)) -> (Rig, TempFile) {
     let file = TempFile::new(name, "secret\n");
     let rig = Rig::new(|config| {
-        config.hosting.password_file = Some(file.path().into());
+        config.interactive.password_file = Some(file.path().into());
         configure(config);
     });
     (rig, file)
 }
 
 fn guarded_for_people(name: &str) -> (Rig, TempFile) {
-    guarded(name, |config| config.hosting.interactive = true)
+    guarded(name, |config| config.interactive.enabled = true)
 }
 
 #[test]

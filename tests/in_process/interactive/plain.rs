@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn a_script_beside_people_gets_what_they_say_and_nothing_else() {
-    let mut rig = room_with(|config| config.hosting.history_lines = Some(5));
+    let mut rig = room_with(|config| config.interactive.history_lines = Some(5));
     let [alice] = people(&mut rig, ["alice"]);
     alice.say("before");
     rig.settle();

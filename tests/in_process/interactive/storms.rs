@@ -36,7 +36,8 @@ fn above_fifty_a_second_they_are_gathered_into_one_line() {
 #[test]
 fn who_quits_or_is_kicked_counts_like_who_leaves() {
     let ops = TempFile::new("storm", "secret\n");
-    let mut rig = room_with(|config| config.hosting.ops_password_file = Some(ops.path().into()));
+    let mut rig =
+        room_with(|config| config.interactive.ops_password_file = Some(ops.path().into()));
     let [alice, op] = people(&mut rig, ["alice", "op"]);
     op.say("/op secret");
     rig.settle();
@@ -59,7 +60,7 @@ fn who_quits_or_is_kicked_counts_like_who_leaves() {
 
 #[test]
 fn a_room_of_more_than_so_many_is_told_of_nobody() {
-    let mut rig = room_with(|config| config.hosting.quiet_above_members = 3);
+    let mut rig = room_with(|config| config.interactive.quiet_above_members = 3);
     let [alice, bob] = people(&mut rig, ["alice", "bob"]);
     let carol = rig.join("carol");
     assert_eq!(alice.received(), "* carol joined\r\n");
@@ -81,7 +82,7 @@ fn a_room_of_more_than_so_many_is_told_of_nobody() {
 /// Ten thousand joins with a notice each would be fifty million lines.
 #[test]
 fn notices_are_not_quadratic() {
-    let mut rig = room_with(|config| config.hosting.quiet_above_members = usize::MAX);
+    let mut rig = room_with(|config| config.interactive.quiet_above_members = usize::MAX);
     let watcher = rig.join("watcher");
     rig.advance(2 * SECOND);
     let guests = guests(&mut rig, 0..2000);

@@ -217,7 +217,11 @@ fn who_is_ignored_stays_so_under_another_name_and_on_another_connection() {
     again.say("hi again");
     again.say("/quit and last words");
     rig.settle();
-    assert_eq!(alice.received(), "* Eve joined\r\n");
+    assert_eq!(
+        alice.received(),
+        "* Eve joined\r\n* Eve left\r\n",
+        "that she leaves, but not her words"
+    );
 }
 
 #[test]

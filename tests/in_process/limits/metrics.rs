@@ -4,7 +4,7 @@
 use std::sync::mpsc;
 use std::thread;
 
-use line_chat::{CloseReason, Metrics, MetricsHandle, Status};
+use line_chat::{CloseReason, Handle, Metrics, Status};
 
 use crate::support::DEADLINE;
 use crate::support::server::{HaltedServer, RunningServer};
@@ -88,7 +88,7 @@ fn lines_and_bytes_are_counted_in_and_out() {
 #[test]
 fn another_thread_sees_the_same_as_the_loop() {
     let server = RunningServer::start();
-    let handle = server.metrics_handle();
+    let handle = server.handle();
     let mut alice = server.join("alice");
     let _bob = server.join("bob");
     alice.say("hello");
@@ -109,7 +109,7 @@ fn another_thread_sees_the_same_as_the_loop() {
 
 /// What a thread is told that asks while `end` happens, or has happened. It must not wait for ever.
 #[track_caller]
-fn ask(handle: MetricsHandle, end: impl FnOnce()) -> Option<Metrics> {
+fn ask(handle: Handle, end: impl FnOnce()) -> Option<Metrics> {
     let (tell, told) = mpsc::channel();
     // Nobody waits for it: if it waits for ever, the test fails all the same.
     thread::spawn(move || tell.send(Box::new(handle.metrics())));
@@ -120,19 +120,19 @@ fn ask(handle: MetricsHandle, end: impl FnOnce()) -> Option<Metrics> {
 #[test]
 fn who_asks_a_server_that_has_stopped_is_told_so_and_does_not_wait_for_ever() {
     let mut server = RunningServer::start();
-    let handle = server.metrics_handle();
+    let handle = server.handle();
     assert!(ask(handle.clone(), || {}).is_some());
     server.shut_down();
     server.expect_end();
     assert_eq!(ask(handle, || {}), None);
     // Nor does it help to ask one that has stopped and is still there.
     let mut server = HaltedServer::bind();
-    server.shutdown_handle().shut_down();
+    server.handle().shut_down();
     assert_eq!(server.turn(), Status::Stopped);
-    assert_eq!(ask(server.metrics_handle(), || {}), None);
+    assert_eq!(ask(server.handle(), || {}), None);
     // Or one that was dropped before its first turn.
     let server = HaltedServer::bind();
-    let handle = server.metrics_handle();
+    let handle = server.handle();
     drop(server);
     assert_eq!(ask(handle, || {}), None);
 }
@@ -140,5 +140,5 @@ fn who_asks_a_server_that_has_stopped_is_told_so_and_does_not_wait_for_ever() {
 #[test]
 fn who_asks_while_the_server_is_dropped_is_told_so_as_well() {
     let server = HaltedServer::bind();
-    assert_eq!(ask(server.metrics_handle(), || drop(server)), None);
+    assert_eq!(ask(server.handle(), || drop(server)), None);
 }

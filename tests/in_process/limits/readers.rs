@@ -9,6 +9,8 @@ use line_chat::{CloseReason, Config, Lag};
 
 use crate::support::rig::{Rig, Wire};
 
+const KIB: usize = 1 << 10;
+
 const SECOND: Duration = Duration::from_secs(1);
 const A_MOMENT: Duration = Duration::from_millis(10);
 const A_YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -150,7 +152,8 @@ fn who_falls_behind_again_and_again_is_told_each_time_how_many_it_missed() {
         room.say(10 + round);
         expected += &heard(room.said - 10 - round..room.said - round);
         if round > 0 {
-            expected += &format!("* {round} lines skipped\r\n");
+            let s = if round == 1 { "" } else { "s" };
+            expected += &format!("* {round} line{s} skipped\r\n");
         }
         assert_eq!(room.read_on(), expected);
         expected.clear();
@@ -425,6 +428,7 @@ fn who_half_closed_and_takes_nothing_is_dropped_after_the_stall_timeout() {
     let mut room = stall_timeout(Lag::Skip, Some(10 * SECOND));
     room.say(2);
     room.sleeper.hang_up();
+    room.rig.settle();
     room.rig.advance(10 * SECOND - A_MOMENT);
     assert!(!room.sleeper.is_freed());
     room.rig.advance(2 * A_MOMENT);
@@ -436,18 +440,34 @@ fn who_half_closed_and_takes_nothing_is_dropped_after_the_stall_timeout() {
 
 const OUT_OF_MEMORY: &str = "* server is short of memory and you are furthest behind, goodbye\r\n";
 
+/// How much memory the buffers of a room hold after each line that bob says, in bytes.
+fn memory_line_by_line(lines: usize, prepare: impl Fn(&mut Room)) -> Vec<usize> {
+    let mut room = Room::new(|_| {});
+    prepare(&mut room);
+    let mut memory = Vec::new();
+    for _ in 0..lines {
+        room.say(1);
+        memory.push(room.rig.metrics().buffer_bytes);
+    }
+    memory
+}
+
 #[test]
-fn when_all_queues_are_too_long_together_the_longest_goes_in_every_mode() {
+fn when_all_buffers_are_too_large_together_the_longest_queue_goes_in_every_mode() {
+    // A buffer grows in steps: as many lines as fit, and the one that makes one of them grow.
+    let memory = memory_line_by_line(1600, |_| {});
+    let limit = memory[800];
+    let fits = memory.iter().take_while(|&&bytes| bytes <= limit).count();
     for lag in [Lag::Skip, Lag::Disconnect, Lag::Wait] {
         let mut room = Room::new(|config| {
             config.limits.lag = lag;
-            config.limits.max_pending_total_bytes = 30 * LINE;
+            config.limits.max_pending_total_bytes = limit;
         });
         let second = room.rig.join("second");
-        second.take(2 * LINE);
-        room.say(16);
+        second.take(fits * LINE);
+        (0..fits).for_each(|_| room.say(1));
         let metrics = room.rig.metrics();
-        assert_eq!((metrics.pending_bytes, metrics.members), (30 * LINE, 4));
+        assert_eq!((metrics.buffer_bytes, metrics.members), (limit, 4));
         room.say(1);
         assert_eq!(room.rig.metrics().members, 3, "{lag:?}");
         assert_eq!(room.read_on(), heard(0..1) + OUT_OF_MEMORY, "{lag:?}");
@@ -457,34 +477,64 @@ fn when_all_queues_are_too_long_together_the_longest_goes_in_every_mode() {
         room.say(1);
         second.read_on();
         room.rig.settle();
-        assert_eq!(second.received(), heard(0..18), "{lag:?}");
+        assert_eq!(second.received(), heard(0..fits + 2), "{lag:?}");
         room.expect_no_loss_for_others();
     }
 }
 
 #[test]
 fn no_more_go_than_are_too_many() {
-    let mut room = Room::new(|config| {
-        config.limits.max_pending_total_bytes = 300 * LINE;
-    });
-    let others: Vec<Wire> = (0..9).map(|n| room.rig.join(&format!("n{n}"))).collect();
-    others.iter().for_each(Wire::stop_reading);
-    room.say(30);
+    let stop_others = |room: &mut Room| {
+        let others: Vec<Wire> = (0..9).map(|n| room.rig.join(&format!("n{n}"))).collect();
+        others.iter().for_each(Wire::stop_reading);
+    };
+    let memory = memory_line_by_line(400, stop_others);
+    let limit = memory[160];
+    let fits = memory.iter().take_while(|&&bytes| bytes <= limit).count();
+    let mut room = Room::new(|config| config.limits.max_pending_total_bytes = limit);
+    stop_others(&mut room);
+    (0..fits).for_each(|_| room.say(1));
     let metrics = room.rig.metrics();
-    assert_eq!((metrics.pending_bytes, metrics.members), (300 * LINE, 12));
+    assert_eq!((metrics.buffer_bytes, metrics.members), (limit, 12));
     room.say(1);
-    assert_eq!(room.rig.metrics().members, 11);
+    let metrics = room.rig.metrics();
+    assert!(metrics.buffer_bytes <= limit, "{metrics}");
+    // The ten buffers grow one after the other, and each that goes makes room for the next.
+    assert!((4..12).contains(&metrics.members), "{metrics}");
 }
 
 #[test]
-fn a_total_of_1_leaves_only_those_who_take_everything_at_once() {
+fn a_total_of_a_few_buffers_leaves_only_those_who_take_everything_at_once() {
     let mut room = Room::new(|config| config.limits.max_pending_total_bytes = 1);
-    room.say(1);
+    (0..70).for_each(|_| room.say(10));
     assert_eq!(room.rig.metrics().members, 2);
-    room.say(100);
+    (0..10).for_each(|_| room.say(10));
     room.expect_no_loss_for_others();
     room.rig.advance(6 * SECOND);
     room.expect_closed_for(CloseReason::OutOfMemory, 1);
+}
+
+// A line that has no end yet is memory too. It is freed with its sender, so no second one has to go.
+#[test]
+fn only_the_largest_of_the_unfinished_lines_costs_a_connection() {
+    let mut rig = Rig::new(|config| {
+        config.limits.max_pending_total_bytes = 128 * KIB;
+        config.limits.max_line_bytes = 64 * KIB;
+    });
+    let senders = [20, 36, 24].map(|kib| (kib, rig.join(&format!("n{kib}"))));
+    for (kib, wire) in &senders {
+        wire.send("x".repeat(kib * KIB));
+        rig.settle();
+    }
+    assert_eq!(rig.metrics().members, 3);
+    // A buffer doubles, and that is too much.
+    senders[0].1.send("x".repeat(16 * KIB));
+    rig.settle();
+    assert_eq!(rig.metrics().members, 2);
+    rig.advance(6 * SECOND);
+    assert_eq!(rig.metrics().closed_for(CloseReason::OutOfMemory), 1);
+    let ended = senders.map(|(_, wire)| wire.has_ended());
+    assert_eq!(ended, [false, true, false]);
 }
 
 #[test]

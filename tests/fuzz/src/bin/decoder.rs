@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use line_chat::protocol::decoder::{Decoder, Heard, Input};
+use line_chat::protocol::decoder::{Decoder, Decoded, Input};
 use line_chat_fuzz::Case;
 
 /// What was said, and the line that is unfinished at the end.
@@ -39,8 +39,8 @@ fn decode_with_pauses(max: usize, pieces: &[&[u8]]) -> (Vec<String>, Vec<u8>) {
     (said, decoder.unfinished().to_vec())
 }
 
-fn note(heard: Heard<'_>, max: usize) -> String {
-    if let Heard::Line(line) = heard {
+fn note(heard: Decoded<'_>, max: usize) -> String {
+    if let Decoded::Line(line) = heard {
         assert!(line.len() <= max, "a line of {} bytes", line.len());
     }
     format!("{heard:?}")

@@ -61,12 +61,12 @@ fn check(received: &[u8]) {
 
 fn room(choice: u8) -> Rig {
     Rig::new(|config| {
-        config.hosting.interactive = true;
-        config.hosting.quiet_above_members = usize::from(choice & 3);
-        config.hosting.history_lines = Some(usize::from(choice >> 6));
-        config.hosting.ops_password_file = Some(PASSWORD.clone());
+        config.interactive.enabled = true;
+        config.interactive.quiet_above_members = usize::from(choice & 3);
+        config.interactive.history_lines = Some(usize::from(choice >> 6));
+        config.interactive.ops_password_file = Some(PASSWORD.clone());
         if choice & 4 != 0 {
-            config.hosting.password_file = Some(PASSWORD.clone());
+            config.interactive.password_file = Some(PASSWORD.clone());
         }
         config.limits.lag =
             [Lag::Skip, Lag::Disconnect, Lag::Wait, Lag::Skip][usize::from(choice >> 3 & 3)];

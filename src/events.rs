@@ -1,0 +1,319 @@
+//! What happens, for anybody who wants to know: one [`Event`] for each thing, handed to one
+//! [`Observer`]. The log is an observer, and so are the journal of the tests and whatever a program
+//! puts beside them; nothing else looks into the engine.
+//!
+//! Events are borrowed and never allocated. Where nobody listens none is built: see
+//! [`Observer::listens`].
+
+use std::io;
+use std::path::Path;
+use std::time::Instant;
+
+use crate::client_id::ClientId;
+use crate::metrics::Metrics;
+use crate::peer::Peer;
+use crate::protocol::close_reason::CloseReason;
+
+/// One thing that happened.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub enum Event<'a> {
+    // Connections.
+    /// A client has connected, or a dialed connection was begun.
+    Connected {
+        /// The new client.
+        id: ClientId,
+        /// Its other end.
+        peer: Peer,
+    },
+    /// A connection was refused: its peer was told why, and it never had a number.
+    Refused {
+        /// Its other end.
+        peer: Peer,
+        /// Why.
+        reason: CloseReason,
+    },
+    /// A connection was dropped because the poll loop could not watch it.
+    Unregistrable {
+        /// Its other end.
+        peer: Peer,
+        /// What the poll loop said.
+        error: &'a io::Error,
+    },
+    /// An operation on a client's stream failed. It leaves for this, at once or when what it sent
+    /// before has been read.
+    StreamFailed {
+        /// The client.
+        id: ClientId,
+        /// Its other end.
+        peer: Peer,
+        /// Only the write half is known to be broken.
+        is_write: bool,
+        /// What the system said.
+        error: &'a io::Error,
+    },
+    /// A client leaves, for exactly one reason: nothing more is read from it as a client.
+    Left {
+        /// The client.
+        id: ClientId,
+        /// Its other end.
+        peer: Peer,
+        /// Its nick, if it was a member.
+        nick: Option<&'a str>,
+        /// Whether it had sent anything at all.
+        has_sent: bool,
+        /// Why.
+        reason: CloseReason,
+    },
+    /// A client's connection is closed and its number is free.
+    Freed {
+        /// The number.
+        id: ClientId,
+    },
+
+    // Members.
+    /// A client has a nick and is a member.
+    Joined {
+        /// The new member.
+        id: ClientId,
+        /// Its other end.
+        peer: Peer,
+        /// Its nick.
+        nick: &'a str,
+    },
+    /// A member has another nick.
+    Renamed {
+        /// The member.
+        id: ClientId,
+        /// The nick before.
+        old: &'a str,
+        /// The nick now.
+        new: &'a str,
+    },
+    /// A member said a line to everybody.
+    Said {
+        /// The member.
+        id: ClientId,
+        /// Its nick.
+        nick: &'a str,
+        /// What it said, clean.
+        text: &'a str,
+        /// The line as others see it, without its end.
+        line: &'a [u8],
+        /// Whether the member had said more than anybody can read.
+        is_bulk: bool,
+    },
+    /// A member did something (`/me`).
+    Acted {
+        /// The member.
+        id: ClientId,
+        /// Its nick.
+        nick: &'a str,
+        /// What it did, clean.
+        text: &'a str,
+        /// The line as people see it, without its end.
+        line: &'a [u8],
+        /// Whether the member had said more than anybody can read.
+        is_bulk: bool,
+    },
+    /// The server said something to all people at a prompt: who came and went, an announcement.
+    Noticed {
+        /// The line, without its end.
+        line: &'a [u8],
+    },
+    /// A member told another something in private. The words are nobody else's.
+    Whispered {
+        /// The sender.
+        from: ClientId,
+        /// The receiver.
+        to: ClientId,
+    },
+
+    // Single clients.
+    /// The server said something to one client that is worth a line of a verbose log.
+    Replied {
+        /// The client.
+        id: ClientId,
+        /// Its other end.
+        peer: Peer,
+        /// The line, without its end.
+        line: &'a [u8],
+    },
+    /// A telnet command of a client was answered.
+    Negotiated {
+        /// The client.
+        id: ClientId,
+        /// Its other end.
+        peer: Peer,
+        /// The answer: IAC, a verb, an option.
+        answer: [u8; 3],
+    },
+    /// A client was told how many lines it did not get.
+    Skipped {
+        /// The client.
+        id: ClientId,
+        /// How many.
+        lines: u64,
+    },
+    /// A client has taken nothing of what is queued for it for a second.
+    Stalled {
+        /// The client.
+        id: ClientId,
+    },
+
+    // Rights.
+    /// A client knew the password of the room.
+    Authenticated {
+        /// The client.
+        id: ClientId,
+        /// Its other end.
+        peer: Peer,
+    },
+    /// A client sent a wrong password, for the room or for operators.
+    WrongPassword {
+        /// The client.
+        id: ClientId,
+        /// Its other end.
+        peer: Peer,
+    },
+    /// A member became an operator.
+    OperatorMade {
+        /// The member.
+        id: ClientId,
+        /// Its nick.
+        nick: &'a str,
+    },
+    /// An operator gave a command that only operators have.
+    OperatorCommand {
+        /// The operator.
+        id: ClientId,
+        /// Its nick.
+        nick: &'a str,
+        /// The command, as it was typed, clean.
+        command: &'a str,
+    },
+
+    // The server.
+    /// Everybody on this machine can read a file with a password.
+    SecretExposed {
+        /// The file.
+        path: &'a Path,
+    },
+    /// accept(2) failed for want of something, and is tried again later.
+    AcceptFailed {
+        /// What the system said.
+        error: &'a io::Error,
+        /// What the operator can do.
+        hint: &'static str,
+    },
+    /// A connection that was to be dialed could not even be begun.
+    DialFailed {
+        /// Where to.
+        peer: Peer,
+        /// What the system said.
+        error: &'a io::Error,
+    },
+    /// One of several addresses that a host name stands for could not be had.
+    ListenFailed {
+        /// Which, and what to do.
+        error: &'a io::Error,
+    },
+    /// The server is about to serve.
+    Capacity {
+        /// How many clients the limit of open files allows.
+        max_clients: usize,
+        /// How many were asked for.
+        asked: Option<usize>,
+        /// The limit of open files.
+        open_files: u64,
+    },
+    /// A report was asked for (SIGUSR1).
+    Report {
+        /// Everything that is counted.
+        metrics: &'a Metrics,
+    },
+    /// The files were read again (SIGHUP), or could not be.
+    Reloaded {
+        /// Which file, and what to do; then everything stays what it was.
+        error: Option<&'a io::Error>,
+    },
+    /// The server has begun to shut down.
+    ShuttingDown,
+    /// The server has shut down.
+    Stopped {
+        /// Everything that was counted.
+        metrics: &'a Metrics,
+    },
+}
+
+/// Is told what happens. Two observers are a tuple; `()` is none.
+///
+/// ```
+/// use line_chat::{Event, Observer};
+/// use std::time::Instant;
+///
+/// /// Counts the lines that members said.
+/// #[derive(Default)]
+/// struct Lines(u64);
+///
+/// impl Observer for Lines {
+///     fn on_event(&mut self, _: Instant, event: Event<'_>) {
+///         self.0 += u64::from(matches!(event, Event::Said { .. }));
+///     }
+/// }
+/// # let mut lines = Lines::default();
+/// # lines.on_event(Instant::now(), Event::ShuttingDown);
+/// # assert_eq!(lines.0, 0);
+/// ```
+pub trait Observer {
+    /// Something happened, in the turn that began at `now`.
+    fn on_event(&mut self, now: Instant, event: Event<'_>);
+
+    /// Whether it wants to be told at all. Where this is false no event is built.
+    fn listens(&self) -> bool {
+        true
+    }
+}
+
+impl Observer for () {
+    fn on_event(&mut self, _: Instant, _: Event<'_>) {}
+
+    fn listens(&self) -> bool {
+        false
+    }
+}
+
+impl<A: Observer, B: Observer> Observer for (A, B) {
+    fn on_event(&mut self, now: Instant, event: Event<'_>) {
+        if self.0.listens() {
+            self.0.on_event(now, event);
+        }
+        if self.1.listens() {
+            self.1.on_event(now, event);
+        }
+    }
+
+    fn listens(&self) -> bool {
+        self.0.listens() || self.1.listens()
+    }
+}
+
+impl<O: Observer + ?Sized> Observer for &mut O {
+    fn on_event(&mut self, now: Instant, event: Event<'_>) {
+        (**self).on_event(now, event);
+    }
+
+    fn listens(&self) -> bool {
+        (**self).listens()
+    }
+}
+
+impl<O: Observer + ?Sized> Observer for Box<O> {
+    fn on_event(&mut self, now: Instant, event: Event<'_>) {
+        (**self).on_event(now, event);
+    }
+
+    fn listens(&self) -> bool {
+        (**self).listens()
+    }
+}

@@ -1,0 +1,110 @@
+//! The other end of a connection: [`Peer`] is an address or a local user, and [`Origin`] is what
+//! limits, bans and wrong passwords are counted by. Whoever needs one of them asks for it here, so a
+//! new kind of peer is a new variant and no search through the code.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+
+/// The other end of a connection. [`Display`](fmt::Display) is what the log shows.
+///
+/// ```
+/// use line_chat::Peer;
+///
+/// let peer = Peer::from("[::ffff:192.0.2.1]:7".parse::<std::net::SocketAddr>()?);
+/// assert_eq!(peer.to_string(), "192.0.2.1:7");
+/// assert_eq!(Peer::Local { uid: 1000, pid: 4711 }.to_string(), "uid 1000 (pid 4711)");
+/// # Ok::<(), std::net::AddrParseError>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Peer {
+    /// A TCP peer. An IPv4 peer of a dual-stack socket is an IPv4 peer (RFC 4291, 2.5.5.2): use
+    /// [`From`].
+    Ip(SocketAddr),
+    /// A process on this machine, as SO_PEERCRED reports it (unix(7)).
+    Local {
+        /// Its effective user.
+        uid: u32,
+        /// Its process.
+        pid: u32,
+    },
+}
+
+impl Peer {
+    /// What limits, bans and wrong passwords are counted by.
+    pub fn origin(&self) -> Origin {
+        match *self {
+            Self::Ip(addr) => Origin::of(addr.ip()),
+            Self::Local { uid, .. } => Origin::User(uid),
+        }
+    }
+
+    /// Whether the limit of clients per address leaves it out: this machine itself, and root.
+    pub fn is_exempt(&self) -> bool {
+        match *self {
+            Self::Ip(addr) => addr.ip().is_loopback(),
+            Self::Local { uid, .. } => uid == 0,
+        }
+    }
+}
+
+impl From<SocketAddr> for Peer {
+    fn from(addr: SocketAddr) -> Self {
+        Self::Ip(SocketAddr::new(addr.ip().to_canonical(), addr.port()))
+    }
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ip(addr) => addr.fmt(f),
+            Self::Local { uid, pid } => write!(f, "uid {uid} (pid {pid})"),
+        }
+    }
+}
+
+/// One subscriber: an IPv4 address, an IPv6 network of 64 bits, or a local user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Origin {
+    /// An IPv4 address, or the first address of an IPv6 network: one subscriber has all addresses of
+    /// a /64 (RFC 6177).
+    Network(IpAddr),
+    /// A user of this machine.
+    User(u32),
+}
+
+impl Origin {
+    /// The origin of this address.
+    pub fn of(ip: IpAddr) -> Self {
+        Self::Network(match ip.to_canonical() {
+            IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64).into(),
+            ip => ip,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn origin(ip: &str) -> Origin {
+        Peer::from(SocketAddr::new(ip.parse().expect("an address"), 7)).origin()
+    }
+
+    #[test]
+    fn an_ipv6_network_is_one_origin_and_a_mapped_address_is_an_ipv4_address() {
+        assert_eq!(origin("2001:db8::1"), origin("2001:db8::ffff:0:0:1"));
+        assert_ne!(origin("2001:db8::1"), origin("2001:db8:0:1::1"));
+        assert_eq!(origin("::ffff:192.0.2.1"), origin("192.0.2.1"));
+        assert_ne!(origin("192.0.2.1"), origin("192.0.2.2"));
+    }
+
+    #[test]
+    fn this_machine_and_root_are_exempt() {
+        let peer = |addr: &str| Peer::from(addr.parse::<SocketAddr>().expect("an address"));
+        assert!(peer("127.0.0.1:7").is_exempt() && peer("[::1]:7").is_exempt());
+        assert!(peer("[::ffff:127.0.0.7]:7").is_exempt());
+        assert!(!peer("192.0.2.1:7").is_exempt());
+        assert!(Peer::Local { uid: 0, pid: 1 }.is_exempt());
+        assert!(!Peer::Local { uid: 1000, pid: 1 }.is_exempt());
+    }
+}

@@ -1,0 +1,119 @@
+//! A TCP connection, accepted or dialed. A connect(2) in progress is a handshake as far as the contract
+//! of a stream goes: both halves block, and the stream owes output until it is connected.
+
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, SocketAddr};
+
+use mio::event::Source;
+use mio::net::TcpStream;
+use mio::{Interest, Registry, Token};
+
+use crate::engine::Stream;
+
+/// A TCP connection on a poll loop of mio's.
+#[derive(Debug)]
+pub(crate) struct Tcp {
+    socket: TcpStream,
+    is_connecting: bool,
+}
+
+impl Tcp {
+    /// A connection that was accepted.
+    pub(crate) fn accepted(socket: TcpStream) -> Self {
+        Self {
+            socket,
+            is_connecting: false,
+        }
+    }
+
+    /// Begins to connect.
+    ///
+    /// # Errors
+    /// As connect(2), but never because it is in progress.
+    pub(crate) fn dial(to: SocketAddr) -> io::Result<Self> {
+        let socket = TcpStream::connect(to)?;
+        socket.set_nodelay(true)?;
+        Ok(Self {
+            socket,
+            is_connecting: true,
+        })
+    }
+
+    /// Sees whether the connection has come about.
+    fn finish_connecting(&mut self) -> io::Result<()> {
+        if !self.is_connecting {
+            return Ok(());
+        }
+        if let Some(error) = self.socket.take_error()? {
+            return Err(error);
+        }
+        match self.socket.peer_addr() {
+            Ok(_) => {
+                self.is_connecting = false;
+                Ok(())
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotConnected => {
+                Err(io::ErrorKind::WouldBlock.into())
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl Read for Tcp {
+    #[inline]
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.finish_connecting()?;
+        self.socket.read(buffer)
+    }
+}
+
+impl Write for Tcp {
+    #[inline]
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.finish_connecting()?;
+        self.socket.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.finish_connecting()
+    }
+}
+
+impl Stream for Tcp {
+    fn owes_output(&self) -> bool {
+        self.is_connecting
+    }
+
+    fn is_handshaking(&self) -> bool {
+        self.is_connecting
+    }
+
+    fn shutdown_write(&mut self) -> io::Result<()> {
+        self.socket.shutdown(Shutdown::Write)
+    }
+}
+
+impl Source for Tcp {
+    fn register(
+        &mut self,
+        registry: &Registry,
+        token: Token,
+        interest: Interest,
+    ) -> io::Result<()> {
+        self.socket.register(registry, token, interest)
+    }
+
+    fn reregister(
+        &mut self,
+        registry: &Registry,
+        token: Token,
+        interest: Interest,
+    ) -> io::Result<()> {
+        self.socket.reregister(registry, token, interest)
+    }
+
+    fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
+        self.socket.deregister(registry)
+    }
+}

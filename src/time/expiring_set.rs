@@ -1,0 +1,105 @@
+//! Things that are in force for a time, or until they are lifted: [`ExpiringSet`] holds bans and
+//! mutes. It is bounded; expired entries make room for new ones.
+
+use std::time::Duration;
+
+use crate::time::moment::Moment;
+
+/// How many entries one set holds.
+pub(crate) const MAX_ENTRIES: usize = 1000;
+
+/// Keys, each with the time at which it expires.
+#[derive(Debug)]
+pub(crate) struct ExpiringSet<K>(Vec<Entry<K>>);
+
+#[derive(Debug)]
+struct Entry<K> {
+    key: K,
+    /// `None` means never.
+    expires_at: Option<Moment>,
+}
+
+impl<K> Default for ExpiringSet<K> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<K: PartialEq> ExpiringSet<K> {
+    /// Adds a key for `time`, or until it is removed. An older entry of the same key is replaced.
+    /// Returns whether there was room.
+    pub(crate) fn add(&mut self, key: K, time: Option<Duration>, now: Moment) -> bool {
+        self.0
+            .retain(|entry| entry.key != key && entry.is_in_force(now));
+        let has_room = self.0.len() < MAX_ENTRIES;
+        if has_room {
+            let expires_at = time.map(|time| now + time);
+            self.0.push(Entry { key, expires_at });
+        }
+        has_room
+    }
+
+    /// Whether it holds nothing, in force or expired.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Removes a key. Returns whether it was in force.
+    pub(crate) fn remove(&mut self, key: &K, now: Moment) -> bool {
+        let was = self.contains(key, now);
+        self.0.retain(|entry| entry.key != *key);
+        was
+    }
+
+    /// Whether a key is in force.
+    pub(crate) fn contains(&self, key: &K, now: Moment) -> bool {
+        let mut entries = self.0.iter();
+        entries.any(|entry| entry.key == *key && entry.is_in_force(now))
+    }
+}
+
+impl<K> Entry<K> {
+    fn is_in_force(&self, now: Moment) -> bool {
+        self.expires_at.is_none_or(|at| now < at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::moment::Clock;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn start() -> Moment {
+        Clock::default().moment(std::time::Instant::now())
+    }
+
+    #[test]
+    fn an_entry_ends_by_its_time_or_when_it_is_removed() {
+        let (mut set, start) = (ExpiringSet::default(), start());
+        assert!(set.add("bob", Some(SECOND), start));
+        assert!(set.add("eve", None, start));
+        assert!(set.contains(&"bob", start));
+        assert!(!set.contains(&"bob", start + SECOND));
+        assert!(set.contains(&"eve", start + 9999 * SECOND));
+        assert!(set.remove(&"eve", start));
+        assert!(!set.remove(&"eve", start));
+        assert!(!set.contains(&"eve", start));
+    }
+
+    #[test]
+    fn the_set_is_bounded_and_a_new_entry_replaces_its_old() {
+        let (mut set, start) = (ExpiringSet::default(), start());
+        for n in 0..MAX_ENTRIES {
+            assert!(set.add(n, Some(SECOND), start));
+        }
+        assert!(!set.add(MAX_ENTRIES, None, start));
+        assert!(set.add(7, None, start));
+        assert!(set.contains(&7, start + SECOND));
+        assert!(
+            set.add(MAX_ENTRIES, None, start + SECOND),
+            "the others are over"
+        );
+    }
+}
