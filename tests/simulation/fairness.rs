@@ -1,0 +1,325 @@
+//! Whatever a flooder sends, who only types is heard at once: flooders of every kind send as fast as
+//! they are read, beside typists, readers that keep up, and one that has stopped reading. Counted
+//! in turns, because a turn is what the loop owes; and no line of a typist, nor a flooder's, is left
+//! out for a reader that keeps up.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use fastrand::Rng;
+use line_chat::engine::Engine;
+use line_chat::{Config, Lag, Profile, Service};
+
+use crate::journal::{self, Journal, Peer, Record};
+use crate::listener::Descriptor;
+use crate::socket::{Faults, ServerEnd, Socket};
+use crate::veil::{self, Veil};
+use crate::world::Registrations;
+
+/// In how many turns a line is spoken at the latest, that of its event included.
+const MOST_TURNS: u64 = 2;
+
+/// What is sent again and again.
+const FLOODS: [&[u8]; 8] = [
+    b"x\n",
+    b"\xff\xf6",
+    b"\xff\xfd\x06",
+    b"\r\n",
+    b"endless",
+    b"\x7f",
+    b"\xff\xfa\x07\x07\x07\x07\x07\x07\x07\x07",
+    b"the quick brown fox jumps over the lazy dog\r\n",
+];
+
+/// Each character of it has three bytes: 32 of them make a line of two bytes one of a hundred.
+const LONG_NICK: &str = "\u{20ac}";
+
+struct Member {
+    socket: Rc<RefCell<Socket>>,
+    role: Role,
+    /// What a reader got of the line that is arriving, and how many lines of each typist.
+    begun: Vec<u8>,
+    got: [u64; TYPISTS],
+}
+
+enum Role {
+    /// Types, and reads; its lines that are not yet spoken, and in which turn each was told.
+    Typist {
+        typed: u64,
+        waiting: VecDeque<(String, Option<u64>)>,
+    },
+    Reader,
+    Stalled,
+    Flooder {
+        flood: Vec<u8>,
+        reads: bool,
+    },
+}
+
+const TYPISTS: usize = 3;
+
+struct Room {
+    engine: Engine<ServerEnd, Journal>,
+    is_veiled: bool,
+    members: Vec<Member>,
+    now: Instant,
+    turn: u64,
+    longest_tick_micros: u64,
+    spoken: [u64; TYPISTS],
+    slowest: u64,
+    rng: Rng,
+}
+
+#[test]
+fn a_typist_is_heard_within_two_turns_beside_any_flood() {
+    for seed in 0..20 {
+        let mut room = Room::new(seed, seed % 2 == 1);
+        for _ in 0..100 {
+            room.turn();
+        }
+        room.calm_down();
+        let spoken: u64 = room.spoken.iter().sum();
+        assert!(spoken > 50, "seed {seed}: {spoken} lines spoken");
+        println!(
+            "{seed}: {spoken} lines, the slowest in {} turns",
+            room.slowest
+        );
+    }
+}
+
+impl Room {
+    fn new(seed: u64, is_veiled: bool) -> Self {
+        let mut rng = Rng::with_seed(seed);
+        journal::begin();
+        Descriptor::allow(1000);
+        let mut config = Config::default();
+        config.limits.max_pending_bytes = 300 << 10;
+        let lag = [Lag::Skip, Lag::Disconnect, Lag::Wait][rng.usize(..3)];
+        config.limits.lag = lag;
+        let now = Instant::now();
+        let mut room = Self {
+            engine: Engine::new(config, Journal, now).expect("the config is sound"),
+            is_veiled,
+            members: Vec::new(),
+            now,
+            turn: 0,
+            longest_tick_micros: [200, 5000][rng.usize(..2)],
+            spoken: [0; TYPISTS],
+            slowest: 0,
+            rng,
+        };
+        for typist in 0..TYPISTS {
+            let role = Role::Typist {
+                typed: 0,
+                waiting: VecDeque::new(),
+            };
+            room.join(&format!("typist{typist}"), role);
+        }
+        for reader in 0..2 {
+            room.join(&format!("reader{reader}"), Role::Reader);
+        }
+        // In a room that waits, one who does not read may stop it.
+        if lag != Lag::Wait {
+            room.join("stalled", Role::Stalled);
+        }
+        room.let_flooders_in(lag != Lag::Wait);
+        room
+    }
+
+    /// One of a kind or several, of one kind or of all.
+    fn let_flooders_in(&mut self, may_stall: bool) {
+        let kinds = [1, FLOODS.len()][self.rng.usize(..2)];
+        let first = self.rng.usize(..FLOODS.len());
+        let each = self.rng.usize(1..=2);
+        for flooder in 0..kinds * each {
+            let kind = first + flooder % kinds;
+            let flood = FLOODS[kind % FLOODS.len()];
+            let reads = !may_stall || self.rng.bool();
+            let nick = LONG_NICK.repeat(32 - flooder);
+            let flood = flood.repeat((64 << 10) / flood.len());
+            self.join(&nick, Role::Flooder { flood, reads });
+            // Who begins is quiet, so several who begin together would take turns with the typists,
+            // a turn each, before all of them count as loud.
+            for _ in 0..5 {
+                self.turn();
+            }
+        }
+    }
+
+    fn join(&mut self, nick: &str, role: Role) {
+        let number = u16::try_from(self.members.len()).expect("a handful of members");
+        let peer = Peer::from(number);
+        let addr = SocketAddr::from(([127, 0, 0, 1], number));
+        journal::introduce(peer, addr);
+        let mut socket = Socket::new(peer, addr.ip(), 2000, Faults::NONE, self.rng.fork());
+        if self.is_veiled {
+            socket = socket.veiled(Veil::calm());
+            socket.arrive(veil::HELLO, false);
+        }
+        let socket = Rc::new(RefCell::new(socket));
+        let is_greedy = !matches!(role, Role::Stalled | Role::Flooder { reads: false, .. });
+        if is_greedy {
+            socket.borrow_mut().read_greedily();
+        }
+        let descriptor = Descriptor::open().expect("descriptors are left");
+        let stream = ServerEnd::new(Rc::clone(&socket), descriptor);
+        let service = Service::Chat(Profile::Plain);
+        self.engine
+            .accept(stream, addr, service, self.now, &mut Registrations);
+        socket.borrow_mut().arrive(nick.as_bytes(), false);
+        socket.borrow_mut().arrive(b"\r\n", false);
+        self.members.push(Member {
+            socket,
+            role,
+            begun: Vec::new(),
+            got: [0; TYPISTS],
+        });
+    }
+
+    fn turn(&mut self) {
+        self.turn += 1;
+        self.now += Duration::from_micros(self.rng.u64(0..=self.longest_tick_micros));
+        for (typist, member) in self.members.iter_mut().enumerate() {
+            // Everybody is in before the first line is typed.
+            member.act(typist, self.turn > 4, &mut self.rng);
+        }
+        let mut events = Vec::new();
+        for member in &mut self.members {
+            events.extend(member.take_event(self.turn));
+        }
+        self.rng.shuffle(&mut events);
+        for event in events {
+            if event.readable {
+                self.engine.on_readable(event.id, event.read_on);
+            }
+            if event.writable {
+                self.engine.on_writable(event.id);
+            }
+        }
+        self.engine.turn(self.now, &mut Registrations);
+        for record in journal::take() {
+            self.follow(&record);
+        }
+        self.assert_nobody_waits();
+    }
+
+    fn follow(&mut self, record: &Record) {
+        match record {
+            Record::Said { line, .. } => self.spoke(&String::from_utf8_lossy(line)),
+            Record::Wrote { peer, bytes, .. } => self.members[*peer as usize].get(bytes),
+            _ => {}
+        }
+    }
+
+    fn spoke(&mut self, line: &str) {
+        let Some((nick, text)) = line.split_once(": ") else {
+            return;
+        };
+        let Some(typist) = nick
+            .strip_prefix("typist")
+            .and_then(|it| it.parse::<usize>().ok())
+        else {
+            return;
+        };
+        let Role::Typist { waiting, .. } = &mut self.members[typist].role else {
+            return;
+        };
+        let (typed, told) = waiting.pop_front().expect("it was typed");
+        assert_eq!(text, typed, "{nick}");
+        let turns = self.turn - told.expect("it was told") + 1;
+        self.slowest = self.slowest.max(turns);
+        self.spoken[typist] += 1;
+    }
+
+    fn assert_nobody_waits(&self) {
+        for (typist, member) in self.members.iter().enumerate() {
+            if let Role::Typist { waiting, .. } = &member.role
+                && let Some((line, Some(told))) = waiting.front()
+            {
+                let turns = self.turn - told + 1;
+                assert!(
+                    turns < MOST_TURNS,
+                    "typist {typist}: {line:?} waits for {turns} turns"
+                );
+            }
+        }
+    }
+
+    /// The flood ends; then each of those who kept up has got all that was typed.
+    fn calm_down(&mut self) {
+        for member in &mut self.members {
+            if let Role::Flooder { flood, .. } = &mut member.role {
+                flood.clear();
+            }
+        }
+        for _ in 0..5 {
+            self.turn();
+        }
+        for (number, member) in self.members.iter().enumerate() {
+            if matches!(member.role, Role::Typist { .. } | Role::Reader) {
+                let mut spoken = self.spoken;
+                if let Some(own) = spoken.get_mut(number) {
+                    *own = 0;
+                }
+                assert_eq!(member.got, spoken, "what {number} got");
+            }
+        }
+    }
+}
+
+impl Member {
+    fn act(&mut self, number: usize, types: bool, rng: &mut Rng) {
+        let mut socket = self.socket.borrow_mut();
+        socket.begin_turn();
+        match &mut self.role {
+            Role::Typist { typed, waiting } if types && rng.u8(..) < 60 => {
+                *typed += 1;
+                let line = format!("{typed} of {number}");
+                socket.arrive(line.as_bytes(), false);
+                socket.arrive(b"\r\n", false);
+                waiting.push_back((line, None));
+            }
+            Role::Flooder { flood, .. } => {
+                let most = socket.window().min(flood.len());
+                if most > 0 {
+                    socket.arrive(&flood[..most], false);
+                    // The next segment goes on where this one ended.
+                    flood.rotate_left(most);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn take_event(&mut self, turn: u64) -> Option<crate::socket::Event> {
+        let mut socket = self.socket.borrow_mut();
+        let event = socket.take_event()?;
+        socket.told(event);
+        if let Role::Typist { waiting, .. } = &mut self.role {
+            for (_, told) in waiting {
+                told.get_or_insert(turn);
+            }
+        }
+        Some(event)
+    }
+
+    fn get(&mut self, bytes: &[u8]) {
+        if matches!(self.role, Role::Stalled | Role::Flooder { .. }) {
+            return;
+        }
+        for piece in bytes.split_inclusive(|&byte| byte == b'\n') {
+            self.begun.extend_from_slice(piece);
+            if self.begun.ends_with(b"\n") {
+                let line = std::mem::take(&mut self.begun);
+                assert!(!line.starts_with(b"* "), "a line was skipped");
+                let typist = line.strip_prefix(b"typist").and_then(|it| it.first());
+                if let Some(digit) = typist {
+                    self.got[usize::from(digit - b'0')] += 1;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! Everything that can happen to an engine, by the million: persons who type, stall and vanish, on
+//! streams that do all that Linux and the contract of a stream allow, against a model that knows what each
+//! of them must have got, byte for byte. Nothing here sleeps, and no clock is read but once: time is handed
+//! in.
+//!
+//! A run follows from its seed, which a failure names. `LINE_CHAT_SEED=7 cargo test --test simulation`
+//! repeats that run alone, `LINE_CHAT_SEEDS=2000` makes more runs, and `LINE_CHAT_STEPS=1000000` makes them
+//! longer; a step is one thing that a person does, or one turn of the engine.
+//!
+//! Each seed runs on plain streams, on veiled ones, and with people and scripts together on both kinds.
+//! The model copies nothing of the engine: what was said is due to each member from then on, in that
+//! order, and whatever is written to a member is held against that. So it does not matter how queues,
+//! gates and budgets work inside.
+//!
+//! | module | its idea |
+//! |---|---|
+//! | `socket`, `listener` | a TCP socket, and one that listens, edge-triggered and with every fault |
+//! | `veil` | a stream around a socket that uses every freedom of the contract, as TLS would |
+//! | `person` | who sits at the other end |
+//! | `journal` | what the engine does, in order: its calls on the streams, and its events |
+//! | `reference` | the wire, read off byte by byte |
+//! | `shadow`, `amounts` | one client: what it said, what it has to get, and how many lines it may say |
+//! | `model` | who comes and goes, who is heard, and what always holds |
+//! | `world`, `chances` | a run: who acts next, the poll loop, and what a seed makes of it |
+//! | `tally` | whether the hard cases came about |
+//! | `people` | people at a prompt, against the rules of the room |
+//! | `fairness` | who types, beside every kind of flood |
+//! | `exodus` | ten thousand members that leave at once |
+//! | `scene`, `rare`, `arrivals` | one thing at a time: what few seeds see, and how clients come beside accept(2) |
+
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a failed run panics; clippy knows by itself only that a function marked as a test may"
+)]
+
+mod amounts;
+mod arrivals;
+mod chances;
+mod exodus;
+mod fairness;
+mod journal;
+mod listener;
+mod model;
+mod people;
+mod person;
+mod rare;
+mod reference;
+mod scene;
+mod shadow;
+mod socket;
+mod tally;
+mod veil;
+mod world;
+
+use std::panic::{self, AssertUnwindSafe};
+
+use tally::Tally;
+use world::{Streams, World};
+
+const SEEDS: u64 = 200;
+const STEPS: u64 = 10_000;
+
+// Several tests, because they run side by side.
+
+#[test]
+fn no_line_is_lost_torn_doubled_or_misplaced_on_plain_streams() {
+    simulate_each(Streams::Plain, false);
+}
+
+#[test]
+fn no_line_is_lost_torn_doubled_or_misplaced_on_veiled_streams() {
+    simulate_each(Streams::Veiled, false);
+}
+
+#[test]
+fn people_and_scripts_get_what_is_said_on_both_kinds_of_stream() {
+    simulate_each(Streams::Both, true);
+}
+
+#[track_caller]
+fn simulate_each(streams: Streams, has_people: bool) {
+    let one = from_env("LINE_CHAT_SEED");
+    let most = from_env("LINE_CHAT_SEEDS").unwrap_or(SEEDS);
+    let seeds = one.map_or(0..most, |seed| seed..seed + 1);
+    let steps = from_env("LINE_CHAT_STEPS").unwrap_or(STEPS);
+    let mut tally = Tally::default();
+    for seed in seeds {
+        let run = || World::new(seed, streams, has_people).run(steps);
+        match panic::catch_unwind(AssertUnwindSafe(run)) {
+            Ok(seen) => tally.add(&seen),
+            Err(_) => panic!("LINE_CHAT_SEED={seed} fails, for the reason above"),
+        }
+    }
+    println!("{tally:?}");
+    if one.is_none() && steps >= STEPS && most >= SEEDS {
+        tally.assert_complete(has_people, streams != Streams::Plain);
+    }
+}
+
+/// A number that the environment sets.
+fn from_env(name: &str) -> Option<u64> {
+    let number = std::env::var(name).ok()?;
+    let parsed = number.parse();
+    assert!(parsed.is_ok(), "{name}={number} is no number");
+    parsed.ok()
+}

@@ -1,0 +1,826 @@
+//! The shadow of an engine: [`Model`] follows the journal, and knows what each client has said and what
+//! each of them has to get.
+//!
+//! The engine chooses which client it hears first, and how much of it, and its events say what it chose.
+//! All else are properties that need no copy of the engine: what is said is what was sent, in its order
+//! and once; what was said is seen or told of as skipped; each client leaves once, for a reason that
+//! holds, and in time; and no limit is passed.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use line_chat::{CloseReason, Config, Lag, Metrics, Profile, Service};
+
+use crate::journal::{Peer, Record};
+use crate::reference::{self, Decoded};
+use crate::shadow::{Due, Shadow};
+use crate::socket::Socket;
+use crate::tally::Tally;
+
+/// What a telnet answer may have beyond the limit of a queue, in bytes.
+const ANSWER_BYTES: usize = 4096;
+
+/// The notice of lines that were left out is no longer than this, in bytes.
+const SKIPPED_NOTICE_BYTES: usize = 40;
+
+/// The largest buffer that is kept for the next client, in bytes.
+const POOLED_BYTES: usize = 64 << 10;
+
+/// What a member may cost the room before it is a bulk speaker, in bytes.
+const BULK_BYTES: u64 = 64 << 10;
+
+/// How long an HTTP request may take.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+
+#[derive(Debug)]
+pub(crate) struct Model {
+    pub(crate) config: Config,
+    /// What stands before a line, `{nick}` not yet replaced.
+    prefix: &'static str,
+    has_people: bool,
+    /// Who is on its way to which listener.
+    arriving: BTreeMap<Peer, Arrival>,
+    pub(crate) clients: BTreeMap<Peer, Shadow>,
+    /// The keys of the nicks that are held.
+    nicks: BTreeMap<String, Peer>,
+    pub(crate) now: Instant,
+    turn: Turn,
+    /// Who was taken in with the spare descriptor and has to be refused.
+    spared: Option<Peer>,
+    /// Who was refused last.
+    refused: Option<Refused>,
+    shutting_down: bool,
+    accepted: u64,
+    bytes_in: u64,
+    bytes_out: u64,
+    pub(crate) tally: Tally,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Arrival {
+    pub(crate) service: Service,
+    pub(crate) is_veiled: bool,
+    /// It was dialed or handed over, so no limit of clients keeps it out.
+    pub(crate) is_let_in: bool,
+}
+
+/// A peer that is not let in has to be told why.
+#[derive(Debug)]
+struct Refused {
+    peer: Peer,
+    words: &'static str,
+    is_told: bool,
+    is_shut: bool,
+    failed: bool,
+}
+
+/// What one turn has done so far.
+#[derive(Debug, Default)]
+struct Turn {
+    read: usize,
+    /// What it has appended to one queue at most.
+    output: usize,
+}
+
+impl Model {
+    pub(crate) fn new(
+        config: &Config,
+        prefix: &'static str,
+        has_people: bool,
+        now: Instant,
+    ) -> Self {
+        Self {
+            config: config.clone(),
+            prefix,
+            has_people,
+            arriving: BTreeMap::new(),
+            clients: BTreeMap::new(),
+            nicks: BTreeMap::new(),
+            now,
+            turn: Turn::default(),
+            spared: None,
+            refused: None,
+            shutting_down: false,
+            accepted: 0,
+            bytes_in: 0,
+            bytes_out: 0,
+            tally: Tally::default(),
+        }
+    }
+
+    /// A peer is on its way.
+    pub(crate) fn expect(&mut self, peer: Peer, arrival: Arrival) {
+        self.arriving.insert(peer, arrival);
+    }
+
+    pub(crate) fn shut_down(&mut self) {
+        self.shutting_down = true;
+    }
+
+    /// Time has come; the turn itself has not begun.
+    pub(crate) fn tick(&mut self, now: Instant) {
+        self.now = now;
+    }
+
+    pub(crate) fn begin_turn(&mut self, metrics: &Metrics) {
+        self.turn = Turn::default();
+        if metrics.held_bytes > 0 {
+            // Whose input that is no event tells. It is heard in this turn, or later.
+            let now = self.now;
+            self.clients.values_mut().for_each(|it| it.told_at = now);
+        }
+    }
+
+    /// The engine is told that this peer has sent something.
+    pub(crate) fn told_of_input(&mut self, peer: Peer) {
+        let now = self.now;
+        if let Some(client) = self.clients.get_mut(&peer) {
+            client.told_at = now;
+        }
+    }
+
+    pub(crate) fn follow(&mut self, journal: Vec<Record>) {
+        for record in journal {
+            self.follow_one(record);
+        }
+        assert_eq!(self.spared, None, "neither in nor refused");
+        self.assert_refused_is_told();
+    }
+
+    fn follow_one(&mut self, record: Record) {
+        match record {
+            Record::Spared { peer } => self.spared = Some(peer),
+            Record::Registered { peer, ip } => self.registered(peer, ip),
+            Record::Connected { peer } => self.connected(peer),
+            Record::Unregistrable { peer } => self.lost(peer),
+            Record::Refused { peer, ip, reason } => self.refuse(peer, ip, reason),
+            Record::Read { peer, bytes } => self.read(peer, &bytes),
+            Record::Ended { peer } => self.ended(peer),
+            Record::Failed { peer } => self.failed(peer),
+            Record::Deafened { peer } => self.client(peer).deafen(),
+            Record::Wrote {
+                peer,
+                offered,
+                bytes,
+                is_sent,
+            } => self.wrote(peer, offered, &bytes, is_sent),
+            Record::Sent { peer } => self.client(peer).sent(),
+            Record::ShutDownWrite { peer } => self.shut_write(peer),
+            Record::Deregistered { peer } => self.deregistered(peer),
+            Record::Freed { peer } => {
+                assert!(!self.clients.contains_key(&peer), "{peer} is not closed");
+            }
+            Record::Joined { peer, nick } => self.joined(peer, nick),
+            Record::Renamed { peer, old, new } => self.renamed(peer, &old, new),
+            Record::Left {
+                peer,
+                nick,
+                has_sent,
+                reason,
+            } => self.left(peer, nick.as_deref(), has_sent, reason),
+            Record::Said {
+                peer,
+                line,
+                is_bulk,
+            } => self.said(peer, &line, is_bulk),
+            Record::Acted { peer, text, line } => self.acted(peer, &text, &line),
+            Record::Noticed => self.tally.noticed += 1,
+            Record::Whispered => self.tally.whispered += 1,
+            Record::Replied { peer, line } => self.replied(peer, &line),
+            Record::Negotiated { peer, answer } => self.negotiated(peer, answer),
+            Record::Skipped { peer, lines } => {
+                assert!(lines > 0 && self.client(peer).left.is_none_or(|_| true));
+                self.tally.told_skipped += 1;
+            }
+            Record::Stalled { peer } => {
+                assert!(self.client(peer).is_member(), "{peer} is no member");
+                self.tally.stalled_readers += 1;
+            }
+            Record::DialFailed => self.tally.dial_failed += 1,
+        }
+    }
+
+    #[track_caller]
+    pub(crate) fn client(&mut self, peer: Peer) -> &mut Shadow {
+        let client = self.clients.get_mut(&peer);
+        client.unwrap_or_else(|| panic!("peer {peer} is no client"))
+    }
+
+    pub(crate) fn members(&self) -> impl Iterator<Item = (Peer, &Shadow)> {
+        let clients = self.clients.iter().map(|(&peer, client)| (peer, client));
+        clients.filter(|(_, client)| client.is_member())
+    }
+
+    // Coming.
+
+    fn is_full(&self) -> bool {
+        let most = self.config.limits.max_clients;
+        most.is_some_and(|most| self.clients.len() >= most)
+    }
+
+    fn is_address_full(&self, ip: IpAddr) -> bool {
+        let most = self.config.limits.max_clients_per_ip;
+        let address = reference::address(ip);
+        let is_same = |client: &&Shadow| reference::address(client.ip) == address;
+        most > 0 && address.is_some() && self.clients.values().filter(is_same).count() >= most
+    }
+
+    fn registered(&mut self, peer: Peer, ip: IpAddr) {
+        assert_ne!(self.spared, Some(peer), "it has the spare descriptor");
+        let arrival = self.arriving.remove(&peer).expect("it is on its way");
+        if !arrival.is_let_in {
+            assert!(!self.is_full(), "peer {peer} is one too many");
+            assert!(!self.is_address_full(ip), "peer {peer}: too many at {ip}");
+        }
+        let mut client = Shadow::new(ip, self.has_people, &self.config.limits, self.now);
+        client.service = arrival.service;
+        client.is_veiled = arrival.is_veiled;
+        self.clients.insert(peer, client);
+    }
+
+    fn connected(&mut self, peer: Peer) {
+        self.accepted += 1;
+        self.client(peer);
+    }
+
+    /// A client could not be registered.
+    fn lost(&mut self, peer: Peer) {
+        self.accepted += 1;
+        self.closed(CloseReason::Broken);
+        self.tally.unregistrable += 1;
+        let is_registered = self.clients.contains_key(&peer);
+        assert!(!is_registered, "peer {peer} is registered");
+    }
+
+    fn refuse(&mut self, peer: Peer, ip: IpAddr, reason: CloseReason) {
+        let is_spared = self.spared.take() == Some(peer);
+        let arrival = self.arriving.remove(&peer).expect("it is on its way");
+        let is_right = match reason {
+            CloseReason::ServerFull => is_spared || self.is_full(),
+            CloseReason::AddressFull => self.is_address_full(ip),
+            CloseReason::AddressBanned => self.has_people,
+            _ => false,
+        };
+        assert!(is_right, "peer {peer} was refused: {reason:?}");
+        self.accepted += 1;
+        self.closed(reason);
+        self.assert_refused_is_told();
+        self.refused = Some(Refused {
+            peer,
+            words: reference::goodbye(reason),
+            is_told: false,
+            is_shut: false,
+            // It is told nothing before its handshake.
+            failed: arrival.is_veiled,
+        });
+    }
+
+    fn assert_refused_is_told(&self) {
+        let is_told = |it: &Refused| it.failed || it.is_told && it.is_shut;
+        let is_right = self.refused.as_ref().is_none_or(is_told);
+        assert!(is_right, "refused and not told: {:?}", self.refused);
+    }
+
+    fn closed(&mut self, reason: CloseReason) {
+        self.tally.closed[reason as usize] += 1;
+    }
+
+    fn refused(&mut self, peer: Peer) -> Option<&mut Refused> {
+        self.refused.as_mut().filter(|refused| refused.peer == peer)
+    }
+
+    // Hearing.
+
+    fn read(&mut self, peer: Peer, bytes: &[u8]) {
+        if self.refused(peer).is_some() {
+            return;
+        }
+        let limits = &self.config.limits;
+        assert!(
+            bytes.len() <= limits.read_bytes,
+            "peer {peer}: a large read"
+        );
+        // Input that must wait counts when it is decoded, and its client is not read before.
+        let most = limits.turn_read_bytes + limits.read_bytes * self.clients.len();
+        assert!(self.turn.read < most, "peer {peer}: one read too many");
+        self.turn.read += bytes.len();
+        self.bytes_in += bytes.len() as u64;
+        let now = self.now;
+        let is_exact = !self.has_people;
+        let client = self.client(peer);
+        if client.left.is_some() {
+            client.discarded += bytes.len();
+            return;
+        }
+        assert!(
+            !is_exact || !client.has_said_more(),
+            "peer {peer} is read while input is held"
+        );
+        client.read_at = now;
+        client.told_at = now;
+        client.cost += 1;
+        if client.service != Service::Http {
+            client.reads(bytes);
+        }
+    }
+
+    fn ended(&mut self, peer: Peer) {
+        if self.refused(peer).is_some() {
+            return;
+        }
+        let is_exact = !self.has_people;
+        let client = self.client(peer);
+        client.ended = true;
+        if client.left.is_none() && is_exact {
+            let said_more = client.has_said_more();
+            assert!(!said_more, "peer {peer} ended while input is held");
+        }
+    }
+
+    /// Takes the next thing that a client said, which was heard just now.
+    #[track_caller]
+    fn take(&mut self, peer: Peer, is_it: impl Fn(&Decoded) -> bool) -> Decoded {
+        let now = self.now;
+        let client = self.client(peer);
+        assert!(client.left.is_none(), "peer {peer} is heard after it left");
+        assert!(
+            !client.is_member() || !client.lines.is_closed(now),
+            "peer {peer} is over its rate"
+        );
+        let Some(said) = client.take_said(is_it) else {
+            panic!(
+                "peer {peer} is heard and has not said that: {:?}",
+                client.said
+            );
+        };
+        said
+    }
+
+    /// The turn appends so many bytes to a queue, or several.
+    fn put_out(&mut self, bytes: usize) {
+        if self.has_people {
+            return;
+        }
+        let limits = &self.config.limits;
+        let members = self.members().count();
+        let each = limits.max_pending_bytes / 4;
+        let all = match limits.max_pending_total_bytes {
+            0 => usize::MAX,
+            total => total / 4,
+        };
+        let before = self.turn.output;
+        let output = before + bytes;
+        let is_in_budget = before == 0 || output <= each && before * members <= all;
+        assert!(
+            is_in_budget,
+            "{output} bytes in a turn, {each} or {all} allowed"
+        );
+        self.turn.output = output;
+    }
+
+    fn joined(&mut self, peer: Peer, nick: String) {
+        let is_foreign = self.client(peer).is_foreign();
+        assert!(!is_foreign, "peer {peer} joins with another protocol");
+        let max_chars = self.config.limits.max_nick_chars;
+        let is_nick = |said: &Decoded| match said {
+            Decoded::Line(line) => reference::nick(line, max_chars).as_deref() == Ok(&*nick),
+            _ => false,
+        };
+        self.take(peer, is_nick);
+        let holder = self.nicks.insert(reference::key(&nick), peer);
+        assert_eq!(holder, None, "peer {peer} got {nick:?}, which is taken");
+        let now = self.now;
+        let client = self.client(peer);
+        assert!(client.nick.is_none(), "peer {peer} joined again");
+        client.nick = Some(nick);
+        client.joined_at = Some(now);
+        self.tally.joined += 1;
+    }
+
+    fn renamed(&mut self, peer: Peer, old: &str, new: String) {
+        assert_eq!(self.nicks.remove(&reference::key(old)), Some(peer));
+        let holder = self.nicks.insert(reference::key(&new), peer);
+        assert_eq!(holder, None, "peer {peer} got {new:?}, which is taken");
+        let client = self.client(peer);
+        assert_eq!(client.nick.as_deref(), Some(old));
+        client.nick = Some(new);
+        self.tally.renamed += 1;
+    }
+
+    /// What stands before the lines of a member.
+    #[track_caller]
+    fn prefix(&mut self, peer: Peer) -> String {
+        let prefix = self.prefix;
+        let client = self.client(peer);
+        assert!(client.is_member(), "peer {peer} speaks and is no member");
+        let nick = client.nick.as_deref().unwrap_or_default();
+        prefix.replace("{nick}", nick)
+    }
+
+    fn said(&mut self, peer: Peer, line: &[u8], is_bulk: bool) {
+        let prefix = self.prefix(peer);
+        let is_person = self.client(peer).is_person();
+        let is_it = |said: &Decoded| match said {
+            Decoded::Line(said) => {
+                let said = match said.strip_prefix(b"/") {
+                    Some(rest) if is_person => rest,
+                    _ => said,
+                };
+                line.strip_prefix(prefix.as_bytes()) == Some(reference::clean(said).as_bytes())
+            }
+            _ => false,
+        };
+        self.take(peer, is_it);
+        self.tally.lines += 1;
+        self.tally.bulk_lines += u64::from(is_bulk);
+        let line: Rc<[u8]> = [line, b"\r\n"].concat().into();
+        self.charge(peer, line.len() as u64, is_bulk);
+        let due = Due::Line(line);
+        self.owe_others(peer, |_| Some(due.clone()));
+    }
+
+    fn acted(&mut self, peer: Peer, text: &str, line: &[u8]) {
+        let prefix = self.prefix(peer);
+        let is_it =
+            |said: &Decoded| matches!(said, Decoded::Line(line) if line.starts_with(b"/me"));
+        self.take(peer, is_it);
+        self.tally.lines += 1;
+        self.tally.acted += 1;
+        let plain: Rc<[u8]> = format!("{prefix}/me {text}\r\n").as_bytes().into();
+        let line: Rc<[u8]> = [line, b"\r\n"].concat().into();
+        self.charge(peer, (plain.len() + line.len()) as u64, false);
+        self.owe_others(peer, |other| {
+            let line = if other.is_person() { &line } else { &plain };
+            Some(Due::Line(Rc::clone(line)))
+        });
+    }
+
+    /// A line costs its speaker one of its lines, and the room as many bytes.
+    fn charge(&mut self, peer: Peer, bytes: u64, is_bulk: bool) {
+        let now = self.now;
+        self.put_out(usize::try_from(bytes).unwrap_or_default());
+        let has_people = self.has_people;
+        let client = self.client(peer);
+        client.lines.take(now);
+        // What it is told by commands of others is no event.
+        assert!(
+            !is_bulk || client.cost > BULK_BYTES || has_people,
+            "peer {peer} is no bulk speaker"
+        );
+        client.cost += bytes;
+    }
+
+    fn owe_others(&mut self, speaker: Peer, due: impl Fn(&Shadow) -> Option<Due>) {
+        for (_, other) in self
+            .clients
+            .iter_mut()
+            .filter(|(peer, other)| **peer != speaker && other.is_member())
+        {
+            if let Some(due) = due(other) {
+                other.owe(due);
+            }
+        }
+    }
+
+    fn replied(&mut self, peer: Peer, line: &[u8]) {
+        self.tally.replies += 1;
+        let line = [line, b"\r\n"].concat();
+        if self.has_people {
+            return self.client(peer).owe(Due::Line(line.into()));
+        }
+        self.put_out(line.len());
+        let expected = self.reply(peer);
+        assert_eq!(expected.as_bytes(), line, "peer {peer}");
+        let client = self.client(peer);
+        client.cost += line.len() as u64;
+        client.owe(Due::Line(line.into()));
+    }
+
+    /// What a plain client is to be told for what it said.
+    fn reply(&mut self, peer: Peer) -> String {
+        let limits = self.config.limits.clone();
+        let now = self.now;
+        let said = self.take(peer, |_| true);
+        let is_member = self.client(peer).is_member();
+        match said {
+            Decoded::Asked(answer) => String::from_utf8_lossy(&answer).into_owned(),
+            Decoded::TooLong if is_member => {
+                self.client(peer).lines.take(now);
+                reference::was_not_sent(limits.max_line_bytes)
+            }
+            Decoded::TooLong => self.refusal(peer, &reference::is_no_nick(limits.max_line_bytes)),
+            Decoded::Line(line) if is_member => panic!("peer {peer} said {line:?}"),
+            Decoded::Line(line) => match reference::nick(&line, limits.max_nick_chars) {
+                Err(why) => self.refusal(peer, &why),
+                Ok(nick) => {
+                    let is_taken = self.nicks.contains_key(&reference::key(&nick));
+                    assert!(is_taken, "peer {peer} may be {nick:?}");
+                    self.refusal(peer, &reference::is_taken(&nick))
+                }
+            },
+        }
+    }
+
+    fn refusal(&mut self, peer: Peer, why: &str) -> String {
+        let max_refusals = self.config.limits.max_refusals;
+        let client = self.client(peer);
+        client.refusals += 1;
+        reference::refusal(why, client.refusals == max_refusals)
+    }
+
+    fn negotiated(&mut self, peer: Peer, answer: [u8; 3]) {
+        self.tally.answers += 1;
+        self.put_out(answer.len());
+        if !self.has_people {
+            let said = self.take(peer, |_| true);
+            assert_eq!(said, Decoded::Asked(answer.to_vec()), "peer {peer}");
+        }
+        let client = self.client(peer);
+        client.cost += 3;
+        client.owe(Due::Answer(answer));
+    }
+
+    // Writing.
+
+    fn wrote(&mut self, peer: Peer, offered: usize, bytes: &[u8], is_sent: bool) {
+        if let Some(refused) = self.refused(peer) {
+            refused.is_told = true;
+            let words = refused.words.as_bytes();
+            let is_right = words.len() == offered && words.starts_with(bytes);
+            return assert!(is_right, "peer {peer} was refused");
+        }
+        self.bytes_out += bytes.len() as u64;
+        self.assert_queue_is_within(peer, offered);
+        let now = self.now;
+        let over = offered > self.config.limits.max_pending_bytes;
+        self.tally.over_limit += u64::from(over);
+        let client = self.client(peer);
+        client.wrote(offered, bytes, is_sent, now);
+    }
+
+    /// No queue is longer than it may be.
+    fn assert_queue_is_within(&self, peer: Peer, queued: usize) {
+        let limits = &self.config.limits;
+        let longest_line = self.config.longest_line_bytes();
+        let turn = longest_line.max(limits.max_pending_bytes / 4);
+        let beyond = match limits.lag {
+            // The room is held up when all that one turn says has been appended.
+            Lag::Wait => 2 * turn,
+            Lag::Skip | Lag::Disconnect => 2 * SKIPPED_NOTICE_BYTES,
+        };
+        let most = limits.max_pending_bytes + ANSWER_BYTES + beyond + longest_line;
+        assert!(
+            queued <= most,
+            "peer {peer}: {queued} bytes queued, {most} allowed, {limits:?}"
+        );
+    }
+
+    fn failed(&mut self, peer: Peer) {
+        if let Some(refused) = self.refused(peer) {
+            refused.failed = true;
+            return;
+        }
+        self.client(peer).failed = true;
+    }
+
+    // Leaving.
+
+    fn left(&mut self, peer: Peer, nick: Option<&str>, has_sent: bool, reason: CloseReason) {
+        let now = self.now;
+        let is_right = self.may_leave(peer, reason);
+        let shutting_down = self.shutting_down;
+        let has_operators = self.config.interactive.ops_password.is_some();
+        let client = self.client(peer);
+        assert!(
+            is_right,
+            "peer {peer} left: {reason:?}, {now:?}, {client:?}"
+        );
+        assert!(client.left.is_none(), "peer {peer} left again");
+        assert_eq!(client.nick.as_deref(), nick, "peer {peer}");
+        let is_chat = client.service != Service::Http;
+        assert!(!is_chat || !has_sent || client.cost > 0, "peer {peer}");
+        let goes_at_once = shutting_down || reference::is_cut(reason);
+        if matches!(reason, CloseReason::HungUp) && !has_operators {
+            let said_more = client.has_said_more() && !goes_at_once;
+            assert!(!said_more, "peer {peer} hung up and is not heard");
+        }
+        client.leave(reason, now);
+        if let Some(nick) = nick {
+            self.nicks.remove(&reference::key(nick));
+        }
+    }
+
+    /// Whether a client may leave for this reason.
+    fn may_leave(&self, peer: Peer, reason: CloseReason) -> bool {
+        let limits = &self.config.limits;
+        let Some(client) = self.clients.get(&peer) else {
+            return false;
+        };
+        let is_past = |since: Instant, time: Option<Duration>| {
+            time.is_some_and(|time| self.now >= since + time)
+        };
+        let login = match client.service {
+            Service::Http => Some(REQUEST_TIMEOUT),
+            _ => reference::unless_never(limits.login_timeout),
+        };
+        let stall = reference::stall_patience(limits);
+        match reason {
+            CloseReason::HungUp => client.ended,
+            CloseReason::Broken => client.failed || client.is_deaf,
+            CloseReason::Unreachable => client.failed || client.is_deaf,
+            CloseReason::TooSlow => {
+                !client.is_member() || limits.lag != Lag::Skip || client.is_owed()
+            }
+            CloseReason::Stalled => {
+                let may_stall = limits.lag != Lag::Wait || !client.is_member();
+                may_stall && is_past(client.took_at, stall)
+            }
+            CloseReason::HeldUp => limits.lag == Lag::Wait && stall.is_some() && client.is_owed(),
+            CloseReason::OutOfMemory => limits.max_pending_total_bytes > 0,
+            CloseReason::NoNick => client.refusals == limits.max_refusals || self.has_people,
+            CloseReason::LoginTimeout => !client.is_member() && is_past(client.connected_at, login),
+            CloseReason::Idle => {
+                let since = client
+                    .read_at
+                    .max(client.joined_at.unwrap_or(client.read_at));
+                client.is_member() && is_past(since, reference::unless_never(limits.idle_timeout))
+            }
+            CloseReason::OtherProtocol => self.has_people || client.is_foreign(),
+            CloseReason::Shutdown => self.shutting_down,
+            CloseReason::Answered => client.service == Service::Http,
+            CloseReason::WrongPassword
+            | CloseReason::Quit
+            | CloseReason::Kicked
+            | CloseReason::Banned => self.has_people,
+            _ => false,
+        }
+    }
+
+    fn shut_write(&mut self, peer: Peer) {
+        if let Some(refused) = self.refused(peer) {
+            refused.is_shut = true;
+            return;
+        }
+        let client = self.client(peer);
+        assert!(client.left.is_some(), "peer {peer} shut before it left");
+        client.assert_has_all();
+        client.shut = true;
+        if client.service == Service::Http && client.response().starts_with(b"HTTP/1.1 200 OK") {
+            self.tally.http_answers += 1;
+        }
+    }
+
+    fn deregistered(&mut self, peer: Peer) {
+        let now = self.now;
+        let limits = self.config.limits.clone();
+        let client = self.client(peer);
+        let Some((reason, left_at)) = client.left else {
+            panic!("peer {peer} freed before it left");
+        };
+        let patience = reference::drain_patience(reason, &limits).min(limits.linger_timeout);
+        let out_of_time = now >= left_at + patience;
+        let has_lingered = client.shut && (client.ended || client.discarded > limits.linger_bytes);
+        if client.failed || client.is_deaf || has_lingered {
+        } else if out_of_time {
+            self.tally.ran_out_of_time += 1;
+        } else if limits.max_pending_total_bytes > 0 && (client.is_owed() || !client.ended) {
+            // It was leaving already, and held the most memory.
+            self.tally.shed_draining += 1;
+        } else {
+            // The write half is not shut down where the peer is gone.
+            assert!(client.ended, "peer {peer} closed too early");
+            client.assert_has_all();
+        }
+        self.closed(reason);
+        self.clients.remove(&peer);
+    }
+
+    // What holds between two turns.
+
+    pub(crate) fn end_turn(&mut self) {
+        let now = self.now;
+        let limits = self.config.limits.clone();
+        for (&peer, client) in &mut self.clients {
+            if let Some((reason, at)) = client.left {
+                let patience = reference::drain_patience(reason, &limits) + limits.linger_timeout;
+                assert!(now < at + patience, "peer {peer} has had its time");
+                assert!(!client.failed, "peer {peer} failed and is not freed");
+                continue;
+            }
+            let is_past = |since: Instant, time| {
+                reference::unless_never(time).is_some_and(|time| now >= since + time)
+            };
+            if client.nick.is_none() {
+                let is_late = match client.service {
+                    Service::Http => is_past(client.connected_at, REQUEST_TIMEOUT),
+                    _ => is_past(client.connected_at, limits.login_timeout),
+                };
+                assert!(!is_late, "peer {peer} has no nick and stays");
+            } else {
+                let since = client.told_at.max(client.joined_at.unwrap_or(now));
+                let is_idle = is_past(since, limits.idle_timeout);
+                // A member that waits to be heard is not silent.
+                let waits = limits.lines_per_second > 0.0 || limits.lag == Lag::Wait;
+                let is_silent = is_idle && !client.has_said_more() && !waits;
+                assert!(
+                    !is_silent || self.has_people,
+                    "peer {peer} is idle and stays: {:?} of {:?}",
+                    now - since,
+                    limits.idle_timeout
+                );
+            }
+            if let Some(since) = client.blocked_since
+                && limits.lag != Lag::Wait
+                && let Some(stall) = reference::stall_patience(&limits)
+            {
+                assert!(now < since + stall, "peer {peer} has stalled and stays");
+            }
+        }
+    }
+
+    pub(crate) fn assert_adds_up(&mut self, metrics: &Metrics) {
+        assert_eq!(metrics.accepted, metrics.clients as u64 + metrics.closed());
+        assert_eq!(metrics.clients, self.clients.len(), "clients");
+        assert_eq!(metrics.members, self.members().count(), "members");
+        assert_eq!(metrics.accepted, self.accepted, "accepted");
+        for reason in CloseReason::ALL {
+            let closed = self.tally.closed[reason as usize];
+            assert_eq!(metrics.closed_for(reason), closed, "{reason}");
+        }
+        assert_eq!(metrics.lines_in, self.tally.lines, "lines in");
+        assert_eq!(metrics.bytes_in, self.bytes_in, "bytes in");
+        assert_eq!(metrics.bytes_out, self.bytes_out, "bytes out");
+        let held = metrics.pending_bytes + metrics.held_bytes;
+        assert!(held <= metrics.buffer_bytes, "{held} bytes without memory");
+        self.tally.held_turns += u64::from(metrics.held_bytes > 0);
+        self.tally.skipped = metrics.lines_skipped;
+        let most = self.config.limits.max_pending_total_bytes;
+        let longest_line = self.config.longest_line_bytes();
+        // One read or one line, in the largest buffer that the pool may have lying there for it, and the
+        // buffer in which a turn's lines are written to one member after the other.
+        let turn = longest_line.max(self.config.limits.max_pending_bytes / 4);
+        let beyond = POOLED_BYTES + self.config.limits.read_bytes + longest_line + 3 * turn;
+        let memory = metrics.buffer_bytes;
+        // A client that goes for its memory gets nothing more.
+        let skips = self.has_people || self.config.limits.lag == Lag::Skip || most > 0;
+        assert!(skips || metrics.lines_skipped == 0, "a line is left out");
+        assert!(
+            most == 0 || memory <= most + beyond,
+            "{memory} bytes of memory, {most} allowed: {:?}, {metrics:?}",
+            self.config.limits
+        );
+    }
+
+    /// The engine says that it has no work before this deadline, and no event is on its way to it.
+    pub(crate) fn assert_nothing_is_forgotten(&mut self, socket: &Socket, next: Option<Instant>) {
+        let peer = socket.peer;
+        let limits = self.config.limits.clone();
+        let (now, has_people) = (self.now, self.has_people);
+        let is_held_up = limits.lag == Lag::Wait && self.members().any(|(_, it)| it.is_owed());
+        let has_operators = self.config.interactive.ops_password.is_some();
+        let client = self.client(peer);
+        assert!(!client.failed, "peer {peer} failed and is not freed");
+        let opens = client.lines.opens(now).filter(|_| client.is_member());
+        let said_more = client.has_said_more();
+        // Lines of a member that is muted are never heard, and no event tells which.
+        let may_be_muted = has_operators && client.nick.is_some();
+        if said_more && !may_be_muted {
+            // Something keeps it back, and that has an end.
+            let is_held = client.is_member() && (is_held_up || next.is_some());
+            assert!(is_held, "peer {peer} is not heard: {client:?}");
+            if let Some(opens) = opens.filter(|_| !is_held_up && !has_people) {
+                let is_awaited = next.is_some_and(|next| next <= opens);
+                assert!(is_awaited, "peer {peer} may go on at {opens:?}");
+            }
+        }
+        let is_foreign = client.left.is_none() && client.is_foreign();
+        assert!(
+            !is_foreign || said_more || has_people,
+            "peer {peer} speaks another protocol"
+        );
+        let is_blocked = socket.is_blocked();
+        let is_done = client.is_deaf || client.failed;
+        if !is_blocked && !is_done {
+            client.assert_has_all();
+        }
+        if client.left.is_some() && !is_blocked {
+            assert!(
+                client.shut || is_done,
+                "peer {peer} is drained and not shut"
+            );
+        }
+        let may_be_held =
+            said_more || opens.is_some() || is_held_up || has_people && next.is_some();
+        let is_heard = client.left.is_none() && !may_be_held;
+        let is_owed = client.is_owed() && is_blocked;
+        let service = client.service;
+        let tally = &mut self.tally;
+        tally.held_by_rate += u64::from(said_more && opens.is_some());
+        tally.held_by_gate += u64::from(said_more && opens.is_none());
+        if service == Service::Chat(Profile::Plain) && !has_people {
+            socket.assert_nothing_is_forgotten(is_heard, is_owed);
+        }
+    }
+}

@@ -1,0 +1,700 @@
+//! People at a prompt beside plain clients, against a model that knows the room only as its rules say:
+//! whatever is typed is seen at once by those who should see it, in the order in which it happens, and by
+//! nobody else. Streams are plain or veiled, take output in pieces, and fail in every way that they can
+//! recover from; who is behind reads on, so nothing is ever left out.
+
+use std::collections::BTreeSet;
+
+use fastrand::Rng;
+use line_chat::{Config, Service};
+
+use crate::journal::Peer;
+use crate::scene::{INTERACTIVE, PLAIN, Scene};
+use crate::socket::Faults;
+
+const SEEDS: u64 = 60;
+const STEPS: usize = 150;
+
+/// None begins another, so each is meant exactly. Some are the same.
+const NAMES: [&str; 7] = ["bob", "BOB", "ann", "carl", "zoë", "Zoe", "dora"];
+
+const GREETING: &str =
+    "* this is a chat room: what you type goes to everybody in it, line by line\r\n";
+
+/// How many lines are kept.
+const KEPT: usize = 5;
+
+/// From one step to the next, in seconds.
+const STEP_SECONDS: u64 = 2;
+
+/// A client in the model.
+struct Client {
+    peer: Peer,
+    is_person: bool,
+    knows_password: bool,
+    nick: Option<String>,
+    is_open: bool,
+    is_operator: bool,
+    ignores: Vec<Ignored>,
+    told_by: Option<usize>,
+    refusals: usize,
+    /// What it has to see.
+    expected: String,
+}
+
+/// Whom somebody ignores: a name, and whoever had it.
+struct Ignored {
+    key: String,
+    nick: String,
+    client: usize,
+}
+
+struct Room {
+    scene: Scene,
+    rng: Rng,
+    has_password: bool,
+    clients: Vec<Client>,
+    /// What was said, and in which step.
+    history: Vec<(u64, String, usize)>,
+    /// The keys of names that nobody hears.
+    muted: Vec<String>,
+    step: u64,
+    /// What came about.
+    seen: BTreeSet<&'static str>,
+}
+
+/// What has to come about, or nothing is shown.
+const EVENTS: [&str; 12] = [
+    "announced",
+    "history",
+    "ignored",
+    "kicked",
+    "last guess",
+    "last nick",
+    "muted",
+    "renamed",
+    "replied",
+    "silenced",
+    "unmuted",
+    "quit",
+];
+
+#[test]
+fn everybody_sees_what_the_rules_say_on_plain_streams() {
+    play(false);
+}
+
+#[test]
+fn everybody_sees_what_the_rules_say_on_veiled_streams() {
+    play(true);
+}
+
+fn play(is_veiled: bool) {
+    let mut seen = BTreeSet::new();
+    for seed in 0..SEEDS {
+        println!("seed {seed}");
+        let mut room = Room::new(seed, is_veiled);
+        for _ in 0..STEPS {
+            room.step();
+        }
+        seen.append(&mut room.seen);
+    }
+    let missing = EVENTS.iter().filter(|event| !seen.contains(*event));
+    assert_eq!(missing.count(), 0, "only {seen:?}");
+}
+
+fn key(name: &str) -> String {
+    name.to_lowercase()
+}
+
+impl Room {
+    fn new(seed: u64, is_veiled: bool) -> Self {
+        let mut rng = Rng::with_seed(seed);
+        let mut config = Config::default();
+        let has_password = rng.bool();
+        config.interactive.enabled = true;
+        config.interactive.history_lines = Some(KEPT);
+        config.interactive.ops_password = "mustard".parse().ok();
+        if has_password {
+            config.interactive.password = "sesame".parse().ok();
+        }
+        let mut scene = Scene::new(config, is_veiled);
+        let often = 0.1;
+        scene.faults = Faults {
+            interrupted: often,
+            falsely_blocked: often,
+            short: often,
+            ..Faults::NONE
+        };
+        Self {
+            scene,
+            rng,
+            has_password,
+            clients: Vec::new(),
+            history: Vec::new(),
+            muted: Vec::new(),
+            step: 0,
+            seen: BTreeSet::new(),
+        }
+    }
+
+    fn step(&mut self) {
+        let open: Vec<usize> = (0..self.clients.len())
+            .filter(|&it| self.clients[it].is_open)
+            .collect();
+        if open.len() < 6 {
+            self.connect();
+        }
+        for number in open {
+            if self.rng.u8(..3) > 0 {
+                self.act(number);
+                self.compare();
+            }
+        }
+        self.step += 1;
+        self.scene.wait(STEP_SECONDS * 1000);
+        self.compare();
+    }
+
+    fn compare(&mut self) {
+        self.scene.settle();
+        self.scene.read_all();
+        for (number, client) in self.clients.iter_mut().enumerate() {
+            let expected = std::mem::take(&mut client.expected);
+            let got = self.scene.got(client.peer);
+            let nick = client.nick.as_deref();
+            assert_eq!(got, expected, "client {number}, {nick:?}");
+            let is_shut = self.scene.left(client.peer).is_some();
+            assert_eq!(is_shut, !client.is_open, "client {number}, {nick:?}");
+        }
+    }
+
+    fn connect(&mut self) {
+        let is_person = self.rng.u8(..4) > 0;
+        let service: Service = if is_person { INTERACTIVE } else { PLAIN };
+        let capacity = self.rng.usize(10..400);
+        let peer = self.scene.connect(service, capacity);
+        let mut expected = String::new();
+        if is_person {
+            expected += GREETING;
+        }
+        match (self.has_password, is_person) {
+            (true, true) => expected += "\u{fffd}\u{fffd}\u{1}* password?\r\n",
+            (true, false) => expected += "* password?\r\n",
+            (false, true) => expected += "* what is your nick?\r\n",
+            (false, false) => {}
+        }
+        self.clients.push(Client {
+            peer,
+            is_person,
+            knows_password: !self.has_password,
+            nick: None,
+            is_open: true,
+            is_operator: false,
+            ignores: Vec::new(),
+            told_by: None,
+            refusals: 0,
+            expected,
+        });
+        self.compare();
+    }
+
+    /// A client sends a few lines at once, and what comes of them is known.
+    fn act(&mut self, number: usize) {
+        let mut sent = Vec::new();
+        let mut is_paused = false;
+        for _ in 0..self.rng.usize(1..4) {
+            let line = self.next_line(number);
+            sent.extend_from_slice(line.as_bytes());
+            sent.extend_from_slice(b"\r\n");
+            is_paused = line.ends_with("guess");
+            if self.clients[number].is_open {
+                self.hears(number, &line);
+            }
+            if is_paused {
+                // Nothing behind a wrong password is read for a second.
+                break;
+            }
+        }
+        let peer = self.clients[number].peer;
+        let at = self.rng.usize(..sent.len());
+        let (begin, rest) = sent.split_at(at);
+        self.scene.send(peer, begin);
+        if self.rng.bool() {
+            self.scene.settle();
+        }
+        self.scene.send(peer, rest);
+        if self.clients[number].is_open && !is_paused && self.rng.u8(..20) == 0 {
+            self.scene.peer(peer).hang_up();
+            self.leaves(number, "left");
+        } else if !self.clients[number].is_open {
+            self.scene.settle();
+            self.scene.peer(peer).hang_up();
+        }
+    }
+
+    fn name(&mut self) -> &'static str {
+        NAMES[self.rng.usize(..NAMES.len())]
+    }
+
+    fn next_line(&mut self, number: usize) -> String {
+        let name = self.name();
+        if !self.clients[number].knows_password {
+            let word = if self.rng.u8(..3) > 0 {
+                "sesame"
+            } else {
+                "a guess"
+            };
+            return word.to_owned();
+        }
+        if self.clients[number].nick.is_none() {
+            return name.to_owned();
+        }
+        match self.rng.u8(..32) {
+            0..9 => format!("line {}", self.rng.u16(..)),
+            9..11 => "/me waves".to_owned(),
+            11..13 => format!("/msg {name} psst"),
+            13 => "/reply psst".to_owned(),
+            14 | 15 => format!("/ignore {name}"),
+            16 => format!("/unignore {name}"),
+            17 | 18 => format!("/nick {name}"),
+            19 => "//who".to_owned(),
+            20 => "/last 2".to_owned(),
+            21 => "/time".to_owned(),
+            22..25 => "/op mustard".to_owned(),
+            25 => "/op guess".to_owned(),
+            26 => format!("/kick {name} rude"),
+            27 => format!("/mute {name}"),
+            28 => format!("/unmute {name}"),
+            29 => "/announce tea".to_owned(),
+            30 => "/who".to_owned(),
+            _ => "/quit bye".to_owned(),
+        }
+    }
+
+    fn hears(&mut self, number: usize, line: &str) {
+        let client = &self.clients[number];
+        if !client.knows_password {
+            return self.tries(number, line);
+        }
+        if client.nick.is_none() {
+            return self.asks_for(number, line);
+        }
+        let (command, rest) = line.split_once(' ').unwrap_or((line, ""));
+        if !client.is_person || !line.starts_with('/') {
+            return self.says(number, line);
+        }
+        let first = rest.split(' ').next().unwrap_or_default();
+        match command {
+            "/me" if self.is_muted(number) => self.tell_muted(number),
+            "/me" => self.waves(number),
+            "/msg" if self.is_muted(number) => self.tell_muted(number),
+            "/msg" => {
+                if let Some(other) = self.meant_other(number, first) {
+                    self.whispers(number, other);
+                }
+            }
+            "/reply" if self.is_muted(number) => self.tell_muted(number),
+            "/reply" => self.replies(number),
+            "/ignore" => self.ignores(number, first),
+            "/unignore" => self.unignores(number, first),
+            "/nick" if self.is_muted(number) => self.tell_muted(number),
+            "/nick" => self.renames(number, first),
+            "//who" => self.says(number, "/who"),
+            "/last" => self.remember(number, 2),
+            "/time" => self.show(number, "* it is 1970-01-01 00:00:00 UTC"),
+            "/who" => self.lists(number),
+            "/op" => self.op(number, first),
+            "/quit" => self.quits(number),
+            _ if !self.clients[number].is_operator => {
+                let line = "* only operators can do that: /op PASSWORD makes you one";
+                self.show(number, line);
+            }
+            "/kick" => self.kicks(number, first),
+            "/mute" => self.mutes(number, first),
+            "/unmute" => self.unmutes(number, first),
+            _ if self.is_muted(number) => self.tell_muted(number),
+            _ => {
+                self.seen.insert("announced");
+                let nick = self.nick(number);
+                self.tell_people(number, &format!("* {nick} announces: tea"));
+            }
+        }
+    }
+
+    // What is shown to whom.
+
+    fn show(&mut self, number: usize, line: &str) {
+        self.clients[number].expected += line;
+        self.clients[number].expected += "\r\n";
+    }
+
+    fn nick(&self, number: usize) -> String {
+        self.clients[number].nick.clone().expect("a member")
+    }
+
+    fn members(&self) -> Vec<usize> {
+        let clients = 0..self.clients.len();
+        clients
+            .filter(|&it| self.clients[it].nick.is_some())
+            .collect()
+    }
+
+    fn others(&self, number: usize) -> Vec<usize> {
+        let mut members = self.members();
+        members.retain(|&other| other != number);
+        members
+    }
+
+    fn hides(&self, listener: usize, speaker: usize) -> bool {
+        let name = key(&self.nick(speaker));
+        let is_person = self.clients[speaker].is_person;
+        let mut ignored = self.clients[listener].ignores.iter();
+        ignored.any(|it| it.key == name || (is_person && it.client == speaker))
+    }
+
+    fn tell_people(&mut self, number: usize, line: &str) {
+        for other in self.others(number) {
+            if self.clients[other].is_person {
+                self.show(other, line);
+            }
+        }
+    }
+
+    /// `line` to people, or to those who ignore the speaker `instead`, if anything.
+    fn tell_friends(&mut self, number: usize, line: &str, instead: Option<&str>) {
+        for other in self.others(number) {
+            let is_hidden = self.hides(other, number);
+            match instead {
+                _ if !self.clients[other].is_person => {}
+                Some(instead) if is_hidden => self.show(other, instead),
+                None if is_hidden => {}
+                _ => self.show(other, line),
+            }
+        }
+    }
+
+    fn owner(&self, name: &str) -> Option<usize> {
+        let mut members = self.members().into_iter();
+        members.find(|&it| key(&self.nick(it)) == key(name))
+    }
+
+    fn names(&self, members: &[usize]) -> String {
+        let mut nicks: Vec<String> = members.iter().map(|&it| self.nick(it)).collect();
+        nicks.sort_by_key(|nick| key(nick));
+        nicks.join(", ")
+    }
+
+    // Coming.
+
+    fn tries(&mut self, number: usize, word: &str) {
+        let is_person = self.clients[number].is_person;
+        if word == "sesame" {
+            self.clients[number].knows_password = true;
+            self.clients[number].refusals = 0;
+            if is_person {
+                let asked = "\u{fffd}\u{fffd}\u{1}\r\n* what is your nick?\r\n";
+                self.clients[number].expected += asked;
+            }
+            return;
+        }
+        if is_person {
+            self.clients[number].expected += "\r\n";
+        }
+        self.clients[number].refusals += 1;
+        if self.clients[number].refusals < 3 {
+            return self.show(number, "* wrong password, try again");
+        }
+        let last = "* wrong password, and that was the last try, goodbye";
+        self.seen.insert("last guess");
+        self.show(number, last);
+        self.clients[number].is_open = false;
+    }
+
+    fn asks_for(&mut self, number: usize, name: &str) {
+        if self.owner(name).is_some() {
+            self.clients[number].refusals += 1;
+            let is_last = self.clients[number].refusals == 3;
+            let what = match is_last {
+                true => "and that was the last try, goodbye",
+                false => "choose another",
+            };
+            self.show(number, &format!("* nick \"{name}\" is taken, {what}"));
+            self.clients[number].is_open = !is_last;
+            if is_last {
+                self.seen.insert("last nick");
+            }
+            return;
+        }
+        let others = self.members();
+        let names = self.names(&others);
+        let others = match others.len() {
+            0 => "nobody else is here yet".to_owned(),
+            1 => format!("1 other here: {names}"),
+            n => format!("{n} others here: {names}"),
+        };
+        self.clients[number].nick = Some(name.to_owned());
+        self.tell_people(number, &format!("* {name} joined"));
+        if self.clients[number].is_person {
+            let welcome = format!("* welcome, {name}. {others}. /help lists the commands");
+            self.show(number, &welcome);
+            self.recount(number, KEPT);
+        }
+    }
+
+    /// Shows what was said last. Returns whether there was anything.
+    fn recount(&mut self, number: usize, most: usize) -> bool {
+        let from = self.history.len().saturating_sub(most);
+        let mut any = false;
+        for (said_in, line, speaker) in self.history.split_off(from) {
+            let is_hidden = self.clients[number].ignores.iter().any(|it| {
+                let name = line.trim_start_matches("** ");
+                let name: String = name.chars().take_while(|c| !": ".contains(*c)).collect();
+                it.key == key(&name) || (self.clients[speaker].is_person && it.client == speaker)
+            });
+            if !is_hidden {
+                let age = (self.step - said_in) * STEP_SECONDS;
+                let age = match age {
+                    0..60 => format!("{age} s ago"),
+                    _ => format!("{} min ago", age / 60),
+                };
+                self.show(number, &format!("* {age}, {line}"));
+                any = true;
+                self.seen.insert("history");
+            }
+            self.history.push((said_in, line, speaker));
+        }
+        any
+    }
+
+    fn keep(&mut self, number: usize, line: String) {
+        self.history.push((self.step, line, number));
+        let over = self.history.len().saturating_sub(KEPT);
+        self.history.drain(..over);
+    }
+
+    // Going.
+
+    fn leaves(&mut self, number: usize, how: &str) {
+        self.clients[number].is_open = false;
+        if self.clients[number].nick.is_some() {
+            let nick = self.nick(number);
+            self.tell_people(number, &format!("* {nick} {how}"));
+            self.clients[number].nick = None;
+        }
+    }
+
+    fn quits(&mut self, number: usize) {
+        self.seen.insert("quit");
+        let nick = self.nick(number);
+        let left = format!("* {nick} left");
+        match self.is_muted(number) {
+            true => self.tell_people(number, &left),
+            false => self.tell_friends(number, &format!("{left}: bye"), Some(&left)),
+        }
+        self.show(number, "* goodbye");
+        self.clients[number].is_open = false;
+        self.clients[number].nick = None;
+    }
+
+    // Talking.
+
+    fn is_muted(&self, number: usize) -> bool {
+        self.muted.contains(&key(&self.nick(number)))
+    }
+
+    fn tell_muted(&mut self, number: usize) {
+        self.seen.insert("silenced");
+        self.show(number, "* you are muted, that was not sent");
+    }
+
+    fn says(&mut self, number: usize, text: &str) {
+        if self.is_muted(number) {
+            return self.tell_muted(number);
+        }
+        let line = format!("{}: {text}", self.nick(number));
+        for other in self.others(number) {
+            if !self.hides(other, number) {
+                self.show(other, &line);
+            }
+        }
+        self.keep(number, line);
+    }
+
+    fn waves(&mut self, number: usize) {
+        let nick = self.nick(number);
+        let line = format!("** {nick} waves");
+        for other in self.others(number) {
+            match self.clients[other].is_person {
+                true if self.hides(other, number) => {}
+                true => self.show(other, &line),
+                false => self.show(other, &format!("{nick}: /me waves")),
+            }
+        }
+        self.keep(number, line);
+    }
+
+    fn meant(&mut self, number: usize, name: &str) -> Option<usize> {
+        let owner = self.owner(name);
+        if owner.is_none() {
+            let nobody = format!("* nobody here is called \"{name}\"; /who lists who is here");
+            self.show(number, &nobody);
+        }
+        owner
+    }
+
+    fn meant_other(&mut self, number: usize, name: &str) -> Option<usize> {
+        let owner = self.meant(number, name)?;
+        if owner == number {
+            self.show(number, "* that is you: name somebody else");
+            return None;
+        }
+        Some(owner)
+    }
+
+    fn whispers(&mut self, number: usize, other: usize) {
+        let (nick, other_nick) = (self.nick(number), self.nick(other));
+        if !self.clients[other].is_person {
+            let refused = "has a plain connection, which shows only what is said to everybody";
+            return self.show(number, &format!("* {other_nick} {refused}"));
+        }
+        self.show(number, &format!("* you tell {other_nick}: psst"));
+        if !self.hides(other, number) {
+            self.show(other, &format!("* {nick} tells you: psst"));
+            self.clients[other].told_by = Some(number);
+        }
+    }
+
+    fn replies(&mut self, number: usize) {
+        match self.clients[number].told_by {
+            None => {
+                let nobody = "* nobody has told you anything yet: write /msg NAME TEXT";
+                self.show(number, nobody);
+            }
+            Some(other) if self.clients[other].nick.is_none() => {
+                let left = "* who told you something last has left: write /msg NAME TEXT";
+                self.show(number, left);
+            }
+            Some(other) => {
+                self.seen.insert("replied");
+                self.whispers(number, other);
+            }
+        }
+    }
+
+    fn ignores(&mut self, number: usize, name: &str) {
+        let Some(client) = self.meant_other(number, name) else {
+            return;
+        };
+        let nick = self.nick(client);
+        if !self.hides(number, client) {
+            self.seen.insert("ignored");
+            let (key, nick) = (key(&nick), nick.clone());
+            let ignored = Ignored { key, nick, client };
+            self.clients[number].ignores.push(ignored);
+        }
+        let hidden = format!("* you see nothing more of {nick}; /unignore {nick} changes that");
+        self.show(number, &hidden);
+    }
+
+    fn unignores(&mut self, number: usize, name: &str) {
+        let whom = self.owner(name);
+        let person = whom.filter(|&it| self.clients[it].is_person);
+        let ignored = &mut self.clients[number].ignores;
+        let place = ignored.iter().position(|it| it.key == key(name));
+        let place = place.or_else(|| ignored.iter().position(|it| Some(it.client) == person));
+        match place {
+            Some(place) => {
+                let nick = ignored.remove(place).nick;
+                self.show(number, &format!("* you see what {nick} says again"));
+            }
+            None => {
+                let nobody = format!("* you do not ignore \"{name}\"; /ignore lists whom you do");
+                self.show(number, &nobody);
+            }
+        }
+    }
+
+    fn renames(&mut self, number: usize, name: &str) {
+        if self.owner(name).is_some_and(|owner| owner != number) {
+            let taken = format!("* nick \"{name}\" is taken, choose another");
+            return self.show(number, &taken);
+        }
+        let old = self.nick(number);
+        if old != name {
+            // Those who ignored the name before see nothing of the new one, if it is a person.
+            self.tell_friends_as(number, &old, name);
+        }
+        self.clients[number].nick = Some(name.to_owned());
+        self.show(number, &format!("* you are now {name}"));
+    }
+
+    fn tell_friends_as(&mut self, number: usize, old: &str, name: &str) {
+        self.seen.insert("renamed");
+        self.clients[number].nick = Some(name.to_owned());
+        self.tell_friends(number, &format!("* {old} is now {name}"), None);
+    }
+
+    fn remember(&mut self, number: usize, most: usize) {
+        if !self.recount(number, most) {
+            self.show(number, "* there is nothing to show");
+        }
+    }
+
+    fn lists(&mut self, number: usize) {
+        let members = self.members();
+        let (count, names) = (members.len(), self.names(&members));
+        self.show(number, &format!("* {count} here: {names}"));
+    }
+
+    // Operators.
+
+    fn op(&mut self, number: usize, word: &str) {
+        if word == "mustard" {
+            self.clients[number].is_operator = true;
+            let line = "* you are an operator; /help lists what you can do";
+            return self.show(number, line);
+        }
+        self.show(number, "* wrong password, try again");
+    }
+
+    fn kicks(&mut self, number: usize, name: &str) {
+        let Some(other) = self.meant_other(number, name) else {
+            return;
+        };
+        let nick = self.nick(number);
+        self.show(other, &format!("* {nick} has kicked you: rude"));
+        self.seen.insert("kicked");
+        self.leaves(other, &format!("was kicked by {nick}: rude"));
+    }
+
+    fn mutes(&mut self, number: usize, name: &str) {
+        let Some(other) = self.meant_other(number, name) else {
+            return;
+        };
+        let nick = self.nick(other);
+        self.muted.push(key(&nick));
+        self.seen.insert("muted");
+        self.show(number, &format!("* {nick} is muted"));
+        if self.clients[other].is_person {
+            self.show(other, "* you are muted: nobody sees what you say");
+        }
+    }
+
+    fn unmutes(&mut self, number: usize, name: &str) {
+        let was_muted = self.muted.contains(&key(name));
+        if was_muted {
+            self.seen.insert("unmuted");
+            self.muted.retain(|muted| *muted != key(name));
+            self.show(number, &format!("* {name} is no longer muted"));
+            if let Some(owner) = self.owner(name)
+                && self.clients[owner].is_person
+            {
+                self.show(owner, "* you are no longer muted");
+            }
+        } else if let Some(owner) = self.meant(number, name) {
+            let nick = self.nick(owner);
+            self.show(number, &format!("* {nick} is not muted"));
+        }
+    }
+}

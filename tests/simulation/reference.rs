@@ -1,0 +1,297 @@
+//! The wire read off byte by byte, with no thought of speed: what a client said, what a line looks
+//! like to others, and what a nick is. Written from the wire's description, not from the decoders.
+
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use line_chat::protocol::telnet::MAX_SUBNEGOTIATION_BYTES;
+use line_chat::{CloseReason, Lag, Limits};
+
+/// One thing that a client said, and what it asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Decoded {
+    Line(Vec<u8>),
+    TooLong,
+    /// These bytes have to be answered.
+    Asked(Vec<u8>),
+}
+
+#[derive(Debug)]
+pub(crate) struct Decoder {
+    max_line_bytes: usize,
+    telnet: Telnet,
+    line: Vec<u8>,
+    /// The line passed the limit.
+    too_long: bool,
+    after_cr: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Telnet {
+    Data,
+    Iac,
+    Verb(u8),
+    Sub(u16),
+    SubIac(u16),
+}
+
+impl Decoder {
+    pub(crate) fn new(max_line_bytes: usize) -> Self {
+        Self {
+            max_line_bytes,
+            telnet: Telnet::Data,
+            line: Vec::new(),
+            too_long: false,
+            after_cr: false,
+        }
+    }
+
+    pub(crate) fn hear(&mut self, byte: u8, heard: &mut VecDeque<Decoded>) {
+        self.telnet = match (self.telnet, byte) {
+            (Telnet::Data, 255) => Telnet::Iac,
+            (Telnet::Data, _) => {
+                heard.extend(self.data(byte));
+                Telnet::Data
+            }
+            (Telnet::Verb(verb), option) => {
+                // DO is answered with WONT, WILL with DONT.
+                let answer = match verb {
+                    253 => Some(252),
+                    251 => Some(254),
+                    _ => None,
+                };
+                heard.extend(answer.map(|verb| Decoded::Asked(vec![255, verb, option])));
+                Telnet::Data
+            }
+            (Telnet::Sub(skipped), 255) => Telnet::SubIac(skipped),
+            (Telnet::Sub(skipped), _) | (Telnet::SubIac(skipped), 255) => {
+                if skipped == MAX_SUBNEGOTIATION_BYTES {
+                    Telnet::Data
+                } else {
+                    Telnet::Sub(skipped + 1)
+                }
+            }
+            (Telnet::Iac | Telnet::SubIac(_), command) => self.command(command, heard),
+        };
+    }
+
+    /// The line that is arriving.
+    pub(crate) fn unfinished(&self) -> &[u8] {
+        &self.line
+    }
+
+    fn command(&mut self, command: u8, heard: &mut VecDeque<Decoded>) -> Telnet {
+        match command {
+            246 => heard.push_back(Decoded::Asked(b"* yes\r\n".to_vec())),
+            247 => self.erase(),
+            248 => self.line.clear(),
+            250 => return Telnet::Sub(0),
+            251..=254 => return Telnet::Verb(command),
+            255 => heard.extend(self.data(255)),
+            _ => {}
+        }
+        Telnet::Data
+    }
+
+    fn data(&mut self, byte: u8) -> Option<Decoded> {
+        let after_cr = std::mem::replace(&mut self.after_cr, byte == b'\r');
+        match byte {
+            b'\n' | 0 if after_cr => None,
+            b'\r' | b'\n' => {
+                let line = std::mem::take(&mut self.line);
+                let too_long = std::mem::take(&mut self.too_long);
+                (!too_long).then_some(Decoded::Line(line))
+            }
+            _ if self.too_long => None,
+            0x08 | 0x7f => {
+                self.erase();
+                None
+            }
+            _ if self.line.len() == self.max_line_bytes => {
+                self.line.clear();
+                self.too_long = true;
+                Some(Decoded::TooLong)
+            }
+            _ => {
+                self.line.push(byte);
+                None
+            }
+        }
+    }
+
+    fn erase(&mut self) {
+        let last = self.line.utf8_chunks().last().map_or(0, |chunk| {
+            let invalid = chunk.invalid().len();
+            let last = chunk.valid().chars().next_back();
+            if invalid > 0 {
+                invalid
+            } else {
+                last.map_or(0, char::len_utf8)
+            }
+        });
+        self.line.truncate(self.line.len() - last);
+    }
+}
+
+/// Whether a first line, or the beginning of one, is a TLS record, a request of HTTP, or SSH's
+/// banner.
+pub(crate) fn is_foreign(line: &[u8], is_complete: bool) -> bool {
+    let text = String::from_utf8_lossy(line);
+    let words: Vec<&str> = text.split(' ').collect();
+    let is_request = words.len() >= 3
+        && !words[0].is_empty()
+        && words[0].bytes().all(|byte| byte.is_ascii_uppercase())
+        && words[words.len() - 1].starts_with("HTTP/");
+    let is_text = is_request || text.starts_with("SSH-");
+    line.starts_with(&[22, 3]) || is_complete && is_text
+}
+
+/// What a client is told when it is closed, if it is told anything.
+pub(crate) fn goodbye(reason: CloseReason) -> &'static str {
+    match reason {
+        CloseReason::TooSlow => "* you are reading too slowly, goodbye\r\n",
+        CloseReason::Stalled => "* you have read nothing for too long, goodbye\r\n",
+        CloseReason::HeldUp => "* you have held up the room for too long, goodbye\r\n",
+        CloseReason::OutOfMemory => {
+            "* server is short of memory and you are furthest behind, goodbye\r\n"
+        }
+        CloseReason::LoginTimeout => "* no nick came in time, goodbye\r\n",
+        CloseReason::Idle => "* you have been silent for too long, goodbye\r\n",
+        CloseReason::OtherProtocol => "* this is a chat server for telnet, goodbye\r\n",
+        CloseReason::ServerFull => "* server is full, try again later\r\n",
+        CloseReason::AddressFull => "* too many connections from your address, try again later\r\n",
+        CloseReason::Shutdown => "* server is shutting down\r\n",
+        CloseReason::Quit => "* goodbye\r\n",
+        CloseReason::Banned => "* you are banned from this room, goodbye\r\n",
+        CloseReason::AddressBanned => "* your address is banned from this server\r\n",
+        _ => "",
+    }
+}
+
+/// Whether nothing that was queued is worth writing, but what was begun.
+pub(crate) fn is_cut(reason: CloseReason) -> bool {
+    use CloseReason::{HeldUp, OutOfMemory, Stalled, TooSlow};
+    matches!(reason, TooSlow | Stalled | HeldUp | OutOfMemory)
+}
+
+/// How long a client may take nothing, or hold up the room; `None`: for ever.
+pub(crate) fn stall_patience(limits: &Limits) -> Option<Duration> {
+    let seconds = if limits.lag == Lag::Wait { 30 } else { 300 };
+    unless_never(limits.stall_timeout.unwrap_or(Duration::from_secs(seconds)))
+}
+
+/// How long a client that leaves for this reason may take to read the rest.
+pub(crate) fn drain_patience(reason: CloseReason, limits: &Limits) -> Duration {
+    match reason {
+        CloseReason::HungUp => stall_patience(limits).unwrap_or(Duration::from_secs(300)),
+        _ => limits.goodbye_timeout,
+    }
+}
+
+/// The number in a line that tells how many were left out.
+pub(crate) fn skipped(line: &[u8]) -> Option<u64> {
+    let words = std::str::from_utf8(line).ok()?.strip_prefix("* ")?;
+    if words == "1 line skipped\r\n" {
+        return Some(1);
+    }
+    let count = words.strip_suffix(" lines skipped\r\n")?.parse().ok()?;
+    assert_ne!(count, 1, "1 lines");
+    Some(count)
+}
+
+pub(crate) fn unless_never(time: Duration) -> Option<Duration> {
+    (!time.is_zero()).then_some(time)
+}
+
+/// What counts as one address: an IPv4 address, or 64 bits of an IPv6 one; `None` for this machine.
+pub(crate) fn address(ip: IpAddr) -> Option<[u8; 8]> {
+    let mut address = [0; 8];
+    match ip {
+        _ if ip.is_loopback() => return None,
+        IpAddr::V4(ip) => address[..4].copy_from_slice(&ip.octets()),
+        IpAddr::V6(ip) => address.copy_from_slice(&ip.octets()[..8]),
+    }
+    Some(address)
+}
+
+/// What others see of a line.
+pub(crate) fn clean(line: &[u8]) -> String {
+    let show = |c| if is_unsafe(c) { '\u{fffd}' } else { c };
+    String::from_utf8_lossy(line).chars().map(show).collect()
+}
+
+fn is_unsafe(c: char) -> bool {
+    let u = u32::from(c);
+    let controls = c != '\t' && c.is_control();
+    let separators = u == 0x2028 || u == 0x2029;
+    let bidi = [0x61c, 0x200e, 0x200f].contains(&u)
+        || (0x202a..=0x202e).contains(&u)
+        || (0x2066..=0x2069).contains(&u);
+    let tags = (0xe0000..=0xe007f).contains(&u);
+    controls || separators || bidi || tags || u == 0xfeff
+}
+
+/// The nick that a line asks for, or why it is none.
+pub(crate) fn nick(line: &[u8], max_chars: usize) -> Result<String, String> {
+    let text = clean(line);
+    let name = text.trim();
+    let wrong = [
+        (name.is_empty(), "a nick needs at least one character"),
+        (
+            text.as_bytes() != line,
+            "a nick has no control characters and is valid UTF-8",
+        ),
+        (
+            name.starts_with(['*', '/']),
+            "a nick does not begin with \"*\" or \"/\"",
+        ),
+        (name.contains(':'), "a nick has no \":\" in it"),
+        (
+            name.contains(char::is_whitespace),
+            "a nick has no white space inside",
+        ),
+    ];
+    if let Some((_, why)) = wrong.into_iter().find(|&(is_wrong, _)| is_wrong) {
+        return Err(why.to_owned());
+    }
+    if name.chars().count() > max_chars {
+        return Err(format!("a nick has at most {max_chars} characters"));
+    }
+    if key(name).is_empty() {
+        return Err("a nick needs a character that shows".to_owned());
+    }
+    Ok(name.to_owned())
+}
+
+/// Under which key a nick is unique. It knows only the look-alikes that the simulation uses.
+pub(crate) fn key(nick: &str) -> String {
+    let hidden = |c: char| ['\u{ad}', '\u{200b}', '\u{200d}', '\u{fe0f}'].contains(&c);
+    let narrow = |c| match c {
+        'ａ'..='ｚ' => char::from_u32(u32::from(c) - 0xfee0).unwrap_or(c),
+        c => c,
+    };
+    let folded: String = nick.to_lowercase().chars().map(narrow).collect();
+    folded.replace(hidden, "")
+}
+
+pub(crate) fn is_taken(nick: &str) -> String {
+    format!("nick \"{nick}\" is taken")
+}
+
+pub(crate) fn is_no_nick(max_line_bytes: usize) -> String {
+    format!("that line is longer than {max_line_bytes} bytes, which is no nick")
+}
+
+/// The notice that refuses a nick.
+pub(crate) fn refusal(why: &str, is_final: bool) -> String {
+    if is_final {
+        format!("* {why}, and that was the last try, goodbye\r\n")
+    } else {
+        format!("* {why}, choose another\r\n")
+    }
+}
+
+pub(crate) fn was_not_sent(max_line_bytes: usize) -> String {
+    format!("* that line is longer than {max_line_bytes} bytes and was not sent\r\n")
+}

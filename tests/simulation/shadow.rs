@@ -1,0 +1,430 @@
+//! The shadow of one client: what it said and nobody has heard yet, and what it has to get. It knows
+//! nothing of queues. What others say is *due* to a client from the moment at which it is said, in that
+//! order, and what the client gets is held against that, byte for byte: each line is the next one that is
+//! due, or there stands a notice before it that says exactly how many were left out. So nothing can be
+//! lost, doubled, torn or misplaced, whatever the engine does on the way.
+//!
+//! Where people are in the room not all that is due is known, because the answers to commands are no
+//! events. There a line that was left out is found by the next one that was not, and the sum of those is
+//! never more than what the client was told by then.
+
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::time::Instant;
+
+use line_chat::{CloseReason, Limits, Profile, Service};
+
+use crate::amounts::Allowance;
+use crate::reference::{self, Decoded, Decoder};
+
+/// What a client has to get.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Due {
+    /// A line with its end.
+    Line(Rc<[u8]>),
+    Answer([u8; 3]),
+}
+
+#[derive(Debug)]
+pub(crate) struct Shadow {
+    pub(crate) ip: IpAddr,
+    pub(crate) service: Service,
+    pub(crate) is_veiled: bool,
+    /// All that it gets is known.
+    is_exact: bool,
+    /// There is a limit of memory.
+    may_be_shed: bool,
+    pub(crate) decoder: Decoder,
+    /// What it said and is not known to be heard.
+    pub(crate) said: VecDeque<Decoded>,
+    pub(crate) nick: Option<String>,
+    pub(crate) refusals: u8,
+    pub(crate) lines: Allowance,
+    /// The most that it may have cost the room, in bytes.
+    pub(crate) cost: u64,
+
+    due: VecDeque<Due>,
+    /// Lines that were due before an answer that it has got, and that were left out.
+    untold: u64,
+    /// Lines that it was told it missed, and lines that it is known to have missed.
+    pub(crate) told: u64,
+    missed: u64,
+    /// Neither a whole line nor a whole answer.
+    begun: Vec<u8>,
+    /// Lines of the room that it got.
+    pub(crate) seen: u64,
+    /// Nothing may come behind its last words.
+    is_finished: bool,
+
+    pub(crate) left: Option<(CloseReason, Instant)>,
+    pub(crate) connected_at: Instant,
+    pub(crate) joined_at: Option<Instant>,
+    /// When it was read last, and when the engine was told last that it can be.
+    pub(crate) read_at: Instant,
+    pub(crate) told_at: Instant,
+    /// When it took something last, and since when it has taken nothing of what it was offered.
+    pub(crate) took_at: Instant,
+    pub(crate) blocked_since: Option<Instant>,
+    has_taken_all: bool,
+    pub(crate) ended: bool,
+    pub(crate) failed: bool,
+    /// It takes nothing any more.
+    pub(crate) is_deaf: bool,
+    pub(crate) shut: bool,
+    pub(crate) discarded: usize,
+}
+
+impl Shadow {
+    pub(crate) fn new(ip: IpAddr, has_people: bool, limits: &Limits, now: Instant) -> Self {
+        Self {
+            ip,
+            service: Service::Chat(Profile::Plain),
+            is_veiled: false,
+            is_exact: !has_people,
+            may_be_shed: limits.max_pending_total_bytes > 0,
+            decoder: Decoder::new(limits.max_line_bytes),
+            said: VecDeque::new(),
+            nick: None,
+            refusals: 0,
+            lines: Allowance::new(limits, now),
+            cost: 0,
+            due: VecDeque::new(),
+            untold: 0,
+            told: 0,
+            missed: 0,
+            begun: Vec::new(),
+            seen: 0,
+            is_finished: false,
+            left: None,
+            connected_at: now,
+            joined_at: None,
+            read_at: now,
+            told_at: now,
+            took_at: now,
+            blocked_since: None,
+            has_taken_all: true,
+            ended: false,
+            failed: false,
+            is_deaf: false,
+            shut: false,
+            discarded: 0,
+        }
+    }
+
+    pub(crate) fn is_member(&self) -> bool {
+        self.nick.is_some() && self.left.is_none()
+    }
+
+    pub(crate) fn is_person(&self) -> bool {
+        self.service == Service::Chat(Profile::Interactive)
+    }
+
+    // What it says.
+
+    pub(crate) fn reads(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.decoder.hear(byte, &mut self.said);
+        }
+        self.cost += bytes.len() as u64;
+    }
+
+    pub(crate) fn skip_empty_lines(&mut self) {
+        let is_empty = |said: &Decoded| matches!(said, Decoded::Line(line) if line.is_empty());
+        while self.said.front().is_some_and(is_empty) {
+            self.said.pop_front();
+        }
+    }
+
+    /// The next thing that it said for which `is_it` holds. What stands before that was heard as well,
+    /// and said nothing that an event tells of; there is none of that in a room without people.
+    pub(crate) fn take_said(&mut self, is_it: impl Fn(&Decoded) -> bool) -> Option<Decoded> {
+        self.skip_empty_lines();
+        let place = self.said.iter().position(is_it)?;
+        if self.is_exact && place > 0 {
+            return None;
+        }
+        self.said.drain(..place);
+        self.said.pop_front()
+    }
+
+    /// Whether it has said something that the room has to hear.
+    pub(crate) fn has_said_more(&mut self) -> bool {
+        self.skip_empty_lines();
+        let is_person = self.is_person();
+        if !self.is_exact && self.nick.is_none() {
+            return false;
+        }
+        self.said.iter().any(|said| match said {
+            Decoded::Line(line) if is_person => !line.starts_with(b"/") && !line.is_empty(),
+            Decoded::Line(line) => !line.is_empty(),
+            Decoded::TooLong | Decoded::Asked(_) => self.is_exact,
+        })
+    }
+
+    /// What it said as far as it is known, if it has no nick yet and that is no nick, but another
+    /// protocol.
+    pub(crate) fn is_foreign(&self) -> bool {
+        let is_first = self.nick.is_none() && self.refusals == 0;
+        let is_empty = |said: &&Decoded| matches!(said, Decoded::Line(line) if line.is_empty());
+        is_first
+            && match self.said.iter().find(|said| !is_empty(said)) {
+                Some(Decoded::Line(line)) => reference::is_foreign(line, true),
+                Some(_) => false,
+                None => reference::is_foreign(self.decoder.unfinished(), false),
+            }
+    }
+
+    // What it has to get.
+
+    pub(crate) fn owe(&mut self, due: Due) {
+        if !self.is_deaf && !self.failed {
+            self.due.push_back(due);
+        }
+    }
+
+    /// It leaves: what is due stays due, and then come these words. If its queue is cut, only a line
+    /// that was begun still comes before them.
+    pub(crate) fn leave(&mut self, reason: CloseReason, now: Instant) {
+        self.left = Some((reason, now));
+        self.said.clear();
+        let words = reference::goodbye(reason);
+        if !words.is_empty() {
+            self.owe(Due::Line(words.as_bytes().into()));
+        }
+    }
+
+    fn is_cut(&self) -> bool {
+        self.left
+            .is_some_and(|(reason, _)| reference::is_cut(reason))
+    }
+
+    /// A write to it failed: nothing is due to it any more.
+    pub(crate) fn deafen(&mut self) {
+        self.is_deaf = true;
+        self.due.clear();
+        self.blocked_since = None;
+    }
+
+    /// Its stream was offered `offered` bytes and took these.
+    pub(crate) fn wrote(&mut self, offered: usize, bytes: &[u8], is_sent: bool, now: Instant) {
+        self.has_taken_all = bytes.len() == offered;
+        if self.has_taken_all && is_sent {
+            self.blocked_since = None;
+        } else if !bytes.is_empty() || self.blocked_since.is_none() {
+            self.blocked_since = Some(now);
+        }
+        if !bytes.is_empty() {
+            self.took_at = now;
+        }
+        self.gets(bytes);
+    }
+
+    /// Its stream has sent all that it had taken.
+    pub(crate) fn sent(&mut self) {
+        if self.has_taken_all {
+            self.blocked_since = None;
+        }
+    }
+
+    fn gets(&mut self, bytes: &[u8]) {
+        if self.service == Service::Http {
+            return self.begun.extend_from_slice(bytes);
+        }
+        let mut rest = bytes;
+        while let Some(&next) = rest.first() {
+            let is_answer = self.begun.first().unwrap_or(&next) == &255;
+            let len = if is_answer {
+                3 - self.begun.len()
+            } else {
+                let end = rest.iter().position(|&byte| byte == b'\n');
+                end.map_or(usize::MAX, |end| end + 1)
+            };
+            if len > rest.len() {
+                return self.begun.extend_from_slice(rest);
+            }
+            let (end, later) = rest.split_at(len);
+            rest = later;
+            self.begun.extend_from_slice(end);
+            let whole = std::mem::take(&mut self.begun);
+            assert!(
+                !self.is_finished,
+                "{:?} comes behind the last words",
+                whole.escape_ascii().to_string()
+            );
+            match is_answer {
+                true => self.gets_answer(&whole),
+                false => self.gets_line(&whole),
+            }
+        }
+    }
+
+    fn gets_answer(&mut self, answer: &[u8]) {
+        let is_it = |due: &Due| matches!(due, Due::Answer(bytes) if bytes == answer);
+        let is_answer = |due: &Due| matches!(due, Due::Answer(_));
+        let place = self.due.iter().position(is_answer);
+        let place = place.filter(|&place| is_it(&self.due[place]));
+        let Some(place) = place else {
+            panic!("{answer:?} is no answer that is due");
+        };
+        if self.is_exact {
+            // Lines that were due before it were left out, and are told of later.
+            self.due.drain(..=place);
+            self.untold += place as u64;
+        } else {
+            self.due.remove(place);
+        }
+    }
+
+    fn gets_line(&mut self, line: &[u8]) {
+        let text = || line.escape_ascii().to_string();
+        assert!(line.ends_with(b"\r\n"), "{:?} is torn", text());
+        assert!(std::str::from_utf8(line).is_ok(), "{:?} is unclean", text());
+        if let Some(count) = reference::skipped(line) {
+            return self.is_told(count);
+        }
+        let is_last = self.last_words().is_some_and(|words| words == line);
+        if is_last && (self.is_cut() || self.is_exact && self.due.len() == 1) {
+            self.finish();
+        } else if self.is_exact {
+            self.gets_next(line);
+        } else {
+            self.gets_some(line);
+            self.is_finished = is_last;
+        }
+    }
+
+    fn last_words(&self) -> Option<&'static [u8]> {
+        let (reason, _) = self.left?;
+        let words = reference::goodbye(reason);
+        (!words.is_empty()).then_some(words.as_bytes())
+    }
+
+    /// Its last words have come. It was told of all that was left out, unless its queue was cut.
+    fn finish(&mut self) {
+        assert!(
+            self.is_cut() || self.untold == 0,
+            "{} lines are told of nowhere",
+            self.untold
+        );
+        self.untold = 0;
+        self.due.clear();
+        self.is_finished = true;
+    }
+
+    /// It is told that so many lines were left out.
+    fn is_told(&mut self, count: u64) {
+        self.told += count;
+        if !self.is_exact {
+            return;
+        }
+        let mut rest = count - count.min(self.untold);
+        self.untold -= count - rest;
+        while rest > 0 {
+            let due = self.due.pop_front();
+            let is_line = matches!(due, Some(Due::Line(_)));
+            assert!(is_line, "{count} lines skipped, {rest} too many: {due:?}");
+            rest -= 1;
+        }
+    }
+
+    fn gets_next(&mut self, line: &[u8]) {
+        assert_eq!(self.untold, 0, "lines are told of too late");
+        let due = self.due.pop_front();
+        let is_it = matches!(&due, Some(Due::Line(it)) if **it == *line);
+        assert!(
+            is_it,
+            "got {:?} and {} was due",
+            line.escape_ascii().to_string(),
+            shown(due.as_ref())
+        );
+        self.seen += u64::from(!line.starts_with(b"* "));
+    }
+
+    fn gets_some(&mut self, line: &[u8]) {
+        let is_own = line.starts_with(b"* ") || line == b"\r\n";
+        let is_it = |due: &Due| matches!(due, Due::Line(it) if **it == *line);
+        let place = self.due.iter().position(is_it);
+        let Some(place) = place else {
+            // The answer to a command, or news.
+            let text = line.escape_ascii().to_string();
+            return assert!(
+                is_own && self.is_person() || self.may_be_told(line),
+                "{text}"
+            );
+        };
+        let is_line = |due: &Due| matches!(due, Due::Line(_));
+        assert!(self.due.drain(..place).all(|due| is_line(&due)));
+        self.due.pop_front();
+        self.seen += u64::from(!is_own);
+        self.missed += place as u64;
+        self.assert_told();
+    }
+
+    fn assert_told(&self) {
+        assert!(
+            self.missed <= self.told,
+            "{} lines are missing, and {} were told of",
+            self.missed,
+            self.told
+        );
+    }
+
+    /// What a plain client is told by operators.
+    fn may_be_told(&self, line: &[u8]) -> bool {
+        let words: [&[u8]; 3] = [b" has kicked you", b"* you are muted", b" ago, "];
+        let has = |words: &&[u8]| line.windows(words.len()).any(|part| part == *words);
+        line.starts_with(b"* ") && words.iter().any(has)
+    }
+
+    /// Nothing is left that it could get.
+    pub(crate) fn assert_has_all(&self) {
+        // A client that is leaving and holds the most memory is told no more.
+        let is_shed = self.may_be_shed && self.left.is_some();
+        let is_silent = self.service == Service::Http || self.is_deaf || self.failed || is_shed;
+        if is_silent || (self.is_cut() && self.is_finished) {
+            return;
+        }
+        assert!(self.begun.is_empty(), "a torn line: {self:?}");
+        if self.is_exact {
+            assert_eq!(self.untold, 0, "lines are told of nowhere");
+            let is_all = self.due.is_empty();
+            let count = self.due.len();
+            let first = shown(self.due.front());
+            let me = format!("{self:?}");
+            let (_, state) = me.split_once("untold").unwrap_or_default();
+            assert!(
+                is_all,
+                "{count} are missing, {first} at first: untold{state}"
+            );
+            return;
+        }
+        let is_line = |due: &&Due| matches!(due, Due::Line(_));
+        let missing = self.due.iter().filter(is_line).count() as u64;
+        assert!(
+            self.missed + missing <= self.told,
+            "{} lines are missing, and {} were told of: {}",
+            self.missed + missing,
+            self.told,
+            shown(self.due.front())
+        );
+    }
+
+    /// Whether it is known to have something queued.
+    pub(crate) fn is_owed(&self) -> bool {
+        !self.due.is_empty() || self.untold > 0 || self.blocked_since.is_some()
+    }
+
+    /// What an HTTP client has got.
+    pub(crate) fn response(&self) -> &[u8] {
+        &self.begun
+    }
+}
+
+fn shown(due: Option<&Due>) -> String {
+    match due {
+        None => "nothing".to_owned(),
+        Some(Due::Answer(answer)) => format!("{answer:?}"),
+        Some(Due::Line(line)) => format!("{:?}", line.escape_ascii().to_string()),
+    }
+}
