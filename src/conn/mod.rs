@@ -300,6 +300,9 @@ impl<S: Stream> Io<S> {
     }
 
     pub(crate) fn drop_input(&mut self, env: &mut Env) {
+        if self.rd.is_empty() {
+            return;
+        }
         env.metrics.held_bytes = env.metrics.held_bytes.saturating_sub(self.rd.len());
         env.pool.take_back(&mut self.rd);
     }
@@ -515,6 +518,12 @@ impl<S: Stream> Io<S> {
         };
         let registered = std::mem::replace(&mut self.registered, wanted);
         (wanted != registered).then_some(wanted)
+    }
+
+    /// Whether nothing is queued and left out, and nothing stands in the way of writing.
+    #[inline]
+    pub(crate) fn is_calm(&self) -> bool {
+        self.out.is_calm()
     }
 
     /// How the reader keeps up, now that what could be written was written.

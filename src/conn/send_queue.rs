@@ -247,6 +247,9 @@ impl SendQueue {
 
     /// Gives all memory back; what is in it is lost.
     pub(super) fn drop_output(&mut self, env: &mut Env) {
+        if self.buf.is_empty() {
+            return;
+        }
         env.metrics.pending_bytes = env.metrics.pending_bytes.saturating_sub(self.buf.len());
         self.take_back(env);
     }

@@ -57,7 +57,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         }
         let since = env.now;
         client.session = Session::Closing(Closing::Draining { reason, since });
-        self.schedule(id);
+        // After the flush its time is set.
         self.list_flush(id);
     }
 
@@ -128,7 +128,6 @@ impl<S: Stream, O: Observer> Engine<S, O> {
             let mut client = self.clients.remove(id.index());
             self.timers.cancel(id, &mut client.timer);
             registry.deregister(&mut client.io.stream);
-            client.io.release(&mut self.env);
             self.admission.leave(&client.io.peer, &self.env.limits);
             if let Session::Closing(closing) = client.session {
                 self.env.metrics.count_closed(closing.reason());
@@ -220,6 +219,11 @@ impl<S: Stream> Client<S> {
     /// What there is to do about it next, and when, if nothing happens until then.
     fn next_timeout(&self, env: &Env) -> Option<(Moment, Timeout)> {
         let limits = &env.limits;
+        let phase = self.session.timeout(limits);
+        if self.io.is_calm() && self.turn != TurnState::Throttled {
+            // Nearly always nothing else has an end.
+            return phase;
+        }
         let is_closing = self.session.is_closing();
         let is_member = self.session.is_member();
         let throttled = match self.turn {
@@ -228,7 +232,7 @@ impl<S: Stream> Client<S> {
         };
         let throttled = throttled.map(|at| (at, Timeout::Wake));
         let timeouts = [
-            self.session.timeout(limits),
+            phase,
             self.io.stall_timeout(limits).filter(|_| !is_closing),
             self.io.reader_timeout(self.reader).filter(|_| is_member),
             throttled,

@@ -302,7 +302,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
             session.on_open(&mut io.out, cx);
         });
         self.schedule(id);
-        self.list_flush(id);
+        self.list_if_flushable(id);
     }
 
     // Events of the poll loop, which only mark.
@@ -482,6 +482,14 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         match waits && !self.gates().is_open(lane) {
             true => self.sched.push_gated(id, lane),
             false => self.sched.push(id, lane),
+        }
+    }
+
+    /// Lists a client for a flush if that can do anything.
+    fn list_if_flushable(&mut self, id: ClientId) {
+        let client = self.clients.get(id.index());
+        if client.is_some_and(|client| client.io.can_flush()) {
+            self.list_flush(id);
         }
     }
 
