@@ -88,6 +88,21 @@
 //! * The clock is read in [`server`] only. What a turn does it does at one time, which everybody else is
 //!   handed as `now`. The time of day is handed in from there as well, as a function.
 //! * Nothing that a peer does makes the server panic, and there is no `unsafe` code.
+
+#![deny(
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::arithmetic_side_effects
+)]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::indexing_slicing,
+        clippy::string_slice,
+        clippy::arithmetic_side_effects,
+        reason = "a test may panic"
+    )
+)]
 #![forbid(unsafe_code)]
 
 mod broadcast;

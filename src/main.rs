@@ -1,5 +1,19 @@
 //! The binary: arguments to config, a logger, one server, an exit code. What it does is in the
 //! library.
+#![deny(
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::arithmetic_side_effects
+)]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::indexing_slicing,
+        clippy::string_slice,
+        clippy::arithmetic_side_effects,
+        reason = "a test may panic"
+    )
+)]
 #![forbid(unsafe_code)]
 
 mod cli;

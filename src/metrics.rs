@@ -62,7 +62,7 @@ impl Metrics {
 
     pub(crate) fn count_closed(&mut self, reason: CloseReason) {
         if let Some(count) = self.closed_by.get_mut(reason as usize) {
-            *count += 1;
+            *count = count.saturating_add(1);
         }
     }
 }

@@ -148,7 +148,7 @@ impl<W: Sink> Write for LogWriter<W> {
         } else {
             self.try_line(&cut(line))
         };
-        self.dropped += u64::from(!is_written);
+        self.dropped = self.dropped.saturating_add(u64::from(!is_written));
         Ok(line.len())
     }
 
@@ -159,11 +159,11 @@ impl<W: Sink> Write for LogWriter<W> {
 
 /// As much of a line as the log takes, ending with a whole character and a sign that it was cut.
 fn cut(line: &[u8]) -> Vec<u8> {
-    let mut end = MAX_LOG_LINE_BYTES - CUT.len();
-    while end > 0 && line[end] & 0b1100_0000 == 0b1000_0000 {
-        end -= 1;
-    }
-    [&line[..end], CUT].concat()
+    let most = MAX_LOG_LINE_BYTES.saturating_sub(CUT.len());
+    let begins_character = |byte: &u8| byte & 0b1100_0000 != 0b1000_0000;
+    let mut ends = line.iter().take(most.saturating_add(1));
+    let end = ends.rposition(begins_character).unwrap_or(0);
+    [line.get(..end).unwrap_or_default(), CUT].concat()
 }
 
 #[cfg(test)]

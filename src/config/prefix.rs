@@ -42,7 +42,9 @@ impl Prefix {
         let literal = self
             .after_each
             .iter()
-            .fold(self.before.len(), |sum, after| sum + after.len());
+            .fold(self.before.len(), |sum, after| {
+                sum.saturating_add(after.len())
+            });
         max_nick_bytes
             .saturating_mul(self.after_each.len())
             .saturating_add(literal)

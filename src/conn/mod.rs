@@ -108,7 +108,7 @@ impl Env {
     fn append_hot(&mut self, lines: &Lines<'_>) {
         self.pool
             .append_hot(lines.bytes, self.limits.max_pending_bytes);
-        self.metrics.deliveries += lines.count as u64;
+        self.metrics.deliveries = self.metrics.deliveries.saturating_add(lines.count as u64);
     }
 }
 
@@ -253,7 +253,7 @@ impl<S: Stream> Io<S> {
                     // A short read has emptied the stream: what comes later comes with an event.
                     self.read = ReadState::Dry;
                 }
-                env.metrics.bytes_in += n as u64;
+                env.metrics.bytes_in = env.metrics.bytes_in.saturating_add(n as u64);
                 Fill::Fresh(n)
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -294,7 +294,7 @@ impl<S: Stream> Io<S> {
     /// is.
     pub(crate) fn hold(&mut self, fresh: &[u8], env: &mut Env) {
         if !fresh.is_empty() {
-            env.metrics.held_bytes += fresh.len();
+            env.metrics.held_bytes = env.metrics.held_bytes.saturating_add(fresh.len());
             env.pool.append(&mut self.rd, fresh, env.limits.read_bytes);
         }
     }
@@ -352,7 +352,7 @@ impl<S: Stream> Io<S> {
         match retry(|| self.stream.write(hot)) {
             Ok(n) if n == hot.len() && !self.stream.owes_output() => {
                 hot.clear();
-                env.metrics.bytes_out += n as u64;
+                env.metrics.bytes_out = env.metrics.bytes_out.saturating_add(n as u64);
                 Delivered::AtOnce
             }
             written => self.keep_rest(written, env),
@@ -379,7 +379,7 @@ impl<S: Stream> Io<S> {
     fn keep_rest(&mut self, written: io::Result<usize>, env: &mut Env) -> Delivered {
         // It is queued, and counted, whatever came of the write.
         env.pool.lend_hot(&mut self.out.buf);
-        env.metrics.pending_bytes += self.out.buf.len();
+        env.metrics.pending_bytes = env.metrics.pending_bytes.saturating_add(self.out.buf.len());
         self.out.note_memory();
         match taken(written) {
             Ok(taken) => {

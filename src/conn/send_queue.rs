@@ -123,11 +123,14 @@ impl SendQueue {
                     self.tell_skipped(env);
                 }
                 self.append(bytes, env);
-                env.metrics.deliveries += u64::from(matches!(content, Content::Line(_)));
+                env.metrics.deliveries = env
+                    .metrics
+                    .deliveries
+                    .saturating_add(u64::from(matches!(content, Content::Line(_))));
                 Pushed::Queued
             }
             Verdict::Skip => {
-                env.metrics.lines_skipped += 1;
+                env.metrics.lines_skipped = env.metrics.lines_skipped.saturating_add(1);
                 Pushed::Skipped
             }
             Verdict::Refuse => Pushed::Full,
@@ -143,7 +146,7 @@ impl SendQueue {
         }
         if self.admits_all(&lines, env) {
             self.append(lines.bytes, env);
-            env.metrics.deliveries += lines.count as u64;
+            env.metrics.deliveries = env.metrics.deliveries.saturating_add(lines.count as u64);
             return Pushed::Queued;
         }
         self.push_segments(lines, env)
@@ -162,7 +165,8 @@ impl SendQueue {
             let limit = env.limits.max_pending_bytes;
             if self.overflow.skips_all(queued, len, class, limit) {
                 self.overflow.count_skipped(lines.count);
-                env.metrics.lines_skipped += lines.count as u64;
+                env.metrics.lines_skipped =
+                    env.metrics.lines_skipped.saturating_add(lines.count as u64);
                 worst = Pushed::Skipped;
                 continue;
             }
@@ -219,7 +223,7 @@ impl SendQueue {
     fn append(&mut self, bytes: &[u8], env: &mut Env) {
         env.pool
             .append(&mut self.buf, bytes, env.limits.max_pending_bytes);
-        env.metrics.pending_bytes += bytes.len();
+        env.metrics.pending_bytes = env.metrics.pending_bytes.saturating_add(bytes.len());
         self.note_memory();
     }
 
@@ -269,7 +273,7 @@ impl SendQueue {
     #[inline]
     pub(super) fn consume(&mut self, n: usize, env: &mut Env) {
         env.metrics.pending_bytes = env.metrics.pending_bytes.saturating_sub(n);
-        env.metrics.bytes_out += n as u64;
+        env.metrics.bytes_out = env.metrics.bytes_out.saturating_add(n as u64);
         let rest = self.buf.len().saturating_sub(n);
         if rest == 0 {
             return self.take_back(env);

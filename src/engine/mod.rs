@@ -236,7 +236,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
     pub fn refuse(&mut self, mut stream: S, peer: impl Into<Peer>, reason: CloseReason) {
         let peer = peer.into();
         self.watch().emit(|| Event::Refused { peer, reason });
-        self.env.metrics.accepted += 1;
+        self.env.metrics.accepted = self.env.metrics.accepted.saturating_add(1);
         self.env.metrics.count_closed(reason);
         close::turn_away(&mut stream, reason, &mut self.upkeep.scratch);
     }
@@ -283,7 +283,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         session: Session,
         registry: &mut impl Registry<S>,
     ) {
-        self.env.metrics.accepted += 1;
+        self.env.metrics.accepted = self.env.metrics.accepted.saturating_add(1);
         let slot = self.clients.vacant_entry();
         let id = ClientId::from_index(slot.key());
         if let Err(error) = registry.register(&mut stream, id) {

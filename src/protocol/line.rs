@@ -185,7 +185,10 @@ impl LineDecoder {
     /// malformed byte counts as in the standard library's lossy decoding.
     pub fn erase_character(&mut self) {
         self.forget_handed_out();
-        let keep = self.pending.len() - last_character_bytes(&self.pending);
+        let keep = self
+            .pending
+            .len()
+            .saturating_sub(last_character_bytes(&self.pending));
         if keep == 0 {
             // The memory is freed with the line.
             self.pending = Vec::new();
@@ -197,9 +200,9 @@ impl LineDecoder {
     fn erase_word(&mut self) {
         let is_space = |byte: &u8| matches!(*byte, b' ' | b'\t');
         let end = self.pending.iter().rposition(|byte| !is_space(byte));
-        let start = self.pending[..end.unwrap_or(0)].iter().rposition(is_space);
-        match start {
-            Some(start) => self.pending.truncate(start + 1),
+        let words = self.pending.get(..end.unwrap_or(0)).unwrap_or_default();
+        match words.iter().rposition(is_space) {
+            Some(space) => self.pending.truncate(space.saturating_add(1)),
             None => self.erase_line(),
         }
     }
@@ -212,23 +215,23 @@ impl LineDecoder {
 
     fn swallow_after_cr(&mut self, data: &mut &[u8]) {
         if self.after_cr
-            && let Some(&byte) = data.first()
+            && let Some((&byte, rest)) = data.split_first()
         {
             self.after_cr = false;
             if byte == b'\n' || byte == b'\0' {
-                *data = &data[1..];
+                *data = rest;
             }
         }
     }
 
     /// Cuts off everything before the next line end, and that byte. Returns whether there was one.
     fn take_segment<'i>(&mut self, data: &mut &'i [u8]) -> (&'i [u8], bool) {
-        let Some(end) = memchr2(b'\r', b'\n', data) else {
+        let end = memchr2(b'\r', b'\n', data);
+        let Some((text, &byte, rest)) = end.and_then(|end| split_around(data, end)) else {
             return (std::mem::take(data), false);
         };
-        let text = &data[..end];
-        self.after_cr = data[end] == b'\r';
-        *data = &data[end + 1..];
+        self.after_cr = byte == b'\r';
+        *data = rest;
         self.swallow_after_cr(data);
         (text, true)
     }
@@ -260,16 +263,18 @@ impl LineDecoder {
     /// Appends to the unfinished line and applies erasures. Returns false if the limit was passed on
     /// the way.
     fn append(&mut self, mut text: &[u8]) -> bool {
-        while let Some(place) = self.find_erasure(text) {
-            if !self.append_plain(&text[..place]) {
+        while let Some(place) = self.find_erasure(text)
+            && let Some((before, &erasure, rest)) = split_around(text, place)
+        {
+            if !self.append_plain(before) {
                 return false;
             }
-            match text[place] {
+            match erasure {
                 CTRL_U => self.erase_line(),
                 CTRL_W => self.erase_word(),
                 _ => self.erase_character(),
             }
-            text = &text[place + 1..];
+            text = rest;
         }
         self.append_plain(text)
     }
@@ -285,7 +290,7 @@ impl LineDecoder {
     }
 
     fn append_plain(&mut self, text: &[u8]) -> bool {
-        let fits = self.pending.len() + text.len() <= self.max_line_bytes as usize;
+        let fits = self.pending.len().saturating_add(text.len()) <= self.max_line_bytes as usize;
         if fits {
             self.pending.extend_from_slice(text);
         }
@@ -293,15 +298,24 @@ impl LineDecoder {
     }
 }
 
+/// What is before a byte, the byte, and what is behind it.
+#[inline]
+fn split_around(bytes: &[u8], place: usize) -> Option<(&[u8], &u8, &[u8])> {
+    let (before, rest) = bytes.split_at_checked(place)?;
+    let (byte, rest) = rest.split_first()?;
+    Some((before, byte, rest))
+}
+
 /// How many bytes at the end of `text` are its last code point, or its last malformed sequence.
 fn last_character_bytes(text: &[u8]) -> usize {
-    let tail = &text[text.len().saturating_sub(4)..];
+    let tail = text.last_chunk::<4>().map_or(text, |tail| tail.as_slice());
     let is_continuation = |byte: &u8| byte & 0b1100_0000 == 0b1000_0000;
     let Some(lead) = tail.iter().rposition(|byte| !is_continuation(byte)) else {
         // Four continuation bytes: the last of them belongs to no code point.
         return tail.len().min(1);
     };
-    match tail[lead..].utf8_chunks().last() {
+    let last = tail.get(lead..).unwrap_or_default();
+    match last.utf8_chunks().last() {
         Some(chunk) if chunk.invalid().is_empty() => {
             chunk.valid().chars().next_back().map_or(0, char::len_utf8)
         }

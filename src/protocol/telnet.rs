@@ -106,7 +106,7 @@ impl TelnetDecoder {
 
     /// One byte that is not plain data; `head` is that byte, as a slice of the input.
     fn step<'i>(&mut self, head: &'i [u8]) -> Option<Telnet<'i>> {
-        let byte = head[0];
+        let &byte = head.first()?;
         match self.state {
             // Data was taken before: this byte is an IAC.
             State::Data => self.state = State::Command,
@@ -134,7 +134,7 @@ impl TelnetDecoder {
 
     fn command<'i>(&mut self, head: &'i [u8]) -> Option<Telnet<'i>> {
         self.state = State::Data;
-        match head[0] {
+        match *head.first()? {
             IAC => return Some(Telnet::Data(head)),
             AYT => return Some(Telnet::AreYouThere),
             EC => return Some(Telnet::EraseCharacter),
@@ -151,7 +151,7 @@ impl TelnetDecoder {
     fn skip(&mut self, skipped: u16) {
         self.state = if skipped < MAX_SUBNEGOTIATION_BYTES {
             State::Subnegotiation {
-                skipped: skipped + 1,
+                skipped: skipped.saturating_add(1),
             }
         } else {
             State::Data

@@ -182,7 +182,7 @@ impl Members {
             return Err(NickError::Taken(nick));
         };
         self.by_name.insert(rank, number(id.index()));
-        self.persons += usize::from(is_person);
+        self.persons = self.persons.saturating_add(usize::from(is_person));
         self.last_serial = self.last_serial.wrapping_add(u64::from(is_person));
         let person = Person {
             serial: self.last_serial,
@@ -217,7 +217,9 @@ impl Members {
         }
         let member = self.by_id.get_mut(id.index())?.take()?;
         self.remember(member.name, member.serial());
-        self.persons -= usize::from(member.person.is_some());
+        self.persons = self
+            .persons
+            .saturating_sub(usize::from(member.person.is_some()));
         self.seats.swap_remove(member.seat as usize);
         if let Some(moved) = self.seats.get(member.seat as usize).map(|seat| seat.id)
             && let Some(moved) = self.get_mut(moved)
@@ -383,7 +385,9 @@ impl Members {
         let mut bytes = 0_usize;
         let nicks = members.filter_map(|id| Some(&self.get(id)?.nick));
         let has_room = |nick: &&Nick| {
-            bytes = bytes.saturating_add(nick.as_str().len() + ", ".len());
+            bytes = bytes
+                .saturating_add(nick.as_str().len())
+                .saturating_add(", ".len());
             bytes <= MAX_NAMED_BYTES
         };
         nicks.take_while(has_room).collect()

@@ -125,7 +125,7 @@ impl<L: Listen> Acceptor<L> {
         let (later, first) = self.listeners.split_at_mut(self.first);
         for listener in first.iter_mut().chain(later) {
             while listener.waiting && budget > 0 {
-                budget -= 1;
+                budget = budget.saturating_sub(1);
                 let error = match listener.socket.accept() {
                     Ok((stream, peer)) => {
                         self.back_off = BackOff::default();

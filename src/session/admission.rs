@@ -26,18 +26,19 @@ impl Admission {
             if *count >= limits.max_clients_per_ip {
                 return Err(CloseReason::AddressFull);
             }
-            *count += 1;
+            *count = count.saturating_add(1);
         }
-        self.clients += 1;
+        self.clients = self.clients.saturating_add(1);
         Ok(())
     }
 
     /// Counts a client that is let in whatever the limits say.
     pub(crate) fn adopt(&mut self, peer: &Peer, limits: &Limits) {
         if let Some(origin) = counted(peer, limits) {
-            *self.by_origin.entry(origin).or_default() += 1;
+            let count = self.by_origin.entry(origin).or_default();
+            *count = count.saturating_add(1);
         }
-        self.clients += 1;
+        self.clients = self.clients.saturating_add(1);
     }
 
     /// A client that was let in is gone.

@@ -316,7 +316,7 @@ impl Talk {
 fn say(line: &[u8], class: Class, cx: &mut Ctx<'_>) -> Step {
     let mut step = Step::new(0, Flow::Continue);
     if let Some(spoken) = cx.room.say(cx.id, line, class, cx.env.now) {
-        cx.env.metrics.lines_in += 1;
+        cx.env.metrics.lines_in = cx.env.metrics.lines_in.saturating_add(1);
         step.said_bytes = spoken.bytes;
         let (id, is_bulk) = (cx.id, class == Class::Bulk);
         cx.watch.emit(|| Event::Said {

@@ -288,7 +288,7 @@ impl Call<'_, '_> {
         let (id, is_bulk) = (self.cx.id, self.class == Class::Bulk);
         let spoken = self.cx.room.say_text(id, text, self.class, self.cx.env.now);
         if let Some(spoken) = spoken {
-            self.cx.env.metrics.lines_in += 1;
+            self.cx.env.metrics.lines_in = self.cx.env.metrics.lines_in.saturating_add(1);
             self.said_bytes = spoken.bytes;
             self.cx.watch.emit(|| Event::Said {
                 id,
@@ -341,7 +341,7 @@ fn me(call: &mut Call<'_, '_>, text: CleanText<'_>) {
     let (id, is_bulk) = (call.cx.id, call.class == Class::Bulk);
     let spoken = call.cx.room.act(id, text, call.class, call.cx.env.now);
     if let Some(spoken) = spoken {
-        call.cx.env.metrics.lines_in += 1;
+        call.cx.env.metrics.lines_in = call.cx.env.metrics.lines_in.saturating_add(1);
         call.said_bytes = spoken.bytes;
         call.cx.watch.emit(|| Event::Acted {
             id,

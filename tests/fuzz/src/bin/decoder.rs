@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use line_chat::protocol::decoder::{Decoder, Decoded, Input};
+use line_chat::protocol::decoder::{Decoded, Decoder, Input};
 use line_chat_fuzz::Case;
 
 /// What was said, and the line that is unfinished at the end.
