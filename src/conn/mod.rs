@@ -544,6 +544,11 @@ impl<S: Stream> Io<S> {
         self.out.overflow().holds_up_since().is_some()
     }
 
+    /// Whether the peer was dialed and has not been reached.
+    pub(crate) fn is_connecting(&self) -> bool {
+        self.stream.is_connecting()
+    }
+
     /// How much memory its buffers hold, in bytes.
     pub(crate) fn memory_bytes(&self) -> usize {
         self.rd.capacity().saturating_add(self.out.memory_bytes())

@@ -40,6 +40,12 @@ pub trait Stream: Read + Write {
         false
     }
 
+    /// Whether the stream was dialed and its connect(2) is still in progress, or has failed: the peer
+    /// was never reached. It [is handshaking](Self::is_handshaking) as well.
+    fn is_connecting(&self) -> bool {
+        false
+    }
+
     /// Announces that nothing more will be written. What was written still arrives (shutdown(2),
     /// `SHUT_WR`).
     ///

@@ -68,6 +68,11 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         };
         let peer = client.io.peer;
         let is_closing = client.session.is_closing();
+        let reason = if client.io.is_connecting() {
+            CloseReason::Unreachable
+        } else {
+            CloseReason::Broken
+        };
         let is_write = false;
         self.watch().emit(|| Event::StreamFailed {
             id,
@@ -77,7 +82,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         });
         if !is_closing {
             self.catch_up(id);
-            self.leave(id, CloseReason::Broken);
+            self.leave(id, reason);
         }
         self.mark_closed(id);
     }
@@ -193,6 +198,9 @@ impl<S: Stream, O: Observer> Engine<S, O> {
                 if client.io.has_input() || client.session.has_waiting_line() =>
             {
                 client.session.touch(self.env.now);
+            }
+            Timeout::Close(_) if client.io.is_connecting() => {
+                self.begin_close(id, CloseReason::Unreachable);
             }
             Timeout::Close(reason) => self.begin_close(id, reason),
             Timeout::Drop => self.mark_closed(id),

@@ -4,6 +4,7 @@
 // A helper that cannot go on fails its test.
 #![allow(clippy::expect_used, clippy::panic)]
 
+mod embedding;
 mod hangup;
 mod interactive;
 mod laggards;

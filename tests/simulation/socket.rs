@@ -710,6 +710,10 @@ impl Stream for ServerEnd {
         self.socket.borrow().is_handshaking()
     }
 
+    fn is_connecting(&self) -> bool {
+        self.socket.borrow().dialed.is_some()
+    }
+
     fn shutdown_write(&mut self) -> io::Result<()> {
         self.socket.borrow_mut().shutdown_write()
     }

@@ -89,6 +89,10 @@ impl Stream for Tcp {
         self.is_connecting
     }
 
+    fn is_connecting(&self) -> bool {
+        self.is_connecting
+    }
+
     fn shutdown_write(&mut self) -> io::Result<()> {
         self.socket.shutdown(Shutdown::Write)
     }
