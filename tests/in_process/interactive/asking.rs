@@ -100,7 +100,7 @@ fn what_is_no_command_comes_with_what_to_do() {
 
 /// However little a command sends back, it may be as much work as a long line.
 #[test]
-fn a_turn_obeys_so_many_commands_and_no_more() {
+fn a_turn_obeys_a_bounded_number_of_commands() {
     let mut rig = room();
     let [alice] = people(&mut rig, ["alice"]);
     alice.send("/ignore\n".repeat(1000));
