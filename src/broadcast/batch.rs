@@ -154,7 +154,9 @@ impl Batch {
     /// Everything that was said after `from`, in one piece.
     #[inline]
     pub(crate) fn since(&self, from: Cursor) -> Lines<'_> {
-        let (offset, lines_before) = self.relative(from);
+        let offset = from.byte.wrapping_sub(self.base.byte) as usize;
+        let lines_before = from.line.wrapping_sub(self.base.line) as usize;
+        let (offset, lines_before) = (offset.min(self.bytes.len()), lines_before.min(self.lines));
         Lines {
             bytes: self.bytes.get(offset..).unwrap_or_default(),
             count: self.lines.saturating_sub(lines_before),
@@ -186,14 +188,6 @@ impl Batch {
         self.segments.clear();
         self.has_bulk = false;
         self.is_mixed = false;
-    }
-
-    /// Where a cursor stands in this batch, in bytes and in lines.
-    #[inline]
-    fn relative(&self, at: Cursor) -> (usize, usize) {
-        let byte = at.byte.wrapping_sub(self.base.byte) as usize;
-        let line = at.line.wrapping_sub(self.base.line) as usize;
-        (byte.min(self.bytes.len()), line.min(self.lines))
     }
 }
 

@@ -102,16 +102,6 @@ impl Env {
     }
 }
 
-impl Env {
-    /// Appends lines to the buffer of the reader that is written to at this moment.
-    #[inline]
-    fn append_hot(&mut self, lines: &Lines<'_>) {
-        self.pool
-            .append_hot(lines.bytes, self.limits.max_pending_bytes);
-        self.metrics.deliveries = self.metrics.deliveries.saturating_add(lines.count as u64);
-    }
-}
-
 /// A stream and its two buffers.
 #[derive(Debug)]
 pub(crate) struct Io<S> {
@@ -317,8 +307,9 @@ impl<S: Stream> Io<S> {
         if !self.takes_at_once(lines.bytes.len(), env) {
             return Delivered::Later(self.out.push_batch(*lines, env));
         }
-        env.append_hot(lines);
-        self.write_hot(env)
+        let most = env.limits.max_pending_bytes;
+        env.pool.append_hot(lines.bytes, most);
+        self.write_hot(lines.count, env)
     }
 
     /// [`deliver`](Self::deliver) for lines that do not stand together, of at most `most_bytes`.
@@ -332,8 +323,13 @@ impl<S: Stream> Io<S> {
         if !self.takes_at_once(most_bytes, env) {
             return Delivered::Later(self.push_pieces(pieces, env));
         }
-        pieces.for_each(|lines| env.append_hot(&lines));
-        self.write_hot(env)
+        let most = env.limits.max_pending_bytes;
+        let mut count = 0_usize;
+        for lines in pieces {
+            env.pool.append_hot(lines.bytes, most);
+            count = count.saturating_add(lines.count);
+        }
+        self.write_hot(count, env)
     }
 
     /// Whether that many bytes need not be queued. Even bulk lines may fill half of an empty queue.
@@ -344,10 +340,11 @@ impl<S: Stream> Io<S> {
             && bytes <= env.limits.max_pending_bytes / 2
     }
 
-    /// Writes what was appended to the buffer that is this reader's for the moment. Only if something
-    /// is left does it become its queue.
+    /// Writes these lines, which were appended to the buffer that is this reader's for the moment. Only
+    /// if something is left does it become its queue.
     #[inline]
-    fn write_hot(&mut self, env: &mut Env) -> Delivered {
+    fn write_hot(&mut self, lines: usize, env: &mut Env) -> Delivered {
+        env.metrics.deliveries = env.metrics.deliveries.saturating_add(lines as u64);
         let hot = &mut env.pool.hot;
         match retry(|| self.stream.write(hot)) {
             Ok(n) if n == hot.len() && !self.stream.owes_output() => {

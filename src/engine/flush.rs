@@ -29,8 +29,12 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         loop {
             self.observe_notices();
             self.deliver_batch(registry);
-            self.flush_listed(registry);
-            self.handle_failed();
+            if !self.sched.flush.is_empty() {
+                self.flush_listed(registry);
+            }
+            if !self.sched.failed.is_empty() {
+                self.handle_failed();
+            }
             if self.env.is_over_memory() {
                 shed_memory(&mut self.clients, &mut self.env, &mut self.effects);
                 if self.effects.is_empty() {
@@ -149,25 +153,18 @@ impl<S: Stream, O: Observer> Engine<S, O> {
     /// are told of it.
     #[inline]
     pub(super) fn settle(&mut self) {
-        if !self.is_settled() {
-            self.settle_all();
+        while !self.room.outbox.is_empty() || !self.effects.is_empty() {
+            self.settle_once();
         }
-    }
-
-    #[inline]
-    fn is_settled(&self) -> bool {
-        self.room.outbox.is_empty() && self.effects.is_empty()
     }
 
     #[inline(never)]
-    fn settle_all(&mut self) {
-        while !self.is_settled() {
-            if self.room.outbox.has_last_words() {
-                self.deliver_outbox(true);
-            }
-            self.apply_effects();
-            self.deliver_outbox(false);
+    fn settle_once(&mut self) {
+        if self.room.outbox.has_last_words() {
+            self.deliver_outbox(true);
         }
+        self.apply_effects();
+        self.deliver_outbox(false);
     }
 
     /// Delivers the last words, or everything else.

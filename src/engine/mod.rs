@@ -302,7 +302,10 @@ impl<S: Stream, O: Observer> Engine<S, O> {
             session.on_open(&mut io.out, cx);
         });
         self.schedule(id);
-        self.list_if_flushable(id);
+        let client = self.clients.get(id.index());
+        if client.is_some_and(|client| client.io.can_flush()) {
+            self.list_flush(id);
+        }
     }
 
     // Events of the poll loop, which only mark.
@@ -335,7 +338,9 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         self.expire();
         self.read_ready();
         self.flush_all(registry);
-        self.dial_all(registry);
+        if !self.upkeep.dials.is_empty() {
+            self.dial_all(registry);
+        }
         self.room.end_turn();
         self.free_closed(registry);
         self.trim();
@@ -482,14 +487,6 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         match waits && !self.gates().is_open(lane) {
             true => self.sched.push_gated(id, lane),
             false => self.sched.push(id, lane),
-        }
-    }
-
-    /// Lists a client for a flush if that can do anything.
-    fn list_if_flushable(&mut self, id: ClientId) {
-        let client = self.clients.get(id.index());
-        if client.is_some_and(|client| client.io.can_flush()) {
-            self.list_flush(id);
         }
     }
 

@@ -21,17 +21,18 @@ impl<S: Stream, O: Observer> Engine<S, O> {
     pub(super) fn read_ready(&mut self) {
         self.settle();
         self.requeue_sparse();
-        self.sched.begin_turn(self.gates());
+        let (pressure, room) = (&self.pressure, &self.room);
+        self.sched.begin_turn(|| pressure.gates(room.len()));
         let mut scratch = std::mem::take(&mut self.upkeep.scratch);
-        while !self.budget.is_spent(self.room.len(), &self.env.limits)
-            && let Some(id) = self.sched.pop()
-        {
+        while let Some(id) = self.sched.pop() {
             if let Some(client) = self.clients.get_mut(id.index())
                 && client.turn == TurnState::Queued
             {
                 client.turn = TurnState::Idle;
                 self.read(id, &mut scratch);
-                self.wake(id);
+                if self.budget.is_spent(self.room.len(), &self.env.limits) {
+                    break;
+                }
             }
         }
         self.upkeep.scratch = scratch;
@@ -67,31 +68,37 @@ impl<S: Stream, O: Observer> Engine<S, O> {
     }
 
     fn read(&mut self, id: ClientId, scratch: &mut [u8]) {
-        self.read_once(id, scratch);
+        self.decode_next(id, scratch);
+        if self.may_end_now(id) {
+            // The end of the stream may stand behind its last line, and a client that has hung up
+            // leaves at once.
+            self.decode_next(id, scratch);
+        }
         let Some(client) = self.clients.get(id.index()) else {
             return;
         };
-        if client.io.may_end_now()
-            && client.session.listens()
-            && !client.session.is_closing()
-            && !client.session.has_waiting_line()
-            && client.session.throttled_until(&self.env).is_none()
-            && !self.budget.is_spent(self.room.len(), &self.env.limits)
-        {
-            // The end of the stream may stand behind its last line, and a client that has hung up
-            // leaves at once.
-            self.read_once(id, scratch);
+        let has_more = client.io.has_input() || client.session.has_waiting_line();
+        // What was decoded may have been answered, and a read may make a stream owe output or let its
+        // write half go on. And the room may have to wait for a reader that takes nothing now.
+        if client.io.can_flush() || client.io.holds_up() {
+            self.list_flush(id);
+        }
+        if has_more {
+            self.wake(id);
         }
     }
 
-    fn read_once(&mut self, id: ClientId, scratch: &mut [u8]) {
-        self.decode_next(id, scratch);
-        // What was decoded may have been answered, and a read may make a stream owe output or let its
-        // write half go on. And the room may have to wait for a reader that takes nothing now.
+    /// Whether a client may be read a second time in this turn, for the end of its stream.
+    fn may_end_now(&self, id: ClientId) -> bool {
         let client = self.clients.get(id.index());
-        if client.is_some_and(|client| client.io.can_flush() || client.io.holds_up()) {
-            self.list_flush(id);
-        }
+        client.is_some_and(|client| {
+            client.io.may_end_now()
+                && client.session.listens()
+                && !client.session.is_closing()
+                && !client.session.has_waiting_line()
+                && client.session.throttled_until(&self.env).is_none()
+                && !self.budget.is_spent(self.room.len(), &self.env.limits)
+        })
     }
 
     /// Decodes what is held, or else what one read returns.
@@ -105,14 +112,13 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         if client.io.holds_input() || client.session.has_waiting_line() {
             return self.decode(id, &[]);
         }
-        let is_write_closed = client.io.is_write_closed();
         match client.io.fill(scratch, &mut self.env) {
             Fill::Fresh(n) => {
                 // What is read counts, decoded or not: it may have to be held.
                 self.budget.input_bytes = self.budget.input_bytes.saturating_add(n);
                 self.decode(id, scratch.get(..n).unwrap_or_default());
             }
-            Fill::Nothing if is_write_closed => {
+            Fill::Nothing if client.io.is_write_closed() => {
                 self.abort(id, &io::ErrorKind::BrokenPipe.into());
             }
             Fill::Nothing => {}
@@ -121,18 +127,16 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         }
     }
 
-    /// Decodes as much as may be decoded now, line by line, and keeps the rest: `fresh`, or what is
-    /// held already.
+    /// Decodes as much as may be decoded now of a client that is listened to, line by line, and keeps
+    /// the rest: `fresh`, or what is held already.
     fn decode(&mut self, id: ClientId, mut fresh: &[u8]) {
         loop {
-            let gates = self.gates();
+            let members = self.room.len();
+            let gates = self.pressure.gates(members);
             let Some(client) = self.clients.get_mut(id.index()) else {
                 return;
             };
             let (io, session) = (&mut client.io, &mut client.session);
-            if !session.listens() {
-                return;
-            }
             let peer = io.peer;
             let holds_up = io.holds_up();
             let (input, out) = io.halves(fresh);
@@ -140,9 +144,8 @@ impl<S: Stream, O: Observer> Engine<S, O> {
             // to say about all of it.
             let has_more = !input.is_empty() || session.has_waiting_line();
             let next = session.longest_output(input.len(), &self.upkeep.longest_line);
-            let (members, limits) = (self.room.len(), &self.env.limits);
             if has_more
-                && (self.budget.is_output_spent(next, members, limits)
+                && (self.budget.is_output_spent(next, members, &self.env.limits)
                     // The room waits for this client, which must not be sent still more.
                     || holds_up
                     || session.throttled_until(&self.env).is_some())
@@ -190,29 +193,24 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         let replies = self.env.turn_reply_bytes.saturating_sub(replies_before);
         let budget = &mut self.budget;
         budget.command_bytes = budget.command_bytes.saturating_add(step.least_cost);
-        self.count_output();
+        let said = self.room.batch_bytes();
+        let queued = said.saturating_add(self.env.turn_reply_bytes);
+        budget.output_bytes = queued.saturating_add(budget.command_bytes);
         // Input that nobody else sees is work for the server all the same.
         let output = step.said_bytes.saturating_add(replies);
         let cost = output.max(step.used).max(step.least_cost);
-        if let Some(client) = self.clients.get_mut(id.index()) {
-            client.session.charge(cost, self.env.now);
-        }
+        let Some(client) = self.clients.get_mut(id.index()) else {
+            return false;
+        };
+        client.session.charge(cost, self.env.now);
         match step.flow {
-            Flow::Continue => return true,
+            // What it asked for may have closed it.
+            Flow::Continue => return client.session.listens(),
             Flow::Starved | Flow::Wait => {}
             Flow::Close(reason) => self.begin_close(id, reason),
             Flow::Drop => self.mark_closed(id),
         }
         false
-    }
-
-    /// Brings the budget up to date with what was said and queued.
-    fn count_output(&mut self) {
-        let said = self
-            .room
-            .batch_bytes()
-            .saturating_add(self.env.turn_reply_bytes);
-        self.budget.output_bytes = said.saturating_add(self.budget.command_bytes);
     }
 
     /// The peer has sent all that it will ever send, and all of it was decoded or thrown away.

@@ -88,9 +88,9 @@ impl Scheduler {
 
     /// Gives every client that is ready a place in this turn. Clients behind a gate that has opened
     /// come first: they have waited longer.
-    pub(super) fn begin_turn(&mut self, gates: Gates) {
+    pub(super) fn begin_turn(&mut self, gates: impl Fn() -> Gates) {
         for (queue, lane) in self.lanes.iter_mut().zip(LANES) {
-            if !queue.gated.is_empty() && gates.is_open(lane) {
+            if !queue.gated.is_empty() && gates().is_open(lane) {
                 while let Some(id) = queue.gated.pop_back() {
                     queue.ready.push_front(id);
                 }
@@ -170,13 +170,13 @@ mod tests {
         ] {
             queues.push(client(id), lane);
         }
-        queues.begin_turn(OPEN);
+        queues.begin_turn(|| OPEN);
         assert_eq!(queues.pop(), Some(client(5)));
         assert_eq!(queues.pop(), Some(client(2)));
         // Its second try comes after everybody's first.
         queues.push(client(2), Lane::Sparse);
         assert_eq!(order(&mut queues), [4, 1, 3]);
-        queues.begin_turn(OPEN);
+        queues.begin_turn(|| OPEN);
         assert_eq!(order(&mut queues), [2]);
         assert!(!queues.has_work(|| OPEN));
     }
@@ -191,13 +191,13 @@ mod tests {
         for id in 1..=3 {
             queues.push_gated(client(id), Lane::Bulk);
         }
-        queues.begin_turn(closed);
+        queues.begin_turn(|| closed);
         assert_eq!(queues.pop(), None);
         assert!(!queues.has_work(|| closed) && queues.has_work(|| OPEN));
         queues.push(client(4), Lane::Bulk);
         assert_eq!(queues.first_gated_bulk(), Some(client(1)));
         queues.pop_gated_bulk();
-        queues.begin_turn(OPEN);
+        queues.begin_turn(|| OPEN);
         assert_eq!(order(&mut queues), [2, 3, 4]);
     }
 }

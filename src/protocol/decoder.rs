@@ -1,7 +1,7 @@
 //! From a client's bytes to what it sent: telnet's commands are taken out, then lines are found.
 //! [`Decoder`] joins the two decoders, so that all other code sees only lines and answers to send.
 
-use crate::protocol::line::{Found, LineDecoder};
+use crate::protocol::line::{Found, LineDecoder, Pending};
 use crate::protocol::telnet::{Telnet, TelnetDecoder};
 
 /// One thing that a client sent.
@@ -127,13 +127,12 @@ impl Decoder {
 
     /// Whether there is a line that was put back.
     pub(crate) fn has_postponed(&self) -> bool {
-        self.lines.has_postponed()
+        self.lines.pending_is == Pending::Postponed
     }
 
     /// Returns the next thing that the client sent, or `None` when all of `input` is used up.
     #[inline]
     pub fn next<'s, 'i: 's>(&'s mut self, input: &mut Input<'i>) -> Option<Decoded<'s>> {
-        self.lines.forget_handed_out();
         loop {
             if let Some(found) = self.lines.advance(&mut input.data) {
                 return Some(match found {
@@ -157,10 +156,13 @@ impl Decoder {
     /// again for each line.
     #[inline]
     pub(crate) fn next_of<'s, 'i: 's>(&'s mut self, bytes: &'i [u8], known_data: u32) -> Next<'s> {
-        let mut input = Input::new(bytes);
-        if let Some((data, raw)) = bytes.split_at_checked(known_data as usize) {
-            (input.data, input.raw) = (data, raw);
-        }
+        let known = bytes.split_at_checked(known_data as usize);
+        let (data, raw) = known.unwrap_or((&[], bytes));
+        let mut input = Input {
+            whole: bytes,
+            raw,
+            data,
+        };
         let found = self.next(&mut input);
         Next {
             found,

@@ -45,7 +45,7 @@ pub struct LineDecoder {
     /// Only four bytes, because each connection has one.
     max_line_bytes: u32,
     /// What `pending` holds.
-    pending_is: Pending,
+    pub(super) pending_is: Pending,
     /// The last byte was a CR: a LF or NUL that comes next belongs to it.
     after_cr: bool,
     /// The line that is arriving passed the limit: everything up to its end is thrown away.
@@ -56,7 +56,7 @@ pub struct LineDecoder {
 
 /// What the buffer of a decoder holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Pending {
+pub(super) enum Pending {
     /// The beginning of a line.
     Unfinished,
     /// A complete line that was returned: it is dropped before the next byte.
@@ -109,12 +109,17 @@ impl LineDecoder {
 
     /// [`next`](Self::next) for callers that loop: its result does not borrow the decoder.
     pub(crate) fn advance<'i>(&mut self, data: &mut &'i [u8]) -> Option<Found<'i>> {
-        if self.pending_is == Pending::Postponed {
-            self.pending_is = Pending::HandedOut;
-            return Some(Found::Assembled);
+        match self.pending_is {
+            Pending::Postponed => {
+                self.pending_is = Pending::HandedOut;
+                return Some(Found::Assembled);
+            }
+            Pending::HandedOut => self.forget_handed_out(),
+            Pending::Unfinished => {}
         }
-        self.forget_handed_out();
-        self.swallow_after_cr(data);
+        if self.after_cr {
+            self.swallow_after_cr(data);
+        }
         while !data.is_empty() {
             let (text, ended) = self.take_segment(data);
             if let Some(found) = self.accept(text, ended) {
@@ -177,10 +182,6 @@ impl LineDecoder {
         self.pending.capacity()
     }
 
-    pub(crate) fn has_postponed(&self) -> bool {
-        self.pending_is == Pending::Postponed
-    }
-
     /// Erases the last code point of the unfinished line (telnet's EC, a terminal's BS and DEL). A
     /// malformed byte counts as in the standard library's lossy decoding.
     pub fn erase_character(&mut self) {
@@ -213,10 +214,9 @@ impl LineDecoder {
         self.pending = Vec::new();
     }
 
+    /// Cuts off what belongs to the CR before it.
     fn swallow_after_cr(&mut self, data: &mut &[u8]) {
-        if self.after_cr
-            && let Some((&byte, rest)) = data.split_first()
-        {
+        if let Some((&byte, rest)) = data.split_first() {
             self.after_cr = false;
             if byte == b'\n' || byte == b'\0' {
                 *data = rest;
@@ -232,7 +232,9 @@ impl LineDecoder {
         };
         self.after_cr = byte == b'\r';
         *data = rest;
-        self.swallow_after_cr(data);
+        if self.after_cr {
+            self.swallow_after_cr(data);
+        }
         (text, true)
     }
 

@@ -153,14 +153,6 @@ impl ChatSession {
         self.talk.said.refilled_to(BULK_AFTER)
     }
 
-    pub(super) fn throttled_until(&self, env: &Env) -> Option<Moment> {
-        env.line_rate.next_line(&self.talk.lines, env.now)
-    }
-
-    pub(super) fn next_line_at(&self, env: &Env) -> Option<Moment> {
-        env.line_rate.allowed_at(&self.talk.lines)
-    }
-
     pub(super) fn longest_output(&self, input_bytes: usize, longest: &LongestLine) -> usize {
         let kept = self.decoder.kept_bytes();
         let text = kept.saturating_add(input_bytes).saturating_mul(3);
@@ -184,11 +176,6 @@ impl ChatSession {
         }
     }
 
-    #[inline]
-    pub(super) fn memory_bytes(&self) -> usize {
-        self.decoder.memory_bytes()
-    }
-
     pub(super) fn forget_input(&mut self) {
         self.decoder.forget_line();
     }
@@ -199,10 +186,6 @@ impl ChatSession {
 
     pub(super) fn has_sent(&self) -> bool {
         self.talk.has_sent
-    }
-
-    pub(super) fn has_waiting_line(&self) -> bool {
-        self.decoder.has_postponed()
     }
 }
 
@@ -227,9 +210,10 @@ impl Talk {
     }
 
     pub(super) fn class(&self, now: Moment) -> Class {
-        match self.said.refilled_to(BULK_AFTER) {
-            Some(at) if at > now => Class::Bulk,
-            _ => Class::Sparse,
+        if self.said.lacks_more_than(BULK_AFTER, now) {
+            Class::Bulk
+        } else {
+            Class::Sparse
         }
     }
 
@@ -276,10 +260,12 @@ impl Talk {
         if line.is_empty() {
             return Step::new(0, self.on_empty_line(out, cx));
         }
-        if self.is_first() && is_other_protocol(line, true) {
-            return Step::new(0, OTHER_PROTOCOL);
-        }
         match self.stage {
+            Stage::Password { refusals: 0 } | Stage::Nick { refusals: 0 }
+                if is_other_protocol(line, true) =>
+            {
+                Step::new(0, OTHER_PROTOCOL)
+            }
             Stage::Password { .. } => Step::new(0, self.try_password(Some(line), out, cx)),
             Stage::Nick { .. } => {
                 let flow = self.try_nick(line, out, cx);

@@ -156,7 +156,7 @@ impl Session {
     #[inline]
     pub(crate) fn memory_bytes(&self) -> usize {
         match self {
-            Self::Chat(chat) => chat.memory_bytes(),
+            Self::Chat(chat) => chat.decoder.memory_bytes(),
             Self::Http(http) => http.memory_bytes(),
             Self::Closing(_) => 0,
         }
@@ -209,7 +209,7 @@ impl Session {
 
     /// Whether a line waits for the room's gate.
     pub(crate) fn has_waiting_line(&self) -> bool {
-        matches!(self, Self::Chat(chat) if chat.has_waiting_line())
+        matches!(self, Self::Chat(chat) if chat.decoder.has_postponed())
     }
 
     /// Which run queue it belongs to.
@@ -223,7 +223,7 @@ impl Session {
     /// When its next line may be handled, if not now.
     pub(crate) fn throttled_until(&self, env: &Env) -> Option<Moment> {
         match self {
-            Self::Chat(chat) => chat.throttled_until(env),
+            Self::Chat(chat) => env.line_rate.next_line(&chat.talk.lines, env.now),
             Self::Http(_) | Self::Closing(_) => None,
         }
     }
@@ -231,7 +231,7 @@ impl Session {
     /// From when on its next line may be handled; `None` if always.
     pub(crate) fn next_line_at(&self, env: &Env) -> Option<Moment> {
         match self {
-            Self::Chat(chat) => chat.next_line_at(env),
+            Self::Chat(chat) => env.line_rate.allowed_at(&chat.talk.lines),
             Self::Http(_) | Self::Closing(_) => None,
         }
     }

@@ -60,23 +60,13 @@ pub fn clean<'a>(raw: &'a [u8], scratch: &'a mut String) -> CleanText<'a> {
 /// loop has no branch for each byte: it looks at 16 bytes at a time, and the last 16 may overlap the
 /// ones before.
 fn is_plain_ascii(raw: &[u8]) -> bool {
-    match raw.last_chunk() {
-        None => are_plain_ascii(raw),
-        Some(last) => {
-            let (chunks, _) = raw.as_chunks::<16>();
-            chunks
-                .iter()
-                .chain([last])
-                .all(|chunk| are_plain_ascii(chunk))
-        }
-    }
-}
-
-#[inline]
-fn are_plain_ascii(bytes: &[u8]) -> bool {
-    bytes.iter().fold(true, |plain, &byte| {
-        plain & (matches!(byte, b' '..=b'~') | (byte == b'\t'))
-    })
+    let is_plain = |plain, &byte: &u8| plain & (matches!(byte, b' '..=b'~') | (byte == b'\t'));
+    let Some(last) = raw.last_chunk::<16>() else {
+        return raw.iter().fold(true, is_plain);
+    };
+    let (chunks, _) = raw.as_chunks::<16>();
+    let mut chunks = chunks.iter().chain([last]);
+    chunks.all(|chunk| chunk.iter().fold(true, is_plain))
 }
 
 fn replace_unsafe(raw: &[u8], scratch: &mut String) {

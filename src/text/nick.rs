@@ -59,22 +59,15 @@ impl Nick {
     }
 
     pub(crate) fn as_str(&self) -> &str {
-        self.split().map_or(&self.0, |(nick, _)| nick)
+        let end = memchr(b'\n', self.0.as_bytes()).unwrap_or(self.0.len());
+        self.0.get(..end).unwrap_or_default()
     }
 
     /// What makes a nick unique: its NFKC in lower case, without invisible characters. Two nicks with
     /// one key look the same, or nearly so. The key of a key is the key itself.
     pub(crate) fn key(&self) -> &str {
-        self.split()
-            .and_then(|(_, key)| key.strip_prefix('\n'))
-            .unwrap_or(&self.0)
-    }
-
-    /// The nick, and the rest if there is any.
-    #[inline]
-    fn split(&self) -> Option<(&str, &str)> {
-        let end = memchr(b'\n', self.0.as_bytes())?;
-        self.0.split_at_checked(end)
+        let start = memchr(b'\n', self.0.as_bytes()).map_or(0, |end| end.saturating_add(1));
+        self.0.get(start..).unwrap_or_default()
     }
 }
 

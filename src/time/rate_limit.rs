@@ -26,6 +26,11 @@ impl TokenBucket {
             .map_or(Duration::ZERO, |at| at.saturating_since(now))
     }
 
+    /// Whether more than `missing` is missing.
+    pub(crate) fn lacks_more_than(&self, missing: Duration, now: Moment) -> bool {
+        self.full_at.is_some_and(|at| at > now + missing)
+    }
+
     /// The time from which on at most `missing` is missing. `None` if nothing was ever taken.
     pub(crate) fn refilled_to(&self, missing: Duration) -> Option<Moment> {
         self.full_at.map(|at| at.saturating_sub(missing))
@@ -56,7 +61,7 @@ impl LineRate {
 
     /// The time at which another line is allowed, if that is not now.
     pub(crate) fn next_line(&self, lines: &TokenBucket, now: Moment) -> Option<Moment> {
-        self.allowed_at(lines).filter(|&at| at > now)
+        lines.refilled_to(self.slack).filter(|&at| at > now)
     }
 
     /// The time from which on another line is allowed. `None` means always.

@@ -50,8 +50,11 @@ impl<K: Ord + Copy> TimerQueue<K> {
 
     /// Takes a key whose timer has fired. The caller resets the handle.
     pub(crate) fn pop_due(&mut self, now: Moment) -> Option<K> {
-        self.next().filter(|&at| at <= now)?;
-        self.timers.pop_first().map(|(_, key)| key)
+        let &(at, key) = self.timers.first()?;
+        (at <= now).then(|| {
+            self.timers.pop_first();
+            key
+        })
     }
 }
 
