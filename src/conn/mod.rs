@@ -526,7 +526,7 @@ impl<S: Stream> Io<S> {
     /// How the reader keeps up, now that what could be written was written.
     #[inline]
     pub(crate) fn reader_state(&self, env: &Env) -> ReaderState {
-        if self.out.overflow().holds_up_since().is_some() {
+        if self.out.holds_up() {
             return ReaderState::HoldsUp;
         }
         match self.out.blocked_since() {
@@ -538,7 +538,7 @@ impl<S: Stream> Io<S> {
 
     /// Whether the room waits for this reader.
     pub(crate) fn holds_up(&self) -> bool {
-        self.out.overflow().holds_up_since().is_some()
+        self.out.holds_up()
     }
 
     /// Whether the peer was dialed and has not been reached.

@@ -74,6 +74,15 @@ impl SendQueue {
         self.overflow = overflow;
     }
 
+    /// Whether the room waits for this reader.
+    #[inline]
+    pub(crate) fn holds_up(&self) -> bool {
+        let Overflow::Wait { over_since, .. } = &self.overflow else {
+            return false;
+        };
+        over_since.is_some()
+    }
+
     pub(crate) fn overflow(&self) -> &Overflow {
         &self.overflow
     }

@@ -138,7 +138,6 @@ impl<S: Stream, O: Observer> Engine<S, O> {
             };
             let (io, session) = (&mut client.io, &mut client.session);
             let peer = io.peer;
-            let holds_up = io.holds_up();
             let (input, out) = io.halves(fresh);
             // At the end of the input nothing is left to be stopped, and the session may have something
             // to say about all of it.
@@ -147,7 +146,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
             if has_more
                 && (self.budget.is_output_spent(next, members, &self.env.limits)
                     // The room waits for this client, which must not be sent still more.
-                    || holds_up
+                    || out.holds_up()
                     || session.throttled_until(&self.env).is_some())
             {
                 return io.hold(fresh, &mut self.env);
