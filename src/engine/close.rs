@@ -8,6 +8,7 @@
 use std::io;
 
 use crate::client_id::ClientId;
+use crate::conn::send_queue::Pushed;
 use crate::conn::stream::{Stream, retry};
 use crate::conn::timeouts::Timeout;
 use crate::conn::{Env, ReaderState};
@@ -26,7 +27,13 @@ impl<S: Stream, O: Observer> Engine<S, O> {
     /// Closes a client: its nick is free at once, nothing more is decoded of what it sends or queued
     /// for it but a goodbye, and what is queued is written before the connection ends.
     pub(super) fn begin_close(&mut self, id: ClientId, reason: CloseReason) {
-        self.catch_up(id);
+        let is_full = self.catch_up(id) == Pushed::Full;
+        // What it cannot be given was said before, so that is what ends it.
+        let reason = if is_full {
+            CloseReason::TooSlow
+        } else {
+            reason
+        };
         let Some(client) = self.clients.get_mut(id.index()) else {
             return;
         };

@@ -216,10 +216,11 @@ impl<S: Stream, O: Observer> Engine<S, O> {
     }
 
     /// Queues for a member what was said and it has not been given. That must happen before anything
-    /// else is queued for it, so that everything keeps its order.
-    pub(super) fn catch_up(&mut self, id: ClientId) {
+    /// else is queued for it, so that everything keeps its order. If its queue is too full for that, the
+    /// client is to be closed.
+    pub(super) fn catch_up(&mut self, id: ClientId) -> Pushed {
         let Some(client) = self.clients.get_mut(id.index()) else {
-            return;
+            return Pushed::Queued;
         };
         let (out, env) = (&mut client.io.out, &mut self.env);
         let mut worst = Pushed::Queued;
@@ -236,6 +237,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         if any {
             self.list_flush(id);
         }
+        worst
     }
 
     /// Ends a connection whose output is all written.
