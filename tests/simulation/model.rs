@@ -443,8 +443,13 @@ impl Model {
 
     fn acted(&mut self, peer: Peer, text: &str, line: &[u8]) {
         let prefix = self.prefix(peer);
-        let is_it =
-            |said: &Decoded| matches!(said, Decoded::Line(line) if line.starts_with(b"/me"));
+        // What does not show may stand before the slash.
+        let is_it = |said: &Decoded| match said {
+            Decoded::Line(said) => reference::clean(said)
+                .split_once("/me")
+                .is_some_and(|(_, words)| words.trim() == text.trim()),
+            _ => false,
+        };
         self.take(peer, is_it);
         self.tally.lines += 1;
         self.tally.acted += 1;
