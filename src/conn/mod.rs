@@ -58,6 +58,9 @@ pub(crate) struct Env {
     session_bytes: usize,
     /// What this turn has queued for single clients, in bytes: everything but the batch.
     pub(crate) turn_reply_bytes: usize,
+    /// Of how many left-out lines the present client was told just now. Whoever knows which client
+    /// that is takes it, for the observer.
+    pub(crate) told_skipped: u64,
     /// Where a line is written before it is queued. Empty between two uses.
     pub(crate) scratch_line: Vec<u8>,
 }
@@ -75,6 +78,7 @@ impl Env {
             metrics: Metrics::default(),
             session_bytes: 0,
             turn_reply_bytes: 0,
+            told_skipped: 0,
             scratch_line: Vec::new(),
         }
     }
@@ -459,10 +463,9 @@ impl<S: Stream> Io<S> {
             || (self.out.buf.is_empty() && !self.stream.owes_output())
     }
 
-    /// After a flush: queues the notice of what was left out if there is room for more again. Returns
-    /// how many lines it tells of.
-    pub(crate) fn resume(&mut self, env: &mut Env) -> u64 {
-        self.out.resume(env)
+    /// After a flush: queues the notice of what was left out if there is room for more again.
+    pub(crate) fn resume(&mut self, env: &mut Env) {
+        self.out.resume(env);
     }
 
     /// Announces that nothing more will be written. `Blocked` if that takes another turn.

@@ -19,10 +19,16 @@ const MIN_BUFFER_BYTES: usize = 1088;
 /// What all buffers that are kept hold together at most, in bytes.
 const MAX_POOL_BYTES: usize = 1 << 20;
 
+/// Buffers are kept by size, from below 2 KiB in steps of a power of two up to [`MAX_BUFFER_BYTES`].
+const SIZE_CLASSES: usize = (MAX_BUFFER_BYTES.ilog2() - SMALLEST_CLASS + 1) as usize;
+
+/// The binary logarithm of what the buffers of the first class hold, rounded down.
+const SMALLEST_CLASS: u32 = MIN_BUFFER_BYTES.ilog2();
+
 /// Empty buffers that have memory.
 #[derive(Debug, Default)]
 pub(crate) struct Pool {
-    spare: Vec<BytesMut>,
+    spare: [Vec<BytesMut>; SIZE_CLASSES],
     /// The memory of all buffers in `spare`.
     spare_bytes: usize,
     /// The buffer of the reader that is written to at this moment; empty between two. It is the same
@@ -61,7 +67,7 @@ impl Pool {
 
     fn make_room(&mut self, buffer: &mut BytesMut, more: usize, most: usize) {
         if buffer.capacity() == 0
-            && let Some(spare) = self.spare.pop()
+            && let Some(spare) = self.take_spare(more)
         {
             self.was_used = true;
             self.spare_bytes = self.spare_bytes.saturating_sub(spare.capacity());
@@ -77,6 +83,13 @@ impl Pool {
         self.lent_bytes = self.lent_bytes.saturating_add(larger.capacity());
         let smaller = std::mem::replace(buffer, larger);
         self.lent_bytes = self.lent_bytes.saturating_sub(whole(smaller).capacity());
+    }
+
+    /// A spare buffer for this many bytes, from the smallest class that fits or the next.
+    fn take_spare(&mut self, bytes: usize) -> Option<BytesMut> {
+        let class = size_class(bytes.checked_next_power_of_two()?);
+        let mut near = self.spare.iter_mut().skip(class).take(2);
+        near.find_map(Vec::pop)
     }
 
     /// [`append`](Self::append) for the buffer of the moment.
@@ -112,7 +125,9 @@ impl Pool {
         let with_it = self.spare_bytes.saturating_add(capacity);
         if capacity <= MAX_BUFFER_BYTES && with_it <= MAX_POOL_BYTES {
             self.spare_bytes = with_it;
-            self.spare.push(spare);
+            if let Some(class) = self.spare.get_mut(size_class(capacity)) {
+                class.push(spare);
+            }
         }
     }
 
@@ -136,8 +151,13 @@ impl Pool {
 
     /// Whether it holds no memory.
     pub(crate) fn is_empty(&self) -> bool {
-        self.spare.is_empty() && self.hot.capacity() == 0
+        self.spare_bytes == 0 && self.hot.capacity() == 0
     }
+}
+
+/// The class of a buffer of at least this many bytes.
+fn size_class(bytes: usize) -> usize {
+    bytes.max(1).ilog2().saturating_sub(SMALLEST_CLASS) as usize
 }
 
 fn capacity_for(needed: usize, most: usize) -> usize {
@@ -186,6 +206,24 @@ mod tests {
     }
 
     #[test]
+    fn little_is_not_lent_a_large_buffer() {
+        let mut pool = Pool::default();
+        for capacity in [MIN_BUFFER_BYTES, 4096, MAX_BUFFER_BYTES] {
+            pool.take_back(&mut buffer(capacity));
+        }
+        let mut lent = |bytes| {
+            let mut buffer = BytesMut::new();
+            pool.append(&mut buffer, &vec![0; bytes], MAX_BUFFER_BYTES);
+            buffer.capacity()
+        };
+        assert_eq!(lent(300), MIN_BUFFER_BYTES);
+        assert_eq!(lent(300), MIN_BUFFER_BYTES, "a new one");
+        assert_eq!(lent(3000), 4096);
+        assert_eq!(lent(20_000), MAX_BUFFER_BYTES);
+        assert_eq!(pool.spare_bytes, 0);
+    }
+
+    #[test]
     fn a_buffer_that_was_used_up_comes_back_whole() {
         let mut pool = Pool::default();
         for consumed in [1, 50, 100] {
@@ -214,7 +252,7 @@ mod tests {
         large.advance(MAX_BUFFER_BYTES * 2 - 10);
         assert!(large.capacity() < 100);
         pool.take_back(&mut large);
-        assert!(pool.spare.is_empty());
+        assert!(pool.is_empty());
         assert_eq!(large.capacity(), 0);
     }
 
@@ -273,7 +311,7 @@ mod tests {
         assert!(pool.spare_bytes <= MAX_POOL_BYTES);
         assert_eq!(
             pool.spare_bytes,
-            pool.spare.iter().map(BytesMut::capacity).sum::<usize>()
+            pool.spare.iter().flatten().map(BytesMut::capacity).sum::<usize>()
         );
     }
 

@@ -173,7 +173,9 @@ impl SendQueue {
             let (queued, len) = (self.buf.len(), lines.bytes.len());
             let limit = env.limits.max_pending_bytes;
             if self.overflow.skips_all(queued, len, class, limit) {
-                self.overflow.count_skipped(lines.count);
+                if !self.overflow.count_skipped(lines.count) {
+                    return Pushed::Full;
+                }
                 env.metrics.lines_skipped =
                     env.metrics.lines_skipped.saturating_add(lines.count as u64);
                 worst = Pushed::Skipped;
@@ -198,15 +200,15 @@ impl SendQueue {
         }
     }
 
-    /// Queues how many lines were left out, if the reader was not told. Returns how many. The notice
-    /// may exceed the limit, as a telnet answer may.
-    pub(crate) fn tell_skipped(&mut self, env: &mut Env) -> u64 {
+    /// Queues how many lines were left out, if the reader was not told. The notice may exceed the
+    /// limit, as a telnet answer may.
+    pub(crate) fn tell_skipped(&mut self, env: &mut Env) {
         let untold = self.overflow.untold();
         if untold > 0 && self.write != WriteState::Closed {
             self.append(&skipped_notice(untold), env);
             self.overflow.forget_untold();
+            env.told_skipped = env.told_skipped.saturating_add(untold);
         }
-        untold
     }
 
     /// Queues a message as last words.
@@ -218,13 +220,11 @@ impl SendQueue {
         env.scratch_line = words;
     }
 
-    /// After a flush: if there is room again, queues the notice of what was left out. Returns how many
-    /// lines it tells of.
-    pub(super) fn resume(&mut self, env: &mut Env) -> u64 {
+    /// After a flush: if there is room again, queues the notice of what was left out.
+    pub(super) fn resume(&mut self, env: &mut Env) {
         let limit = env.limits.max_pending_bytes;
-        match self.overflow.resume(self.buf.len(), limit) {
-            true => self.tell_skipped(env),
-            false => 0,
+        if self.overflow.resume(self.buf.len(), limit) {
+            self.tell_skipped(env);
         }
     }
 

@@ -53,11 +53,8 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         if reason.cuts_queue() {
             io.out.cut(env);
         } else {
-            let lines = io.out.tell_skipped(env);
-            if lines > 0 {
-                let mut watch = Watch::new(&mut self.observer, env.instant);
-                watch.emit(|| Event::Skipped { id, lines });
-            }
+            io.out.tell_skipped(env);
+            Watch::new(&mut self.observer, env.instant).emit_skipped(id, env);
         }
         if let Some(words) = reason.goodbye() {
             io.out.push_last_message(Message::Goodbye(words), env);

@@ -97,6 +97,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
             let mut watch = Watch::new(observer, env.instant);
             let flushed = match delivered {
                 Delivered::Later(Pushed::Full) => {
+                    watch.emit_skipped(id, env);
                     effects.push(Effect::Close(id, CloseReason::TooSlow));
                     continue;
                 }
@@ -188,6 +189,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
                     Pushed::Queued
                 }
             };
+            self.watch_skipped(to);
             if pushed == Pushed::Full {
                 self.effects.push(Effect::Close(to, CloseReason::TooSlow));
             }
@@ -235,9 +237,15 @@ impl<S: Stream, O: Observer> Engine<S, O> {
             self.effects.push(Effect::Close(id, CloseReason::TooSlow));
         }
         if any {
+            self.watch_skipped(id);
             self.list_flush(id);
         }
         worst
+    }
+
+    /// Reports what this client was just told that it missed.
+    fn watch_skipped(&mut self, id: ClientId) {
+        Watch::new(&mut self.observer, self.env.instant).emit_skipped(id, &mut self.env);
     }
 
     /// Ends a connection whose output is all written.
@@ -300,10 +308,10 @@ impl<S: Stream> Client<S> {
         watch: &mut Watch<'_>,
         registry: &mut impl Registry<S>,
     ) -> Result<(), Failure> {
+        watch.emit_skipped(id, env);
         self.io.flush(env).map_err(Failure::Write)?;
-        let skipped = self.io.resume(env);
-        if skipped > 0 {
-            watch.emit(|| Event::Skipped { id, lines: skipped });
+        self.io.resume(env);
+        if watch.emit_skipped(id, env) {
             self.io.flush(env).map_err(Failure::Write)?;
         }
         self.assess(id, env, pressure, watch);

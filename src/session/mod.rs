@@ -289,11 +289,15 @@ impl Ctx<'_> {
 
     /// Queues bytes for the client itself, behind everything that was said before.
     pub(crate) fn push(&mut self, out: &mut SendQueue, bytes: &[u8], content: Content) -> Flow {
-        if self.catch_up(out) == Pushed::Full || out.push(bytes, content, self.env) == Pushed::Full
-        {
-            return Flow::Close(CloseReason::TooSlow);
+        let mut pushed = self.catch_up(out);
+        if pushed != Pushed::Full {
+            pushed = out.push(bytes, content, self.env);
+            self.watch.emit_skipped(self.id, self.env);
         }
-        Flow::Continue
+        match pushed {
+            Pushed::Full => Flow::Close(CloseReason::TooSlow),
+            Pushed::Queued | Pushed::Skipped => Flow::Continue,
+        }
     }
 
     /// Queues for the client what was said and it has not been given.
@@ -305,6 +309,7 @@ impl Ctx<'_> {
                 worst = out.push_batch(lines, env);
             }
         });
+        self.watch.emit_skipped(self.id, self.env);
         worst
     }
 }
@@ -326,6 +331,18 @@ impl<'a> Watch<'a> {
         if let Some(observer) = &mut self.observer {
             observer.on_event(self.now, event());
         }
+    }
+}
+
+impl Watch<'_> {
+    /// Reports of how many left-out lines this client was just told, if it was. Returns whether it
+    /// was.
+    pub(crate) fn emit_skipped(&mut self, id: ClientId, env: &mut Env) -> bool {
+        let lines = std::mem::take(&mut env.told_skipped);
+        if lines > 0 {
+            self.emit(|| Event::Skipped { id, lines });
+        }
+        lines > 0
     }
 }
 

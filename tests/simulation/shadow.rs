@@ -49,6 +49,8 @@ pub(crate) struct Shadow {
     untold: u64,
     /// Lines that it was told it missed, and lines that it is known to have missed.
     pub(crate) told: u64,
+    /// Of how many the observer was told before.
+    pub(crate) told_by_event: u64,
     missed: u64,
     /// Neither a whole line nor a whole answer.
     begun: Vec<u8>,
@@ -92,6 +94,7 @@ impl Shadow {
             due: VecDeque::new(),
             untold: 0,
             told: 0,
+            told_by_event: 0,
             missed: 0,
             begun: Vec::new(),
             seen: 0,
@@ -315,6 +318,10 @@ impl Shadow {
     /// It is told that so many lines were left out.
     fn is_told(&mut self, count: u64) {
         self.told += count;
+        assert!(
+            self.told <= self.told_by_event,
+            "no event for {count} lines skipped"
+        );
         if !self.is_exact {
             return;
         }
