@@ -17,6 +17,8 @@ pub(crate) struct Batch {
     segments: Vec<Segment>,
     /// The end of the batch before.
     base: Cursor,
+    /// The position behind its last line.
+    end: Cursor,
     has_bulk: bool,
     /// Some lines are not for everybody.
     is_mixed: bool,
@@ -114,6 +116,10 @@ impl Batch {
         let end = self.bytes.len();
         self.lines = self.lines.saturating_add(1);
         let lines_end = self.lines;
+        self.end = Cursor {
+            byte: self.base.byte.wrapping_add(number(end)),
+            line: self.base.line.wrapping_add(number(lines_end)),
+        };
         match self.segments.last_mut() {
             Some(last) if last.speaker == speaker && last.class == class && last.kind == kind => {
                 last.end = end;
@@ -139,10 +145,7 @@ impl Batch {
     /// The position behind its last line.
     #[inline]
     pub(crate) fn end(&self) -> Cursor {
-        Cursor {
-            byte: self.base.byte.wrapping_add(number(self.bytes.len())),
-            line: self.base.line.wrapping_add(number(self.lines)),
-        }
+        self.end
     }
 
     /// Whether some of its lines are not for everybody.
@@ -182,7 +185,7 @@ impl Batch {
 
     /// Begins the next batch. Everybody has been given everything.
     pub(crate) fn clear(&mut self) {
-        self.base = self.end();
+        self.base = self.end;
         self.bytes.clear();
         self.lines = 0;
         self.segments.clear();
@@ -367,6 +370,7 @@ mod tests {
             };
             let mut batch = Batch {
                 base,
+                end: base,
                 ..Batch::default()
             };
             let mut cursors = [batch.end(); 4];

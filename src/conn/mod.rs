@@ -539,11 +539,6 @@ impl<S: Stream> Io<S> {
         }
     }
 
-    /// Whether the room waits for this reader.
-    pub(crate) fn holds_up(&self) -> bool {
-        self.out.holds_up()
-    }
-
     /// Whether the peer was dialed and has not been reached.
     pub(crate) fn is_connecting(&self) -> bool {
         self.stream.is_connecting()

@@ -181,7 +181,9 @@ impl Overflow {
                 true
             }
             Self::Wait { untold, .. } => {
-                let sum = u32::try_from(lines).ok().and_then(|n| untold.checked_add(n));
+                let sum = u32::try_from(lines)
+                    .ok()
+                    .and_then(|n| untold.checked_add(n));
                 *untold = sum.unwrap_or(*untold);
                 sum.is_some()
             }
@@ -440,7 +442,10 @@ mod tests {
         let mut queue = Overflow::for_member(Lag::Wait);
         assert!(queue.count_skipped(u32::MAX as usize));
         let verdict = queue.verdict(LIMIT, 1, Content::Notice, Moment::BEGINNING, LIMIT);
-        assert_eq!((verdict, queue.untold()), (Verdict::Refuse, u64::from(u32::MAX)));
+        assert_eq!(
+            (verdict, queue.untold()),
+            (Verdict::Refuse, u64::from(u32::MAX))
+        );
     }
 
     #[test]

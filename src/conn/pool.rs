@@ -311,7 +311,11 @@ mod tests {
         assert!(pool.spare_bytes <= MAX_POOL_BYTES);
         assert_eq!(
             pool.spare_bytes,
-            pool.spare.iter().flatten().map(BytesMut::capacity).sum::<usize>()
+            pool.spare
+                .iter()
+                .flatten()
+                .map(BytesMut::capacity)
+                .sum::<usize>()
         );
     }
 

@@ -482,7 +482,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
             return self.schedule(id);
         }
         client.turn = TurnState::Queued;
-        let waits = session.has_waiting_line() || client.io.holds_up();
+        let waits = session.has_waiting_line() || client.io.out.holds_up();
         let lane = session.lane(self.env.now);
         match waits && !self.gates().is_open(lane) {
             true => self.sched.push_gated(id, lane),

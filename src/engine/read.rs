@@ -80,7 +80,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         let has_more = client.io.has_input() || client.session.has_waiting_line();
         // What was decoded may have been answered, and a read may make a stream owe output or let its
         // write half go on. And the room may have to wait for a reader that takes nothing now.
-        if client.io.can_flush() || client.io.holds_up() {
+        if client.io.can_flush() || client.io.out.holds_up() {
             self.list_flush(id);
         }
         if has_more {
@@ -171,7 +171,9 @@ impl<S: Stream, O: Observer> Engine<S, O> {
                 client.schedule(id, &mut self.timers, &self.env);
             }
             let memory = client.session.memory_bytes();
-            self.env.count_session(memory_before, memory);
+            if memory != memory_before {
+                self.env.count_session(memory_before, memory);
+            }
             let io = &mut client.io;
             if io.holds_input() {
                 self.budget.input_bytes = self.budget.input_bytes.saturating_add(step.used);

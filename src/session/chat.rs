@@ -250,7 +250,7 @@ impl Talk {
         if self.stage != Stage::Member || line.is_empty() {
             return false;
         }
-        if out.overflow().holds_up_since().is_some() {
+        if out.holds_up() {
             return true;
         }
         !cx.may_say && self.command(line).is_none_or(commands::is_speech)
