@@ -215,6 +215,11 @@ impl<S: Stream> Io<S> {
         !self.rd.is_empty() || matches!(self.read, ReadState::Ready { .. })
     }
 
+    /// Input that waits to be decoded.
+    pub(crate) fn held(&self) -> &[u8] {
+        &self.rd
+    }
+
     /// Whether input waits to be decoded.
     #[inline]
     pub(crate) fn holds_input(&self) -> bool {
@@ -339,9 +344,7 @@ impl<S: Stream> Io<S> {
     /// Whether that many bytes need not be queued. Even bulk lines may fill half of an empty queue.
     #[inline]
     fn takes_at_once(&self, bytes: usize, env: &Env) -> bool {
-        self.out.is_calm()
-            && !self.stream.owes_output()
-            && bytes <= env.limits.max_pending_bytes / 2
+        self.out.is_calm() && bytes <= env.limits.max_pending_bytes / 2
     }
 
     /// Writes these lines, which were appended to the buffer that is this reader's for the moment. Only

@@ -17,6 +17,7 @@ use crate::broadcast::batch::Lines;
 use crate::conn::Env;
 use crate::conn::overflow::{Content, Overflow, Verdict, content_of, skipped_notice};
 use crate::protocol::message::Message;
+use crate::protocol::telnet;
 use crate::time::moment::Moment;
 
 /// A buffer of at least this many bytes is exchanged for a smaller one when three quarters of it are
@@ -110,7 +111,7 @@ impl SendQueue {
     /// Whether nothing is queued and nothing stands in the way of writing: the common case, in which
     /// nothing else has to be looked at.
     #[inline]
-    pub(super) fn is_calm(&self) -> bool {
+    pub(crate) fn is_calm(&self) -> bool {
         self.buf.is_empty() && self.write == WriteState::Open && self.overflow.is_calm()
     }
 
@@ -246,11 +247,11 @@ impl SendQueue {
     /// Drops what is queued, up to the end of the line or telnet answer that may have been sent in
     /// part, and gives the memory back. What was left out is no longer counted: nothing comes behind this.
     pub(crate) fn cut(&mut self, env: &mut Env) {
-        // Where no line ends there are only telnet answers, of three bytes each: what is more than
-        // whole ones is the end of the first.
-        let torn_answer = self.buf.len() % 3;
-        let keep =
-            memchr::memchr(b'\n', &self.buf).map_or(torn_answer, |end| end.saturating_add(1));
+        let keep = match memchr::memchr(b'\n', &self.buf) {
+            Some(end) => end.saturating_add(1),
+            // Where no line ends there are only telnet commands.
+            None => telnet::torn_bytes(&self.buf),
+        };
         let dropped = self.buf.len().saturating_sub(keep);
         env.metrics.pending_bytes = env.metrics.pending_bytes.saturating_sub(dropped);
         self.buf.truncate(keep);

@@ -314,6 +314,9 @@ impl<S: Stream> Client<S> {
         if watch.emit_skipped(id, env) {
             self.io.flush(env).map_err(Failure::Write)?;
         }
+        if self.io.is_calm() {
+            self.session.on_answered(self.io.held());
+        }
         self.assess(id, env, pressure, watch);
         self.sync_interest(id, registry)
     }

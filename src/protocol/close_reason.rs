@@ -37,6 +37,8 @@ pub enum CloseReason {
     Idle,
     /// The client speaks TLS, HTTP or SSH.
     OtherProtocol,
+    /// The client sends UTF-16.
+    Utf16,
     /// There were `max_clients` clients already, or no free descriptor.
     ServerFull,
     /// There were `max_clients_per_ip` clients from that address already.
@@ -59,7 +61,7 @@ pub enum CloseReason {
 
 impl CloseReason {
     /// Every reason, in the order of declaration, which is also the order of the counters.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::HungUp,
         Self::Broken,
         Self::TooSlow,
@@ -71,6 +73,7 @@ impl CloseReason {
         Self::LoginTimeout,
         Self::Idle,
         Self::OtherProtocol,
+        Self::Utf16,
         Self::ServerFull,
         Self::AddressFull,
         Self::Quit,
@@ -99,6 +102,7 @@ impl CloseReason {
             Self::AddressBanned => "your address is banned from this server",
             Self::Idle => "you have been silent for too long, goodbye",
             Self::OtherProtocol => "this is a chat server for telnet, goodbye",
+            Self::Utf16 => "this is UTF-16, and only UTF-8 is understood here, goodbye",
             Self::ServerFull => "server is full, try again later",
             Self::AddressFull => "too many connections from your address, try again later",
             Self::Shutdown => "server is shutting down",
@@ -136,6 +140,7 @@ impl fmt::Display for CloseReason {
             Self::LoginTimeout => "no nick in time",
             Self::Idle => "idle",
             Self::OtherProtocol => "other protocol",
+            Self::Utf16 => "UTF-16",
             Self::ServerFull => "server is full",
             Self::AddressFull => "too many from one address",
             Self::Quit => "quit",

@@ -11,8 +11,11 @@ pub enum Decoded<'a> {
     Line(&'a [u8]),
     /// The line that is arriving is longer than the limit; the rest of it is thrown away.
     TooLong,
-    /// The client asked for a telnet option: these bytes refuse it.
-    Refuse([u8; 3]),
+    /// There will be no more: telnet's EOF or, where there is line editing, ^D at the beginning of a
+    /// line.
+    EndOfFile,
+    /// These bytes are to be sent: the answer to a request for a telnet option, or the offer of one.
+    Negotiate([u8; 3]),
     /// Telnet's AYT: the client wants a sign of life.
     AreYouThere,
 }
@@ -28,7 +31,7 @@ pub enum Decoded<'a> {
 /// assert_eq!(decoder.next(&mut input), Some(Decoded::Line(b"hi there")));
 /// assert_eq!(decoder.next(&mut input), None);
 /// ```
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Decoder {
     telnet: TelnetDecoder,
     lines: LineDecoder,
@@ -79,16 +82,23 @@ impl Decoder {
         }
     }
 
-    /// Lets ^U erase the line, and ^W its last word, as a person who types expects.
+    /// A decoder in the middle of a line that was [too long](Decoded::TooLong).
+    pub(crate) fn behind_too_long(max_line_bytes: usize) -> Self {
+        let mut decoder = Self::new(max_line_bytes);
+        decoder.lines.pending_is = Pending::Discarded;
+        decoder
+    }
+
+    /// Lets keys do what a person who types expects: ^U, ^W, ^C and ^D, and arrow keys are left out.
     #[must_use]
     pub fn with_line_editing(mut self) -> Self {
         self.lines = self.lines.with_line_editing();
         self
     }
 
-    /// Offers to echo what the client types, as telnet's ECHO. Returns the bytes of the offer.
-    pub fn offer_echo(&mut self) -> [u8; 3] {
-        self.telnet.offer_echo()
+    /// The telnet options of this client.
+    pub fn telnet(&mut self) -> &mut TelnetDecoder {
+        &mut self.telnet
     }
 
     /// The line that is arriving, as far as it has come.
@@ -102,11 +112,11 @@ impl Decoder {
         self.lines.memory_bytes()
     }
 
-    /// Whether nothing is kept of the lines that were decoded: none is arriving, and none that was
-    /// handed out still has memory.
+    /// Whether nothing is kept of what was decoded: no line is arriving, none that was handed out
+    /// still has memory, and no offer is due.
     #[inline]
     pub(crate) fn is_drained(&self) -> bool {
-        self.lines.is_drained()
+        self.lines.is_drained() && !self.telnet.has_more()
     }
 
     /// How much of a line is kept here, unfinished or put back, in bytes.
@@ -139,6 +149,7 @@ impl Decoder {
                     Found::Whole(line) => Decoded::Line(line),
                     Found::Assembled => Decoded::Line(self.lines.assembled()),
                     Found::TooLong => Decoded::TooLong,
+                    Found::EndOfFile => Decoded::EndOfFile,
                 });
             }
             match self.telnet.next(&mut input.raw)? {
@@ -146,7 +157,8 @@ impl Decoder {
                 Telnet::EraseCharacter => self.lines.erase_character(),
                 Telnet::EraseLine => self.lines.erase_line(),
                 Telnet::AreYouThere => return Some(Decoded::AreYouThere),
-                Telnet::Refuse(bytes) => return Some(Decoded::Refuse(bytes)),
+                Telnet::EndOfFile => return Some(Decoded::EndOfFile),
+                Telnet::Negotiate(bytes) => return Some(Decoded::Negotiate(bytes)),
             }
         }
     }
@@ -230,7 +242,8 @@ mod tests {
             [&b"he\xff\xf1l\xff\xfd\x06lo\r\xff\xf1\nx\xff\xf7y\n"[..]],
         );
         let expected = [
-            Decoded::Refuse([255, 252, 6]),
+            Decoded::Negotiate([255, 252, 6]),
+            Decoded::Negotiate([255, 253, 0]),
             Decoded::Line(b"hello"),
             Decoded::Line(b"y"),
         ];

@@ -4,16 +4,26 @@
 //! types.
 //!
 //! A line ends with `\r\n`, `\n`, `\r\0` (RFC 854, "The NVT Printer and Keyboard") or a lone `\r`.
-//! It is complete at its `\r`; a `\n` or NUL that follows, however late, is swallowed. BS and DEL
-//! erase the code point before them, so a terminal in character mode can be used. For people, ^U and
-//! ^W erase as well, as in a terminal's own line editor (termios(3), VKILL and VWERASE).
+//! It is complete at its `\r`; a `\n` or NUL that follows, however late, is swallowed. Any other NUL
+//! is no operation (RFC 854): padding, or a keep-alive. BS and DEL erase the code point before them,
+//! so a terminal in character mode can be used.
+//!
+//! For people, more keys do what they do in a terminal's own line editor (termios(3)): ^U and ^C
+//! erase the line, ^W its last word, and ^D at the beginning of a line means that there will be no
+//! more. All other keys that are no characters are left out: see [`keys`](crate::protocol::keys).
 
-use memchr::memchr2;
+use memchr::{memchr2, memchr3};
 
+use crate::protocol::keys::{KeySequence, Take};
+
+const NUL: u8 = 0x00;
+const CTRL_C: u8 = 0x03;
+const CTRL_D: u8 = 0x04;
 const BS: u8 = 0x08;
-const DEL: u8 = 0x7f;
 const CTRL_U: u8 = 0x15;
 const CTRL_W: u8 = 0x17;
+const ESC: u8 = 0x1b;
+const DEL: u8 = 0x7f;
 
 /// What a [`LineDecoder`] found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +33,8 @@ pub enum Line<'a> {
     /// The line that is arriving passed the limit. This is reported once, when the limit is passed;
     /// the rest of that line is thrown away as it comes.
     TooLong,
+    /// ^D at the beginning of a line: there will be no more.
+    EndOfFile,
 }
 
 /// Splits a stream of bytes into lines of at most `max_line_bytes`.
@@ -37,7 +49,7 @@ pub enum Line<'a> {
 /// let mut data: &[u8] = b"m\x08ld\n";
 /// assert_eq!(lines.next(&mut data), Some(Line::Text(b"world")));
 /// ```
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct LineDecoder {
     /// The unfinished line, erasures applied; at most `max_line_bytes` long. Its memory is freed with
     /// the line.
@@ -48,10 +60,8 @@ pub struct LineDecoder {
     pub(super) pending_is: Pending,
     /// The last byte was a CR: a LF or NUL that comes next belongs to it.
     after_cr: bool,
-    /// The line that is arriving passed the limit: everything up to its end is thrown away.
-    discarding: bool,
-    /// Whether ^U and ^W erase.
-    edits: bool,
+    /// Which key is arriving, if keys are looked for.
+    keys: KeySequence,
 }
 
 /// What the buffer of a decoder holds.
@@ -63,6 +73,9 @@ pub(super) enum Pending {
     HandedOut,
     /// A complete line that is to be returned again.
     Postponed,
+    /// Nothing: the line that is arriving passed the limit, and everything up to its end is thrown
+    /// away.
+    Discarded,
 }
 
 /// [`Line`] without a borrow of the decoder: an assembled line stays in `pending` until it is
@@ -74,6 +87,13 @@ pub(crate) enum Found<'i> {
     /// The line is in the decoder: [`LineDecoder::assembled`].
     Assembled,
     TooLong,
+    EndOfFile,
+}
+
+/// Why the rest of a segment is not appended.
+enum Stop<'t> {
+    TooLong,
+    EndOfFile { rest: &'t [u8] },
 }
 
 impl LineDecoder {
@@ -85,15 +105,14 @@ impl LineDecoder {
             max_line_bytes: u32::try_from(max_line_bytes).unwrap_or(u32::MAX),
             pending_is: Pending::Unfinished,
             after_cr: false,
-            discarding: false,
-            edits: false,
+            keys: KeySequence::Ignored,
         }
     }
 
-    /// Lets ^U erase the line, and ^W its last word, as a person who types expects.
+    /// Lets keys do what a person who types expects.
     #[must_use]
     pub fn with_line_editing(mut self) -> Self {
-        self.edits = true;
+        self.keys = KeySequence::None;
         self
     }
 
@@ -104,6 +123,7 @@ impl LineDecoder {
             Found::Whole(text) => Line::Text(text),
             Found::Assembled => Line::Text(self.assembled()),
             Found::TooLong => Line::TooLong,
+            Found::EndOfFile => Line::EndOfFile,
         })
     }
 
@@ -115,15 +135,23 @@ impl LineDecoder {
                 return Some(Found::Assembled);
             }
             Pending::HandedOut => self.forget_handed_out(),
-            Pending::Unfinished => {}
+            Pending::Unfinished | Pending::Discarded => {}
         }
         if self.after_cr {
             self.swallow_after_cr(data);
         }
         while !data.is_empty() {
+            let whole = *data;
             let (text, ended) = self.take_segment(data);
-            if let Some(found) = self.accept(text, ended) {
-                return Some(found);
+            match self.accept(text, ended) {
+                Ok(None) => {}
+                Ok(found) => return found,
+                Err(used) => {
+                    // What follows is not decoded yet, not even the line end.
+                    self.after_cr = false;
+                    *data = whole.get(used..).unwrap_or_default();
+                    return Some(Found::EndOfFile);
+                }
             }
         }
         None
@@ -138,7 +166,7 @@ impl LineDecoder {
     /// The line that is arriving, as far as it has come, erasures applied.
     pub fn unfinished(&self) -> &[u8] {
         match self.pending_is {
-            Pending::Unfinished => &self.pending,
+            Pending::Unfinished | Pending::Discarded => &self.pending,
             Pending::HandedOut | Pending::Postponed => &[],
         }
     }
@@ -146,14 +174,15 @@ impl LineDecoder {
     /// Whether no line is kept: neither one that is arriving nor one that was handed out.
     #[inline]
     pub(crate) fn is_drained(&self) -> bool {
-        self.pending_is == Pending::Unfinished && self.pending.is_empty()
+        self.pending.is_empty()
+            && matches!(self.pending_is, Pending::Unfinished | Pending::Discarded)
     }
 
     /// How much of a line is kept here that was not handed out for good, in bytes.
     pub(crate) fn kept_bytes(&self) -> usize {
         match self.pending_is {
             Pending::Unfinished | Pending::Postponed => self.pending.len(),
-            Pending::HandedOut => 0,
+            Pending::HandedOut | Pending::Discarded => 0,
         }
     }
 
@@ -167,7 +196,9 @@ impl LineDecoder {
 
     /// Frees whatever is kept.
     pub(crate) fn forget(&mut self) {
-        self.pending_is = Pending::Unfinished;
+        if self.pending_is != Pending::Discarded {
+            self.pending_is = Pending::Unfinished;
+        }
         self.pending = Vec::new();
     }
 
@@ -238,66 +269,111 @@ impl LineDecoder {
         (text, true)
     }
 
-    fn accept<'i>(&mut self, text: &'i [u8], ended: bool) -> Option<Found<'i>> {
-        if self.discarding {
-            self.discarding = !ended;
-            return None;
+    /// Takes a segment of a line, and the end of the line if that has come. Returns what was found;
+    /// `Err`: the end of all lines, behind this many bytes of the segment.
+    fn accept<'i>(&mut self, text: &'i [u8], ended: bool) -> Result<Option<Found<'i>>, usize> {
+        if self.pending_is == Pending::Discarded {
+            if ended {
+                self.pending_is = Pending::Unfinished;
+                self.keys.end();
+            }
+            return Ok(None);
         }
-        let untouched = self.find_erasure(text).is_none();
-        if ended && untouched && self.pending.is_empty() {
-            return Some(if text.len() > self.max_line_bytes as usize {
+        if ended && self.pending.is_empty() && !self.keys.is_arriving() && !has_control(text) {
+            return Ok(Some(if text.len() > self.max_line_bytes as usize {
                 Found::TooLong
             } else {
                 Found::Whole(text)
-            });
+            }));
         }
-        if !self.append(text) {
-            self.discarding = !ended;
-            self.pending = Vec::new();
-            return Some(Found::TooLong);
+        match self.append(text) {
+            Ok(()) => {}
+            Err(Stop::TooLong) => {
+                self.pending = Vec::new();
+                if !ended {
+                    self.pending_is = Pending::Discarded;
+                }
+                self.keys.end();
+                return Ok(Some(Found::TooLong));
+            }
+            Err(Stop::EndOfFile { rest }) => return Err(text.len().saturating_sub(rest.len())),
         }
         if ended {
             self.pending_is = Pending::HandedOut;
+            self.keys.end();
         }
-        ended.then_some(Found::Assembled)
+        Ok(ended.then_some(Found::Assembled))
     }
 
-    /// Appends to the unfinished line and applies erasures. Returns false if the limit was passed on
-    /// the way.
-    fn append(&mut self, mut text: &[u8]) -> bool {
-        while let Some(place) = self.find_erasure(text)
-            && let Some((before, &erasure, rest)) = split_around(text, place)
-        {
-            if !self.append_plain(before) {
-                return false;
+    /// Appends to the unfinished line what are characters, and obeys the other keys.
+    fn append<'t>(&mut self, mut text: &'t [u8]) -> Result<(), Stop<'t>> {
+        loop {
+            if self.keys.is_arriving() {
+                text = self.take_key(text);
             }
-            match erasure {
-                CTRL_U => self.erase_line(),
-                CTRL_W => self.erase_word(),
-                _ => self.erase_character(),
-            }
+            let place = self.find_control(text);
+            let Some((before, &control, rest)) = place.and_then(|at| split_around(text, at)) else {
+                return self.append_plain(text);
+            };
+            self.append_plain(before)?;
             text = rest;
+            match control {
+                BS | DEL => self.erase_character(),
+                CTRL_U | CTRL_C => self.erase_line(),
+                CTRL_W => self.erase_word(),
+                CTRL_D if self.pending.is_empty() => return Err(Stop::EndOfFile { rest }),
+                ESC => self.keys.begin(),
+                // NUL is no operation, and what the other keys do can't be done to a line.
+                _ => {}
+            }
         }
-        self.append_plain(text)
     }
 
-    /// The position of the next byte that erases.
-    fn find_erasure(&self, text: &[u8]) -> Option<usize> {
-        if self.edits {
-            let erases = |byte: &u8| matches!(*byte, BS | DEL | CTRL_U | CTRL_W);
-            text.iter().position(erases)
+    /// Leaves out what belongs to the key that is arriving. Returns the rest.
+    fn take_key<'t>(&mut self, mut text: &'t [u8]) -> &'t [u8] {
+        while let Some((&byte, rest)) = text.split_first() {
+            match self.keys.take(byte) {
+                Take::More => text = rest,
+                Take::Last => return rest,
+                Take::NotMine => return text,
+            }
+        }
+        text
+    }
+
+    /// The position of the next byte that is not appended.
+    fn find_control(&self, text: &[u8]) -> Option<usize> {
+        if self.keys == KeySequence::Ignored {
+            memchr3(NUL, BS, DEL, text)
         } else {
-            memchr2(BS, DEL, text)
+            text.iter().position(|&byte| is_control(byte))
         }
     }
 
-    fn append_plain(&mut self, text: &[u8]) -> bool {
-        let fits = self.pending.len().saturating_add(text.len()) <= self.max_line_bytes as usize;
-        if fits {
-            self.pending.extend_from_slice(text);
+    fn append_plain<'t>(&mut self, text: &[u8]) -> Result<(), Stop<'t>> {
+        if self.pending.len().saturating_add(text.len()) > self.max_line_bytes as usize {
+            return Err(Stop::TooLong);
         }
-        fits
+        self.pending.extend_from_slice(text);
+        Ok(())
     }
+}
+
+/// A C0 control other than TAB, or DEL.
+fn is_control(byte: u8) -> bool {
+    (byte < b' ' && byte != b'\t') || byte == DEL
+}
+
+/// Whether there is any control. That is not so in most lines, and the loop has no branch for each
+/// byte: it looks at 16 bytes at a time, and the last 16 may overlap the ones before.
+fn has_control(text: &[u8]) -> bool {
+    let any = |found, &byte: &u8| found | is_control(byte);
+    let Some(last) = text.last_chunk::<16>() else {
+        return text.iter().fold(false, any);
+    };
+    let (chunks, _) = text.as_chunks::<16>();
+    let mut chunks = chunks.iter().chain([last]);
+    chunks.any(|chunk| chunk.iter().fold(false, any))
 }
 
 /// What is before a byte, the byte, and what is behind it.
@@ -336,6 +412,7 @@ mod tests {
     enum Said {
         Text(Vec<u8>),
         TooLong,
+        EndOfFile,
     }
 
     fn decode<'a>(max: usize, pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<Said> {
@@ -353,6 +430,7 @@ mod tests {
                 said.push(match line {
                     Line::Text(text) => Said::Text(text.to_vec()),
                     Line::TooLong => Said::TooLong,
+                    Line::EndOfFile => Said::EndOfFile,
                 });
             }
             assert!(piece.is_empty());
@@ -361,39 +439,96 @@ mod tests {
         said
     }
 
-    /// The same rules, a byte at a time, with none of the shortcuts.
+    /// Lines first and then each line alone, with none of the shortcuts.
     fn naive(max: usize, edits: bool, input: &[u8]) -> Vec<Said> {
         let mut said = Vec::new();
         let mut line = Vec::new();
-        let mut too_long = false;
         let mut previous = 0;
         for &byte in input {
             let swallowed = previous == b'\r' && (byte == b'\n' || byte == 0);
-            previous = byte;
+            previous = if swallowed { 0 } else { byte };
             match byte {
-                _ if swallowed => previous = 0,
+                _ if swallowed => {}
                 b'\r' | b'\n' => {
-                    if !too_long {
-                        said.push(Said::Text(line.clone()));
-                    }
-                    line.clear();
-                    too_long = false;
+                    said.extend(naive_line(max, edits, &std::mem::take(&mut line), true))
                 }
-                _ if too_long => {}
-                BS | DEL => erase_naively(&mut line),
-                CTRL_U if edits => line.clear(),
-                CTRL_W if edits => erase_word_naively(&mut line),
-                _ => {
-                    line.push(byte);
-                    if line.len() > max {
-                        said.push(Said::TooLong);
-                        too_long = true;
-                        line.clear();
-                    }
-                }
+                0 => {}
+                _ => line.push(byte),
             }
         }
+        said.extend(naive_line(max, edits, &line, false));
         said
+    }
+
+    fn naive_line(max: usize, edits: bool, mut input: &[u8], ended: bool) -> Vec<Said> {
+        let mut said = Vec::new();
+        let mut line = Vec::new();
+        while let Some((&byte, rest)) = input.split_first() {
+            input = rest;
+            match byte {
+                BS | DEL => erase_naively(&mut line),
+                CTRL_U | CTRL_C if edits => line.clear(),
+                CTRL_W if edits => erase_word_naively(&mut line),
+                CTRL_D if edits && line.is_empty() => said.push(Said::EndOfFile),
+                ESC if edits => input = &rest[naive_key_bytes(rest)..],
+                0..b' ' if edits && byte != b'\t' => {}
+                _ => line.push(byte),
+            }
+            if line.len() > max {
+                said.push(Said::TooLong);
+                return said;
+            }
+        }
+        said.extend(ended.then_some(Said::Text(line)));
+        said
+    }
+
+    /// How many bytes behind an ESC belong to it, as ECMA-48 and xterm define its sequences.
+    fn naive_key_bytes(rest: &[u8]) -> usize {
+        let is_final = |byte: &u8| (b'@'..=b'~').contains(byte);
+        let parameters = |bytes: &[u8]| {
+            let is_parameter = |byte: &&u8| (b' '..=b'?').contains(*byte);
+            bytes.iter().take(30).take_while(is_parameter).count()
+        };
+        match rest {
+            [ESC, rest @ ..] => 1 + naive_key_bytes(rest),
+            [b'[', b'[', last, ..] | [b'O', last, ..] if is_final(last) => {
+                2 + usize::from(rest[0] == b'[')
+            }
+            [b'[', b'[', ..] => 2,
+            [b'O', ..] => 1,
+            [b'[', rest @ ..] => {
+                let count = parameters(rest);
+                let has_final = count < 30 && rest.get(count).is_some_and(is_final);
+                1 + count + usize::from(has_final)
+            }
+            [b']', rest @ ..] => {
+                for (at, byte) in rest.iter().enumerate() {
+                    match byte {
+                        _ if at == 30 => return 1 + at,
+                        0x07 => return 2 + at,
+                        &ESC if at == 29 => return 2 + at,
+                        &ESC if rest.get(at + 1) == Some(&b'\\') => return 3 + at,
+                        &ESC => return 2 + at + naive_key_bytes(&rest[at + 1..]),
+                        0..b' ' => return 1 + at,
+                        _ => {}
+                    }
+                }
+                1 + rest.len()
+            }
+            [b' '..=DEL | BS, ..] => 1,
+            [0xc2..=0xf4, ..] => {
+                let missing = match rest[0] {
+                    0xc2..=0xdf => 1,
+                    0xe0..=0xef => 2,
+                    _ => 3,
+                };
+                let is_continuation = |byte: &&u8| (0x80..=0xbf).contains(*byte);
+                let rest = rest[1..].iter().take(missing);
+                1 + rest.take_while(is_continuation).count()
+            }
+            _ => 0,
+        }
     }
 
     /// Decodes the whole line to find where its last character begins.
@@ -499,6 +634,69 @@ mod tests {
     }
 
     #[test]
+    fn keys_that_are_no_characters_are_left_out_for_people() {
+        for (typed, line) in [
+            ("\x1b[A", ""),
+            ("abc\x1b[DX", "abcX"),
+            ("\x1bOCx", "x"),
+            ("\x1b[200~two words\x1b[201~", "two words"),
+            ("\x1b[[Ax\x1b[1;5Cy", "xy"),
+            ("\x1b]0;title\x07x", "x"),
+            ("\x1b]0;title\x1b\\x", "x"),
+            ("\x1bb\x1bé\x1b\x7f\x1b\x1b[Ax", "x"),
+            ("wrong\x03right", "right"),
+            ("a\x12b\x0cc\x1ad\x01e\x05f", "abcdef"),
+            ("not at the beginning\x04", "not at the beginning"),
+            ("a\tb", "a\tb"),
+            ("\x1b[\x03x", "x"),
+            ("\x1b[é", "é"),
+            ("\x1b", ""),
+        ] {
+            let typed = format!("{typed}\nnext\n");
+            for piece_bytes in [1, 99] {
+                let lines = LineDecoder::new(99).with_line_editing();
+                let said = decode_with(lines, typed.as_bytes().chunks(piece_bytes));
+                assert_eq!(said, texts(&[line.as_bytes(), b"next"]), "{typed:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_key_that_never_ends_costs_32_bytes() {
+        let digits = "1".repeat(40);
+        for begin in ["\x1b[", "\x1b]"] {
+            let lines = LineDecoder::new(99).with_line_editing();
+            let said = decode_with(lines, [format!("{begin}{digits}\n").as_bytes()]);
+            assert_eq!(said, texts(&[&digits.as_bytes()[30..]]));
+        }
+    }
+
+    #[test]
+    fn the_end_of_file_at_the_beginning_of_a_line_is_told_and_nothing_else_is_lost() {
+        let lines = || LineDecoder::new(99).with_line_editing();
+        for piece_bytes in [1, 99] {
+            let said = decode_with(lines(), b"a\x15\x04b\r\n\x04".chunks(piece_bytes));
+            let expected = [Said::EndOfFile, Said::Text(b"b".to_vec()), Said::EndOfFile];
+            assert_eq!(said, expected);
+        }
+        assert_eq!(decode(99, [&b"\x04\n"[..]]), texts(&[b"\x04"]));
+    }
+
+    #[test]
+    fn nul_is_no_operation() {
+        for line in [
+            &b"\0\0hello\n"[..],
+            b"hel\0lo\n",
+            b"hello\0\n",
+            b"hello\r\0",
+        ] {
+            for piece_bytes in [1, 99] {
+                assert_eq!(decode(5, line.chunks(piece_bytes)), texts(&[b"hello"]));
+            }
+        }
+    }
+
+    #[test]
     fn erasing_a_malformed_sequence_takes_what_would_show_as_one_replacement() {
         for malformed in [&b"\xff"[..], b"\xe2\x82", b"\xf0\x9f\x98", b"\x80", b"\xc0"] {
             let line = [b"a", malformed, b"\x08\n"].concat();
@@ -521,8 +719,9 @@ mod tests {
 
     fn bytes_of_interest() -> impl Strategy<Value = Vec<u8>> {
         let byte = prop_oneof![
-            4 => prop::sample::select(b"ab \t\r\n\0\x08\x7f\x15\x17".to_vec()),
-            1 => prop::sample::select("é€😀".as_bytes().to_vec()),
+            8 => prop::sample::select(b"ab \t\r\n\0\x08\x7f\x15\x17\x03\x04".to_vec()),
+            3 => prop::sample::select(b"\x1b\x1b\x1b[[O]\\\x07;1A~".to_vec()),
+            2 => prop::sample::select("é€😀".as_bytes().to_vec()),
             1 => any::<u8>(),
         ];
         prop::collection::vec(byte, 0..200)

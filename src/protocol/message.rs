@@ -48,6 +48,8 @@ pub(crate) enum Message<'a> {
     Refused(&'a NickError),
     /// The line cannot be the client's nick, and that was the last try: the connection ends.
     RefusedFinally(&'a NickError),
+    /// The client sent text before it could read that its nick was refused: the connection ends.
+    DidNotWait,
     Welcome(&'a Nick, Names<'a>),
 
     // Joins, leaves and renames.
@@ -182,6 +184,9 @@ impl Message<'_> {
             Self::AskNick => write!(to, "what is your nick?"),
             Self::Refused(why) => write!(to, "{why}, choose another"),
             Self::RefusedFinally(why) => write!(to, "{why}, and that was the last try, goodbye"),
+            Self::DidNotWait => {
+                write!(to, "you sent more without waiting for that answer, goodbye")
+            }
             Self::Welcome(nick, others) => write!(
                 to,
                 "welcome, {nick}. {}. /help lists the commands",

@@ -4,7 +4,9 @@
 pub(crate) mod close_reason;
 pub(crate) mod command;
 pub mod decoder;
+mod keys;
 pub mod line;
 pub(crate) mod message;
+mod negotiation;
 pub(crate) mod sniff;
 pub mod telnet;

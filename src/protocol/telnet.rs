@@ -1,20 +1,27 @@
 //! Takes telnet's commands out of the stream: [`TelnetDecoder`] passes data on and returns what a
-//! command asks for. It agrees to no option, so it needs no table of options: every `DO` and `WILL` is
-//! refused, every `DONT` and `WONT` is already true, and no negotiation can loop (RFC 854, 855,
-//! 1143). The only option that it offers is ECHO, while a password is typed, and one bit tells the
-//! answer to that offer from a request.
+//! command asks for (RFC 854, 855). Two options are negotiated (RFC 1143): BINARY (RFC 856), in both
+//! directions, because Debian's `telnet` damages characters without it; and ECHO (RFC 857), which is
+//! offered while a password is typed. All others are refused.
 //!
 //! A peer that never sends IAC (255) is no telnet client and never gets an answer. The refusal of
 //! `DO TIMING-MARK` (RFC 860) matters: after ^C a telnet client throws all output away until it gets
 //! this answer.
+//!
+//! In old 8-bit character sets 255 is a letter, often the last one of a line. So an IAC before a
+//! byte that is no command is data, and no line end is ever taken as a part of a command, but as an
+//! option's number.
 
 use memchr::memchr;
 
+use crate::protocol::negotiation::{TelnetOption, Word};
+
 /// The longest subnegotiation (`IAC SB ... IAC SE`, RFC 855) that is skipped, in bytes. A longer one is
 /// a mistake or an attack: it ends at this length, and what follows is data again, so that the client
-/// is not ignored for ever.
+/// is not ignored for ever. It also ends where a line ends.
 pub const MAX_SUBNEGOTIATION_BYTES: u16 = 1024;
 
+/// The first command (RFC 1184, 2): EOF, then SUSP, ABORT and EOR (RFC 885).
+const EOF: u8 = 236;
 const AYT: u8 = 246;
 const EC: u8 = 247;
 const EL: u8 = 248;
@@ -25,11 +32,17 @@ const DO: u8 = 253;
 const DONT: u8 = 254;
 const IAC: u8 = 255;
 
+/// A byte 255 that is data.
+static LONE_IAC: [u8; 1] = [IAC];
+
+/// The option of sending bytes as they are (RFC 856).
+const BINARY: u8 = 0;
+
 /// The option of echoing what the other side types (RFC 857).
 const ECHO: u8 = 1;
 
-/// The bytes that withdraw the offer to echo.
-pub(crate) const WITHDRAW_ECHO: [u8; 3] = [IAC, WONT, ECHO];
+/// NOP: a sign of life that shows on no screen.
+pub(crate) const NOP: [u8; 2] = [IAC, 241];
 
 /// What a [`TelnetDecoder`] found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,10 +53,12 @@ pub enum Telnet<'a> {
     EraseCharacter,
     /// EL: the user erased the line.
     EraseLine,
+    /// EOF: the user has nothing more to say.
+    EndOfFile,
     /// AYT: the user wants a sign of life.
     AreYouThere,
-    /// The peer asked for an option: these bytes refuse it.
-    Refuse([u8; 3]),
+    /// These bytes are to be sent: the answer to a request for an option, or the offer of one.
+    Negotiate([u8; 3]),
 }
 
 /// Separates telnet commands from data, however the bytes are split.
@@ -54,15 +69,30 @@ pub enum Telnet<'a> {
 /// let mut telnet = TelnetDecoder::default();
 /// let mut input: &[u8] = b"hi\xff\xfd\x06"; // data, then IAC DO TIMING-MARK
 /// assert_eq!(telnet.next(&mut input), Some(Telnet::Data(b"hi")));
-/// assert_eq!(telnet.next(&mut input), Some(Telnet::Refuse([255, 252, 6]))); // IAC WONT TIMING-MARK
+/// assert_eq!(telnet.next(&mut input), Some(Telnet::Negotiate([255, 252, 6]))); // IAC WONT TIMING-MARK
+/// assert_eq!(telnet.next(&mut input), Some(Telnet::Negotiate([255, 253, 0]))); // IAC DO BINARY
 /// assert_eq!(telnet.next(&mut input), None);
 /// ```
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct TelnetDecoder {
     state: State,
-    /// We have offered to echo, and the peer has not answered yet (RFC 1143; a side that accepts
-    /// nothing and offers one option at a time needs only this bit).
-    echo_is_offered: bool,
+    /// Whether we echo what the peer types.
+    our_echo: TelnetOption,
+    /// Whether we send bytes as they are.
+    our_binary: TelnetOption,
+    /// Whether the peer sends bytes as they are.
+    peer_binary: TelnetOption,
+    offer: Offer,
+}
+
+/// The offer to receive BINARY. It is made once, to a peer that has shown that it negotiates.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Offer {
+    #[default]
+    NotYet,
+    /// It comes next, before any more input.
+    Due,
+    Made,
 }
 
 /// What the bytes so far have begun.
@@ -85,12 +115,24 @@ impl TelnetDecoder {
     /// `input` and returns `None`.
     pub fn next<'i>(&mut self, input: &mut &'i [u8]) -> Option<Telnet<'i>> {
         loop {
+            if self.offer == Offer::Due {
+                return Some(Telnet::Negotiate(self.make_offer()));
+            }
             if let State::Data = self.state
                 && let Some(data) = take_data(input)
             {
                 return Some(Telnet::Data(data));
             }
             let (head, rest) = input.split_at_checked(1)?;
+            if self.is_data_after_all(head) {
+                // The byte is looked at afresh.
+                self.state = State::Data;
+                return Some(Telnet::Data(&LONE_IAC));
+            }
+            if self.is_cut_off(head) {
+                self.state = State::Data;
+                continue;
+            }
             *input = rest;
             if let Some(found) = self.step(head) {
                 return Some(found);
@@ -98,10 +140,46 @@ impl TelnetDecoder {
         }
     }
 
-    /// Offers to echo what the peer types. Returns the bytes of the offer.
-    pub fn offer_echo(&mut self) -> [u8; 3] {
-        self.echo_is_offered = true;
-        [IAC, WILL, ECHO]
+    /// Offers to echo what the peer types. Returns the bytes of the offer, if that is news.
+    pub fn offer_echo(&mut self) -> Option<[u8; 3]> {
+        self.our_echo.offer().then_some([IAC, WILL, ECHO])
+    }
+
+    /// Withdraws the offer to echo. Returns the bytes that say so, if that is news.
+    pub fn withdraw_echo(&mut self) -> Option<[u8; 3]> {
+        self.our_echo.withdraw().then_some([IAC, WONT, ECHO])
+    }
+
+    /// Asks the peer to send bytes as they are, before it has shown that it negotiates. Returns the
+    /// request.
+    pub fn offer_binary(&mut self) -> [u8; 3] {
+        self.make_offer()
+    }
+
+    /// Whether [`next`](Self::next) returns something without input.
+    #[inline]
+    pub(crate) fn has_more(&self) -> bool {
+        self.offer == Offer::Due
+    }
+
+    fn make_offer(&mut self) -> [u8; 3] {
+        self.offer = Offer::Made;
+        self.peer_binary.offer();
+        [IAC, DO, BINARY]
+    }
+
+    /// Whether the IAC before this byte was a letter.
+    fn is_data_after_all(&self, head: &[u8]) -> bool {
+        let is_after_iac = matches!(
+            self.state,
+            State::Command | State::SubnegotiationCommand { .. }
+        );
+        is_after_iac && head.first().is_some_and(|&byte| byte < EOF)
+    }
+
+    /// Whether a line end stands in a subnegotiation, which was none, then, or has lost its end.
+    fn is_cut_off(&self, head: &[u8]) -> bool {
+        matches!(self.state, State::Subnegotiation { .. }) && matches!(head, b"\r" | b"\n")
     }
 
     /// One byte that is not plain data; `head` is that byte, as a slice of the input.
@@ -113,12 +191,7 @@ impl TelnetDecoder {
             State::Command => return self.command(head),
             State::Option { verb } => {
                 self.state = State::Data;
-                if byte == ECHO && matches!(verb, DO | DONT) && self.echo_is_offered {
-                    // This is the answer to our offer, and an answer is not answered.
-                    self.echo_is_offered = false;
-                    return None;
-                }
-                return refusal(verb, byte).map(Telnet::Refuse);
+                return self.negotiate(verb, byte).map(Telnet::Negotiate);
             }
             State::Subnegotiation { skipped } if byte == IAC => {
                 self.state = State::SubnegotiationCommand { skipped };
@@ -136,16 +209,46 @@ impl TelnetDecoder {
         self.state = State::Data;
         match *head.first()? {
             IAC => return Some(Telnet::Data(head)),
+            EOF => return Some(Telnet::EndOfFile),
             AYT => return Some(Telnet::AreYouThere),
             EC => return Some(Telnet::EraseCharacter),
             EL => return Some(Telnet::EraseLine),
             SB => self.state = State::Subnegotiation { skipped: 0 },
             verb @ WILL..=DONT => self.state = State::Option { verb },
-            // NOP, DM, BRK, IP, AO, GA, an SE outside a subnegotiation and undefined commands ask for
+            // SUSP, ABORT, EOR, NOP, DM, BRK, IP, AO, GA and an SE outside a subnegotiation ask for
             // nothing.
             _ => {}
         }
         None
+    }
+
+    /// The peer said this of an option. Returns the answer, if there is to be one.
+    fn negotiate(&mut self, verb: u8, option: u8) -> Option<[u8; 3]> {
+        let word = match verb {
+            WILL | DO => Word::Yes,
+            _ => Word::No,
+        };
+        let is_ours = matches!(verb, DO | DONT);
+        let answer = match (is_ours, option) {
+            (true, ECHO) => self.our_echo.on_word(word, false),
+            (true, BINARY) => self.our_binary.on_word(word, true),
+            (false, BINARY) => self.peer_binary.on_word(word, true),
+            _ => (word == Word::Yes).then_some(Word::No),
+        };
+        if self.offer == Offer::NotYet {
+            self.offer = match (is_ours, option) {
+                // The peer came first.
+                (false, BINARY) => Offer::Made,
+                _ => Offer::Due,
+            };
+        }
+        let verb = match (is_ours, answer?) {
+            (true, Word::Yes) => WILL,
+            (true, Word::No) => WONT,
+            (false, Word::Yes) => DO,
+            (false, Word::No) => DONT,
+        };
+        Some([IAC, verb, option])
     }
 
     fn skip(&mut self, skipped: u16) {
@@ -159,21 +262,29 @@ impl TelnetDecoder {
     }
 }
 
+/// How many bytes at the head of what is to be sent are the rest of a command whose beginning was sent
+/// already. What is to be sent consists of commands as this server sends them: [`NOP`], or three bytes
+/// of a negotiation.
+pub(crate) fn torn_bytes(commands: &[u8]) -> usize {
+    let is_whole = |from: &usize| {
+        let mut rest = commands.get(*from..).unwrap_or_default();
+        loop {
+            rest = match rest {
+                [] => return true,
+                [IAC, 241, rest @ ..] | [IAC, WILL..=DONT, _, rest @ ..] => rest,
+                _ => return false,
+            };
+        }
+    };
+    (0..=2).find(is_whole).unwrap_or(0)
+}
+
 /// Cuts off the data before the next IAC, if there is any.
 fn take_data<'i>(input: &mut &'i [u8]) -> Option<&'i [u8]> {
     let end = memchr(IAC, input).unwrap_or(input.len());
     let (data, rest) = input.split_at(end);
     *input = rest;
     (!data.is_empty()).then_some(data)
-}
-
-/// The refusal of an option, if the verb asks for one.
-fn refusal(verb: u8, option: u8) -> Option<[u8; 3]> {
-    match verb {
-        DO => Some([IAC, WONT, option]),
-        WILL => Some([IAC, DONT, option]),
-        _ => None,
-    }
 }
 
 #[cfg(test)]
@@ -195,7 +306,8 @@ mod tests {
         EraseCharacter,
         EraseLine,
         AreYouThere,
-        Refuse([u8; 3]),
+        EndOfFile,
+        Negotiate([u8; 3]),
     }
 
     impl Found {
@@ -208,31 +320,85 @@ mod tests {
         }
     }
 
+    /// What is to be answered to these bytes, one after the other.
+    fn answers(telnet: &mut TelnetDecoder, mut input: &[u8]) -> Vec<[u8; 3]> {
+        std::iter::from_fn(|| telnet.next(&mut input))
+            .map(|found| match found {
+                Telnet::Negotiate(bytes) => bytes,
+                other => panic!("{other:?} is no answer"),
+            })
+            .collect()
+    }
+
     #[test]
     fn the_answer_to_an_offer_is_not_answered_and_a_question_is() {
-        for answer in [DO, DONT] {
-            let mut telnet = TelnetDecoder::default();
-            assert_eq!(telnet.offer_echo(), [IAC, WILL, ECHO]);
-            let mut other: &[u8] = &[IAC, DO, 3];
-            let refused = Some(Telnet::Refuse([IAC, WONT, 3]));
-            assert_eq!(telnet.next(&mut other), refused, "another option");
-            let mut reply: &[u8] = &[IAC, answer, ECHO];
-            assert_eq!(telnet.next(&mut reply), None);
-            let mut question: &[u8] = &[IAC, DO, ECHO];
-            let refused = Some(Telnet::Refuse(WITHDRAW_ECHO));
-            assert_eq!(telnet.next(&mut question), refused);
+        let mut telnet = TelnetDecoder::default();
+        telnet.offer_binary();
+        assert_eq!(telnet.offer_echo(), Some([IAC, WILL, ECHO]));
+        let other = answers(&mut telnet, &[IAC, DO, 3]);
+        assert_eq!(other, [[IAC, WONT, 3]], "another option");
+        let will = answers(&mut telnet, &[IAC, WILL, ECHO]);
+        assert_eq!(will, [[IAC, DONT, ECHO]], "the peer's own side is another");
+        assert!(answers(&mut telnet, &[IAC, DO, ECHO]).is_empty());
+        assert_eq!(telnet.withdraw_echo(), Some([IAC, WONT, ECHO]));
+        assert!(answers(&mut telnet, &[IAC, DONT, ECHO]).is_empty());
+        let question = answers(&mut telnet, &[IAC, DO, ECHO]);
+        assert_eq!(question, [[IAC, WONT, ECHO]]);
+    }
+
+    #[test]
+    fn what_is_refused_need_not_be_withdrawn() {
+        let mut telnet = TelnetDecoder::default();
+        telnet.offer_binary();
+        telnet.offer_echo();
+        assert!(answers(&mut telnet, &[IAC, DONT, ECHO]).is_empty());
+        assert_eq!(telnet.withdraw_echo(), None);
+    }
+
+    #[test]
+    fn binary_is_agreed_to_in_both_directions() {
+        let mut telnet = TelnetDecoder::default();
+        let will = answers(&mut telnet, &[IAC, WILL, BINARY]);
+        assert_eq!(will, [[IAC, DO, BINARY]]);
+        let requests = [
+            ([IAC, DO, BINARY], Some([IAC, WILL, BINARY])),
+            ([IAC, DO, BINARY], None),
+            ([IAC, WILL, BINARY], None),
+            ([IAC, DONT, BINARY], Some([IAC, WONT, BINARY])),
+            ([IAC, WONT, BINARY], Some([IAC, DONT, BINARY])),
+            ([IAC, WONT, BINARY], None),
+        ];
+        for (request, answer) in requests {
+            let answered = answers(&mut telnet, &request);
+            assert_eq!(answered, Vec::from_iter(answer), "{request:?}");
         }
     }
 
     #[test]
-    fn the_peers_own_will_is_no_answer() {
+    fn binary_is_offered_once_behind_the_first_answer_to_a_peer_that_negotiates() {
+        let offer = [IAC, DO, BINARY];
+        let cases: [(&[u8], &[[u8; 3]]); 5] = [
+            (&[IAC, DO, 6], &[[IAC, WONT, 6], offer]),
+            (&[IAC, WILL, 31], &[[IAC, DONT, 31], offer]),
+            (&[IAC, DONT, 1], &[offer]),
+            (&[IAC, WONT, 3], &[offer]),
+            (&[IAC, WONT, BINARY], &[]),
+        ];
+        for (input, expected) in cases {
+            let mut telnet = TelnetDecoder::default();
+            assert_eq!(answers(&mut telnet, input), expected);
+            let again = answers(&mut telnet, &[IAC, DO, 6]);
+            assert_eq!(again, [[IAC, WONT, 6]]);
+        }
+    }
+
+    #[test]
+    fn a_question_for_a_sign_of_life_negotiates_nothing() {
         let mut telnet = TelnetDecoder::default();
-        telnet.offer_echo();
-        let mut will: &[u8] = &[IAC, WILL, ECHO];
-        let refused = Some(Telnet::Refuse([IAC, DONT, ECHO]));
-        assert_eq!(telnet.next(&mut will), refused);
-        let mut reply: &[u8] = &[IAC, DO, ECHO];
-        assert_eq!(telnet.next(&mut reply), None);
+        let mut input: &[u8] = &[IAC, AYT];
+        assert_eq!(telnet.next(&mut input), Some(Telnet::AreYouThere));
+        assert_eq!(telnet.next(&mut input), None);
+        assert!(!telnet.has_more());
     }
 
     fn decode<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Found {
@@ -245,7 +411,8 @@ mod tests {
                     Telnet::EraseCharacter => Item::EraseCharacter,
                     Telnet::EraseLine => Item::EraseLine,
                     Telnet::AreYouThere => Item::AreYouThere,
-                    Telnet::Refuse(bytes) => Item::Refuse(bytes),
+                    Telnet::EndOfFile => Item::EndOfFile,
+                    Telnet::Negotiate(bytes) => Item::Negotiate(bytes),
                 });
             }
             assert!(piece.is_empty());
@@ -257,6 +424,8 @@ mod tests {
     fn naive(mut input: &[u8]) -> Found {
         let mut found = Found::default();
         let limit = usize::from(MAX_SUBNEGOTIATION_BYTES);
+        // Whether BINARY is in use, in our direction and the peer's; a request of ours is open.
+        let (mut ours, mut peers, mut is_open, mut is_offered) = (false, false, false, false);
         loop {
             input = match *input {
                 [] | [IAC] | [IAC, WILL..=DONT] => return found,
@@ -264,18 +433,39 @@ mod tests {
                     found.push(Item::Data(vec![IAC]));
                     rest
                 }
-                [IAC, DO, option, ref rest @ ..] => {
-                    found.push(Item::Refuse([IAC, WONT, option]));
+                [IAC, 0..EOF, ..] => {
+                    found.push(Item::Data(vec![IAC]));
+                    &input[1..]
+                }
+                [IAC, verb @ WILL..=DONT, option, ref rest @ ..] => {
+                    let mut answer = |verb| found.push(Item::Negotiate([IAC, verb, option]));
+                    match (verb, option) {
+                        (DO, BINARY) if !ours => answer(WILL),
+                        (DONT, BINARY) if ours => answer(WONT),
+                        (WILL, BINARY) if !peers && !is_open => answer(DO),
+                        (WONT, BINARY) if peers => answer(DONT),
+                        (_, BINARY) => {}
+                        (DO, _) => answer(WONT),
+                        (WILL, _) => answer(DONT),
+                        _ => {}
+                    }
+                    match (verb, option) {
+                        (DO | DONT, BINARY) => ours = verb == DO,
+                        (WILL | WONT, BINARY) => {
+                            (peers, is_open, is_offered) = (verb == WILL, false, true);
+                        }
+                        _ => {}
+                    }
+                    if !is_offered {
+                        found.push(Item::Negotiate([IAC, DO, BINARY]));
+                        (is_open, is_offered) = (true, true);
+                    }
                     rest
                 }
-                [IAC, WILL, option, ref rest @ ..] => {
-                    found.push(Item::Refuse([IAC, DONT, option]));
-                    rest
-                }
-                [IAC, WONT | DONT, _, ref rest @ ..] => rest,
                 [IAC, SB, ref rest @ ..] => skip_subnegotiation(rest, limit),
                 [IAC, command, ref rest @ ..] => {
                     match command {
+                        EOF => found.push(Item::EndOfFile),
                         AYT => found.push(Item::AreYouThere),
                         EC => found.push(Item::EraseCharacter),
                         EL => found.push(Item::EraseLine),
@@ -298,7 +488,7 @@ mod tests {
                 [] | [IAC] => return &[],
                 [IAC, SE, ref rest @ ..] => return rest,
                 [IAC, IAC, ref rest @ ..] => rest,
-                [IAC, ..] => return input,
+                [IAC | b'\r' | b'\n', ..] => return input,
                 [_, ref rest @ ..] => rest,
             };
             if skipped == limit {
@@ -307,6 +497,23 @@ mod tests {
             skipped += 1;
             input = rest;
         }
+    }
+
+    #[test]
+    fn the_rest_of_a_torn_command_is_known() {
+        let commands: [&[u8]; 4] = [&NOP, &[IAC, WONT, 6], &[IAC, DONT, IAC], &[IAC, DO, WILL]];
+        for first in commands {
+            for second in commands {
+                for third in commands {
+                    let sent = [first, second, third].concat();
+                    for torn in 0..first.len() {
+                        let rest = if torn == 0 { 0 } else { first.len() - torn };
+                        assert_eq!(torn_bytes(&sent[torn..]), rest, "{sent:?} {torn}");
+                    }
+                }
+            }
+        }
+        assert_eq!(torn_bytes(&[]), 0);
     }
 
     fn data(bytes: &[u8]) -> Item {
@@ -324,11 +531,44 @@ mod tests {
     }
 
     #[test]
+    fn an_iac_before_a_byte_that_is_no_command_is_data() {
+        for (input, expected) in [
+            (&b"one \xff\ntwo"[..], &b"one \xff\ntwo"[..]),
+            (b"\xff\r\n", b"\xff\r\n"),
+            (b"\xffa\xff\xeb", b"\xffa\xff\xeb"),
+            (b"\xff\x00", b"\xff\x00"),
+        ] {
+            assert_eq!(decode([input]).items, [data(expected)]);
+            assert_eq!(decode(input.chunks(1)).items, [data(expected)]);
+        }
+    }
+
+    #[test]
+    fn the_commands_from_236_on_are_not_data() {
+        let input = b"a\xff\xec\xff\xed\xff\xee\xff\xefb";
+        let items = [data(b"a"), Item::EndOfFile, data(b"b")];
+        assert_eq!(decode([&input[..]]).items, items);
+    }
+
+    #[test]
+    fn an_option_may_have_the_number_of_a_line_end() {
+        let found = decode([&b"\xff\xfd\x0a\xff\xfb\x0d\n"[..]]);
+        let items = [
+            Item::Negotiate([IAC, WONT, 10]),
+            Item::Negotiate([IAC, DO, BINARY]),
+            Item::Negotiate([IAC, DONT, 13]),
+            data(b"\n"),
+        ];
+        assert_eq!(found.items, items);
+    }
+
+    #[test]
     fn puttys_first_21_bytes_are_refused_one_by_one() {
         let hello =
             b"\xff\xfb\x1f\xff\xfb\x20\xff\xfb\x18\xff\xfb\x27\xff\xfd\x01\xff\xfb\x03\xff\xfd\x03";
-        let refusals = [
+        let answers = [
             [IAC, DONT, 0x1f],
+            [IAC, DO, BINARY],
             [IAC, DONT, 0x20],
             [IAC, DONT, 0x18],
             [IAC, DONT, 0x27],
@@ -338,34 +578,36 @@ mod tests {
         ];
         assert_eq!(
             decode([&hello[..]]).items,
-            refusals.map(Item::Refuse).as_slice()
-        );
-    }
-
-    #[test]
-    fn a_refusal_of_ours_is_never_answered() {
-        assert_eq!(
-            decode([&b"\xff\xfc\x01\xff\xfe\x03ok"[..]]).items,
-            [data(b"ok")]
+            answers.map(Item::Negotiate).as_slice()
         );
     }
 
     #[test]
     fn interrupt_and_timing_mark_are_answered_so_that_the_client_hears_again() {
         let found = decode([&b"\xff\xf4\xff\xfd\x06"[..]]);
-        assert_eq!(found.items, [Item::Refuse([IAC, WONT, 6])]);
+        assert_eq!(found.items[0], Item::Negotiate([IAC, WONT, 6]));
     }
 
     #[test]
     fn a_subnegotiation_is_skipped_with_the_doubled_iac_inside() {
-        let found = decode([&b"a\xff\xfa\x18\x00xterm\xff\xff\r\n\xff\xf0b"[..]]);
+        let found = decode([&b"a\xff\xfa\x18\x00xterm\xff\xff\x00\xff\xf0b"[..]]);
         assert_eq!(found.items, [data(b"ab")]);
     }
 
     #[test]
+    fn no_line_end_is_lost_in_a_subnegotiation() {
+        // In Windows-1251 these two bytes are letters.
+        for end in ["\r\n", "\n", "\r"] {
+            let input = [b"one \xff\xfalost", end.as_bytes(), b"two"].concat();
+            let rest = [b"one ", end.as_bytes(), b"two"].concat();
+            assert_eq!(decode([&input[..]]).items, [data(&rest)]);
+        }
+    }
+
+    #[test]
     fn a_command_inside_a_subnegotiation_ends_it() {
-        let found = decode([&b"\xff\xfa\x18lost\xff\xfd\x06hi"[..]]);
-        assert_eq!(found.items, [Item::Refuse([IAC, WONT, 6]), data(b"hi")]);
+        let found = decode([&b"\xff\xfa\x18lost\xff\xf6hi"[..]]);
+        assert_eq!(found.items, [Item::AreYouThere, data(b"hi")]);
     }
 
     #[test]
@@ -382,7 +624,9 @@ mod tests {
         fn any_split_finds_what_a_naive_decoder_finds(
             input in prop::collection::vec(prop_oneof![
                 3 => Just(IAC),
-                3 => 239u8..=254,
+                3 => 234u8..=254,
+                1 => Just(BINARY),
+                1 => prop::sample::select(b"\r\n".to_vec()),
                 2 => any::<u8>(),
             ], 0..200),
             cuts in prop::collection::vec(0usize..200, 0..20),

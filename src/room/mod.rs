@@ -299,7 +299,7 @@ impl Room {
 
     // Talking.
 
-    /// A member says a line to everybody else. `None` if nothing is said: the line is empty, or the
+    /// A member says a line to everybody else. `None` if nothing is said: the line is blank, or the
     /// member is muted.
     pub(crate) fn say<'a>(
         &'a mut self,

@@ -5,8 +5,12 @@
 //! | [`Stage`] | right line | wrong line | last wrong line | too long | hangs up |
 //! |---|---|---|---|---|---|
 //! | `Password` | `Nick` | stays, its rate pauses | closed | as a wrong line | closed |
-//! | `Nick` | `Member` | stays | closed | as a wrong line | closed |
+//! | `Nick` | `Member` | `Refused`; for people, stays | closed | as a wrong line | closed |
+//! | `Refused` | closed | closed | closed | closed | closed |
 //! | `Member` | said, or a command | - | - | told | closed |
+//!
+//! `Refused` is `Nick` again as soon as the refusal is with the kernel, if there is no text among what
+//! was received before.
 
 use std::time::Duration;
 
@@ -23,8 +27,11 @@ use crate::protocol::command;
 use crate::protocol::decoder::{Decoded, Decoder, Next};
 use crate::protocol::message::Message;
 use crate::protocol::sniff::is_other_protocol;
+use crate::protocol::telnet::{NOP, TelnetDecoder};
 use crate::session::commands;
+use crate::session::login::{close_unless_full, has_text};
 use crate::session::{Ctx, Flow, Lane, LongestLine, Step};
+use crate::text;
 use crate::time::moment::Moment;
 use crate::time::rate_limit::TokenBucket;
 
@@ -50,8 +57,7 @@ pub(crate) struct ChatSession {
 pub(super) struct Talk {
     pub(super) profile: Profile,
     pub(super) stage: Stage,
-    /// It has sent something.
-    has_sent: bool,
+    seen: Seen,
     /// How many bytes at the head of the next input hold no telnet command.
     known_data: u32,
     /// Since when it has no nick; for a member, since when it has sent nothing.
@@ -69,9 +75,31 @@ pub(super) enum Stage {
     Password { refusals: u8 },
     /// Its nick.
     Nick { refusals: u8 },
+    /// Its nick as well, but the refusal of the last one is not with the kernel yet: a plain client
+    /// that sends text now does not read answers, and the text was not meant as a nick.
+    Refused { refusals: u8 },
     /// Something for the room.
     Member,
 }
+
+/// What the input so far consists of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Seen {
+    Nothing,
+    /// This many bytes, which may be the beginning of UTF-16: FF FE and any byte.
+    LittleEndian(u8),
+    /// The same for FE FF 00.
+    BigEndian(u8),
+    Something,
+    /// Something, and nothing since the client asked whether we are there.
+    OnlyQuestions,
+}
+
+/// For how long a client that asked whether we are there is taken to ask only to keep its connection
+/// alive, if it sends nothing else.
+const KEEP_ALIVE: Duration = Duration::from_secs(300);
+
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
 impl ChatSession {
     pub(super) fn new(profile: Profile, env: &Env) -> Self {
@@ -84,7 +112,7 @@ impl ChatSession {
             talk: Talk {
                 profile,
                 stage: Stage::Nick { refusals: 0 },
-                has_sent: false,
+                seen: Seen::Nothing,
                 known_data: 0,
                 since: env.now,
                 said: TokenBucket::default(),
@@ -101,31 +129,49 @@ impl ChatSession {
 
     pub(super) fn on_input(&mut self, input: &[u8], out: &mut SendQueue, cx: &mut Ctx<'_>) -> Step {
         let Self { decoder, talk } = self;
-        talk.on_bytes(input, cx.env.now);
+        let last_input = talk.since;
+        if let Err(reason) = talk.on_bytes(input, cx.env.now) {
+            return Step::new(input.len(), Flow::Close(reason));
+        }
         let next = decoder.next_of(input, talk.known_data);
         talk.known_data = next.known_data;
         let Next { found, used, .. } = next;
+        let found = match found {
+            Some(Decoded::EndOfFile) if talk.is_interactive() => Some(Decoded::Line(b"/quit")),
+            found => found,
+        };
         let mut step = match found {
             None => {
-                let is_other = talk.is_first() && is_other_protocol(decoder.unfinished(), false);
-                Step::new(
-                    used,
-                    if is_other {
-                        OTHER_PROTOCOL
-                    } else {
-                        Flow::Starved
-                    },
-                )
+                let unfinished = decoder.unfinished();
+                Step::new(used, talk.on_unfinished(unfinished, out, cx))
             }
-            Some(Decoded::Refuse(answer)) => Step::new(used, negotiate(answer, out, cx)),
-            Some(Decoded::AreYouThere) => Step::new(used, cx.reply(out, Message::Yes)),
-            Some(Decoded::TooLong) => Step::new(used, talk.on_too_long(out, cx)),
+            Some(Decoded::Negotiate(bytes)) => Step::new(used, negotiate(bytes, out, cx)),
+            Some(Decoded::AreYouThere) => {
+                let is_keep_alive = talk.is_keep_alive(last_input, cx.env.now);
+                Step::new(used, are_you_there(is_keep_alive, out, cx))
+            }
+            Some(Decoded::EndOfFile) => Step::new(used, Flow::Continue),
+            // Line ends are no text.
+            Some(Decoded::TooLong | Decoded::Line([_, ..])) if talk.sends_too_soon() => {
+                Step::new(used, talk.close_too_soon(out, cx))
+            }
+            Some(Decoded::TooLong) => {
+                let rest = input.get(used..).unwrap_or_default();
+                Step::new(used, talk.on_too_long(rest, out, cx))
+            }
             Some(Decoded::Line(line)) if talk.must_wait(line, out, cx) => {
                 let line = line.to_vec();
                 decoder.postpone(line);
                 Step::new(used, Flow::Wait)
             }
-            Some(Decoded::Line(line)) => talk.on_line(line, out, cx),
+            Some(Decoded::Line(line)) if matches!(talk.stage, Stage::Password { .. }) => {
+                // An answer to it may concern the decoder as well: telnet's ECHO.
+                let line = line.to_vec();
+                talk.on_password(&line, decoder.telnet(), out, cx)
+            }
+            Some(Decoded::Line(line)) => {
+                talk.on_line(line, input.get(used..).unwrap_or_default(), out, cx)
+            }
         };
         step.used = used;
         if step.flow == Flow::Continue && used == input.len() && decoder.is_drained() {
@@ -144,7 +190,7 @@ impl ChatSession {
         match (self.talk.stage, self.talk.class(now)) {
             (Stage::Member, Class::Sparse) => Lane::Sparse,
             (Stage::Member, Class::Bulk) => Lane::Bulk,
-            (Stage::Password { .. } | Stage::Nick { .. }, _) => Lane::Login,
+            (Stage::Password { .. } | Stage::Nick { .. } | Stage::Refused { .. }, _) => Lane::Login,
         }
     }
 
@@ -162,7 +208,7 @@ impl ChatSession {
 
     pub(super) fn timeout(&self, limits: &Limits) -> Option<(Moment, Timeout)> {
         let (patience, reason) = match self.talk.stage {
-            Stage::Password { .. } | Stage::Nick { .. } => {
+            Stage::Password { .. } | Stage::Nick { .. } | Stage::Refused { .. } => {
                 (limits.login_patience()?, CloseReason::LoginTimeout)
             }
             Stage::Member => (limits.idle_patience()?, CloseReason::Idle),
@@ -176,6 +222,15 @@ impl ChatSession {
         }
     }
 
+    /// All that is to be sent is with the kernel, and this was received before and is not decoded yet.
+    pub(super) fn on_answered(&mut self, held: &[u8]) {
+        if let Stage::Refused { refusals } = self.talk.stage
+            && !has_text(self.decoder.clone(), held)
+        {
+            self.talk.stage = Stage::Nick { refusals };
+        }
+    }
+
     pub(super) fn forget_input(&mut self) {
         self.decoder.forget_line();
     }
@@ -185,7 +240,7 @@ impl ChatSession {
     }
 
     pub(super) fn has_sent(&self) -> bool {
-        self.talk.has_sent
+        self.talk.seen != Seen::Nothing
     }
 }
 
@@ -193,20 +248,92 @@ const OTHER_PROTOCOL: Flow = Flow::Close(CloseReason::OtherProtocol);
 
 /// Answers a telnet command.
 pub(super) fn negotiate(answer: [u8; 3], out: &mut SendQueue, cx: &mut Ctx<'_>) -> Flow {
-    cx.watch.emit(|| Event::Negotiated {
-        id: cx.id,
-        peer: cx.peer,
-        answer,
-    });
-    cx.push(out, &answer, Content::Telnet)
+    let flow = cx.push(out, &answer, Content::Telnet);
+    if flow == Flow::Continue {
+        cx.watch.emit(|| Event::Negotiated {
+            id: cx.id,
+            peer: cx.peer,
+            answer,
+        });
+    }
+    flow
+}
+
+/// Answers a client that asks for a sign of life. One that asks only to keep its connection alive
+/// need not see it.
+fn are_you_there(is_keep_alive: bool, out: &mut SendQueue, cx: &mut Ctx<'_>) -> Flow {
+    match is_keep_alive {
+        true => cx.push(out, &NOP, Content::Telnet),
+        false => cx.reply(out, Message::Yes),
+    }
+}
+
+impl Seen {
+    /// Behind these bytes. `Err`: they are UTF-16.
+    fn after(self, input: &[u8]) -> Result<Self, ()> {
+        let mut seen = self;
+        for &byte in input {
+            seen = match (seen, byte) {
+                (Self::Nothing, 0xff) => Self::LittleEndian(1),
+                (Self::LittleEndian(1), 0xfe) => Self::LittleEndian(2),
+                (Self::LittleEndian(2), _) => Self::LittleEndian(3),
+                (Self::Nothing, 0xfe) => Self::BigEndian(1),
+                (Self::BigEndian(1), 0xff) => Self::BigEndian(2),
+                (Self::BigEndian(2), 0x00) => Self::BigEndian(3),
+                (Self::LittleEndian(3), 0x00) | (Self::BigEndian(3), _) => return Err(()),
+                (Self::OnlyQuestions, _) => return Ok(seen),
+                _ => return Ok(Self::Something),
+            };
+        }
+        Ok(seen)
+    }
 }
 
 impl Talk {
-    fn on_bytes(&mut self, input: &[u8], now: Moment) {
-        self.has_sent |= !input.is_empty();
+    /// Bytes have come. `Err`: the client is to be closed for this reason.
+    #[inline]
+    fn on_bytes(&mut self, input: &[u8], now: Moment) -> Result<(), CloseReason> {
         if self.stage == Stage::Member {
             self.since = now;
+            return Ok(());
         }
+        self.seen = self.seen.after(input).map_err(|()| CloseReason::Utf16)?;
+        Ok(())
+    }
+
+    /// The beginning of a line has come, or nothing.
+    fn on_unfinished(&mut self, begun: &[u8], out: &mut SendQueue, cx: &mut Ctx<'_>) -> Flow {
+        if begun.is_empty() {
+            return Flow::Starved;
+        }
+        if self.seen == Seen::OnlyQuestions {
+            self.seen = Seen::Something;
+        }
+        if self.sends_too_soon() {
+            return self.close_too_soon(out, cx);
+        }
+        match self.is_first() && is_other_protocol(begun, false) {
+            true => OTHER_PROTOCOL,
+            false => Flow::Starved,
+        }
+    }
+
+    /// A person's client asks whether we are there. Returns whether it does so only to keep its
+    /// connection alive; its last input was at `last_input`.
+    fn is_keep_alive(&mut self, last_input: Moment, now: Moment) -> bool {
+        let asked = std::mem::replace(&mut self.seen, Seen::OnlyQuestions) == Seen::OnlyQuestions;
+        self.is_interactive() && asked && now < last_input + KEEP_ALIVE
+    }
+
+    /// Whether text that comes now was sent before a refusal could be read.
+    #[inline]
+    fn sends_too_soon(&self) -> bool {
+        matches!(self.stage, Stage::Refused { .. })
+    }
+
+    pub(super) fn close_too_soon(&self, out: &mut SendQueue, cx: &mut Ctx<'_>) -> Flow {
+        let told = cx.reply(out, Message::DidNotWait);
+        close_unless_full(told, CloseReason::NoNick)
     }
 
     pub(super) fn class(&self, now: Moment) -> Class {
@@ -223,6 +350,14 @@ impl Talk {
             self.stage,
             Stage::Password { refusals: 0 } | Stage::Nick { refusals: 0 }
         )
+    }
+
+    /// What a line holds behind the byte order mark that some programs write before the first one.
+    fn without_mark<'l>(&self, line: &'l [u8]) -> &'l [u8] {
+        match self.is_first() {
+            true => line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line),
+            false => line,
+        }
     }
 
     pub(super) fn is_interactive(&self) -> bool {
@@ -256,19 +391,41 @@ impl Talk {
         !cx.may_say && self.command(line).is_none_or(commands::is_speech)
     }
 
-    fn on_line(&mut self, line: &[u8], out: &mut SendQueue, cx: &mut Ctx<'_>) -> Step {
-        if line.is_empty() {
+    fn on_password(
+        &mut self,
+        line: &[u8],
+        telnet: &mut TelnetDecoder,
+        out: &mut SendQueue,
+        cx: &mut Ctx<'_>,
+    ) -> Step {
+        let line = self.without_mark(line);
+        let flow = match line.is_empty() {
+            true => self.on_empty_line(out, cx),
+            false if self.is_first() && is_other_protocol(line, true) => OTHER_PROTOCOL,
+            false => self.try_password(line, telnet, out, cx),
+        };
+        Step::new(0, flow)
+    }
+
+    fn on_line(&mut self, line: &[u8], rest: &[u8], out: &mut SendQueue, cx: &mut Ctx<'_>) -> Step {
+        let line = match self.stage {
+            Stage::Member => line,
+            Stage::Password { .. } | Stage::Nick { .. } | Stage::Refused { .. } => {
+                self.without_mark(line)
+            }
+        };
+        if self.seen == Seen::OnlyQuestions {
+            self.seen = Seen::Something;
+        }
+        if line.is_empty() || (self.stage == Stage::Member && text::is_blank(line)) {
             return Step::new(0, self.on_empty_line(out, cx));
         }
         match self.stage {
-            Stage::Password { refusals: 0 } | Stage::Nick { refusals: 0 }
-                if is_other_protocol(line, true) =>
-            {
+            Stage::Nick { refusals: 0 } if is_other_protocol(line, true) => {
                 Step::new(0, OTHER_PROTOCOL)
             }
-            Stage::Password { .. } => Step::new(0, self.try_password(Some(line), out, cx)),
-            Stage::Nick { .. } => {
-                let flow = self.try_nick(line, out, cx);
+            Stage::Password { .. } | Stage::Nick { .. } | Stage::Refused { .. } => {
+                let flow = self.try_nick(line, rest, out, cx);
                 Step {
                     has_joined: self.stage == Stage::Member,
                     ..Step::new(0, flow)
@@ -285,11 +442,12 @@ impl Talk {
         }
     }
 
-    fn on_too_long(&mut self, out: &mut SendQueue, cx: &mut Ctx<'_>) -> Flow {
+    /// The line that is arriving is too long; `rest` of the input is not decoded yet.
+    fn on_too_long(&mut self, rest: &[u8], out: &mut SendQueue, cx: &mut Ctx<'_>) -> Flow {
         let max_line_bytes = cx.env.limits.max_line_bytes;
         match self.stage {
-            Stage::Password { .. } => self.try_password(None, out, cx),
-            Stage::Nick { .. } => self.refuse_long_nick(out, cx),
+            Stage::Password { .. } => self.refuse_long_password(out, cx),
+            Stage::Nick { .. } | Stage::Refused { .. } => self.refuse_long_nick(rest, out, cx),
             Stage::Member => {
                 cx.env.line_rate.count_line(&mut self.lines, cx.env.now);
                 cx.reply(out, Message::LineTooLong { max_line_bytes })

@@ -10,8 +10,9 @@ use crate::conn::overflow::{Content, Overflow};
 use crate::conn::send_queue::SendQueue;
 use crate::events::Event;
 use crate::protocol::close_reason::CloseReason;
+use crate::protocol::decoder::{Decoded, Decoder, Input};
 use crate::protocol::message::Message;
-use crate::protocol::telnet;
+use crate::protocol::telnet::TelnetDecoder;
 use crate::session::auth::WRONG_PASSWORD_PAUSE;
 use crate::session::chat::{ChatSession, Stage, Talk, negotiate};
 use crate::session::commands;
@@ -24,13 +25,16 @@ impl ChatSession {
     pub(super) fn greet(&mut self, out: &mut SendQueue, cx: &mut Ctx<'_>) {
         let is_interactive = self.talk.is_interactive();
         if is_interactive {
+            let offer = self.decoder.telnet().offer_binary();
+            negotiate(offer, out, cx);
+            // A terminal without telnet may show the last byte: this takes it back.
+            cx.push(out, b"\r\0", Content::Telnet);
             show_greeting(out, cx);
         }
         if cx.auth.secrets.password.is_some() {
             self.talk.stage = Stage::Password { refusals: 0 };
             if is_interactive {
-                let offer = self.decoder.offer_echo();
-                negotiate(offer, out, cx);
+                negotiate_if_new(self.decoder.telnet().offer_echo(), out, cx);
             }
         }
         self.talk.ask(out, cx);
@@ -54,7 +58,7 @@ impl Talk {
         match self.stage {
             Stage::Password { .. } => cx.reply(out, Message::AskPassword),
             Stage::Nick { .. } if self.is_interactive() => cx.reply(out, Message::AskNick),
-            Stage::Nick { .. } | Stage::Member => Flow::Continue,
+            Stage::Nick { .. } | Stage::Refused { .. } | Stage::Member => Flow::Continue,
         }
     }
 
@@ -75,18 +79,18 @@ impl Talk {
         }
     }
 
-    /// Takes a line as the password of the room; `None`: it was too long to be one.
+    /// Takes a line as the password of the room.
     pub(super) fn try_password(
         &mut self,
-        attempt: Option<&[u8]>,
+        attempt: &[u8],
+        telnet: &mut TelnetDecoder,
         out: &mut SendQueue,
         cx: &mut Ctx<'_>,
     ) -> Flow {
         // The password may have been taken away since it was asked for.
         let right = cx.auth.secrets.password.as_ref();
-        let is_right = attempt.is_some_and(|it| right.is_none_or(|right| right.matches(it)));
-        let command = attempt.and_then(|line| self.command(line));
-        if !is_right && command.is_some_and(commands::is_quit) {
+        let is_right = right.is_none_or(|right| right.matches(attempt));
+        if !is_right && self.command(attempt).is_some_and(commands::is_quit) {
             self.end_unechoed_line(out, cx);
             return Flow::Close(CloseReason::Quit);
         }
@@ -102,11 +106,20 @@ impl Talk {
             peer: cx.peer,
         });
         if self.is_interactive() {
-            negotiate(telnet::WITHDRAW_ECHO, out, cx);
+            negotiate_if_new(telnet.withdraw_echo(), out, cx);
         }
         self.end_unechoed_line(out, cx);
         self.enter(Stage::Nick { refusals: 0 }, cx.env.now);
         self.ask(out, cx)
+    }
+
+    /// A line was too long to be the password.
+    pub(super) fn refuse_long_password(&mut self, out: &mut SendQueue, cx: &mut Ctx<'_>) -> Flow {
+        if let Some(wait) = cx.auth.throttle.wait(cx.peer.origin(), cx.env.now) {
+            return self.refuse_password(Message::TooManyTries(wait), out, cx);
+        }
+        count_wrong_password(&mut self.lines, cx);
+        self.refuse_password(Message::WrongPassword, out, cx)
     }
 
     fn refuse_password(&mut self, why: Message<'_>, out: &mut SendQueue, cx: &mut Ctx<'_>) -> Flow {
@@ -122,8 +135,14 @@ impl Talk {
         close_unless_full(told, CloseReason::WrongPassword)
     }
 
-    /// Takes a line as a nick, with which the client becomes a member.
-    pub(super) fn try_nick(&mut self, line: &[u8], out: &mut SendQueue, cx: &mut Ctx<'_>) -> Flow {
+    /// Takes a line as a nick, with which the client becomes a member. `rest` came with the line.
+    pub(super) fn try_nick(
+        &mut self,
+        line: &[u8],
+        rest: &[u8],
+        out: &mut SendQueue,
+        cx: &mut Ctx<'_>,
+    ) -> Flow {
         if let Some(command) = self.command(line) {
             return match commands::is_quit(command) {
                 true => Flow::Close(CloseReason::Quit),
@@ -131,7 +150,8 @@ impl Talk {
             };
         }
         if let Err(why) = cx.room.join(cx.id, line, self.profile, cx.env.now) {
-            return self.refuse_nick(&why, out, cx);
+            let has_more = has_text(Decoder::new(cx.env.limits.max_line_bytes), rest);
+            return self.refuse_nick(&why, has_more, out, cx);
         }
         self.enter(Stage::Member, cx.env.now);
         out.set_overflow(Overflow::for_member(cx.env.limits.lag));
@@ -144,26 +164,73 @@ impl Talk {
         Flow::Continue
     }
 
-    pub(super) fn refuse_long_nick(&mut self, out: &mut SendQueue, cx: &mut Ctx<'_>) -> Flow {
+    /// A line was too long to be a nick; `rest` came with its beginning.
+    pub(super) fn refuse_long_nick(
+        &mut self,
+        rest: &[u8],
+        out: &mut SendQueue,
+        cx: &mut Ctx<'_>,
+    ) -> Flow {
         let max_line_bytes = cx.env.limits.max_line_bytes;
-        self.refuse_nick(&NickError::LineTooLong { max_line_bytes }, out, cx)
+        let has_more = has_text(Decoder::behind_too_long(max_line_bytes), rest);
+        self.refuse_nick(
+            &NickError::LineTooLong { max_line_bytes },
+            has_more,
+            out,
+            cx,
+        )
     }
 
-    fn refuse_nick(&mut self, why: &NickError, out: &mut SendQueue, cx: &mut Ctx<'_>) -> Flow {
-        let Stage::Nick { refusals } = &mut self.stage else {
+    /// Nobody reads answers at the other end of a plain connection that sends text behind its nick
+    /// at once: what was to follow a nick would become a nick, and be said under it.
+    fn refuse_nick(
+        &mut self,
+        why: &NickError,
+        has_more: bool,
+        out: &mut SendQueue,
+        cx: &mut Ctx<'_>,
+    ) -> Flow {
+        let Stage::Nick { refusals } = self.stage else {
             return Flow::Continue;
         };
-        *refusals = refusals.saturating_add(1);
-        if *refusals < cx.env.limits.max_refusals {
-            return cx.reply(out, Message::Refused(why));
+        let refusals = refusals.saturating_add(1);
+        if refusals >= cx.env.limits.max_refusals {
+            let told = cx.reply(out, Message::RefusedFinally(why));
+            return close_unless_full(told, CloseReason::NoNick);
         }
-        let told = cx.reply(out, Message::RefusedFinally(why));
-        close_unless_full(told, CloseReason::NoNick)
+        let told = cx.reply(out, Message::Refused(why));
+        if self.is_interactive() {
+            self.stage = Stage::Nick { refusals };
+            return told;
+        }
+        self.stage = Stage::Refused { refusals };
+        match told {
+            Flow::Continue if has_more => self.close_too_soon(out, cx),
+            told => told,
+        }
+    }
+}
+
+/// Whether there is more than empty lines and telnet commands in what comes next to `decoder`.
+pub(super) fn has_text(mut decoder: Decoder, input: &[u8]) -> bool {
+    let mut input = Input::new(input);
+    while let Some(decoded) = decoder.next(&mut input) {
+        if matches!(decoded, Decoded::TooLong | Decoded::Line([_, ..])) {
+            return true;
+        }
+    }
+    !decoder.unfinished().is_empty()
+}
+
+/// Says something of a telnet option, unless the peer knows.
+fn negotiate_if_new(bytes: Option<[u8; 3]>, out: &mut SendQueue, cx: &mut Ctx<'_>) {
+    if let Some(bytes) = bytes {
+        negotiate(bytes, out, cx);
     }
 }
 
 /// Closes a client that was told why; if there was no room for that, it is too slow.
-fn close_unless_full(told: Flow, reason: CloseReason) -> Flow {
+pub(super) fn close_unless_full(told: Flow, reason: CloseReason) -> Flow {
     match told {
         Flow::Continue => Flow::Close(reason),
         flow => flow,

@@ -253,6 +253,13 @@ impl Session {
         }
     }
 
+    /// All that is to be sent is with the kernel, and this was received before and is not decoded yet.
+    pub(crate) fn on_answered(&mut self, held: &[u8]) {
+        if let Self::Chat(chat) = self {
+            chat.on_answered(held);
+        }
+    }
+
     /// The client is not silent: it waits for its input to be read.
     pub(crate) fn touch(&mut self, now: Moment) {
         if let Self::Chat(chat) = self {
@@ -277,12 +284,14 @@ impl Ctx<'_> {
         let mut line = std::mem::take(&mut self.env.scratch_line);
         line.clear();
         message.write(&mut line);
-        self.watch.emit(|| Event::Replied {
-            id: self.id,
-            peer: self.peer,
-            line: line.strip_suffix(b"\r\n").unwrap_or(&line),
-        });
         let flow = self.push(out, &line, Content::Reply);
+        if flow == Flow::Continue {
+            self.watch.emit(|| Event::Replied {
+                id: self.id,
+                peer: self.peer,
+                line: line.strip_suffix(b"\r\n").unwrap_or(&line),
+            });
+        }
         self.env.scratch_line = line;
         flow
     }

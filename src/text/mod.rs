@@ -1,9 +1,14 @@
 //! The only road from a peer's bytes to text that another terminal may see is [`clean`]. A terminal
 //! obeys control characters and reorders text at bidi controls, so a peer that could send them could
-//! rewrite another person's screen. Each of them becomes U+FFFD; everything else arrives as it was
-//! sent.
+//! rewrite another person's screen. Each of them becomes U+FFFD, or is left out if it is harmless in
+//! itself and only marks something; everything else arrives as it was sent.
 
 pub(crate) mod nick;
+
+use unicode_normalization::char::is_combining_mark;
+
+/// How many combining marks stand on one base at most. More pile up over other lines of a screen.
+const MAX_MARKS: u32 = 8;
 
 /// Text that is safe to show on a terminal, on one line: a result of [`clean`], or a part of one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,10 +41,14 @@ impl<'a> CleanText<'a> {
 /// Cleans one line. Text that needs no change is borrowed from `raw`; otherwise the result is written
 /// to `scratch`, whose old content is dropped.
 ///
-/// Malformed UTF-8 becomes U+FFFD as in [`String::from_utf8_lossy`]. Each of these characters becomes
-/// one U+FFFD: C0 controls except TAB, DEL, C1 controls, the line and paragraph separators U+2028/2029,
-/// the bidi controls U+061C, U+200E/F, U+202A-202E and U+2066-2069, U+FEFF, and the tag characters
-/// U+E0000-E007F. A text of `n` bytes grows to at most `3 * n`.
+/// - Malformed UTF-8 becomes U+FFFD as in [`String::from_utf8_lossy`].
+/// - Each of these characters becomes one U+FFFD: C0 controls except TAB, DEL, C1 controls, the line
+///   and paragraph separators U+2028/2029, and the bidi controls U+202A-202E and U+2066-2069.
+/// - These are left out: the bidi marks U+061C and U+200E/F, U+FEFF, the tag characters
+///   U+E0000-E007F that are not part of the flag of a region (Unicode Technical Standard 51, C.1), and
+///   all combining marks on one base but the first eight.
+///
+/// A text of `n` bytes grows to at most `3 * n`.
 ///
 /// ```
 /// let mut scratch = String::new();
@@ -48,12 +57,24 @@ impl<'a> CleanText<'a> {
 /// ```
 pub fn clean<'a>(raw: &'a [u8], scratch: &'a mut String) -> CleanText<'a> {
     match std::str::from_utf8(raw) {
-        Ok(text) if is_plain_ascii(raw) || !text.contains(is_unsafe) => CleanText(text),
+        Ok(text) if is_plain_ascii(raw) || is_clean(text) => CleanText(text),
         _ => {
-            replace_unsafe(raw, scratch);
+            clean_into(raw, scratch);
             CleanText(scratch)
         }
     }
+}
+
+/// Whether a line has nothing to show but Unicode's White_Space.
+#[inline]
+pub(crate) fn is_blank(raw: &[u8]) -> bool {
+    // So it is for nearly every line.
+    if matches!(raw.first(), Some(b'!'..=b'~')) {
+        return false;
+    }
+    let mut scratch = String::new();
+    let CleanText(text) = clean(raw, &mut scratch);
+    text.chars().all(char::is_whitespace)
 }
 
 /// Whether every byte is a printable ASCII character or TAB. That is true for most lines, and the
@@ -69,35 +90,98 @@ fn is_plain_ascii(raw: &[u8]) -> bool {
     chunks.all(|chunk| chunk.iter().fold(true, is_plain))
 }
 
-fn replace_unsafe(raw: &[u8], scratch: &mut String) {
+/// Whether a text surely needs no change. One with many combining marks is looked at more closely.
+fn is_clean(text: &str) -> bool {
+    let mut marks = 0_u32;
+    for c in text.chars() {
+        match Treatment::of(c) {
+            Treatment::Keep => {}
+            Treatment::Mark => marks = marks.saturating_add(1),
+            Treatment::Replace | Treatment::LeaveOut => return false,
+        }
+    }
+    marks <= MAX_MARKS
+}
+
+fn clean_into(raw: &[u8], scratch: &mut String) {
     scratch.clear();
+    // How many marks there are on the present base.
+    let mut marks = 0_u32;
     for chunk in raw.utf8_chunks() {
-        let valid = chunk.valid().chars();
-        scratch.extend(valid.map(|c| {
-            if is_unsafe(c) {
-                char::REPLACEMENT_CHARACTER
-            } else {
-                c
+        let mut rest = chunk.valid().chars();
+        while let Some(c) = rest.next() {
+            match Treatment::of(c) {
+                Treatment::LeaveOut => continue,
+                Treatment::Mark => {
+                    marks = marks.saturating_add(1);
+                    if marks <= MAX_MARKS {
+                        scratch.push(c);
+                    }
+                    continue;
+                }
+                Treatment::Replace => scratch.push(char::REPLACEMENT_CHARACTER),
+                Treatment::Keep => {
+                    scratch.push(c);
+                    if c == BLACK_FLAG
+                        && let Some((tags, behind)) = split_region(rest.as_str())
+                    {
+                        scratch.push_str(tags);
+                        rest = behind.chars();
+                    }
+                }
             }
-        }));
+            marks = 0;
+        }
         if !chunk.invalid().is_empty() {
             scratch.push(char::REPLACEMENT_CHARACTER);
+            marks = 0;
         }
     }
 }
 
-fn is_unsafe(c: char) -> bool {
-    match c {
-        '\t' => false,
-        '\0'..='\u{1f}' | '\u{7f}'..='\u{9f}' => true,
-        // Everything up to here is Latin, Greek or Cyrillic: no need to look at the rest of the
-        // list.
-        '\u{20}'..'\u{61c}' => false,
-        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
-            true
+const BLACK_FLAG: char = '\u{1f3f4}';
+
+/// Splits off what makes a black flag the flag of a region: three to six tags of letters and digits
+/// and the end of tags.
+fn split_region(text: &str) -> Option<(&str, &str)> {
+    let is_tag = |c: &char| matches!(c, '\u{e0030}'..='\u{e0039}' | '\u{e0061}'..='\u{e007a}');
+    let tags = text.chars().take_while(is_tag).count();
+    let mut rest = text.chars();
+    let end = rest.nth(tags);
+    if !(3..=6).contains(&tags) || end != Some('\u{e007f}') {
+        return None;
+    }
+    let length = text.len().saturating_sub(rest.as_str().len());
+    text.split_at_checked(length)
+}
+
+/// What is done with a character.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Treatment {
+    Keep,
+    Replace,
+    LeaveOut,
+    /// It is kept unless there are too many.
+    Mark,
+}
+
+impl Treatment {
+    #[inline]
+    fn of(c: char) -> Self {
+        match c {
+            '\t' => Self::Keep,
+            '\0'..='\u{1f}' | '\u{7f}'..='\u{9f}' => Self::Replace,
+            // Latin, Greek and Cyrillic, and most of what is written in China, Japan and Korea: there
+            // is no need to look at the rest of the list.
+            '\u{20}'..='\u{2ff}' | '\u{370}'..='\u{482}' => Self::Keep,
+            '\u{3100}'..='\u{a66e}' | '\u{ac00}'..='\u{d7a3}' => Self::Keep,
+            '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => Self::Replace,
+            '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{feff}' => Self::LeaveOut,
+            '\u{e0000}'..='\u{e007f}' => Self::LeaveOut,
+            '\u{1f000}'..='\u{1ffff}' => Self::Keep,
+            _ if is_combining_mark(c) => Self::Mark,
+            _ => Self::Keep,
         }
-        '\u{feff}' | '\u{e0000}'..='\u{e007f}' => true,
-        _ => false,
     }
 }
 
@@ -130,29 +214,102 @@ mod tests {
     }
 
     #[test]
-    fn each_character_that_could_act_on_a_terminal_is_replaced_by_one() {
-        let ranges = [
+    fn each_character_that_could_act_on_a_terminal_is_replaced_by_one_or_left_out() {
+        let replaced = [
             '\0'..='\u{8}',
             '\u{a}'..='\u{1f}',
             '\u{7f}'..='\u{9f}',
-            '\u{61c}'..='\u{61c}',
-            '\u{200e}'..='\u{200f}',
             '\u{2028}'..='\u{202e}',
             '\u{2066}'..='\u{2069}',
+        ];
+        let left_out = [
+            '\u{61c}'..='\u{61c}',
+            '\u{200e}'..='\u{200f}',
             '\u{feff}'..='\u{feff}',
             '\u{e0000}'..='\u{e007f}',
         ];
         for c in '\0'..=char::MAX {
-            let expected = if ranges.iter().any(|range| range.contains(&c)) {
-                '\u{fffd}'
+            let expected = if replaced.iter().any(|range| range.contains(&c)) {
+                "\u{fffd}".to_owned()
+            } else if left_out.iter().any(|range| range.contains(&c)) {
+                String::new()
             } else {
-                c
+                c.to_string()
             };
             assert_eq!(
                 cleaned(format!("a{c}b").as_bytes()),
                 format!("a{expected}b"),
                 "{c:?}"
             );
+        }
+    }
+
+    #[test]
+    fn nine_marks_on_one_base_are_one_too_many() {
+        let marks = |count| "\u{301}".repeat(count);
+        assert_eq!(
+            cleaned(format!("e{}", marks(8)).as_bytes()),
+            format!("e{}", marks(8))
+        );
+        for (piled, expected) in [
+            (format!("e{}x", marks(9)), format!("e{}x", marks(8))),
+            (
+                format!("e{}o{}", marks(8), marks(20)),
+                format!("e{}o{}", marks(8), marks(8)),
+            ),
+            (
+                format!("e{}\u{200e}{}", marks(5), marks(5)),
+                format!("e{}", marks(8)),
+            ),
+            (marks(10), marks(8)),
+            ("\u{e34}".repeat(10), "\u{e34}".repeat(8)),
+        ] {
+            assert_eq!(cleaned(piled.as_bytes()), expected);
+        }
+        // There are more, but not on one base.
+        let hindi = "हिन्दी में बातचीत करते हैं और यह ठीक है";
+        assert_eq!(cleaned(hindi.as_bytes()), hindi);
+    }
+
+    #[test]
+    fn a_region_keeps_its_flag() {
+        let tags = |letters: &str| -> String {
+            let tag = |letter| char::from_u32(0xe0000 + u32::from(letter)).expect("a tag");
+            letters.bytes().map(tag).collect()
+        };
+        let flag = |region: &str| format!("\u{1f3f4}{}\u{e007f}", tags(region));
+        for region in ["gbeng", "gbsct", "gbwls", "ustx"] {
+            let text = format!("a{}b", flag(region));
+            assert_eq!(cleaned(text.as_bytes()), text);
+        }
+        for stray in [
+            flag("gb"),
+            flag("gbengland"),
+            flag("GBENG"),
+            format!("\u{1f3f4}{}", tags("gbeng")),
+            format!("\u{1f3f4}\u{200e}{}\u{e007f}", tags("gbeng")),
+        ] {
+            assert_eq!(cleaned(stray.as_bytes()), "\u{1f3f4}", "{stray:?}");
+        }
+        assert_eq!(
+            cleaned(format!("x{}\u{e007f}", tags("gbeng")).as_bytes()),
+            "x"
+        );
+    }
+
+    #[test]
+    fn blank_is_what_has_no_character_that_shows() {
+        for blank in [
+            "",
+            " ",
+            "\t ",
+            "\u{a0}\u{3000}\u{2003}",
+            "\u{feff} \u{200e}",
+        ] {
+            assert!(is_blank(blank.as_bytes()), "{blank:?}");
+        }
+        for text in ["a", " . ", "\u{2800}", "\u{200b}", "\x1b", " \u{301}"] {
+            assert!(!is_blank(text.as_bytes()), "{text:?}");
         }
     }
 
@@ -180,13 +337,29 @@ mod tests {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..Default::default() })]
 
         #[test]
-        fn cleaning_is_lossy_decoding_and_one_replacement_a_character(
-            raw in prop::collection::vec(prop_oneof![any::<u8>(), prop::sample::select("é\u{202e}😀\u{85}".as_bytes().to_vec())], 0..60),
+        fn cleaning_is_lossy_decoding_and_then_character_by_character(
+            raw in prop::collection::vec(prop_oneof![
+                any::<u8>(),
+                prop::sample::select("é\u{202e}😀\u{85}\u{200f}".as_bytes().to_vec()),
+            ], 0..60),
+            piled in prop::collection::vec(
+                prop::sample::select("a\u{301}\u{301}\u{301}\u{483}\u{20dd}\u{200e}".chars().collect::<Vec<_>>()),
+                0..40,
+            ),
         ) {
-            let naive: String = String::from_utf8_lossy(&raw)
-                .chars()
-                .map(|c| if is_unsafe(c) { '\u{fffd}' } else { c })
-                .collect();
+            let raw = [&raw[..], String::from_iter(piled).as_bytes()].concat();
+            let mut naive = String::new();
+            for c in String::from_utf8_lossy(&raw).chars() {
+                let (c, is_left_out) = match u32::from(c) {
+                    0x61c | 0x200e | 0x200f | 0xfeff | 0xe0000..=0xe007f => (c, true),
+                    0..9 | 10..32 | 0x7f..0xa0 | 0x2028..=0x202e | 0x2066..=0x2069 => ('\u{fffd}', false),
+                    _ => (c, false),
+                };
+                let marks = naive.chars().rev().take_while(|&c| is_combining_mark(c)).count();
+                if !is_left_out && !(is_combining_mark(c) && marks == 8) {
+                    naive.push(c);
+                }
+            }
             let text = cleaned(&raw);
             prop_assert!(text.len() <= 3 * raw.len());
             prop_assert_eq!(cleaned(text.as_bytes()), text.clone());

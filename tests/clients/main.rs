@@ -462,6 +462,34 @@ fn with_socat_on_a_raw_terminal_ctrl_u_and_ctrl_w_edit_what_is_pending() {
     bob.hears("* alice left");
 }
 
+/// In many of these, `telnet` takes a byte for one of its own keys, unless BINARY is agreed on.
+#[test]
+fn with_telnet_characters_of_any_script_arrive_whole() {
+    let _alone = alone();
+    let server = room();
+    let mut bob = Bob::join(&server);
+    let Some(mut alice) = join(Kind::Telnet, &server, "alice") else {
+        return;
+    };
+    bob.hears("* alice joined");
+    let texts = [
+        ('а'..='я').collect::<String>(),
+        ('А'..='Я').collect(),
+        "ёЁ".chars().chain(('ぁ'..='ゖ').take(43)).collect(),
+        ('ァ'..='ヺ').take(45).collect(),
+        ('ァ'..='ヺ').skip(45).take(45).collect(),
+        "日本語で話しましょう、今日は天気がいいですね。".to_owned(),
+        "“quoted” ‘too’ – Übung, Äpfel, ÖÄÜ ❤".to_owned(),
+    ];
+    let mut characters = 0;
+    for text in texts {
+        alice.type_line(&text);
+        bob.hears(&format!("alice: {text}"));
+        characters += text.chars().filter(|c| !c.is_ascii()).count();
+    }
+    assert_eq!(characters, 233);
+}
+
 #[test]
 fn with_busybox_telnet_one_talks_and_stays_in_line_mode() {
     let _alone = alone();

@@ -6,6 +6,7 @@
 
 mod embedding;
 mod hangup;
+mod inputs;
 mod interactive;
 mod laggards;
 mod limits;

@@ -8,11 +8,15 @@ use crate::support::{ARE_YOU_THERE, YES_LINE};
 const DO_TIMING_MARK: &[u8] = b"\xff\xfd\x06";
 const WONT_TIMING_MARK: &[u8] = b"\xff\xfc\x06";
 
-/// What PuTTY sends as soon as it is connected, and the refusals of it, one for each option.
+/// IAC DO BINARY: the offer that comes once, behind the first answer.
+const DO_BINARY: &[u8] = b"\xff\xfd\x00";
+
+/// What PuTTY sends as soon as it is connected, and the refusals of it, one for each option; behind
+/// the first of them BINARY is offered.
 const PUTTY: &[u8] =
     b"\xff\xfb\x1f\xff\xfb\x20\xff\xfb\x18\xff\xfb\x27\xff\xfd\x01\xff\xfb\x03\xff\xfd\x03";
 const TO_PUTTY: &[u8] =
-    b"\xff\xfe\x1f\xff\xfe\x20\xff\xfe\x18\xff\xfe\x27\xff\xfc\x01\xff\xfe\x03\xff\xfc\x03";
+    b"\xff\xfe\x1f\xff\xfd\x00\xff\xfe\x20\xff\xfe\x18\xff\xfe\x27\xff\xfc\x01\xff\xfe\x03\xff\xfc\x03";
 
 /// Says `typed` as a member, and gives what another one hears.
 #[track_caller]
@@ -32,7 +36,7 @@ fn who_never_sends_iac_never_gets_a_binary_byte() {
     let mut alice = server.join("alice");
     let mut plain = server.connect();
     plain.send("nc\r\nhi\n\x08\x7f\x1b[c\0\u{80}\r\n");
-    alice.expect("nc: hi\r\nnc: \u{fffd}[c\u{fffd}\u{fffd}\r\n");
+    alice.expect("nc: hi\r\nnc: \u{fffd}[c\u{fffd}\r\n");
     alice.say("marker");
     plain.expect("alice: marker\r\n");
 }
@@ -62,10 +66,12 @@ fn puttys_first_bytes_a_byte_at_a_time_get_the_same_answers() {
 }
 
 #[test]
-fn every_option_is_refused_and_what_needs_no_answer_gets_none() {
+fn every_option_but_binary_is_refused_and_what_needs_no_answer_gets_none() {
     let server = RunningServer::start();
     let mut client = server.join("client");
-    for option in 0..=255 {
+    client.send(b"\xff\xfc\x01");
+    client.expect(DO_BINARY);
+    for option in 1..=255 {
         client.send([0xff, 0xfc, option, 0xff, 0xfe, option]);
         client.send([0xff, 0xfd, option, 0xff, 0xfb, option]);
         client.expect([0xff, 0xfc, option, 0xff, 0xfe, option]);
@@ -78,6 +84,8 @@ fn an_interrupted_telnet_user_is_not_deaf_for_good() {
     let server = RunningServer::start();
     let mut alice = server.join("alice");
     let mut user = server.join("user");
+    user.send(DO_TIMING_MARK);
+    user.expect([WONT_TIMING_MARK, DO_BINARY].concat());
     // ^C, ^Z and ^\ are IP, SUSP (237) and ABORT (238).
     for interrupt in [0xf4, 0xed, 0xee] {
         user.send([&[0xff, interrupt], DO_TIMING_MARK].concat());
@@ -94,7 +102,7 @@ fn a_timing_mark_is_answered_in_its_place_among_the_lines() {
     let server = RunningServer::start();
     let mut user = server.join("user");
     user.send([ARE_YOU_THERE, DO_TIMING_MARK, ARE_YOU_THERE].concat());
-    user.expect([YES_LINE, WONT_TIMING_MARK, YES_LINE].concat());
+    user.expect([YES_LINE, WONT_TIMING_MARK, DO_BINARY, YES_LINE].concat());
 }
 
 #[test]
@@ -115,10 +123,10 @@ fn are_you_there_is_answered_even_before_the_nick_and_inside_a_line() {
 
 #[test]
 fn commands_that_ask_for_nothing_are_neither_answered_nor_text() {
-    // SE, NOP, DM, BRK, IP, AO, GA, and what no RFC defines.
+    // SE, NOP, DM, BRK, IP, AO, GA, EOF, SUSP, ABORT and EOR.
     expect_heard(
-        b"a\xff\xf0b\xff\xf1c\xff\xf2d\xff\xf3e\xff\xf4f\xff\xf5g\xff\xf9h\xff\x01i\xff\xefj\r\n",
-        "x: abcdefghij\r\n",
+        b"a\xff\xf0b\xff\xf1c\xff\xf2d\xff\xf3e\xff\xf4f\xff\xf5g\xff\xf9h\xff\xeci\xff\xedj\xff\xeek\xff\xefl\r\n",
+        "x: abcdefghijkl\r\n",
     );
 }
 
@@ -163,7 +171,7 @@ fn a_nick_is_edited_like_any_line() {
 #[test]
 fn a_subnegotiation_is_skipped_with_what_looks_like_an_end_in_it() {
     expect_heard(
-        b"a\xff\xfa\x18\0\xff\xff\xf0xterm\r\n\xff\xf0b\r\n",
+        b"a\xff\xfa\x18\0\xff\xff\xf0xterm\xff\xf0b\r\n",
         "x: ab\r\n",
     );
 }
@@ -186,6 +194,8 @@ fn every_split_of_telnet_and_text_is_survived() {
     let server = RunningServer::start();
     let mut listener = server.join("listener");
     let mut speaker = server.join("x");
+    speaker.send(DO_TIMING_MARK);
+    speaker.expect([WONT_TIMING_MARK, DO_BINARY].concat());
     // Not between CR and NUL, because a line is spoken at its CR.
     for cut in 1..bytes.len() - 1 {
         let (head, rest) = bytes.split_at(cut);
@@ -236,6 +246,8 @@ fn a_synch_in_a_line_eats_none_of_its_characters() {
     let server = RunningServer::start();
     let mut listener = server.join("listener");
     let mut speaker = server.join("x");
+    speaker.send(DO_TIMING_MARK);
+    speaker.expect([WONT_TIMING_MARK, DO_BINARY].concat());
     for _ in 0..3 {
         speaker.send(b"be\xff");
         speaker.send_urgent(0xf2);

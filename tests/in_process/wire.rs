@@ -270,8 +270,16 @@ fn a_line_is_spoken_at_its_cr_and_what_belongs_to_it_is_swallowed_later() {
 #[test]
 fn only_one_byte_after_a_cr_belongs_to_it() {
     expect_heard(
+        "a\r\n\nb\r\0\nc\r\r\nd\n",
+        "x: a\r\nx: b\r\nx: c\r\nx: d\r\n",
+    );
+}
+
+#[test]
+fn a_nul_anywhere_else_is_no_operation() {
+    expect_heard(
         "a\r\n\0b\r\0\0c\r\r\nd\n\0e\n",
-        "x: a\r\nx: \u{fffd}b\r\nx: \u{fffd}c\r\nx: d\r\nx: \u{fffd}e\r\n",
+        "x: a\r\nx: b\r\nx: c\r\nx: d\r\nx: e\r\n",
     );
 }
 
@@ -288,8 +296,8 @@ fn the_line_end_of_a_nick_may_come_in_two_parts_as_well() {
 }
 
 #[test]
-fn an_empty_line_says_nothing() {
-    expect_heard("\r\n\n\r\0\r\r\r\n \r\n", "x:  \r\n");
+fn an_empty_line_says_nothing_and_neither_does_a_blank_one() {
+    expect_heard("\r\n\n\r\0\r\r\r\n \r\n\t\u{3000}\n.\r\n", "x: .\r\n");
 }
 
 #[test]
@@ -414,9 +422,11 @@ fn the_third_refusal_closes_and_what_comes_behind_it_is_not_heard() {
     let server = RunningServer::start();
     let mut alice = server.join("alice");
     let mut client = server.connect();
-    client.send("a:\r\n\r\nALICE\r\n/\r\nbob\r\nhello\r\n");
+    client.send("a:\r\n\r\n");
     client.expect("* a nick has no \":\" in it, choose another\r\n");
+    client.send("ALICE\r\n");
     client.expect("* nick \"ALICE\" is taken, choose another\r\n");
+    client.send("/\r\nbob\r\nhello\r\n");
     client.expect(
         "* a nick does not begin with \"*\" or \"/\", and that was the last try, goodbye\r\n",
     );
@@ -432,9 +442,9 @@ fn an_over_long_line_before_the_nick_is_one_refusal() {
     let why = "* that line is longer than 4096 bytes, which is no nick, ";
     client.send("x".repeat(10_000));
     client.expect([why, "choose another\r\n"].concat());
-    client.send("x".repeat(10_000));
+    client.send(["x".repeat(10_000), "\r\n".into()].concat());
     client.expect_silence();
-    client.send(["\r\n", &"y".repeat(4097), "\r\n"].concat());
+    client.send([&"y".repeat(4097), "\r\n"].concat());
     client.expect([why, "choose another\r\n"].concat());
     client.send("z".repeat(4097));
     client.expect([why, "and that was the last try, goodbye\r\n"].concat());
@@ -459,15 +469,22 @@ fn nobody_can_forge_a_notice() {
 
 #[test]
 fn what_a_terminal_would_obey_arrives_as_u_fffd_one_for_one() {
-    let unsafe_ = ('\0'..='\u{1f}')
+    let unsafe_ = ('\x01'..='\u{1f}')
         .filter(|c| !matches!(c, '\t' | '\n' | '\r' | '\x08'))
         .chain('\u{80}'..='\u{9f}')
         .chain('\u{2028}'..='\u{202e}')
-        .chain('\u{2066}'..='\u{2069}')
-        .chain(['\u{200e}', '\u{200f}', '\u{61c}', '\u{feff}'])
-        .chain('\u{e0000}'..='\u{e007f}');
+        .chain('\u{2066}'..='\u{2069}');
     let typed: String = unsafe_.clone().map(|c| format!("a{c}b\r\n")).collect();
     let heard: String = unsafe_.map(|_| "x: a\u{fffd}b\r\n").collect();
+    expect_heard(typed, &heard);
+}
+
+#[test]
+fn what_only_marks_something_is_left_out() {
+    let marks = ['\u{200e}', '\u{200f}', '\u{61c}', '\u{feff}', '\0'];
+    let marks = marks.into_iter().chain('\u{e0000}'..='\u{e007f}');
+    let typed: String = marks.clone().map(|c| format!("a{c}b\r\n")).collect();
+    let heard: String = marks.map(|_| "x: ab\r\n").collect();
     expect_heard(typed, &heard);
 }
 

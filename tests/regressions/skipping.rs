@@ -83,7 +83,9 @@ fn no_answer_to_a_command_is_lost_without_a_word() {
 // That holds for telnet's "are you there" as well.
 #[test]
 fn no_answer_to_telnet_is_lost_without_a_word() {
-    expect_every_answer(ARE_YOU_THERE, &[YES.to_owned()], 60_000);
+    // An empty line between, or it is taken for a keep-alive.
+    let question = [b"\r\n", ARE_YOU_THERE].concat();
+    expect_every_answer(&question, &[YES.to_owned()], 60_000);
 }
 
 /// How many come: fewer than are gathered into one notice for all.

@@ -39,6 +39,7 @@ mod arrivals;
 mod chances;
 mod exodus;
 mod fairness;
+mod inputs;
 mod journal;
 mod listener;
 mod model;

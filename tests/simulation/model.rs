@@ -237,6 +237,9 @@ impl Model {
         }
         let mut client = Shadow::new(ip, self.has_people, &self.config.limits, self.now);
         client.service = arrival.service;
+        if client.is_person() {
+            client.decoder.is_a_persons();
+        }
         client.is_veiled = arrival.is_veiled;
         self.clients.insert(peer, client);
     }
@@ -384,6 +387,9 @@ impl Model {
     fn joined(&mut self, peer: Peer, nick: String) {
         let is_foreign = self.client(peer).is_foreign();
         assert!(!is_foreign, "peer {peer} joins with another protocol");
+        let client = self.client(peer);
+        assert!(!client.decoder.is_utf_16(), "peer {peer} joins with UTF-16");
+        assert!(!client.is_too_soon, "peer {peer} joins and did not wait");
         let max_chars = self.config.limits.max_nick_chars;
         let is_nick = |said: &Decoded| match said {
             Decoded::Line(line) => reference::nick(line, max_chars).as_deref() == Ok(&*nick),
@@ -493,8 +499,16 @@ impl Model {
     fn replied(&mut self, peer: Peer, line: &[u8]) {
         self.tally.replies += 1;
         let line = [line, b"\r\n"].concat();
+        self.tally.did_not_wait += u64::from(line == reference::DID_NOT_WAIT);
         if self.has_people {
             return self.client(peer).owe(Due::Line(line.into()));
+        }
+        if line == reference::DID_NOT_WAIT {
+            // Last words, in effect.
+            let client = self.client(peer);
+            assert!(client.is_too_soon, "peer {peer} has waited");
+            client.owe(Due::Line(line.into()));
+            return;
         }
         self.put_out(line.len());
         let expected = self.reply(peer);
@@ -532,17 +546,21 @@ impl Model {
     fn refusal(&mut self, peer: Peer, why: &str) -> String {
         let max_refusals = self.config.limits.max_refusals;
         let client = self.client(peer);
-        client.refusals += 1;
+        client.refuse();
         reference::refusal(why, client.refusals == max_refusals)
     }
 
     fn negotiated(&mut self, peer: Peer, answer: [u8; 3]) {
         self.tally.answers += 1;
-        self.put_out(answer.len());
+        // The offer of BINARY comes once, behind an answer.
+        if answer != [255, 253, 0] {
+            self.put_out(answer.len());
+        }
         if !self.has_people {
             let said = self.take(peer, |_| true);
             assert_eq!(said, Decoded::Asked(answer.to_vec()), "peer {peer}");
         }
+        self.tally.binary += u64::from(answer[2] == 0);
         let client = self.client(peer);
         client.cost += 3;
         client.owe(Due::Answer(answer));
@@ -645,7 +663,9 @@ impl Model {
             }
             CloseReason::HeldUp => limits.lag == Lag::Wait && stall.is_some() && client.is_owed(),
             CloseReason::OutOfMemory => limits.max_pending_total_bytes > 0,
-            CloseReason::NoNick => client.refusals == limits.max_refusals || self.has_people,
+            CloseReason::NoNick => {
+                client.refusals == limits.max_refusals || client.is_too_soon || self.has_people
+            }
             CloseReason::LoginTimeout => !client.is_member() && is_past(client.connected_at, login),
             CloseReason::Idle => {
                 let since = client
@@ -654,6 +674,7 @@ impl Model {
                 client.is_member() && is_past(since, reference::unless_never(limits.idle_timeout))
             }
             CloseReason::OtherProtocol => self.has_people || client.is_foreign(),
+            CloseReason::Utf16 => client.decoder.is_utf_16(),
             CloseReason::Shutdown => self.shutting_down,
             CloseReason::Answered => client.service == Service::Http,
             CloseReason::WrongPassword

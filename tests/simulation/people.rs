@@ -123,7 +123,8 @@ impl Room {
         scene.faults = Faults {
             interrupted: often,
             falsely_blocked: often,
-            short: often,
+            // Whether a script has read that its nick is refused depends on what is read at once.
+            short: 0.0,
             ..Faults::NONE
         };
         Self {
@@ -176,6 +177,8 @@ impl Room {
         let peer = self.scene.connect(service, capacity);
         let mut expected = String::new();
         if is_person {
+            // IAC DO BINARY, and what hides it.
+            expected += "\u{fffd}\u{fffd}\0\r\0";
             expected += GREETING;
         }
         match (self.has_password, is_person) {
@@ -201,27 +204,44 @@ impl Room {
 
     /// A client sends a few lines at once, and what comes of them is known.
     fn act(&mut self, number: usize) {
-        let mut sent = Vec::new();
+        let mut lines = Vec::new();
         let mut is_paused = false;
+        let mut knows_password = self.clients[number].knows_password;
         for _ in 0..self.rng.usize(1..4) {
-            let line = self.next_line(number);
-            sent.extend_from_slice(line.as_bytes());
-            sent.extend_from_slice(b"\r\n");
+            let line = self.next_line(number, knows_password);
+            knows_password |= line == "sesame";
             is_paused = line.ends_with("guess");
-            if self.clients[number].is_open {
-                self.hears(number, &line);
-            }
+            lines.push(line + "\r\n");
             if is_paused {
                 // Nothing behind a wrong password is read for a second.
                 break;
             }
         }
-        let peer = self.clients[number].peer;
+        let sent = lines.concat();
         let at = self.rng.usize(..sent.len());
-        let (begin, rest) = sent.split_at(at);
+        let is_settled = self.rng.bool();
+        let mut ended = 0;
+        for line in &lines {
+            ended += line.len();
+            let refusals = self.clients[number].refusals;
+            if self.clients[number].is_open {
+                self.hears(number, line.trim_end());
+            }
+            // A line is heard at its CR.
+            let read = match is_settled && ended - 1 <= at {
+                true => at,
+                false => sent.len(),
+            };
+            if self.clients[number].refusals > refusals && ended < read {
+                self.does_not_wait(number);
+            }
+        }
+        let peer = self.clients[number].peer;
+        let (begin, rest) = sent.as_bytes().split_at(at);
         self.scene.send(peer, begin);
-        if self.rng.bool() {
+        if is_settled {
             self.scene.settle();
+            self.scene.read_all();
         }
         self.scene.send(peer, rest);
         if self.clients[number].is_open && !is_paused && self.rng.u8(..20) == 0 {
@@ -237,9 +257,19 @@ impl Room {
         NAMES[self.rng.usize(..NAMES.len())]
     }
 
-    fn next_line(&mut self, number: usize) -> String {
+    /// A script sends text before it can read that its nick is refused.
+    fn does_not_wait(&mut self, number: usize) {
+        let client = &self.clients[number];
+        if client.is_open && !client.is_person && client.knows_password {
+            let told = "* you sent more without waiting for that answer, goodbye";
+            self.show(number, told);
+            self.clients[number].is_open = false;
+        }
+    }
+
+    fn next_line(&mut self, number: usize, knows_password: bool) -> String {
         let name = self.name();
-        if !self.clients[number].knows_password {
+        if !knows_password {
             let word = if self.rng.u8(..3) > 0 {
                 "sesame"
             } else {

@@ -42,7 +42,7 @@ const NICKS: [&[u8]; 26] = [
 ];
 
 /// What a line may be made of.
-const PIECES: [&[u8]; 24] = [
+const PIECES: [&[u8]; 31] = [
     b"hello",
     b" ",
     b"the quick brown fox jumps over the lazy dog",
@@ -55,6 +55,13 @@ const PIECES: [&[u8]; 24] = [
     b"\x7f\x7f",
     b"\x08\x08\x08\x08\x08\x08\x08\x08",
     b"\x1b]0;title\x07",
+    b"\x1b[1;5D",
+    b"\x1bOA\x1bx",
+    b"\x1b[200~",
+    b"\x03",
+    b"\x12\x0c\x1a",
+    b"\xffa",
+    "e\u{301}\u{301}\u{301}\u{301}\u{301}".as_bytes(),
     b"\0",
     "\u{85}".as_bytes(),
     "\u{2028}\u{202e}\u{feff}\u{e0041}".as_bytes(),
@@ -70,7 +77,7 @@ const PIECES: [&[u8]; 24] = [
 ];
 
 /// What a telnet client sends besides what is typed.
-const COMMANDS: [&[u8]; 14] = [
+const COMMANDS: [&[u8]; 19] = [
     b"\xff\xf1",
     b"\xff\xf6",
     b"\xff\xf7",
@@ -81,6 +88,11 @@ const COMMANDS: [&[u8]; 14] = [
     b"\xff\xfb\x0d",
     b"\xff\xfc\xff",
     b"\xff\xfe\x01",
+    b"\xff\xfd\x00",
+    b"\xff\xfb\x00",
+    b"\xff\xfe\x00",
+    b"\xff\xfc\x00",
+    b"\xff\xed",
     b"\xff\xf4\xff\xfd\x06",
     b"\xff\xfa\x1f\0\x50\xff\xff\r\n\xff\xf0",
     b"\xff\xfa\x18",
@@ -88,13 +100,16 @@ const COMMANDS: [&[u8]; 14] = [
 ];
 
 /// What somebody sends who wants no chat, but another protocol, or has mistaken the port.
-const FOREIGN: [&[u8]; 9] = [
+const FOREIGN: [&[u8]; 12] = [
     b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\x0a\xff\xff\xf6",
     b"\x16\x03\x01\x02\xff\xf6",
     b"\x16\x03\x03\x00\x7a",
     b"GET / HTTP/1.1\r\nHost: example.org\r\n\r\n",
     b"OPTIONS * HTTP/1.0\r\n",
     b"SSH-2.0-OpenSSH_9.2p1\r\n",
+    b"\xff\xfeb\0o\0b\0\r\0\n\0",
+    b"\xfe\xff\0b\0o\0b\0\r\0\n",
+    b"\xff\xfeb\r\n",
     // And what only looks like it.
     b"GET\r\n",
     b"SSH\r\n",

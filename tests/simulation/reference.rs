@@ -25,6 +25,17 @@ pub(crate) struct Decoder {
     /// The line passed the limit.
     too_long: bool,
     after_cr: bool,
+    /// BINARY: whether we send so, whether the peer does, whether our request to it is open, and
+    /// whether it was made.
+    we_send_binary: bool,
+    peer_sends_binary: bool,
+    has_asked: bool,
+    has_offered: bool,
+    /// For a person, the key that is arriving, without its ESC.
+    key: Option<Vec<u8>>,
+    is_person: bool,
+    /// The first four bytes of the connection.
+    first: Vec<u8>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -44,24 +55,58 @@ impl Decoder {
             line: Vec::new(),
             too_long: false,
             after_cr: false,
+            we_send_binary: false,
+            peer_sends_binary: false,
+            has_asked: false,
+            has_offered: false,
+            key: None,
+            is_person: false,
+            first: Vec::new(),
         }
     }
 
+    /// It is a person's: BINARY was asked for at once, and keys are looked for.
+    pub(crate) fn is_a_persons(&mut self) {
+        self.offered();
+        self.is_person = true;
+    }
+
+    fn offered(&mut self) {
+        (self.has_asked, self.has_offered) = (true, true);
+    }
+
+    /// Whether the connection begins with a byte order mark of UTF-16 and an ASCII character.
+    pub(crate) fn is_utf_16(&self) -> bool {
+        matches!(self.first[..], [0xff, 0xfe, _, 0] | [0xfe, 0xff, 0, _])
+    }
+
     pub(crate) fn hear(&mut self, byte: u8, heard: &mut VecDeque<Decoded>) {
+        if self.first.len() < 4 {
+            self.first.push(byte);
+        }
         self.telnet = match (self.telnet, byte) {
+            // In front of a byte that is no command, IAC is a letter.
+            (Telnet::Iac | Telnet::SubIac(_), ..236) => {
+                heard.extend(self.data(255));
+                self.telnet = Telnet::Data;
+                return self.hear_again(byte, heard);
+            }
+            (Telnet::Sub(_), b'\r' | b'\n') => {
+                self.telnet = Telnet::Data;
+                return self.hear_again(byte, heard);
+            }
             (Telnet::Data, 255) => Telnet::Iac,
             (Telnet::Data, _) => {
                 heard.extend(self.data(byte));
                 Telnet::Data
             }
             (Telnet::Verb(verb), option) => {
-                // DO is answered with WONT, WILL with DONT.
-                let answer = match verb {
-                    253 => Some(252),
-                    251 => Some(254),
-                    _ => None,
-                };
+                let answer = self.negotiate(verb, option);
                 heard.extend(answer.map(|verb| Decoded::Asked(vec![255, verb, option])));
+                if !self.has_offered {
+                    self.offered();
+                    heard.push_back(Decoded::Asked(vec![255, 253, 0]));
+                }
                 Telnet::Data
             }
             (Telnet::Sub(skipped), 255) => Telnet::SubIac(skipped),
@@ -74,6 +119,32 @@ impl Decoder {
             }
             (Telnet::Iac | Telnet::SubIac(_), command) => self.command(command, heard),
         };
+    }
+
+    fn hear_again(&mut self, byte: u8, heard: &mut VecDeque<Decoded>) {
+        let first = std::mem::take(&mut self.first);
+        self.hear(byte, heard);
+        self.first = first;
+    }
+
+    /// The verb of the answer to a verb. WILL is 251, WONT 252, DO 253, DONT 254.
+    fn negotiate(&mut self, verb: u8, option: u8) -> Option<u8> {
+        match (verb, option) {
+            (253, 0) => (!std::mem::replace(&mut self.we_send_binary, true)).then_some(251),
+            (254, 0) => std::mem::replace(&mut self.we_send_binary, false).then_some(252),
+            (251 | 252, 0) => {
+                let will = verb == 251;
+                let had = std::mem::replace(&mut self.peer_sends_binary, will);
+                let is_answer = std::mem::replace(&mut self.has_asked, false);
+                self.has_offered = true;
+                let answer = if will { 253 } else { 254 };
+                (had != will && !is_answer).then_some(answer)
+            }
+            // All others are refused.
+            (253, _) => Some(252),
+            (251, _) => Some(254),
+            _ => None,
+        }
     }
 
     /// The line that is arriving.
@@ -98,12 +169,24 @@ impl Decoder {
         let after_cr = std::mem::replace(&mut self.after_cr, byte == b'\r');
         match byte {
             b'\n' | 0 if after_cr => None,
+            0 => None,
             b'\r' | b'\n' => {
+                self.key = None;
                 let line = std::mem::take(&mut self.line);
                 let too_long = std::mem::take(&mut self.too_long);
                 (!too_long).then_some(Decoded::Line(line))
             }
             _ if self.too_long => None,
+            _ if self.is_of_key(byte) => None,
+            0x1b if self.is_person => {
+                self.key = Some(Vec::new());
+                None
+            }
+            0x03 | 0x15 if self.is_person => {
+                self.line.clear();
+                None
+            }
+            0..32 if self.is_person && !b"\x08\t\x17".contains(&byte) => None,
             0x08 | 0x7f => {
                 self.erase();
                 None
@@ -120,6 +203,21 @@ impl Decoder {
         }
     }
 
+    /// Whether a byte belongs to the key that is arriving.
+    fn is_of_key(&mut self, byte: u8) -> bool {
+        let Some(mut key) = self.key.take() else {
+            return false;
+        };
+        key.push(byte);
+        match is_key(&key) {
+            None => {
+                self.key = Some(key);
+                true
+            }
+            Some(is_key) => is_key,
+        }
+    }
+
     fn erase(&mut self) {
         let last = self.line.utf8_chunks().last().map_or(0, |chunk| {
             let invalid = chunk.invalid().len();
@@ -131,6 +229,40 @@ impl Decoder {
             }
         });
         self.line.truncate(self.line.len() - last);
+    }
+}
+
+/// Whether these bytes behind an ESC are a key; `None`: they may become one.
+fn is_key(bytes: &[u8]) -> Option<bool> {
+    let (&last, before) = bytes.split_last()?;
+    let is_long = bytes.len() + 1 == 32;
+    let is_final = (0x40..=0x7e).contains(&last);
+    match before {
+        [] => match last {
+            b'[' | b'O' | b']' => None,
+            0x1b => None,
+            0xc2..=0xf4 => None,
+            _ => Some(last >= 0x20 && last < 0x80 || last == 0x08),
+        },
+        [0x1b, rest @ ..] => is_key(&[rest, &[last]].concat()),
+        [b'['] if last == b'[' => None,
+        [b'O'] | [b'[', b'['] => Some(is_final),
+        [b'[', ..] if (0x20..0x40).contains(&last) => is_long.then_some(true),
+        [b'[', ..] => Some(is_final),
+        [b']', .., 0x1b] if last == b'\\' => Some(true),
+        [b']', .., 0x1b] => is_key(&[last]),
+        [b']', ..] if last == 0x07 => Some(true),
+        [b']', ..] if last == 0x1b || last >= 0x20 => is_long.then_some(true),
+        [b']', ..] => Some(false),
+        [lead, more @ ..] => {
+            let length = match lead {
+                0xc2..0xe0 => 1,
+                0xe0..0xf0 => 2,
+                _ => 3,
+            };
+            let is_more = (0x80..0xc0).contains(&last);
+            (!is_more || more.len() + 1 == length).then_some(is_more)
+        }
     }
 }
 
@@ -159,6 +291,7 @@ pub(crate) fn goodbye(reason: CloseReason) -> &'static str {
         CloseReason::LoginTimeout => "* no nick came in time, goodbye\r\n",
         CloseReason::Idle => "* you have been silent for too long, goodbye\r\n",
         CloseReason::OtherProtocol => "* this is a chat server for telnet, goodbye\r\n",
+        CloseReason::Utf16 => "* this is UTF-16, and only UTF-8 is understood here, goodbye\r\n",
         CloseReason::ServerFull => "* server is full, try again later\r\n",
         CloseReason::AddressFull => "* too many connections from your address, try again later\r\n",
         CloseReason::Shutdown => "* server is shutting down\r\n",
@@ -218,18 +351,40 @@ pub(crate) fn address(ip: IpAddr) -> Option<[u8; 8]> {
 /// What others see of a line.
 pub(crate) fn clean(line: &[u8]) -> String {
     let show = |c| if is_unsafe(c) { '\u{fffd}' } else { c };
-    String::from_utf8_lossy(line).chars().map(show).collect()
+    let text = String::from_utf8_lossy(line);
+    let mut clean = String::new();
+    let mut marks = 0;
+    for c in text.chars().filter(|&c| !is_left_out(c)).map(show) {
+        // Of what the simulation types, these are the combining marks. A base has eight at most.
+        marks = if ('\u{300}'..='\u{36f}').contains(&c) {
+            marks + 1
+        } else {
+            0
+        };
+        if marks <= 8 {
+            clean.push(c);
+        }
+    }
+    clean
+}
+
+/// Whether a line says nothing.
+pub(crate) fn is_blank(line: &[u8]) -> bool {
+    clean(line).trim().is_empty()
+}
+
+/// What only marks something and does not show.
+fn is_left_out(c: char) -> bool {
+    let u = u32::from(c);
+    [0x61c, 0x200e, 0x200f, 0xfeff].contains(&u) || (0xe0000..=0xe007f).contains(&u)
 }
 
 fn is_unsafe(c: char) -> bool {
     let u = u32::from(c);
     let controls = c != '\t' && c.is_control();
     let separators = u == 0x2028 || u == 0x2029;
-    let bidi = [0x61c, 0x200e, 0x200f].contains(&u)
-        || (0x202a..=0x202e).contains(&u)
-        || (0x2066..=0x2069).contains(&u);
-    let tags = (0xe0000..=0xe007f).contains(&u);
-    controls || separators || bidi || tags || u == 0xfeff
+    let bidi = (0x202a..=0x202e).contains(&u) || (0x2066..=0x2069).contains(&u);
+    controls || separators || bidi
 }
 
 /// The nick that a line asks for, or why it is none.
@@ -291,6 +446,10 @@ pub(crate) fn refusal(why: &str, is_final: bool) -> String {
         format!("* {why}, choose another\r\n")
     }
 }
+
+/// What a plain client is told that sends text before it can read that its nick was refused.
+pub(crate) const DID_NOT_WAIT: &[u8] =
+    b"* you sent more without waiting for that answer, goodbye\r\n";
 
 pub(crate) fn was_not_sent(max_line_bytes: usize) -> String {
     format!("* that line is longer than {max_line_bytes} bytes and was not sent\r\n")

@@ -40,6 +40,10 @@ pub(crate) struct Shadow {
     pub(crate) said: VecDeque<Decoded>,
     pub(crate) nick: Option<String>,
     pub(crate) refusals: u8,
+    /// A refusal of its nick is not sent yet.
+    refusal_is_open: bool,
+    /// It sent text while that was so.
+    pub(crate) is_too_soon: bool,
     pub(crate) lines: Allowance,
     /// The most that it may have cost the room, in bytes.
     pub(crate) cost: u64,
@@ -89,6 +93,8 @@ impl Shadow {
             said: VecDeque::new(),
             nick: None,
             refusals: 0,
+            refusal_is_open: false,
+            is_too_soon: false,
             lines: Allowance::new(limits, now),
             cost: 0,
             due: VecDeque::new(),
@@ -130,10 +136,37 @@ impl Shadow {
             self.decoder.hear(byte, &mut self.said);
         }
         self.cost += bytes.len() as u64;
+        self.see_text();
+    }
+
+    /// Its nick was refused.
+    pub(crate) fn refuse(&mut self) {
+        assert!(
+            !self.is_too_soon,
+            "what it did not mean as a nick is refused"
+        );
+        self.refusals += 1;
+        self.refusal_is_open = !self.is_person();
+        self.see_text();
+    }
+
+    /// Looks for text that it sent before it could read a refusal.
+    fn see_text(&mut self) {
+        let is_text = |said: &Decoded| match said {
+            Decoded::Line(line) => !line.is_empty(),
+            Decoded::TooLong => true,
+            Decoded::Asked(_) => false,
+        };
+        let has_text = self.said.iter().any(is_text) || !self.decoder.unfinished().is_empty();
+        self.is_too_soon |= self.refusal_is_open && has_text;
     }
 
     pub(crate) fn skip_empty_lines(&mut self) {
-        let is_empty = |said: &Decoded| matches!(said, Decoded::Line(line) if line.is_empty());
+        let is_member = self.is_member();
+        let is_empty = |said: &Decoded| match said {
+            Decoded::Line(line) => line.is_empty() || is_member && reference::is_blank(line),
+            _ => false,
+        };
         while self.said.front().is_some_and(is_empty) {
             self.said.pop_front();
         }
@@ -159,8 +192,10 @@ impl Shadow {
             return false;
         }
         self.said.iter().any(|said| match said {
-            Decoded::Line(line) if is_person => !line.starts_with(b"/") && !line.is_empty(),
-            Decoded::Line(line) => !line.is_empty(),
+            Decoded::Line(line) if is_person => {
+                !line.starts_with(b"/") && !reference::is_blank(line)
+            }
+            Decoded::Line(line) => !reference::is_blank(line),
             Decoded::TooLong | Decoded::Asked(_) => self.is_exact,
         })
     }
@@ -214,6 +249,7 @@ impl Shadow {
         self.has_taken_all = bytes.len() == offered;
         if self.has_taken_all && is_sent {
             self.blocked_since = None;
+            self.refusal_is_open = false;
         } else if !bytes.is_empty() || self.blocked_since.is_none() {
             self.blocked_since = Some(now);
         }
@@ -227,6 +263,7 @@ impl Shadow {
     pub(crate) fn sent(&mut self) {
         if self.has_taken_all {
             self.blocked_since = None;
+            self.refusal_is_open = false;
         }
     }
 
@@ -238,7 +275,10 @@ impl Shadow {
         while let Some(&next) = rest.first() {
             let is_answer = self.begun.first().unwrap_or(&next) == &255;
             let len = if is_answer {
-                3 - self.begun.len()
+                let mut bytes = self.begun.iter().chain(rest);
+                let is_nop = bytes.nth(1) == Some(&241) && self.is_person();
+                let len = if is_nop { 2 } else { 3 };
+                len - self.begun.len()
             } else {
                 let end = rest.iter().position(|&byte| byte == b'\n');
                 end.map_or(usize::MAX, |end| end + 1)
@@ -249,7 +289,11 @@ impl Shadow {
             let (end, later) = rest.split_at(len);
             rest = later;
             self.begun.extend_from_slice(end);
-            let whole = std::mem::take(&mut self.begun);
+            let mut whole = std::mem::take(&mut self.begun);
+            if whole.starts_with(b"\r\0") {
+                // It hides the offer of BINARY.
+                whole.drain(..2);
+            }
             assert!(
                 !self.is_finished,
                 "{:?} comes behind the last words",
@@ -263,6 +307,10 @@ impl Shadow {
     }
 
     fn gets_answer(&mut self, answer: &[u8]) {
+        if answer == [255, 241] {
+            // No event tells of it.
+            return;
+        }
         let is_it = |due: &Due| matches!(due, Due::Answer(bytes) if bytes == answer);
         let is_answer = |due: &Due| matches!(due, Due::Answer(_));
         let place = self.due.iter().position(is_answer);

@@ -86,6 +86,9 @@ pub(crate) struct Tally {
     pub(crate) whispered: u64,
     pub(crate) http_answers: u64,
     pub(crate) dial_failed: u64,
+    pub(crate) did_not_wait: u64,
+    /// Answers that concern BINARY.
+    pub(crate) binary: u64,
     pub(crate) cases: Cases,
     /// By reason, in its order.
     pub(crate) closed: [u64; CloseReason::ALL.len()],
@@ -105,7 +108,7 @@ const OF_PEOPLE: [CloseReason; 6] = [
 const OF_SCENES: [CloseReason; 1] = [CloseReason::Unreachable];
 
 impl Tally {
-    fn numbers(&mut self) -> [(&'static str, &mut u64, bool); 22] {
+    fn numbers(&mut self) -> [(&'static str, &mut u64, bool); 24] {
         [
             ("joined", &mut self.joined, false),
             ("lines", &mut self.lines, false),
@@ -132,6 +135,8 @@ impl Tally {
             ("renamed", &mut self.renamed, true),
             ("noticed", &mut self.noticed, true),
             ("whispered", &mut self.whispered, true),
+            ("did not wait", &mut self.did_not_wait, false),
+            ("answers on BINARY", &mut self.binary, false),
             ("answered over HTTP", &mut self.http_answers, true),
         ]
     }

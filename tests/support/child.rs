@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
 use socket2::{Domain, SockRef, Socket, Type};
 
+use super::rig::OFFER;
 use super::{ARE_YOU_THERE, DEADLINE, YES, hello};
 
 /// The binary with these arguments, and without the variables that the environment of the tests sets
@@ -363,10 +364,12 @@ impl Client {
         self.expect(YES);
     }
 
-    /// The next line, without its end; `None` if the server has closed the connection.
+    /// The next line, without its end and without the offer with which a greeting begins; `None` if the
+    /// server has closed the connection.
     #[track_caller]
     pub(crate) fn line(&mut self) -> Option<String> {
         let line = self.line_as_sent()?;
+        let line = line.strip_prefix(OFFER).unwrap_or(&line).to_vec();
         let line = String::from_utf8(line).expect("UTF-8");
         let text = line.strip_suffix("\r\n").map(str::to_owned);
         Some(text.unwrap_or_else(|| panic!("a torn line: {line:?}")))

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `server` | a server in this process, and clients on real sockets |
 //! | `rig` | a room without sockets, under a clock that a test sets |
+//! | `inputs` | what real clients send, and what has to come of it |
 //! | `child` | the built binary as a child process, and clients on real sockets |
 //! | `strace` | system calls of that process, counted or made to fail |
 //! | `temp_file` | a file that is gone when it is dropped |
@@ -18,6 +19,7 @@
 use std::time::Duration;
 
 pub(crate) mod child;
+pub(crate) mod inputs;
 pub(crate) mod rig;
 pub(crate) mod server;
 pub(crate) mod strace;

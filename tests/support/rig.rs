@@ -21,6 +21,9 @@ use line_chat::{Config, Interactive, Metrics, Peer, Profile, Service};
 /// More turns at one time are an endless loop.
 const MAX_TURNS: usize = 100_000;
 
+/// How a person is greeted: IAC DO BINARY, and what hides it on a screen without telnet.
+pub(crate) const OFFER: &[u8] = b"\xff\xfd\0\r\0";
+
 type Waiting = Rc<RefCell<VecDeque<(Wire, SocketAddr)>>>;
 
 pub(crate) struct Rig {
@@ -216,10 +219,11 @@ impl Wire {
         self.take(usize::MAX);
     }
 
-    /// What has come since this was last asked.
+    /// What has come since this was last asked, without the offer with which every greeting begins.
     pub(crate) fn received(&self) -> String {
         let received = self.0.received.take();
-        String::from_utf8(received).expect("UTF-8")
+        let text = received.strip_prefix(OFFER).unwrap_or(&received);
+        String::from_utf8(text.to_vec()).expect("UTF-8")
     }
 
     /// [`received`](Self::received) for a client that speaks telnet.

@@ -145,11 +145,11 @@ fn shown(written: &[u8]) -> vt100::Parser {
 
 /// What is written, with its odd bytes as `<ff>`: those that are no UTF-8, and control characters
 /// that no client should be sent. A terminal may show nothing of them, and then a comparison of
-/// screens would not find them.
+/// screens would not find them. NUL is left out: it is padding, and no terminal shows it.
 fn visible(written: &[u8]) -> String {
     let mut text = String::new();
     for chunk in written.utf8_chunks() {
-        for c in chunk.valid().chars() {
+        for c in chunk.valid().chars().filter(|&c| c != '\0') {
             if c.is_control() && !"\t\r\n\x08\x1b".contains(c) {
                 text += &format!("<{:02x}>", u32::from(c));
             } else {

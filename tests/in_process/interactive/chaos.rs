@@ -119,19 +119,33 @@ impl World {
 
     /// Sends a few lines at once, and knows what comes of them.
     fn act(&mut self, number: usize) {
-        for _ in 0..self.chance.usize(1..4) {
+        for more in (0..self.chance.usize(1..4)).rev() {
             let line = match self.clients[number].nick {
                 None => self.chance.choice(NAMES).expect("names").to_owned(),
                 Some(_) => self.line(),
             };
             self.clients[number].wire.say(&line);
             if self.clients[number].is_open {
+                let refusals = self.clients[number].refusals;
                 self.hear(number, &line);
+                if self.clients[number].refusals > refusals && more > 0 {
+                    self.speak_too_soon(number);
+                }
             }
         }
         if self.clients[number].is_open && self.chance.u8(..20) == 0 {
             self.clients[number].wire.hang_up();
             self.leave(number, "left");
+        }
+    }
+
+    /// A script whose nick was refused and that has sent more.
+    fn speak_too_soon(&mut self, number: usize) {
+        let client = &self.clients[number];
+        if client.is_open && !client.is_person {
+            let told = "* you sent more without waiting for that answer, goodbye";
+            self.show(number, told);
+            self.clients[number].is_open = false;
         }
     }
 

@@ -9,7 +9,8 @@ const ASK: &str = "* what is your nick?\r\n";
 #[test]
 fn who_connects_is_greeted_and_asked() {
     let mut rig = room();
-    assert_eq!(rig.connect().received(), [GREETING, ASK].concat());
+    let greeting = [OFFER, GREETING.as_bytes(), ASK.as_bytes()].concat();
+    assert_eq!(rig.connect().received_bytes(), greeting);
 }
 
 #[test]

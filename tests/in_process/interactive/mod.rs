@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use line_chat::Config;
 
-use crate::support::rig::{Rig, Wire};
+use crate::support::rig::{OFFER, Rig, Wire};
 use crate::support::temp_file::TempFile;
 
 const SECOND: Duration = Duration::from_secs(1);

@@ -354,7 +354,7 @@ fn a_nick_is_as_clean_when_it_is_changed_as_when_it_is_chosen() {
     let mut rig = room();
     let [alice] = people(&mut rig, ["alice"]);
     let refused = "* a nick has no control characters and is valid UTF-8, choose another\r\n";
-    expect_answer(&mut rig, &alice, "/nick \u{1b}[31m", refused);
+    expect_answer(&mut rig, &alice, "/nick \u{202e}evil", refused);
 }
 
 #[test]

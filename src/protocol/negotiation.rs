@@ -1,0 +1,149 @@
+//! One telnet option, on one side of a connection: [`TelnetOption`] is the state machine of RFC 1143
+//! ("the Q method") without its queue. It knows which answers are due and which are answers to a
+//! request of ours, so that no negotiation can loop.
+//!
+//! "Yes" is WILL for an option of our side and DO for one of the peer's; "no" is WONT or DONT.
+//!
+//! | state | the peer says yes | the peer says no | we offer | we withdraw |
+//! |---|---|---|---|---|
+//! | `No` | yes, `Yes`, if it is agreed to; else no | - | yes, `WantYes` | - |
+//! | `Yes` | - | no, `No` | - | no, `WantNo` |
+//! | `WantNo` | `No` | `No` | - | - |
+//! | `WantYes` | `Yes` | `No` | - | no, `WantNo` |
+//!
+//! The last cell differs from RFC 1143, which would wait for the answer first. A peer that is no
+//! telnet client never answers, and one that does answers twice, which ends in `No` as well.
+
+/// The state of an option.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) enum TelnetOption {
+    #[default]
+    No,
+    Yes,
+    /// We said no, and the peer has not answered.
+    WantNo,
+    /// We said yes, and the peer has not answered.
+    WantYes,
+}
+
+/// What one side says of an option.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Word {
+    Yes,
+    No,
+}
+
+impl TelnetOption {
+    /// The peer has said something. `agrees`: whether a request of the peer's is agreed to. Returns
+    /// what is to be answered.
+    pub(super) fn on_word(&mut self, word: Word, agrees: bool) -> Option<Word> {
+        let (next, answer) = match (*self, word) {
+            (Self::No, Word::Yes) if agrees => (Self::Yes, Some(Word::Yes)),
+            (Self::No, Word::Yes) => (Self::No, Some(Word::No)),
+            (Self::Yes, Word::No) => (Self::No, Some(Word::No)),
+            (Self::Yes | Self::WantYes, Word::Yes) => (Self::Yes, None),
+            (Self::WantNo, Word::Yes) | (Self::No | Self::WantNo | Self::WantYes, Word::No) => {
+                (Self::No, None)
+            }
+        };
+        *self = next;
+        answer
+    }
+
+    /// We offer it. Returns whether that has to be said.
+    pub(super) fn offer(&mut self) -> bool {
+        let is_news = *self == Self::No;
+        if is_news {
+            *self = Self::WantYes;
+        }
+        is_news
+    }
+
+    /// We withdraw it. Returns whether that has to be said.
+    pub(super) fn withdraw(&mut self) -> bool {
+        let is_news = matches!(self, Self::Yes | Self::WantYes);
+        if is_news {
+            *self = Self::WantNo;
+        }
+        is_news
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STATES: [TelnetOption; 4] = [
+        TelnetOption::No,
+        TelnetOption::Yes,
+        TelnetOption::WantNo,
+        TelnetOption::WantYes,
+    ];
+
+    #[test]
+    fn an_answer_is_not_answered() {
+        let mut option = TelnetOption::No;
+        assert!(option.offer());
+        assert_eq!(option.on_word(Word::Yes, false), None);
+        assert_eq!(option, TelnetOption::Yes);
+        assert!(option.withdraw());
+        assert_eq!(option.on_word(Word::No, false), None);
+        assert_eq!(option, TelnetOption::No);
+    }
+
+    #[test]
+    fn nothing_is_said_twice() {
+        for mut option in STATES {
+            option.offer();
+            assert!(!option.offer(), "{option:?}");
+            option.withdraw();
+            assert!(!option.withdraw(), "{option:?}");
+        }
+    }
+
+    #[test]
+    fn a_request_is_answered_once_and_a_state_that_holds_is_not() {
+        let mut option = TelnetOption::No;
+        assert_eq!(option.on_word(Word::Yes, false), Some(Word::No));
+        assert_eq!(option.on_word(Word::No, true), None);
+        assert_eq!(option.on_word(Word::Yes, true), Some(Word::Yes));
+        assert_eq!(option.on_word(Word::Yes, true), None);
+        assert_eq!(option.on_word(Word::No, true), Some(Word::No));
+    }
+
+    /// Two sides that both follow the rules fall silent, whatever each has begun.
+    #[test]
+    fn no_negotiation_loops() {
+        for a in STATES {
+            for b in STATES {
+                for first in [Word::Yes, Word::No] {
+                    for (agrees_a, agrees_b) in
+                        [(true, true), (true, false), (false, true), (false, false)]
+                    {
+                        let (mut a, mut b) = (a, b);
+                        let mut word = Some(first);
+                        let mut said = 0;
+                        while let Some(it) = word {
+                            said += 1;
+                            assert!(said < 5, "{a:?} {b:?} {first:?}");
+                            word = b.on_word(it, agrees_b);
+                            word = word.and_then(|it| a.on_word(it, agrees_a));
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_offer_that_is_withdrawn_before_the_answer_ends_in_no() {
+        for answers in [[Word::Yes, Word::No], [Word::No, Word::No]] {
+            let mut option = TelnetOption::No;
+            assert!(option.offer() && option.withdraw());
+            for answer in answers {
+                assert_eq!(option.on_word(answer, true), None);
+            }
+            assert_eq!(option, TelnetOption::No);
+        }
+    }
+}
