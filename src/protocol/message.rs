@@ -41,7 +41,7 @@ pub(crate) enum Message<'a> {
     AskPassword,
     WrongPassword,
     WrongPasswordFinally,
-    /// The password is not looked at, because too many were wrong.
+    /// The password is not looked at, because too many from this address were wrong.
     TooManyTries(Duration),
     AskNick,
     /// The line cannot be the client's nick; the next line is taken as the nick.
@@ -178,7 +178,7 @@ impl Message<'_> {
             }
             Self::TooManyTries(wait) => write!(
                 to,
-                "too many wrong passwords from your address, try again in {} s",
+                "too many tries from your address, try again in {} s",
                 wait.as_millis().div_ceil(1000)
             ),
             Self::AskNick => write!(to, "what is your nick?"),

@@ -11,6 +11,9 @@
 //!
 //! `Refused` is `Nick` again as soon as the refusal is with the kernel, if there is no text among what
 //! was received before.
+//!
+//! While the address of a client has no tries left, its passwords are neither right nor wrong: they are
+//! not looked at, and the client stays where it is.
 
 use std::time::Duration;
 

@@ -6,6 +6,8 @@
 //! 857), which means that we echo, and then we do not; it is withdrawn when the password was right. A
 //! client that is no telnet client sees three odd bytes each time.
 
+use std::time::Duration;
+
 use crate::conn::overflow::{Content, Overflow};
 use crate::conn::send_queue::SendQueue;
 use crate::events::Event;
@@ -95,11 +97,11 @@ impl Talk {
             return Flow::Close(CloseReason::Quit);
         }
         if let Some(wait) = cx.auth.throttle.wait(cx.peer.origin(), cx.env.now) {
-            return self.refuse_password(Message::TooManyTries(wait), out, cx);
+            return self.refuse_unseen(wait, out, cx);
         }
         if !is_right {
             count_wrong_password(&mut self.lines, cx);
-            return self.refuse_password(Message::WrongPassword, out, cx);
+            return self.refuse_password(out, cx);
         }
         cx.watch.emit(|| Event::Authenticated {
             id: cx.id,
@@ -116,20 +118,27 @@ impl Talk {
     /// A line was too long to be the password.
     pub(super) fn refuse_long_password(&mut self, out: &mut SendQueue, cx: &mut Ctx<'_>) -> Flow {
         if let Some(wait) = cx.auth.throttle.wait(cx.peer.origin(), cx.env.now) {
-            return self.refuse_password(Message::TooManyTries(wait), out, cx);
+            return self.refuse_unseen(wait, out, cx);
         }
         count_wrong_password(&mut self.lines, cx);
-        self.refuse_password(Message::WrongPassword, out, cx)
+        self.refuse_password(out, cx)
     }
 
-    fn refuse_password(&mut self, why: Message<'_>, out: &mut SendQueue, cx: &mut Ctx<'_>) -> Flow {
+    /// Answers a password that was not looked at, so that this is none of the client's tries.
+    fn refuse_unseen(&self, wait: Duration, out: &mut SendQueue, cx: &mut Ctx<'_>) -> Flow {
+        self.end_unechoed_line(out, cx);
+        cx.reply(out, Message::TooManyTries(wait))
+    }
+
+    /// Answers a wrong password. The last one that is allowed closes the client.
+    fn refuse_password(&mut self, out: &mut SendQueue, cx: &mut Ctx<'_>) -> Flow {
         self.end_unechoed_line(out, cx);
         let Stage::Password { refusals } = &mut self.stage else {
             return Flow::Continue;
         };
         *refusals = refusals.saturating_add(1);
         if *refusals < cx.env.limits.max_refusals {
-            return cx.reply(out, why);
+            return cx.reply(out, Message::WrongPassword);
         }
         let told = cx.reply(out, Message::WrongPasswordFinally);
         close_unless_full(told, CloseReason::WrongPassword)

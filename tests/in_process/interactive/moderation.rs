@@ -68,7 +68,7 @@ fn an_address_has_ten_wrong_passwords_of_operators() {
         expect_answer(&mut rig, &eve, "/op a", "* wrong password, try again\r\n");
     }
     let [eve] = people(&mut rig, ["eve"]);
-    let wait = "* too many wrong passwords from your address, try again in 6 s\r\n";
+    let wait = "* too many tries from your address, try again in 6 s\r\n";
     expect_answer(&mut rig, &eve, "/op secret", wait);
 }
 

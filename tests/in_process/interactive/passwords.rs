@@ -130,7 +130,7 @@ fn an_address_has_ten_wrong_ones_and_then_has_to_wait() {
     }
     let eve = rig.connect_from(ip);
     let told = attempt(&mut rig, &eve, "secret");
-    let wait = b"\r\n* too many wrong passwords from your address, try again in 6 s\r\n";
+    let wait = b"\r\n* too many tries from your address, try again in 6 s\r\n";
     assert_eq!(told, wait, "even the right one");
     let bob = rig.connect();
     let told = attempt(&mut rig, &bob, "secret");
@@ -148,6 +148,80 @@ fn an_address_has_ten_wrong_ones_and_then_has_to_wait() {
     rig.advance(SECOND / 1000);
     let told = attempt(&mut rig, &eve, "secret");
     assert!(told.starts_with(WONT_ECHO), "it may try again");
+}
+
+/// Wrong passwords from others leave this address no tries.
+fn use_up_the_tries(rig: &mut Rig, ip: IpAddr) {
+    for _ in 0..10 {
+        let eve = rig.connect_from(ip);
+        eve.say("a");
+        rig.settle();
+    }
+}
+
+// The third answer told somebody with the right password that it was wrong, and closed the connection.
+#[test]
+fn while_an_address_has_no_tries_its_clients_are_told_so_and_lose_none() {
+    let ip = IpAddr::from(Ipv4Addr::new(192, 0, 2, 7));
+    let tell =
+        |seconds| format!("* too many tries from your address, try again in {seconds} s\r\n");
+    for is_interactive in [true, false] {
+        let name = format!("no-tries-{is_interactive}");
+        let (mut rig, _file) = guarded(&name, |it| it.interactive.enabled = is_interactive);
+        let enter = if is_interactive { "\r\n" } else { "" };
+        use_up_the_tries(&mut rig, ip);
+        let bob = rig.connect_from(ip);
+        let attempt = |rig: &mut Rig, password: &str| {
+            bob.received_bytes();
+            bob.say(password);
+            rig.settle();
+            String::from_utf8_lossy(&bob.received_bytes()).into_owned()
+        };
+        for (n, password) in ["secret", "secret", "secret", "wrong", "secret"]
+            .iter()
+            .enumerate()
+        {
+            let told = attempt(&mut rig, password);
+            assert_eq!(told, [enter, &tell(6)].concat(), "answer {n}");
+        }
+        // What is too long to be the password is not looked at either.
+        let told = attempt(&mut rig, &"x".repeat(5000));
+        assert_eq!(told, [enter, &tell(6)].concat());
+        assert!(!bob.has_ended());
+        // Nothing of this has made the wait longer, and all three tries are left.
+        for (pause, answer) in [(6, WRONG), (6, WRONG), (6, LAST)] {
+            rig.advance(pause * SECOND);
+            let told = attempt(&mut rig, "wrong");
+            assert_eq!(told.as_bytes(), [enter.as_bytes(), answer].concat());
+        }
+        assert!(bob.has_ended());
+    }
+}
+
+#[test]
+fn who_had_tries_before_has_as_many_after_the_wait() {
+    let ip = IpAddr::from(Ipv4Addr::new(192, 0, 2, 7));
+    for wrong_before in [0, 1, 2] {
+        let (mut rig, _file) = guarded(&format!("before-{wrong_before}"), |_| {});
+        let bob = rig.connect_from(ip);
+        for _ in 0..wrong_before {
+            bob.say("wrong");
+            rig.settle();
+            rig.advance(SECOND);
+        }
+        use_up_the_tries(&mut rig, ip);
+        for _ in 0..4 {
+            bob.say("secret");
+            rig.settle();
+        }
+        rig.advance(6 * SECOND);
+        bob.received_bytes();
+        bob.say("wrong");
+        rig.settle();
+        let answer = if wrong_before == 2 { LAST } else { WRONG };
+        assert_eq!(bob.received_bytes(), answer, "after {wrong_before}");
+        assert_eq!(bob.has_ended(), wrong_before == 2);
+    }
 }
 
 #[test]
