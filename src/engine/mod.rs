@@ -205,6 +205,11 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         &mut self.observer
     }
 
+    /// The observer, to ask it something.
+    pub(crate) fn observed_by(&self) -> &O {
+        &self.observer
+    }
+
     // How clients come.
 
     /// Takes a new connection in, or tells its peer why not.

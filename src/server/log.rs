@@ -10,7 +10,9 @@
 //! | `line_chat::auth` | passwords and operators |
 //! | `line_chat::server` | the server itself |
 //!
-//! What a peer can cause ten thousand times a second is counted, and logged at most every ten seconds.
+//! What a peer can cause ten thousand times a second is counted, and logged at most every ten seconds:
+//! it is [`Throttled`]. The server sees to it that the last lines of a burst are written although nothing
+//! follows them.
 
 use std::fmt;
 use std::time::Instant;
@@ -20,7 +22,7 @@ use log::{Level, LevelFilter, debug, error, info, log, trace, warn};
 use crate::events::{Event, Observer};
 use crate::peer::Peer;
 use crate::protocol::close_reason::CloseReason;
-use crate::time::log_throttle::LogThrottle;
+use crate::time::log_throttle::{Counted, LogThrottle};
 
 const CONNECTIONS: &str = "line_chat::connections";
 const MEMBERS: &str = "line_chat::members";
@@ -32,11 +34,11 @@ const SERVER: &str = "line_chat::server";
 /// Writes the log.
 #[derive(Debug, Default)]
 pub(super) struct Log {
-    refused: LogThrottle,
-    silent: LogThrottle,
-    nameless: LogThrottle,
-    wrong_passwords: LogThrottle,
-    accept_failures: LogThrottle,
+    refused: LogThrottle<Refusal>,
+    silent: LogThrottle<Silent>,
+    nameless: LogThrottle<Nameless>,
+    wrong_passwords: LogThrottle<WrongPassword>,
+    accept_failures: LogThrottle<AcceptFailure>,
 }
 
 impl Observer for Log {
@@ -49,8 +51,22 @@ impl Observer for Log {
             Event::Connected { id, peer } => {
                 debug!(target: CONNECTIONS, "{peer} connected as client {}", id.index());
             }
-            Event::Refused { peer, reason } => self.refused(now, Level::Info, peer, &reason),
-            Event::Unregistrable { peer, error } => self.refused(now, Level::Warn, peer, error),
+            Event::Refused { peer, reason } => self.refused.log(
+                now,
+                Refusal {
+                    level: Level::Info,
+                    peer,
+                    why: Why::Reason(reason),
+                },
+            ),
+            Event::Unregistrable { peer, error } => self.refused.log(
+                now,
+                Refusal {
+                    level: Level::Warn,
+                    peer,
+                    why: Why::Error(error.to_string()),
+                },
+            ),
             Event::StreamFailed {
                 peer,
                 is_write,
@@ -96,11 +112,9 @@ impl Observer for Log {
             Event::Authenticated { peer, .. } => {
                 debug!(target: AUTH, "{peer} knows the password");
             }
-            Event::WrongPassword { peer, .. } => match self.wrong_passwords.count(now) {
-                None => {}
-                Some(1) => warn!(target: AUTH, "wrong password from {peer}"),
-                Some(n) => warn!(target: AUTH, "{n} wrong passwords, the last from {peer}"),
-            },
+            Event::WrongPassword { peer, .. } => {
+                self.wrong_passwords.log(now, WrongPassword { peer });
+            }
             Event::OperatorMade { nick, .. } => info!(target: AUTH, "{nick} is an operator now"),
             Event::OperatorCommand { nick, command, .. } => {
                 info!(target: AUTH, "{nick} as an operator: {command}");
@@ -109,7 +123,10 @@ impl Observer for Log {
                 let path = path.display();
                 warn!(target: SERVER, "{path} can be read by everybody on this machine: chmod o-r it");
             }
-            Event::AcceptFailed { error, hint } => self.accept_failed(now, error, hint),
+            Event::AcceptFailed { error, hint } => {
+                let error = error.to_string();
+                self.accept_failures.log(now, AcceptFailure { error, hint });
+            }
             Event::DialFailed { peer, error } => {
                 warn!(target: SERVER, "cannot connect to {peer}: {error}");
             }
@@ -125,47 +142,200 @@ impl Observer for Log {
                 error!(target: SERVER, "nothing was read again: {error}");
             }
             Event::ShuttingDown => info!(target: SERVER, "shutting down"),
-            Event::Stopped { metrics } => info!(target: SERVER, "stopped: {metrics}"),
+            Event::Stopped { metrics } => {
+                self.write_rest();
+                info!(target: SERVER, "stopped: {metrics}");
+            }
         }
     }
 }
 
 impl Log {
-    fn refused(&mut self, now: Instant, level: Level, peer: Peer, why: &dyn fmt::Display) {
-        match self.refused.count(now) {
-            None => debug!(target: CONNECTIONS, "refused {peer}: {why}"),
-            Some(1) => log!(target: CONNECTIONS, level, "refused {peer}: {why}"),
-            Some(n) => {
-                log!(target: CONNECTIONS, level, "refused {n} connections, the last {peer}: {why}");
-            }
-        }
+    /// When there is a line to write although nothing happens.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        let deadlines = [
+            self.refused.deadline(),
+            self.silent.deadline(),
+            self.nameless.deadline(),
+            self.wrong_passwords.deadline(),
+            self.accept_failures.deadline(),
+        ];
+        deadlines.into_iter().flatten().min()
+    }
+
+    /// Writes the lines that are due.
+    pub(super) fn on_time(&mut self, now: Instant) {
+        self.refused.log_due(now);
+        self.silent.log_due(now);
+        self.nameless.log_due(now);
+        self.wrong_passwords.log_due(now);
+        self.accept_failures.log_due(now);
+    }
+
+    /// Writes what was counted and not logged, because nothing comes after it.
+    fn write_rest(&mut self) {
+        self.refused.log_rest();
+        self.silent.log_rest();
+        self.nameless.log_rest();
+        self.wrong_passwords.log_rest();
+        self.accept_failures.log_rest();
     }
 
     /// A peer that says nothing, or not who it is, can come again at once.
     fn left_without_nick(&mut self, now: Instant, peer: Peer, has_sent: bool, reason: CloseReason) {
-        let (throttle, what) = match has_sent {
+        match has_sent {
             _ if reason == CloseReason::Answered => {
-                return debug!(target: CONNECTIONS, "{peer}: {reason}");
+                debug!(target: CONNECTIONS, "{peer}: {reason}");
             }
-            true => (&mut self.nameless, "left without a nick"),
-            false => (&mut self.silent, "left without a word"),
-        };
-        match throttle.count(now) {
-            None => debug!(target: CONNECTIONS, "{peer} {what}: {reason}"),
-            Some(1) => info!(target: CONNECTIONS, "{peer} {what}: {reason}"),
-            Some(n) => {
-                info!(target: CONNECTIONS, "{n} clients {what}, the last {peer}: {reason}");
+            true => self.nameless.log(now, Nameless(peer, reason)),
+            false => self.silent.log(now, Silent(peer, reason)),
+        }
+    }
+}
+
+/// Something that a peer can cause again and again.
+trait Throttled {
+    /// Writes the line that stands for so many times, of which this was the last.
+    fn write(&self, times: u64);
+
+    /// Writes a line for this one time, into a log that is to hold every one.
+    fn write_kept(&self) {}
+}
+
+/// A kind of event that is logged at most every ten seconds.
+trait Throttle<T> {
+    fn log(&mut self, now: Instant, event: T);
+    fn log_due(&mut self, now: Instant);
+    fn log_rest(&mut self);
+}
+
+impl<T: Throttled> Throttle<T> for LogThrottle<T> {
+    fn log(&mut self, now: Instant, event: T) {
+        match self.count(event, now) {
+            Counted::Line(times, event) => event.write(times),
+            Counted::Kept(event) => event.write_kept(),
+        }
+    }
+
+    fn log_due(&mut self, now: Instant) {
+        if let Some((times, event)) = self.take_due(now) {
+            event.write(times);
+        }
+    }
+
+    fn log_rest(&mut self) {
+        if let Some((times, event)) = self.take_all() {
+            event.write(times);
+        }
+    }
+}
+
+/// A connection was not let in.
+#[derive(Debug)]
+struct Refusal {
+    level: Level,
+    peer: Peer,
+    why: Why,
+}
+
+#[derive(Debug)]
+enum Why {
+    Reason(CloseReason),
+    Error(String),
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Reason(reason) => reason.fmt(f),
+            Self::Error(error) => error.fmt(f),
+        }
+    }
+}
+
+impl Throttled for Refusal {
+    fn write(&self, times: u64) {
+        let Self { level, peer, why } = self;
+        match times {
+            1 => log!(target: CONNECTIONS, *level, "refused {peer}: {why}"),
+            n => {
+                log!(target: CONNECTIONS, *level, "refused {n} connections, the last {peer}: {why}");
             }
         }
     }
 
-    fn accept_failed(&mut self, now: Instant, error: &std::io::Error, hint: &str) {
-        match self.accept_failures.count(now) {
-            None => {}
-            Some(1) => warn!(target: SERVER, "cannot accept connections: {error}; {hint}"),
-            Some(n) => {
-                warn!(target: SERVER, "cannot accept connections ({n} times): {error}; {hint}");
-            }
+    fn write_kept(&self) {
+        let Self { peer, why, .. } = self;
+        debug!(target: CONNECTIONS, "refused {peer}: {why}");
+    }
+}
+
+/// A client left before it said anything.
+#[derive(Debug)]
+struct Silent(Peer, CloseReason);
+
+/// A client left that had sent something, but no nick.
+#[derive(Debug)]
+struct Nameless(Peer, CloseReason);
+
+impl Throttled for Silent {
+    fn write(&self, times: u64) {
+        write_left(times, "left without a word", self.0, self.1);
+    }
+
+    fn write_kept(&self) {
+        let Self(peer, reason) = self;
+        debug!(target: CONNECTIONS, "{peer} left without a word: {reason}");
+    }
+}
+
+impl Throttled for Nameless {
+    fn write(&self, times: u64) {
+        write_left(times, "left without a nick", self.0, self.1);
+    }
+
+    fn write_kept(&self) {
+        let Self(peer, reason) = self;
+        debug!(target: CONNECTIONS, "{peer} left without a nick: {reason}");
+    }
+}
+
+fn write_left(times: u64, what: &str, peer: Peer, reason: CloseReason) {
+    match times {
+        1 => info!(target: CONNECTIONS, "{peer} {what}: {reason}"),
+        n => info!(target: CONNECTIONS, "{n} clients {what}, the last {peer}: {reason}"),
+    }
+}
+
+/// A client sent a wrong password.
+#[derive(Debug)]
+struct WrongPassword {
+    peer: Peer,
+}
+
+impl Throttled for WrongPassword {
+    fn write(&self, times: u64) {
+        let peer = self.peer;
+        match times {
+            1 => warn!(target: AUTH, "wrong password from {peer}"),
+            n => warn!(target: AUTH, "{n} wrong passwords, the last from {peer}"),
+        }
+    }
+}
+
+/// accept(2) failed.
+#[derive(Debug)]
+struct AcceptFailure {
+    error: String,
+    hint: &'static str,
+}
+
+impl Throttled for AcceptFailure {
+    fn write(&self, times: u64) {
+        let Self { error, hint } = self;
+        match times {
+            1 => warn!(target: SERVER, "cannot accept connections: {error}; {hint}"),
+            n => warn!(target: SERVER, "cannot accept connections ({n} times): {error}; {hint}"),
         }
     }
 }

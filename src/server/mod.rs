@@ -287,7 +287,11 @@ impl<O: Observer> Server<O> {
         if self.spin || has_work || has_more_events || is_ending {
             return Some(self.clock.ended);
         }
-        let deadlines = [self.engine.next_deadline(), self.acceptor.next_deadline()];
+        let deadlines = [
+            self.engine.next_deadline(),
+            self.acceptor.next_deadline(),
+            self.engine.observed_by().0.next_deadline(),
+        ];
         deadlines.into_iter().flatten().min()
     }
 
@@ -314,6 +318,7 @@ impl<O: Observer> Server<O> {
         let registry = &mut Registrations(self.poll.registry());
         self.acceptor.accept(now, &mut self.engine, registry);
         self.engine.turn(now, registry);
+        self.engine.observer().0.on_time(now);
         if self.shutdowns_seen > 1 || self.engine.is_over(now) {
             self.stop();
         }

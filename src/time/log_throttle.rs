@@ -1,6 +1,11 @@
 //! Events that can happen ten thousand times a second and still deserve a line in the log:
-//! [`LogThrottle`] lets the first one through, and then at most one line in ten seconds, with a count.
-//! Without it, a peer that is refused could fill the disk by connecting again and again.
+//! [`LogThrottle`] lets the first one through, and then at most one line in ten seconds, with a count
+//! and the last event. Without it, a peer that is refused could fill the disk by connecting again and
+//! again.
+//!
+//! A burst may end before its line is due, and nothing may follow it for hours. So whoever owns a
+//! throttle asks it for its [deadline](LogThrottle::deadline), and takes the line
+//! [then](LogThrottle::take_due).
 
 use std::time::{Duration, Instant};
 
@@ -8,23 +13,67 @@ use std::time::{Duration, Instant};
 const BETWEEN_LINES: Duration = Duration::from_secs(10);
 
 /// Events of one kind.
-#[derive(Debug, Default)]
-pub(crate) struct LogThrottle {
-    /// Events that no line of the log has counted yet.
+#[derive(Debug)]
+pub(crate) struct LogThrottle<T> {
+    /// How many events no line of the log has counted yet.
     unlogged: u64,
+    /// The last of them.
+    last: Option<T>,
     logged_at: Option<Instant>,
 }
 
-impl LogThrottle {
-    /// Counts one more event. If it is time for a line, returns how many events it stands for.
-    pub(crate) fn count(&mut self, now: Instant) -> Option<u64> {
-        self.unlogged = self.unlogged.saturating_add(1);
-        let is_too_early = |at: Instant| now.saturating_duration_since(at) < BETWEEN_LINES;
-        if self.logged_at.is_some_and(is_too_early) {
-            return None;
+/// What becomes of an event.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Counted<'t, T> {
+    /// It is time for a line, which stands for so many events. This is the last of them.
+    Line(u64, T),
+    /// It is too early for a line: the event is kept for the next one.
+    Kept(&'t T),
+}
+
+impl<T> Default for LogThrottle<T> {
+    fn default() -> Self {
+        Self {
+            unlogged: 0,
+            last: None,
+            logged_at: None,
         }
+    }
+}
+
+impl<T> LogThrottle<T> {
+    /// Counts one more event.
+    pub(crate) fn count(&mut self, event: T, now: Instant) -> Counted<'_, T> {
+        self.unlogged = self.unlogged.saturating_add(1);
+        if self.next_line_at().is_some_and(|at| now < at) {
+            return Counted::Kept(self.last.insert(event));
+        }
+        self.last = None;
         self.logged_at = Some(now);
-        Some(std::mem::take(&mut self.unlogged))
+        Counted::Line(std::mem::take(&mut self.unlogged), event)
+    }
+
+    /// When the next line is due although nothing happens: `None` if all events have been logged.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.next_line_at().filter(|_| self.unlogged > 0)
+    }
+
+    /// The line that is due: how many events it stands for, and the last of them.
+    pub(crate) fn take_due(&mut self, now: Instant) -> Option<(u64, T)> {
+        self.deadline().filter(|&at| at <= now)?;
+        self.logged_at = Some(now);
+        self.take_all()
+    }
+
+    /// The events that no line has counted, whether a line is due or not: how many they are, and the
+    /// last of them.
+    pub(crate) fn take_all(&mut self) -> Option<(u64, T)> {
+        let last = self.last.take()?;
+        Some((std::mem::take(&mut self.unlogged), last))
+    }
+
+    fn next_line_at(&self) -> Option<Instant> {
+        self.logged_at?.checked_add(BETWEEN_LINES)
     }
 }
 
@@ -32,15 +81,66 @@ impl LogThrottle {
 mod tests {
     use super::*;
 
+    const SECOND: Duration = Duration::from_secs(1);
+
     #[test]
     fn the_first_event_is_logged_at_once_and_the_others_every_ten_seconds_with_a_count() {
         let mut events = LogThrottle::default();
         let start = Instant::now();
         let logged = [0, 1, 2, 9, 10, 11, 30].map(|seconds| {
-            let now = start + Duration::from_secs(seconds);
-            events.count(now)
+            match events.count(seconds, start + seconds * SECOND) {
+                Counted::Line(count, last) => Some((count, last)),
+                Counted::Kept(_) => None,
+            }
         });
-        let expected = [Some(1), None, None, None, Some(4), None, Some(2)];
+        let expected = [
+            Some((1, 0)),
+            None,
+            None,
+            None,
+            Some((4, 10)),
+            None,
+            Some((2, 30)),
+        ];
         assert_eq!(logged, expected);
+        assert_eq!(events.deadline(), None);
+    }
+
+    #[test]
+    fn the_end_of_a_burst_is_logged_though_nothing_follows_it() {
+        for burst in [2_u32, 3, 1000] {
+            let mut events = LogThrottle::default();
+            let start = Instant::now();
+            assert_eq!(events.count(1, start), Counted::Line(1, 1));
+            assert_eq!(events.deadline(), None, "all is told");
+            for n in 2..=burst {
+                assert_eq!(events.count(n, start + SECOND), Counted::Kept(&n));
+            }
+            let due = start + 10 * SECOND;
+            assert_eq!(events.deadline(), Some(due));
+            assert_eq!(events.take_due(due - SECOND), None, "too early");
+            let count = u64::from(burst) - 1;
+            assert_eq!(events.take_due(due), Some((count, burst)));
+            assert_eq!(events.deadline(), None);
+            assert_eq!(events.take_due(due + 99 * SECOND), None);
+            // That was a line as well, so the next one is due ten seconds later.
+            assert_eq!(events.count(7, due + 9 * SECOND), Counted::Kept(&7));
+            assert_eq!(events.deadline(), Some(due + 10 * SECOND));
+            assert_eq!(events.count(8, due + 10 * SECOND), Counted::Line(2, 8));
+        }
+    }
+
+    #[test]
+    fn at_the_end_nothing_is_left_untold() {
+        let mut events = LogThrottle::default();
+        assert_eq!(events.take_all(), None);
+        let start = Instant::now();
+        events.count('a', start);
+        assert_eq!(events.take_all(), None);
+        events.count('b', start);
+        events.count('c', start);
+        assert_eq!(events.take_all(), Some((2, 'c')));
+        assert_eq!(events.take_all(), None);
+        assert_eq!(events.deadline(), None);
     }
 }

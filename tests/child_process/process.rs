@@ -250,7 +250,16 @@ fn who_comes_when_descriptors_have_run_out_is_told_and_costs_the_others_nothing(
     bob.expect("alice: so am I");
     expect_places(&server, served);
     let log = server.stop().log;
-    assert_eq!(log.matches("cannot accept connections").count(), 1, "{log}");
+    // The first time, and how often it was until the end.
+    assert_eq!(
+        log.matches("cannot accept connections:").count(),
+        1,
+        "{log}"
+    );
+    assert!(
+        log.matches("cannot accept connections (").count() > 0,
+        "{log}"
+    );
 }
 
 #[test]
@@ -269,8 +278,8 @@ fn who_is_turned_away_again_and_again_does_not_fill_the_log() {
         }
         served.into_iter().for_each(Client::reset);
         let log = server.stop().log;
-        // Of each kind one at once, and one in each ten seconds.
-        let most = 1 + start.elapsed().as_secs() / 10;
+        // Of each kind one at once, one in each ten seconds, and one at the end.
+        let most = 2 + start.elapsed().as_secs() / 10;
         for kind in ["refused ", "cannot accept connections"] {
             let lines = log.lines().filter(|line| line.contains(kind)).count() as u64;
             assert!(lines <= most, "{lines} lines: {log}");

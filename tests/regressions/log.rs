@@ -5,7 +5,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use rustix::process::Signal;
+
 use crate::support::child::{Client, Server};
+use crate::support::temp_file::TempFile;
 
 /// How many clients connect, say nothing and close.
 const SILENT: usize = 2000;
@@ -67,4 +70,80 @@ fn connections_that_say_nothing_cost_few_lines_of_the_log_and_are_counted() {
     });
     let log = server.stop().log;
     assert!(log.lines().count() <= MOST_LINES, "{log}");
+}
+
+/// A server whose room has a password, and clients that have sent this many wrong ones. Returns where the
+/// last of them came from.
+fn guarded_and_guessed(guesses: usize) -> (Server, TempFile, SocketAddr) {
+    let file = TempFile::new(&format!("guessed-{guesses}"), "secret\n");
+    let server = Server::start(&["--password-file", file.path()]);
+    let mut last = server.addr;
+    for _ in 0..guesses {
+        let stream = TcpStream::connect(server.addr).expect("the server listens");
+        last = stream.local_addr().expect("an address");
+        let mut client = Client::new(stream);
+        client.expect("* password?");
+        client.say("wrong");
+        client.expect("* wrong password, try again");
+    }
+    (server, file, last)
+}
+
+fn log_lines_until(server: &Server, is_last: impl Fn(&str) -> bool) -> Vec<String> {
+    let mut lines = Vec::new();
+    loop {
+        let line = server.log_line().trim_end().to_owned();
+        let is_over = is_last(&line);
+        lines.push(line);
+        if is_over {
+            return lines;
+        }
+    }
+}
+
+// What was counted was told with the next wrong password only, be that a day later.
+#[test]
+fn the_end_of_a_burst_reaches_the_log_though_nothing_follows_it() {
+    let (server, _file, last) = guarded_and_guessed(6);
+    let expected = format!("5 wrong passwords, the last from {last}");
+    let lines = log_lines_until(&server, |line| line.contains("wrong passwords"));
+    assert!(
+        lines.last().is_some_and(|line| line.ends_with(&expected)),
+        "{lines:?}"
+    );
+    let single = lines
+        .iter()
+        .filter(|line| line.contains("wrong password from"));
+    assert_eq!(single.count(), 1, "{lines:?}");
+    assert!(
+        !server.stop().log.contains("wrong passwords"),
+        "they are told of once"
+    );
+}
+
+#[test]
+fn what_was_counted_is_told_before_the_server_stops() {
+    for (guesses, told) in [
+        (1, None),
+        (2, Some("wrong password from")),
+        (4, Some("3 wrong passwords, the last from")),
+    ] {
+        let (server, _file, last) = guarded_and_guessed(guesses);
+        log_lines_until(&server, |line| line.contains("wrong password from"));
+        server.signal(Signal::TERM);
+        let log = server.wait().log;
+        let lines: Vec<&str> = log
+            .lines()
+            .filter(|line| line.contains("wrong password"))
+            .collect();
+        let expected: Vec<String> = told.iter().map(|told| format!("{told} {last}")).collect();
+        assert_eq!(lines.len(), expected.len(), "{log}");
+        assert!(
+            lines
+                .iter()
+                .zip(&expected)
+                .all(|(line, told)| line.ends_with(told)),
+            "{log}"
+        );
+    }
 }
