@@ -1,12 +1,16 @@
 //! Lines that begin with `/`: which command a line holds, and its arguments. [`Help`] describes a
 //! command for `/help`. This module knows words, not members: whether a member of that name exists, and
 //! whether a command is allowed, is decided elsewhere.
+//!
+//! People type a slash as their keyboard has it. A slash of another width or shape ([`is_slash`]) is a
+//! slash, so that no password is told to everybody by `／op`. What another key gives in its place
+//! ([`may_be_slash`]) is one only before a command that exists, because text may begin so as well.
 
 use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::text::CleanText;
-use crate::text::nick::is_invisible;
+use crate::text::nick::{is_invisible, key};
 
 /// What `/help` says of a command, and who may give it.
 #[derive(Debug, PartialEq, Eq)]
@@ -33,11 +37,52 @@ pub(crate) enum Role {
 }
 
 impl Help {
-    /// Whether `name` is its name or an alias of it.
+    /// Whether `name` is its name or an alias of it, in letters of any case and width.
     pub(crate) fn is_called(&self, name: &str) -> bool {
-        let mut names = self.aliases.iter().chain([&self.name]);
-        names.any(|it| it.eq_ignore_ascii_case(name))
+        if name.is_ascii() {
+            return self.names().any(|it| it.eq_ignore_ascii_case(name));
+        }
+        let folded = folded(name);
+        folded.is_some_and(|folded| self.names().any(|it| it == folded))
     }
+
+    fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.aliases.iter().copied().chain([self.name])
+    }
+}
+
+/// No name of a command has more characters, nor a slip of the finger that is meant for one.
+const MAX_NAME_CHARS: usize = 16;
+
+/// A typed name in lower case and letters of ordinary width, as an input method that types `ｗｈｏ` means
+/// it; `None` if it is too long to be a name, because folding takes long.
+fn folded(name: &str) -> Option<String> {
+    let is_short = name.chars().nth(MAX_NAME_CHARS).is_none();
+    is_short.then(|| key(name))
+}
+
+/// Whether a character is a slash, of whatever width or shape: input methods for Chinese and Japanese
+/// type the full-width one (U+FF0F), and the others (U+2044, U+2215, U+29F8) come from what was copied.
+pub(crate) fn is_slash(c: char) -> bool {
+    matches!(c, '/' | '\u{ff0f}' | '\u{2044}' | '\u{2215}' | '\u{29f8}')
+}
+
+/// Whether a character may stand for a slash because it is on the same key, or on the key that one takes
+/// for it: the ideographic comma of Chinese input methods (U+3001, half-width U+FF64), and the backslash,
+/// also full-width (U+FF3C), small (U+FE68), or as keyboards for Japanese and Korean have it (U+00A5,
+/// U+20A9, U+FFE5, U+FFE6).
+fn may_be_slash(c: char) -> bool {
+    matches!(
+        c,
+        '\\' | '\u{3001}'
+            | '\u{ff64}'
+            | '\u{ff3c}'
+            | '\u{fe68}'
+            | '\u{a5}'
+            | '\u{20a9}'
+            | '\u{ffe5}'
+            | '\u{ffe6}'
+    )
 }
 
 /// A parsed line that begins with a slash.
@@ -47,22 +92,18 @@ pub(crate) enum Typed<'a> {
     Text(CleanText<'a>),
     /// The name of a command, and its arguments.
     Command(CleanText<'a>, CleanText<'a>),
-    /// No command, because white space stands behind the slash. Its first word.
-    Nothing(CleanText<'a>),
 }
 
 impl<'a> Typed<'a> {
-    /// Parses a clean line that begins with a slash.
+    /// Parses a clean line that begins with a slash, or with what stands for one. White space may stand
+    /// behind it.
     pub(crate) fn parse(line: CleanText<'a>) -> Self {
-        let text = line.strip_prefix('/').unwrap_or(line);
-        if text.as_str().starts_with('/') {
+        let text = line.without_first();
+        if line.as_str().starts_with(is_slash) && text.as_str().starts_with(is_slash) {
             return Self::Text(text);
         }
         let (name, arguments) = text.split_word();
-        match text.as_str().starts_with(name.as_str()) {
-            true => Self::Command(name, arguments),
-            false => Self::Nothing(name),
-        }
+        Self::Command(name, arguments)
     }
 }
 
@@ -98,30 +139,65 @@ pub(crate) fn minutes(text: CleanText<'_>) -> Option<Option<Duration>> {
     Some(Some(Duration::from_secs(minutes.saturating_mul(60))))
 }
 
-/// The command whose name is nearest to the typed word, if one is near.
+/// Words for which other chats and shells have a command that is called otherwise here. They are no
+/// slips of the finger, however near to another name: `/quiet` has nothing to do with `/quit`.
+const ELSEWHERE: [(&str, &str); 22] = [
+    ("action", "me"),
+    ("block", "ignore"),
+    ("bye", "quit"),
+    ("dm", "msg"),
+    ("emote", "me"),
+    ("exit", "quit"),
+    ("gag", "mute"),
+    ("history", "last"),
+    ("kill", "kick"),
+    ("leave", "quit"),
+    ("list", "who"),
+    ("logout", "quit"),
+    ("names", "who"),
+    ("part", "quit"),
+    ("pm", "msg"),
+    ("query", "msg"),
+    ("quiet", "mute"),
+    ("silence", "mute"),
+    ("tell", "msg"),
+    ("users", "who"),
+    ("whisper", "msg"),
+    ("whois", "who"),
+];
+
+/// The command, of those that the person can use, that was probably meant by a typed word. `None` if none
+/// is near enough.
 pub(crate) fn nearest<'h>(
     typed: CleanText<'_>,
-    commands: impl Iterator<Item = &'h Help> + Clone,
+    usable: impl Iterator<Item = &'h Help> + Clone,
 ) -> Option<&'static str> {
-    // A long word is no typing error, and costs more to compare.
-    if typed.as_str().len() > 16 {
-        return None;
+    // A long word is no slip of the finger, and costs more to compare.
+    let typed = folded(typed.as_str()).filter(|typed| !typed.is_empty())?;
+    let names = usable.map(|help| help.name);
+    if let Some((_, meant)) = ELSEWHERE.iter().find(|(word, _)| *word == typed) {
+        return names.clone().find(|name| name == meant);
     }
-    let typed = typed.as_str().to_lowercase();
-    let begins = commands
-        .clone()
-        .find(|help| !typed.is_empty() && help.name.starts_with(&typed));
-    let distance = |help: &&Help| strsim::osa_distance(&typed, help.name);
-    let nearest = commands.min_by_key(distance);
-    let near = nearest.filter(|help| distance(help) <= 2 && distance(help) < help.name.len());
-    begins.or(near).map(|help| help.name)
+    let begins = names.clone().find(|name| name.starts_with(&typed));
+    let slips = names.filter(|name| is_slip_of(&typed, name));
+    begins.or_else(|| slips.min_by_key(|name| strsim::osa_distance(&typed, name)))
+}
+
+/// Whether a typed word may be a slip of the finger for this name: one letter is wrong, missing, one too
+/// many, or has changed places with its neighbour; two of them in a name of six letters or more.
+fn is_slip_of(typed: &str, name: &str) -> bool {
+    let most = if name.len() < 6 { 1 } else { 2 };
+    let is_near = strsim::osa_distance(typed, name) <= most && name.len() > most;
+    // Nobody should leave who did not want to: a word with another letter in it is another word.
+    is_near && (name != "quit" || typed.chars().all(|c| name.contains(c)))
 }
 
 const ESC: char = '\u{1b}';
 
 /// The command that a line holds, from its slash on. Invisible characters and the sequences of arrow
-/// keys may stand before the slash: a slip of the finger must not show a password to everybody.
-pub(crate) fn in_line(line: &[u8]) -> Option<&[u8]> {
+/// keys may stand before the slash: a slip of the finger must not show a password to everybody. What is
+/// only like a slash counts before the name of a command, which `is_command` knows.
+pub(crate) fn in_line(line: &[u8], is_command: impl FnOnce(&str) -> bool) -> Option<&[u8]> {
     let text = line.utf8_chunks().next()?.valid();
     let hides = |c: char| c != ESC && (c.is_whitespace() || c.is_control() || is_invisible(c));
     let mut rest = text.trim_start_matches(hides);
@@ -134,8 +210,12 @@ pub(crate) fn in_line(line: &[u8]) -> Option<&[u8]> {
         });
         rest = behind.trim_start_matches(hides);
     }
+    let mut behind = rest.chars();
+    let first = behind.next()?;
+    let name = || behind.as_str().split_whitespace().next();
+    let is_one = is_slash(first) || (may_be_slash(first) && name().is_some_and(is_command));
     let start = text.len().saturating_sub(rest.len());
-    line.get(start..).filter(|_| rest.starts_with('/'))
+    line.get(start..).filter(|_| is_one)
 }
 
 #[cfg(test)]
@@ -158,10 +238,48 @@ mod tests {
             ("\u{1b}[", None),
             ("", None),
         ] {
-            let found = in_line(line.as_bytes());
+            let found = in_line(line.as_bytes(), |_| false);
             assert_eq!(found, command.map(str::as_bytes), "{line:?}");
         }
-        assert_eq!(in_line(b"\xff/who"), None);
+        assert_eq!(in_line(b"\xff/who", |_| false), None);
+    }
+
+    #[test]
+    fn a_slash_of_any_shape_is_one_and_what_is_like_one_is_one_before_a_command() {
+        let is_command = |name: &str| name == "who";
+        for slash in ["/", "\u{ff0f}", "\u{2044}", "\u{2215}", "\u{29f8}"] {
+            for rest in ["who", "op sesame", "", " who", "/x", "\u{ff0f}x", "漢字"] {
+                let line = format!("{slash}{rest}");
+                let padded = format!(" \u{1b}[A\u{200b}{line}");
+                assert_eq!(in_line(line.as_bytes(), is_command), Some(line.as_bytes()));
+                assert_eq!(
+                    in_line(padded.as_bytes(), is_command),
+                    Some(line.as_bytes())
+                );
+            }
+        }
+        for like in "\\\u{3001}\u{ff64}\u{ff3c}\u{fe68}\u{a5}\u{20a9}\u{ffe5}\u{ffe6}".chars() {
+            for (rest, is_one) in [
+                ("who", true),
+                ("who is here", true),
+                (" who", true),
+                ("\u{3000}who", true),
+                ("whom", false),
+                ("o/", false),
+                ("", false),
+                ("你好", false),
+                ("/who", false),
+                ("\\who", false),
+                ("server\\who", false),
+            ] {
+                let line = format!("{like}{rest}");
+                let found = in_line(line.as_bytes(), is_command);
+                assert_eq!(found, is_one.then_some(line.as_bytes()), "{line}");
+            }
+        }
+        for other in ["|who", "÷who", ".who", "・who", "╲who", "¿who", "–who"] {
+            assert_eq!(in_line(other.as_bytes(), is_command), None, "{other}");
+        }
     }
 
     #[test]
@@ -173,7 +291,17 @@ mod tests {
             ("//help", "Text(/help)"),
             ("//", "Text(/)"),
             ("/", "Command(|)"),
-            ("/ help", "Nothing(help)"),
+            ("/ help", "Command(help|)"),
+            ("/ \t msg  bob hi", "Command(msg|bob hi)"),
+            ("/\u{3000}help", "Command(help|)"),
+            ("/ ", "Command(|)"),
+            ("/ /x", "Command(/x|)"),
+            ("\u{ff0f}msg bob\u{3000}hi", "Command(msg|bob\u{3000}hi)"),
+            ("\u{2044}\u{2044}x", "Text(\u{2044}x)"),
+            ("/\u{ff0f}x", "Text(\u{ff0f}x)"),
+            ("\u{ff0f}/x", "Text(/x)"),
+            ("\u{3001}who al", "Command(who|al)"),
+            ("\\ who", "Command(who|)"),
         ] {
             let mut scratch = String::new();
             let found = match Typed::parse(text::clean(line.as_bytes(), &mut scratch)) {
@@ -181,9 +309,95 @@ mod tests {
                 Typed::Command(name, rest) => {
                     format!("Command({}|{})", name.as_str(), rest.as_str())
                 }
-                Typed::Nothing(name) => format!("Nothing({})", name.as_str()),
             };
             assert_eq!(found, typed, "{line}");
+        }
+    }
+
+    fn help(name: &'static str) -> Help {
+        Help {
+            name,
+            aliases: &[],
+            arguments: "",
+            what: "",
+            role: Role::Anybody,
+        }
+    }
+
+    #[test]
+    fn a_command_is_called_by_its_name_in_letters_of_any_case_and_width() {
+        for (typed, is_it) in [
+            ("who", true),
+            ("WHO", true),
+            ("ｗｈｏ", true),
+            ("ＷＨＯ", true),
+            ("w\u{200b}ho", true),
+            ("wh0", false),
+            ("", false),
+            ("\u{200b}", false),
+            ("ｗｈｏｍ", false),
+        ] {
+            assert_eq!(help("who").is_called(typed), is_it, "{typed}");
+        }
+        let long = "\u{fdfa}".repeat(1300);
+        assert!(!help("who").is_called(&long));
+    }
+
+    #[test]
+    fn what_is_suggested_is_near_and_can_be_used() {
+        let everybody = [
+            "help", "who", "nick", "me", "msg", "reply", "ignore", "unignore", "last", "time",
+            "quit",
+        ];
+        let operators = ["op", "kick", "ban", "unban", "mute", "unmute", "announce"];
+        let everybody: Vec<Help> = everybody.into_iter().map(help).collect();
+        let operators: Vec<Help> = operators.into_iter().map(help).collect();
+        for (typed, person, operator) in [
+            ("hlep", Some("help"), Some("help")),
+            ("hekp", Some("help"), Some("help")),
+            ("HLEP", Some("help"), Some("help")),
+            ("ｈｌｅｐ", Some("help"), Some("help")),
+            ("wo", Some("who"), Some("who")),
+            ("anounce", None, Some("announce")),
+            ("unignroe", Some("unignore"), Some("unignore")),
+            ("ignnroe", Some("ignore"), Some("ignore")),
+            // The beginning of a name.
+            ("q", Some("quit"), Some("quit")),
+            ("qui", Some("quit"), Some("quit")),
+            ("k", None, Some("kick")),
+            ("mut", None, Some("mute")),
+            ("o", None, Some("op")),
+            // Slips for the one command that cannot be taken back, and words that are none.
+            ("quti", Some("quit"), Some("quit")),
+            ("quitt", Some("quit"), Some("quit")),
+            ("qit", Some("quit"), Some("quit")),
+            ("quiet", None, Some("mute")),
+            ("QUIET", None, Some("mute")),
+            ("ｑｕｉｅｔ", None, Some("mute")),
+            ("quite", None, None),
+            ("quote", None, None),
+            ("suit", None, None),
+            ("quilt", None, None),
+            ("quid", None, None),
+            // What operators have is suggested to nobody else, nor is what is near it.
+            ("kcik", None, Some("kick")),
+            ("bann", None, Some("ban")),
+            ("umnute", None, Some("unmute")),
+            ("unkick", None, None),
+            // Other chats call it so.
+            ("exit", Some("quit"), Some("quit")),
+            ("list", Some("who"), Some("who")),
+            ("tell", Some("msg"), Some("msg")),
+            ("kill", None, Some("kick")),
+            ("", None, None),
+            ("xyzzy", None, None),
+            ("helphelphelphelphelp", None, None),
+        ] {
+            let mut scratch = String::new();
+            let typed = text::clean(typed.as_bytes(), &mut scratch);
+            assert_eq!(nearest(typed, everybody.iter()), person, "{typed:?}");
+            let all = everybody.iter().chain(&operators);
+            assert_eq!(nearest(typed, all), operator, "{typed:?}");
         }
     }
 

@@ -26,7 +26,6 @@ use crate::conn::send_queue::SendQueue;
 use crate::conn::timeouts::Timeout;
 use crate::events::Event;
 use crate::protocol::close_reason::CloseReason;
-use crate::protocol::command;
 use crate::protocol::decoder::{Decoded, Decoder, Next};
 use crate::protocol::message::Message;
 use crate::protocol::sniff::is_other_protocol;
@@ -370,7 +369,7 @@ impl Talk {
     /// The command that a line holds, if commands are taken from this client.
     pub(super) fn command<'l>(&self, line: &'l [u8]) -> Option<&'l [u8]> {
         match self.profile {
-            Profile::Interactive => command::in_line(line),
+            Profile::Interactive => commands::in_line(line),
             Profile::Plain | Profile::History => None,
         }
     }

@@ -15,7 +15,7 @@ use crate::conn::send_queue::{Pushed, SendQueue};
 use crate::events::Event;
 use crate::peer::Origin;
 use crate::protocol::close_reason::CloseReason;
-use crate::protocol::command::{Help, Role, Target, Typed, minutes, nearest};
+use crate::protocol::command::{self, Help, Role, Target, Typed, minutes, nearest};
 use crate::protocol::message::Message;
 use crate::session::login::count_wrong_password;
 use crate::session::{Ctx, Effect, Flow, Step};
@@ -151,17 +151,16 @@ static COMMANDS: [Row; 18] = [
     row("announce", &[], "TEXT", 1, "tells everybody, as the server", Run::Text(announce)).op().speech(),
 ];
 
-fn helps() -> impl Iterator<Item = &'static Help> + Clone {
-    COMMANDS.iter().map(|row| &row.help)
+fn find(name: &str) -> Option<&'static Row> {
+    COMMANDS.iter().find(|row| row.help.is_called(name))
 }
 
-fn find(name: CleanText<'_>) -> Option<&'static Row> {
-    COMMANDS
-        .iter()
-        .find(|row| row.help.is_called(name.as_str()))
+/// The command that a person's line holds, from its slash on, whether there is such a command or not.
+pub(super) fn in_line(line: &[u8]) -> Option<&[u8]> {
+    command::in_line(line, |name| find(name).is_some())
 }
 
-/// Carries out a person's line that begins with a slash.
+/// Carries out a command that was found [in a line](in_line).
 pub(super) fn run(
     line: &[u8],
     class: Class,
@@ -196,8 +195,7 @@ pub(super) fn is_speech(line: &[u8]) -> bool {
     let mut scratch = String::new();
     match Typed::parse(text::clean(line, &mut scratch)) {
         Typed::Text(_) => true,
-        Typed::Command(name, _) => find(name).is_some_and(|row| row.is_speech),
-        Typed::Nothing(_) => false,
+        Typed::Command(name, _) => find(name.as_str()).is_some_and(|row| row.is_speech),
     }
 }
 
@@ -208,7 +206,7 @@ pub(super) fn is_quit(line: &[u8]) -> bool {
     let Typed::Command(name, _) = typed else {
         return false;
     };
-    find(name).is_some_and(|row| row.help.name == "quit")
+    find(name.as_str()).is_some_and(|row| row.help.name == "quit")
 }
 
 impl Call<'_, '_> {
@@ -216,12 +214,9 @@ impl Call<'_, '_> {
         let (name, arguments) = match Typed::parse(line) {
             Typed::Text(text) => return self.say(text),
             Typed::Command(name, arguments) => (name, arguments),
-            Typed::Nothing(name) => {
-                return self.answer(Message::UnknownCommand(name.as_str(), None));
-            }
         };
-        let Some(row) = find(name) else {
-            let nearest = nearest(name, helps());
+        let Some(row) = find(name.as_str()) else {
+            let nearest = nearest(name, self.usable());
             return self.answer(Message::UnknownCommand(name.as_str(), nearest));
         };
         if row.help.role == Role::Operator && !self.cx.room.is_operator(self.cx.id) {
@@ -265,6 +260,26 @@ impl Call<'_, '_> {
         Some(())
     }
 
+    /// The commands that are there for this person.
+    fn listed(&self) -> impl Iterator<Item = &'static Row> + Clone + use<> {
+        let has_operators = self.cx.auth.secrets.ops_password.is_some();
+        let is_operator = self.cx.room.is_operator(self.cx.id);
+        COMMANDS.iter().filter(move |row| match row.help.role {
+            Role::Anybody => true,
+            Role::OperatorToBe => has_operators,
+            Role::Operator => is_operator,
+        })
+    }
+
+    /// Those of them that would be carried out now.
+    fn usable(&self) -> impl Iterator<Item = &'static Help> + Clone + use<> {
+        let is_muted = self.is_muted();
+        let rows = self
+            .listed()
+            .filter(move |row| !(row.is_speech && is_muted));
+        rows.map(|row| &row.help)
+    }
+
     fn answer(&mut self, message: Message<'_>) {
         self.cx.room.outbox.send(self.cx.id, message);
     }
@@ -302,15 +317,8 @@ impl Call<'_, '_> {
 }
 
 fn help(call: &mut Call<'_, '_>) {
-    let has_operators = call.cx.auth.secrets.ops_password.is_some();
-    let is_operator = call.cx.room.is_operator(call.cx.id);
-    let is_shown = |help: &&Help| match help.role {
-        Role::Anybody => true,
-        Role::OperatorToBe => has_operators,
-        Role::Operator => is_operator,
-    };
-    for help in helps().filter(is_shown) {
-        call.answer(Message::Command(help));
+    for row in call.listed() {
+        call.answer(Message::Command(&row.help));
     }
     call.answer(Message::HowToSaySlash);
 }

@@ -23,9 +23,11 @@ impl<'a> CleanText<'a> {
     /// No text at all.
     pub(crate) const EMPTY: Self = Self("");
 
-    /// The text behind `prefix`, if it begins with `prefix`. A part of clean text is clean.
-    pub(crate) fn strip_prefix(self, prefix: char) -> Option<Self> {
-        self.0.strip_prefix(prefix).map(Self)
+    /// The text behind its first character. A part of clean text is clean.
+    pub(crate) fn without_first(self) -> Self {
+        let mut rest = self.0.chars();
+        rest.next();
+        Self(rest.as_str())
     }
 
     /// The first word and the rest; both may be empty. White space before, between and behind them is

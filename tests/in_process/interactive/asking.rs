@@ -98,6 +98,183 @@ fn what_is_no_command_comes_with_what_to_do() {
     }
 }
 
+#[test]
+fn white_space_may_stand_behind_the_slash() {
+    let mut rig = room();
+    let [alice, bob] = people(&mut rig, ["alice", "bob"]);
+    for line in [
+        "/ who",
+        "/\twho",
+        "/   WHO",
+        "/\u{3000}who",
+        " / who",
+        "\u{ff0f} ｗｈｏ",
+    ] {
+        expect_answer(&mut rig, &alice, line, "* 2 here: alice, bob\r\n");
+    }
+    expect_answer(
+        &mut rig,
+        &alice,
+        "/ msg bob psst",
+        "* you tell bob: psst\r\n",
+    );
+    assert_eq!(bob.received(), "* alice tells you: psst\r\n");
+    let usage = "* write /nick NAME: changes your name\r\n";
+    expect_answer(&mut rig, &alice, "/ nick", usage);
+    let unknown = "* there is no /xyzzy; /help lists what there is\r\n";
+    expect_answer(&mut rig, &alice, "/ xyzzy sesame", unknown);
+    let nothing =
+        "* a line that begins with \"/\" is a command; /help lists them, // says the line\r\n";
+    for line in ["/ ", "/\t", "\u{ff0f}\u{3000}"] {
+        expect_answer(&mut rig, &alice, line, nothing);
+    }
+    assert_eq!(bob.received(), "", "nobody else sees anything of it");
+}
+
+// The full-width slash was text: everybody read the password, and so did every newcomer.
+#[test]
+fn a_slash_of_another_shape_tells_no_password() {
+    let ops = TempFile::new("slashes", "sesame");
+    for slash in [
+        "\u{ff0f}",
+        "\u{2044}",
+        "\u{2215}",
+        "\u{29f8}",
+        "\u{3001}",
+        "\\",
+        "\u{ff3c}",
+        "\u{a5}",
+        " \u{1b}[A\u{ff0f}",
+        "\u{200b}\\ ",
+        "\u{ff0f}\u{3000}",
+    ] {
+        let mut rig =
+            room_with(|config| config.interactive.ops_password_file = Some(ops.path().into()));
+        let [alice, bob] = people(&mut rig, ["alice", "bob"]);
+        let line = format!("{slash}op sesame");
+        let done = "* you are an operator; /help lists what you can do\r\n";
+        expect_answer(&mut rig, &alice, &line, done);
+        assert_eq!(bob.received(), "", "{line:?}");
+        let carol = rig.join("carol");
+        assert!(!carol.received().contains("sesame"), "{line:?}");
+    }
+}
+
+#[test]
+fn a_slash_of_another_shape_is_a_slash_whatever_stands_behind_it() {
+    let mut rig = room();
+    let [alice, bob] = people(&mut rig, ["alice", "bob"]);
+    for slash in ["\u{ff0f}", "\u{2044}", "\u{2215}", "\u{29f8}"] {
+        let say = |rest: &str| format!("{slash}{rest}");
+        let unknown = "* there is no /opp; /help lists what there is\r\n";
+        expect_answer(&mut rig, &alice, &say("opp sesame"), unknown);
+        assert_eq!(bob.received(), "");
+        // Doubled, it says the line.
+        expect_answer(&mut rig, &alice, &say(&say("o")), "");
+        assert_eq!(bob.received(), format!("alice: {slash}o\r\n"));
+    }
+}
+
+#[test]
+fn what_is_only_like_a_slash_is_text_unless_a_command_follows() {
+    let mut rig = room();
+    let [alice, bob] = people(&mut rig, ["alice", "bob"]);
+    for line in [
+        "\\o/",
+        "\\\\server\\who",
+        "\u{3001}你好",
+        "\u{3001}",
+        "\u{a5}500",
+        "\\whom did you mean?",
+        "C:\\who",
+        "a\u{ff0f}who",
+    ] {
+        expect_answer(&mut rig, &alice, line, "");
+        assert_eq!(bob.received(), format!("alice: {line}\r\n"));
+    }
+    for line in ["\\who", "\u{3001}WHO", "\u{a5} who", "\u{3001}ｗｈｏ"] {
+        expect_answer(&mut rig, &alice, line, "* 2 here: alice, bob\r\n");
+    }
+    // Whoever may not give a command does not tell it to everybody either.
+    let none = "* this server has no operators\r\n";
+    for line in ["\\op sesame", "\u{3001}kick bob", "\\BAN bob"] {
+        expect_answer(&mut rig, &alice, line, none);
+    }
+    assert_eq!(bob.received(), "");
+}
+
+#[test]
+fn a_slash_of_another_shape_is_one_before_the_nick_as_well() {
+    let mut rig = room();
+    let first = "* commands come later: choose a nick first, or /quit\r\n";
+    for slash in ["\u{ff0f}", "\u{2215}", "\u{3001}", "\\", "/ "] {
+        let bob = rig.connect();
+        bob.received();
+        expect_answer(&mut rig, &bob, &format!("{slash}who"), first);
+        expect_answer(&mut rig, &bob, &format!("{slash}quit"), "* goodbye\r\n");
+        assert!(bob.has_ended());
+    }
+    // Where no command follows, it is the beginning of a nick.
+    let bob = rig.join("\\o");
+    assert!(bob.received().contains("* welcome, \\o. "));
+}
+
+#[test]
+fn to_a_script_no_slash_is_a_command() {
+    let mut rig = room();
+    let [alice] = people(&mut rig, ["alice"]);
+    let script = rig.connect_plainly();
+    script.say("script");
+    rig.settle();
+    alice.received();
+    for line in ["\u{ff0f}op sesame", "\\quit", "\u{3001}who", "/ who"] {
+        expect_answer(&mut rig, &script, line, "");
+        assert_eq!(alice.received(), format!("script: {line}\r\n"));
+    }
+}
+
+#[test]
+fn nothing_is_suggested_that_the_person_cannot_use() {
+    let ops = TempFile::new("suggestions", "secret");
+    let none = |name: &str| format!("* there is no /{name}; /help lists what there is\r\n");
+    let meant = |name: &str, nearest: &str| {
+        format!("* there is no /{name}; did you mean /{nearest}? /help lists what there is\r\n")
+    };
+    let mut rig = room();
+    let [alice] = people(&mut rig, ["alice"]);
+    for name in [
+        "quiet", "o", "opp", "kcik", "bann", "umnute", "anounce", "kill",
+    ] {
+        expect_answer(&mut rig, &alice, &format!("/{name}"), &none(name));
+    }
+    let mut rig =
+        room_with(|config| config.interactive.ops_password_file = Some(ops.path().into()));
+    let [alice, bob] = people(&mut rig, ["alice", "bob"]);
+    expect_answer(&mut rig, &alice, "/opp", &meant("opp", "op"));
+    expect_answer(&mut rig, &alice, "/kcik", &none("kcik"));
+    alice.say("/op secret");
+    rig.settle();
+    alice.received();
+    for (name, nearest) in [
+        ("quiet", "mute"),
+        ("kcik", "kick"),
+        ("bann", "ban"),
+        ("umnute", "unmute"),
+        ("anounce", "announce"),
+    ] {
+        expect_answer(&mut rig, &alice, &format!("/{name}"), &meant(name, nearest));
+    }
+    // Who is muted can say nothing by whatever command.
+    expect_answer(&mut rig, &bob, "/mgs", &meant("mgs", "msg"));
+    alice.say("/mute bob");
+    rig.settle();
+    bob.received();
+    for name in ["mgs", "nikc", "repyl"] {
+        expect_answer(&mut rig, &bob, &format!("/{name}"), &none(name));
+    }
+    expect_answer(&mut rig, &bob, "/hlep", &meant("hlep", "help"));
+}
+
 /// However little a command sends back, it may be as much work as a long line.
 #[test]
 fn a_turn_obeys_a_bounded_number_of_commands() {

@@ -276,15 +276,43 @@ fn who_has_come_to_the_wrong_place_can_leave_before_the_password() {
 }
 
 #[test]
+fn a_slash_of_another_shape_leaves_before_the_password_as_well() {
+    let (mut rig, _file) = guarded_for_people("slashes");
+    for line in [
+        "\u{ff0f}quit",
+        "\u{2044}QUIT bye",
+        "\u{3001}quit",
+        "\\quit",
+        "/ quit",
+    ] {
+        let lost = rig.connect();
+        lost.received_bytes();
+        lost.say(line);
+        rig.settle();
+        assert_eq!(lost.received_bytes(), b"\r\n* goodbye\r\n", "{line}");
+    }
+    // Other commands are passwords, and so is what is only like a slash.
+    for line in ["\u{ff0f}who", "\\quiet", "\u{3001}quitt"] {
+        let eve = rig.connect();
+        eve.received_bytes();
+        eve.say(line);
+        rig.settle();
+        assert_eq!(eve.received_bytes(), [b"\r\n", WRONG].concat(), "{line}");
+    }
+}
+
+#[test]
 fn a_password_may_look_like_a_command() {
     let (mut rig, file) = guarded_for_people("command");
-    file.write("/quit\n");
-    rig.read_files_again();
-    let bob = rig.connect();
-    bob.received_bytes();
-    bob.say("/quit");
-    rig.settle();
-    assert!(bob.received_bytes().starts_with(WONT_ECHO));
+    for password in ["/quit", "\u{ff0f}quit", "\\quit", "/ quit"] {
+        file.write(password);
+        rig.read_files_again();
+        let bob = rig.connect();
+        bob.received_bytes();
+        bob.say(password);
+        rig.settle();
+        assert!(bob.received_bytes().starts_with(WONT_ECHO), "{password}");
+    }
 }
 
 #[test]
