@@ -5,6 +5,8 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
+use ipnet::IpNet;
+
 /// The other end of a connection. [`Display`](fmt::Display) is what the log shows.
 ///
 /// ```
@@ -36,6 +38,19 @@ impl Peer {
             Self::Ip(addr) => Origin::of(addr.ip()),
             Self::Local { uid, .. } => Origin::User(uid),
         }
+    }
+
+    /// Its address, if it has one.
+    pub(crate) fn ip(&self) -> Option<IpAddr> {
+        match *self {
+            Self::Ip(addr) => Some(addr.ip().to_canonical()),
+            Self::Local { .. } => None,
+        }
+    }
+
+    /// Whether its address is one of this network. A network of IPv4-mapped addresses has none.
+    pub(crate) fn is_in(&self, network: &IpNet) -> bool {
+        self.ip().is_some_and(|ip| network.contains(&ip))
     }
 
     /// Whether the limit of clients per address leaves it out: this machine itself, and root.

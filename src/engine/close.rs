@@ -7,6 +7,8 @@
 
 use std::io;
 
+use ipnet::IpNet;
+
 use crate::client_id::ClientId;
 use crate::conn::send_queue::Pushed;
 use crate::conn::stream::{Stream, retry};
@@ -14,7 +16,6 @@ use crate::conn::timeouts::Timeout;
 use crate::conn::{Env, ReaderState};
 use crate::engine::{Client, Engine, Registry, TurnState};
 use crate::events::{Event, Observer};
-use crate::peer::Origin;
 use crate::protocol::close_reason::CloseReason;
 use crate::protocol::message::Message;
 use crate::session::closing::Closing;
@@ -27,6 +28,9 @@ impl<S: Stream, O: Observer> Engine<S, O> {
     /// Closes a client: its nick is free at once, nothing more is decoded of what it sends or queued
     /// for it but a goodbye, and what is queued is written before the connection ends.
     pub(super) fn begin_close(&mut self, id: ClientId, reason: CloseReason) {
+        if matches!(reason, CloseReason::Kicked | CloseReason::Banned) {
+            self.room.forget_lines_of(id);
+        }
         let is_full = self.catch_up(id) == Pushed::Full;
         // What it cannot be given was said before, so that is what ends it.
         let reason = if is_full {
@@ -154,9 +158,9 @@ impl<S: Stream, O: Observer> Engine<S, O> {
     }
 
     /// Closes everybody who came from there.
-    pub(super) fn close_origin(&mut self, origin: Origin) {
+    pub(super) fn close_network(&mut self, network: &IpNet) {
         let clients = self.clients.iter();
-        let banned = clients.filter(|(_, client)| client.io.peer.origin() == origin);
+        let banned = clients.filter(|(_, client)| client.io.peer.is_in(network));
         let banned: Vec<usize> = banned.map(|(id, _)| id).collect();
         for id in banned {
             self.begin_close(ClientId::from_index(id), CloseReason::Banned);

@@ -207,7 +207,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
             match effect {
                 Effect::Close(id, reason) => self.begin_close(id, reason),
                 Effect::Expel { by, id } => self.expel(by, id),
-                Effect::CloseOrigin(origin) => self.close_origin(origin),
+                Effect::CloseNetwork(network) => self.close_network(&network),
                 Effect::Dial(to, service) => self.upkeep.dials.push((to, service)),
             }
         }

@@ -223,7 +223,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
     ) {
         self.set_now(now);
         let peer = peer.into();
-        let entered = match self.auth.banned.contains(&peer.origin(), self.env.now) {
+        let entered = match self.auth.is_banned(&peer, self.env.now) {
             true => Err(CloseReason::AddressBanned),
             false => self.admission.enter(&peer, &self.env.limits),
         };

@@ -6,7 +6,6 @@
 //! slash, so that no password is told to everybody by `／op`. What another key gives in its place
 //! ([`may_be_slash`]) is one only before a command that exists, because text may begin so as well.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::text::CleanText;
@@ -104,24 +103,6 @@ impl<'a> Typed<'a> {
         }
         let (name, arguments) = text.split_word();
         Self::Command(name, arguments)
-    }
-}
-
-/// The name or the address that a ban is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Target<'a> {
-    Name(CleanText<'a>),
-    Address(IpAddr),
-}
-
-impl<'a> Target<'a> {
-    /// A word that can be an address is one. Whether a member has it as a name is decided elsewhere.
-    pub(crate) fn parse(word: CleanText<'a>) -> Self {
-        word.as_str()
-            .parse()
-            .map_or(Self::Name(word), |ip: IpAddr| {
-                Self::Address(ip.to_canonical())
-            })
     }
 }
 

@@ -78,6 +78,8 @@ pub(crate) enum Message<'a> {
     YouHearAgain(&'a Nick),
     YouAreOperator,
     IsBanned(&'a str, Option<Duration>),
+    /// A name is banned that nobody here has. The only member whose name begins so is not.
+    IsBannedUnmet(&'a str, Option<Duration>, Option<&'a Nick>),
     CameFrom(&'a Nick, Peer),
     IsNoLongerBanned(&'a str),
     IsMuted(&'a Nick, Option<Duration>),
@@ -111,9 +113,17 @@ pub(crate) enum Message<'a> {
     NotOperator,
     NoOperators,
     IsNotBanned(&'a str),
+    /// An address or a network is banned with a larger one.
+    IsBannedWith(&'a str, &'a str),
+    /// That looks like an address.
+    NoAddress(&'a str),
+    /// A network of all addresses.
+    IsEverybody(&'a str),
     IsNotMuted(&'a str),
     TooManySanctions(usize),
     YourOwnAddress,
+    /// The operator comes from this network.
+    YourOwnNetwork(&'a str),
 
     /// The last words before the server closes.
     Goodbye(&'static str),
@@ -222,6 +232,18 @@ impl Message<'_> {
                 write!(to, "you are an operator; /help lists what you can do")
             }
             Self::IsBanned(whom, time) => write!(to, "{whom} is banned{}", For(time)),
+            Self::IsBannedUnmet(name, time, None) => {
+                write!(
+                    to,
+                    "{name} is banned{}, but nobody here has that name",
+                    For(time)
+                )
+            }
+            Self::IsBannedUnmet(name, time, Some(other)) => write!(
+                to,
+                "{name} is banned{}, but nobody here has that name; if you mean {other}, type the whole name",
+                For(time)
+            ),
             Self::CameFrom(nick, Peer::Ip(addr)) => write!(
                 to,
                 "{nick} came from {ip}; /ban {ip} keeps that address out as well",
@@ -307,11 +329,30 @@ impl Message<'_> {
             }
             Self::NoOperators => write!(to, "this server has no operators"),
             Self::IsNotBanned(whom) => write!(to, "{} is not banned", Short(whom)),
+            Self::IsBannedWith(whom, network) => {
+                write!(
+                    to,
+                    "{whom} is banned with {network}: /unban {network} lifts that"
+                )
+            }
+            Self::NoAddress(text) => write!(
+                to,
+                "\"{}\" looks like an address and is none: write 192.0.2.7, 192.0.2.0/24 or 2001:db8::/32",
+                Short(text)
+            ),
+            Self::IsEverybody(text) => write!(
+                to,
+                "\"{}\" is everybody: name a smaller network",
+                Short(text)
+            ),
             Self::IsNotMuted(whom) => write!(to, "{} is not muted", Short(whom)),
             Self::TooManySanctions(most) => {
                 write!(to, "there are {most} of these already: lift one first")
             }
             Self::YourOwnAddress => write!(to, "that is your own address: it is not banned"),
+            Self::YourOwnNetwork(network) => {
+                write!(to, "your own address is in {network}: it is not banned")
+            }
             Self::Goodbye(words) => write!(to, "{words}"),
         }
     }

@@ -9,4 +9,5 @@ pub mod line;
 pub(crate) mod message;
 mod negotiation;
 pub(crate) mod sniff;
+pub(crate) mod target;
 pub mod telnet;

@@ -1,8 +1,10 @@
 //! What was said last: [`History`] keeps a limited number of lines, as they were seen, and no more
 //! bytes than may be handed to one reader at once. It is a queue of bytes and a queue of their lengths,
-//! so a server that keeps nothing pays nothing.
+//! so a server that keeps nothing pays nothing. It knows who said each line and from where, so that what
+//! a banned member said is not shown again, though that member has left.
 
 use std::collections::VecDeque;
+use std::net::IpAddr;
 
 use bytes::{Buf, BytesMut};
 
@@ -25,8 +27,16 @@ pub(crate) struct History {
 #[derive(Debug)]
 struct Line {
     said_at: Moment,
-    speaker: Identity,
+    speaker: Author,
     len: usize,
+}
+
+/// Who said a line.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Author {
+    pub(crate) identity: Identity,
+    /// The address of its connection, if it had one.
+    pub(crate) ip: Option<IpAddr>,
 }
 
 /// A line that is kept, without its end.
@@ -53,7 +63,7 @@ impl History {
     }
 
     /// A line was said; `text` is without its end.
-    pub(crate) fn remember(&mut self, said_at: Moment, speaker: Identity, text: &[u8]) {
+    pub(crate) fn remember(&mut self, said_at: Moment, speaker: Author, text: &[u8]) {
         self.bytes.extend_from_slice(text);
         self.lines.push_back(Line {
             said_at,
@@ -66,6 +76,24 @@ impl History {
             };
             self.bytes.advance(oldest.len);
         }
+    }
+
+    /// Forgets the lines of some authors.
+    pub(crate) fn forget(&mut self, is_forgotten: impl Fn(&Author) -> bool) {
+        if !self.lines.iter().any(|line| is_forgotten(&line.speaker)) {
+            return;
+        }
+        let (mut rest, mut kept) = (&*self.bytes, BytesMut::new());
+        self.lines.retain(|line| {
+            let (text, behind) = rest.split_at_checked(line.len).unwrap_or_default();
+            rest = behind;
+            let is_kept = !is_forgotten(&line.speaker);
+            if is_kept {
+                kept.extend_from_slice(text);
+            }
+            is_kept
+        });
+        self.bytes = kept;
     }
 
     fn counted_bytes(&self) -> usize {
@@ -85,7 +113,7 @@ impl History {
             rest = behind;
             Remembered {
                 said_at: line.said_at,
-                speaker: line.speaker,
+                speaker: line.speaker.identity,
                 text,
             }
         })
@@ -104,12 +132,44 @@ mod tests {
 
     fn history_of(max_lines: usize, max_bytes: usize, lines: &[&str]) -> History {
         let now = Clock::default().moment(std::time::Instant::now());
-        let speaker = Identity::NONE;
         let mut history = History::new(max_lines, max_bytes);
         for line in lines {
-            history.remember(now, speaker, line.as_bytes());
+            history.remember(now, author(0), line.as_bytes());
         }
         history
+    }
+
+    fn author(serial: u64) -> Author {
+        let identity = Identity {
+            serial,
+            ..Identity::NONE
+        };
+        Author { identity, ip: None }
+    }
+
+    #[test]
+    fn lines_are_forgotten_wherever_they_stand_and_the_others_stay_whole() {
+        let now = Clock::default().moment(std::time::Instant::now());
+        for authors in [
+            [1, 2, 3, 2],
+            [2, 1, 2, 3],
+            [2, 2, 2, 2],
+            [1, 3, 4, 5],
+            [1, 1, 2, 2],
+        ] {
+            let mut history = History::new(9, 999);
+            let mut expected = Vec::new();
+            for (n, serial) in authors.into_iter().enumerate() {
+                let text = "x".repeat(3 * n) + &serial.to_string();
+                history.remember(now, author(serial), text.as_bytes());
+                expected.extend((serial != 2).then_some(text));
+            }
+            history.forget(|author| author.identity.serial == 2);
+            assert_eq!(kept(&history, 9), expected, "{authors:?}");
+            history.remember(now, author(2), b"later");
+            expected.push("later".to_owned());
+            assert_eq!(kept(&history, 9), expected, "{authors:?}");
+        }
     }
 
     #[test]

@@ -10,6 +10,9 @@ mod moderation;
 mod presence;
 
 use std::iter;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
 
 use crate::broadcast::batch::{Batch, Cursor, Kind, Lines, Speaker};
 use crate::broadcast::outbox::{EntryKind, Outbox};
@@ -25,7 +28,7 @@ use crate::text::nick::{NameHash, Nick, NickError};
 use crate::text::{self, CleanText};
 use crate::time::expiring_set::ExpiringSet;
 use crate::time::moment::Moment;
-use history::History;
+use history::{Author, History};
 use members::{Member, Members, Seat};
 use presence::{Change, Presence};
 
@@ -299,11 +302,12 @@ impl Room {
 
     // Talking.
 
-    /// A member says a line to everybody else. `None` if nothing is said: the line is blank, or the
-    /// member is muted.
+    /// A member says a line to everybody else, over a connection from there. `None` if nothing is said:
+    /// the line is empty, or the member is muted.
     pub(crate) fn say<'a>(
         &'a mut self,
         id: ClientId,
+        from: &Peer,
         line: &'a [u8],
         class: Class,
         now: Moment,
@@ -330,7 +334,7 @@ impl Room {
         let line = batch.say(member.speaker(id), class, Kind::Line, |line| {
             message.write(line);
         });
-        keep(history, line, member, now);
+        keep(history, line, member, from, now);
         Some(Spoken {
             nick: &member.nick,
             text,
@@ -343,6 +347,7 @@ impl Room {
     pub(crate) fn say_text<'a>(
         &'a mut self,
         id: ClientId,
+        from: &Peer,
         text: CleanText<'a>,
         class: Class,
         now: Moment,
@@ -355,7 +360,7 @@ impl Room {
             .say(member.speaker(id), class, Kind::Line, |line| {
                 message.write(line);
             });
-        keep(&mut self.history, line, member, now);
+        keep(&mut self.history, line, member, from, now);
         Some(Spoken {
             nick: &member.nick,
             text,
@@ -368,6 +373,7 @@ impl Room {
     pub(crate) fn act<'a>(
         &'a mut self,
         id: ClientId,
+        from: &Peer,
         text: CleanText<'a>,
         class: Class,
         now: Moment,
@@ -386,7 +392,7 @@ impl Room {
         let line = self.batch.say(speaker, class, Kind::Action, |line| {
             message.write(line);
         });
-        keep(&mut self.history, line, member, now);
+        keep(&mut self.history, line, member, from, now);
         Some(Spoken {
             nick: &member.nick,
             text,
@@ -430,6 +436,21 @@ impl Room {
             }
         }
         shown
+    }
+
+    /// Shows nobody again what this member said, under whatever name, or anybody of its name.
+    pub(crate) fn forget_lines_of(&mut self, id: ClientId) {
+        if let Some(member) = self.members.get(id) {
+            let whom = member.identity();
+            self.history.forget(|author| author.identity.is(whom));
+        }
+    }
+
+    /// Shows nobody again what was said from this network.
+    pub(crate) fn forget_lines_from(&mut self, network: &IpNet) {
+        let is_from = |ip: &IpAddr| network.contains(ip);
+        self.history
+            .forget(|author| author.ip.as_ref().is_some_and(is_from));
     }
 
     // Delivery.
@@ -563,9 +584,13 @@ pub(crate) enum Share<'p, P> {
 
 /// Keeps a member's line for those who join later.
 #[inline]
-fn keep(history: &mut History, line: &[u8], member: &Member, now: Moment) {
+fn keep(history: &mut History, line: &[u8], member: &Member, from: &Peer, now: Moment) {
     if history.is_kept() {
-        history.remember(now, member.identity(), without_end(line));
+        let author = Author {
+            identity: member.identity(),
+            ip: from.ip(),
+        };
+        history.remember(now, author, without_end(line));
     }
 }
 
@@ -593,7 +618,8 @@ mod tests {
 
     /// What each member gets when one says a line.
     fn said(room: &mut Room, id: usize, line: &[u8]) -> Vec<(usize, String)> {
-        room.say(client(id), line, Class::Sparse, start());
+        let from = Peer::Local { uid: 1000, pid: 1 };
+        room.say(client(id), &from, line, Class::Sparse, start());
         let mut got = Vec::new();
         if let Some((seats, mut pass)) = room.pass() {
             for seat in seats {

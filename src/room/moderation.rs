@@ -1,6 +1,6 @@
 //! What an operator can ask of the room: to close a member, to keep a name out, and to let nobody see
 //! what a member says. Names are banned and muted, not connections, so coming again under the same
-//! name does not help. Against another name there are bans of addresses, which are not the room's.
+//! name does not help. Against another name there are bans of networks, which are not the room's.
 
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use crate::broadcast::outbox::EntryKind;
 use crate::client_id::ClientId;
 use crate::protocol::message::Message;
 use crate::room::Room;
+use crate::room::members::Members;
 use crate::text::CleanText;
 use crate::text::nick::Nick;
 use crate::time::expiring_set::MAX_ENTRIES;
@@ -69,7 +70,21 @@ impl Room {
         }
         let hash = self.members.hash_of(name);
         let has_room = self.banned.add(hash, time, now);
-        self.answer_sanction(by, has_room, Message::IsBanned(nick.as_str(), time));
+        if has_room {
+            self.history.forget(|author| author.identity.name == hash);
+        }
+        let done = match member {
+            Some(_) => Message::IsBanned(nick.as_str(), time),
+            None => {
+                Message::IsBannedUnmet(nick.as_str(), time, only_beginning(&self.members, name))
+            }
+        };
+        let done = if has_room {
+            done
+        } else {
+            Message::TooManySanctions(MAX_ENTRIES)
+        };
+        self.outbox.send(by, done);
         member.filter(|_| has_room)
     }
 
@@ -79,15 +94,10 @@ impl Room {
         self.outbox.send(by, if has_room { done } else { too_many });
     }
 
-    /// Lifts the ban of a name. `was_banned`: something else of this name was banned until now.
-    pub(crate) fn unban_name(&mut self, by: ClientId, name: &str, was_banned: bool, now: Moment) {
+    /// Lifts the ban of a name. Returns whether there was one.
+    pub(crate) fn unban_name(&mut self, name: &str, now: Moment) -> bool {
         let hash = self.members.hash_of(name);
-        let was_name_banned = self.banned.remove(&hash, now);
-        let message = match was_banned || was_name_banned {
-            true => Message::IsNoLongerBanned(name),
-            false => Message::IsNotBanned(name),
-        };
-        self.outbox.send(by, message);
+        self.banned.remove(&hash, now)
     }
 
     pub(crate) fn mute(
@@ -151,4 +161,11 @@ impl Room {
         let (speaker, nick) = (member.speaker(by), member.nick.clone());
         self.say_as(speaker, Kind::Notice, Message::Announcement(&nick, text))
     }
+}
+
+/// The nick of the only member whose name begins with this.
+fn only_beginning<'m>(members: &'m Members, name: &str) -> Option<&'m Nick> {
+    let mut beginning = members.beginning(name);
+    let only = beginning.next().filter(|_| beginning.len() == 0)?;
+    Some(&members.get(only)?.nick)
 }

@@ -1,11 +1,13 @@
 //! Rights: [`Auth`] knows the passwords, counts wrong ones by origin, and holds the bans of
-//! addresses. A wrong password costs time: its connection waits a second, and its origin has ten
+//! networks. A wrong password costs time: its connection waits a second, and its origin has ten
 //! attempts and another one every six seconds.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
-use crate::peer::Origin;
+use ipnet::IpNet;
+
+use crate::peer::{Origin, Peer};
 use crate::session::secrets::Secrets;
 use crate::time::expiring_set::ExpiringSet;
 use crate::time::moment::Moment;
@@ -27,8 +29,21 @@ pub(crate) struct Auth {
     /// The greeting and the passwords.
     pub(crate) secrets: Secrets,
     pub(crate) throttle: AuthThrottle,
-    /// Origins that nobody may come from.
-    pub(crate) banned: ExpiringSet<Origin>,
+    /// Networks that nobody may come from.
+    pub(crate) banned: ExpiringSet<IpNet>,
+}
+
+impl Auth {
+    /// Whether a peer comes from a network that is banned.
+    pub(crate) fn is_banned(&self, peer: &Peer, now: Moment) -> bool {
+        self.banned.in_force(now).any(|network| peer.is_in(network))
+    }
+
+    /// A banned network that holds all of this one.
+    pub(crate) fn banned_around(&self, network: &IpNet, now: Moment) -> Option<IpNet> {
+        let mut banned = self.banned.in_force(now);
+        banned.find(|banned| banned.contains(network)).copied()
+    }
 }
 
 /// Wrong passwords, by the origin that they came from.

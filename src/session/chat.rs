@@ -461,7 +461,7 @@ impl Talk {
 /// A member says a line to everybody else.
 fn say(line: &[u8], class: Class, cx: &mut Ctx<'_>) -> Step {
     let mut step = Step::new(0, Flow::Continue);
-    if let Some(spoken) = cx.room.say(cx.id, line, class, cx.env.now) {
+    if let Some(spoken) = cx.room.say(cx.id, &cx.peer, line, class, cx.env.now) {
         cx.env.metrics.lines_in = cx.env.metrics.lines_in.saturating_add(1);
         step.said_bytes = spoken.bytes;
         let (id, is_bulk) = (cx.id, class == Class::Bulk);

@@ -13,10 +13,10 @@ use crate::broadcast::priority::Class;
 use crate::client_id::ClientId;
 use crate::conn::send_queue::{Pushed, SendQueue};
 use crate::events::Event;
-use crate::peer::Origin;
 use crate::protocol::close_reason::CloseReason;
-use crate::protocol::command::{self, Help, Role, Target, Typed, minutes, nearest};
+use crate::protocol::command::{self, Help, Role, Typed, minutes, nearest};
 use crate::protocol::message::Message;
+use crate::protocol::target::{Network, Target};
 use crate::session::login::count_wrong_password;
 use crate::session::{Ctx, Effect, Flow, Step};
 use crate::text::{self, CleanText};
@@ -144,8 +144,8 @@ static COMMANDS: [Row; 18] = [
     row("quit", &[], "[TEXT]", 0, "leaves, with last words", Run::Text(quit)),
     row("op", &[], "PASSWORD", 1, "makes you an operator", Run::Text(op)).for_role(Role::OperatorToBe),
     row("kick", &[], "NAME [WHY]", 1, "closes their connection", Run::WordAndText(kick)).op(),
-    row("ban", &[], "NAME|ADDRESS [MINUTES]", 1, "keeps a name or an address out", Run::WordAndTime(ban)).op(),
-    row("unban", &[], "NAME|ADDRESS", 1, "lets it in again", Run::Word(unban)).op(),
+    row("ban", &[], "NAME|ADDRESS|NETWORK [MINUTES]", 1, "keeps a name or addresses out", Run::WordAndTime(ban)).op(),
+    row("unban", &[], "NAME|ADDRESS|NETWORK", 1, "lets them in again", Run::Word(unban)).op(),
     row("mute", &[], "NAME [MINUTES]", 1, "lets nobody hear them", Run::WordAndTime(mute)).op(),
     row("unmute", &[], "NAME", 1, "lets them be heard again", Run::Word(unmute)).op(),
     row("announce", &[], "TEXT", 1, "tells everybody, as the server", Run::Text(announce)).op().speech(),
@@ -301,7 +301,8 @@ impl Call<'_, '_> {
             return self.answer(Message::MutedLine);
         }
         let (id, is_bulk) = (self.cx.id, self.class == Class::Bulk);
-        let spoken = self.cx.room.say_text(id, text, self.class, self.cx.env.now);
+        let (from, now) = (self.cx.peer, self.cx.env.now);
+        let spoken = self.cx.room.say_text(id, &from, text, self.class, now);
         if let Some(spoken) = spoken {
             self.cx.env.metrics.lines_in = self.cx.env.metrics.lines_in.saturating_add(1);
             self.said_bytes = spoken.bytes;
@@ -347,7 +348,8 @@ fn nick(call: &mut Call<'_, '_>, name: CleanText<'_>) {
 
 fn me(call: &mut Call<'_, '_>, text: CleanText<'_>) {
     let (id, is_bulk) = (call.cx.id, call.class == Class::Bulk);
-    let spoken = call.cx.room.act(id, text, call.class, call.cx.env.now);
+    let (from, now) = (call.cx.peer, call.cx.env.now);
+    let spoken = call.cx.room.act(id, &from, text, call.class, now);
     if let Some(spoken) = spoken {
         call.cx.env.metrics.lines_in = call.cx.env.metrics.lines_in.saturating_add(1);
         call.said_bytes = spoken.bytes;
@@ -439,23 +441,33 @@ fn kick(call: &mut Call<'_, '_>, name: CleanText<'_>, why: CleanText<'_>) {
 }
 
 fn ban(call: &mut Call<'_, '_>, whom: CleanText<'_>, time: Option<Duration>) {
-    let (by, now) = (call.cx.id, call.cx.env.now);
     // A member may take an address as its nick, to have somebody else's address banned.
-    let address = match Target::parse(whom) {
-        Target::Address(ip) if call.cx.room.find_exact(&ip.to_string()).is_none() => ip,
-        Target::Address(ip) => return ban_name(call, &ip.to_string(), time),
-        Target::Name(name) => return ban_name(call, name.as_str(), time),
-    };
-    let origin = Origin::of(address);
-    if origin == call.cx.peer.origin() {
-        return call.answer(Message::YourOwnAddress);
+    if call.cx.room.find_exact(whom.as_str()).is_some() {
+        return ban_name(call, whom.as_str(), time);
     }
-    let has_room = call.cx.auth.banned.add(origin, time, now);
-    let text = address.to_string();
+    match Target::parse(whom) {
+        Target::Name(name) => ban_name(call, name.as_str(), time),
+        Target::Network(network) => ban_network(call, &network, time),
+        Target::Everybody => call.answer(Message::IsEverybody(whom.as_str())),
+        Target::NoAddress => call.answer(Message::NoAddress(whom.as_str())),
+    }
+}
+
+fn ban_network(call: &mut Call<'_, '_>, typed: &Network, time: Option<Duration>) {
+    let (by, now, network) = (call.cx.id, call.cx.env.now, typed.network);
+    let text = typed.to_string();
+    if call.cx.peer.is_in(&network) {
+        return call.answer(match typed.is_address() {
+            true => Message::YourOwnAddress,
+            false => Message::YourOwnNetwork(&text),
+        });
+    }
+    let has_room = call.cx.auth.banned.add(network, time, now);
     let room = &mut call.cx.room;
     room.answer_sanction(by, has_room, Message::IsBanned(&text, time));
     if has_room {
-        call.cx.effects.push(Effect::CloseOrigin(origin));
+        room.forget_lines_from(&network);
+        call.cx.effects.push(Effect::CloseNetwork(network));
     }
 }
 
@@ -467,17 +479,27 @@ fn ban_name(call: &mut Call<'_, '_>, name: &str, time: Option<Duration>) {
 }
 
 fn unban(call: &mut Call<'_, '_>, whom: CleanText<'_>) {
-    let (by, now) = (call.cx.id, call.cx.env.now);
-    match Target::parse(whom) {
-        Target::Name(name) => call.cx.room.unban_name(by, name.as_str(), false, now),
-        Target::Address(ip) => {
-            // It may also be a name that was banned.
-            let was_banned = call.cx.auth.banned.remove(&Origin::of(ip), now);
-            call.cx
-                .room
-                .unban_name(by, &ip.to_string(), was_banned, now);
+    let now = call.cx.env.now;
+    // What can be an address may also be a name that was banned.
+    let was_name = call.cx.room.unban_name(whom.as_str(), now);
+    let done = Message::IsNoLongerBanned(whom.as_str());
+    let typed = match Target::parse(whom) {
+        Target::Network(typed) => typed,
+        _ if was_name => return call.answer(done),
+        Target::Name(_) | Target::Everybody => {
+            return call.answer(Message::IsNotBanned(whom.as_str()));
         }
-    }
+        Target::NoAddress => return call.answer(Message::NoAddress(whom.as_str())),
+    };
+    let text = typed.to_string();
+    let was_network = call.cx.auth.banned.remove(&typed.network, now);
+    let around = call.cx.auth.banned_around(&typed.network, now);
+    let around = around.map(|network| network.to_string());
+    call.answer(match &around {
+        Some(around) => Message::IsBannedWith(&text, around),
+        None if was_name || was_network => Message::IsNoLongerBanned(&text),
+        None => Message::IsNotBanned(&text),
+    });
 }
 
 fn mute(call: &mut Call<'_, '_>, name: CleanText<'_>, time: Option<Duration>) {

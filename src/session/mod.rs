@@ -17,6 +17,8 @@ pub(crate) mod secrets;
 use std::net::SocketAddr;
 use std::time::Instant;
 
+use ipnet::IpNet;
+
 use crate::client_id::ClientId;
 use crate::config::Limits;
 use crate::config::addr::Service;
@@ -26,7 +28,7 @@ use crate::conn::overflow::Content;
 use crate::conn::send_queue::{Pushed, SendQueue};
 use crate::conn::timeouts::Timeout;
 use crate::events::{Event, Observer};
-use crate::peer::{Origin, Peer};
+use crate::peer::Peer;
 use crate::protocol::close_reason::CloseReason;
 use crate::protocol::message::Message;
 use crate::room::Room;
@@ -71,7 +73,7 @@ pub(crate) enum Effect {
         id: ClientId,
     },
     /// Close everybody who came from there.
-    CloseOrigin(Origin),
+    CloseNetwork(IpNet),
     /// Connect to this address, and speak that with it.
     Dial(SocketAddr, Service),
 }

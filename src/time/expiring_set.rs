@@ -53,8 +53,14 @@ impl<K: PartialEq> ExpiringSet<K> {
 
     /// Whether a key is in force.
     pub(crate) fn contains(&self, key: &K, now: Moment) -> bool {
-        let mut entries = self.0.iter();
-        entries.any(|entry| entry.key == *key && entry.is_in_force(now))
+        self.in_force(now).any(|it| it == key)
+    }
+
+    /// The keys that are in force, the oldest first.
+    pub(crate) fn in_force(&self, now: Moment) -> impl Iterator<Item = &K> {
+        let entries = self.0.iter();
+        let in_force = entries.filter(move |entry| entry.is_in_force(now));
+        in_force.map(|entry| &entry.key)
     }
 }
 
@@ -83,6 +89,8 @@ mod tests {
         assert!(set.contains(&"bob", start));
         assert!(!set.contains(&"bob", start + SECOND));
         assert!(set.contains(&"eve", start + 9999 * SECOND));
+        assert!(set.in_force(start).eq(&["bob", "eve"]));
+        assert!(set.in_force(start + SECOND).eq(&["eve"]));
         assert!(set.remove(&"eve", start));
         assert!(!set.remove(&"eve", start));
         assert!(!set.contains(&"eve", start));

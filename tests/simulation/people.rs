@@ -107,6 +107,12 @@ fn key(name: &str) -> String {
     name.to_lowercase()
 }
 
+/// The nick under which a line was said.
+fn speaker_of(line: &str) -> String {
+    let name = line.trim_start_matches("** ");
+    name.chars().take_while(|c| !": ".contains(*c)).collect()
+}
+
 impl Room {
     fn new(seed: u64, is_veiled: bool) -> Self {
         let mut rng = Rng::with_seed(seed);
@@ -478,9 +484,8 @@ impl Room {
         let mut any = false;
         for (said_in, line, speaker) in self.history.split_off(from) {
             let is_hidden = self.clients[number].ignores.iter().any(|it| {
-                let name = line.trim_start_matches("** ");
-                let name: String = name.chars().take_while(|c| !": ".contains(*c)).collect();
-                it.key == key(&name) || (self.clients[speaker].is_person && it.client == speaker)
+                it.key == key(&speaker_of(&line))
+                    || (self.clients[speaker].is_person && it.client == speaker)
             });
             if !is_hidden {
                 let age = (self.step - said_in) * STEP_SECONDS;
@@ -695,7 +700,18 @@ impl Room {
         let nick = self.nick(number);
         self.show(other, &format!("* {nick} has kicked you: rude"));
         self.seen.insert("kicked");
+        self.forgets(other);
         self.leaves(other, &format!("was kicked by {nick}: rude"));
+    }
+
+    /// Nobody is shown again what this one said, or whoever had its name.
+    fn forgets(&mut self, number: usize) {
+        let name = key(&self.nick(number));
+        let is_person = self.clients[number].is_person;
+        self.history.retain(|(_, line, speaker)| {
+            let is_name = key(&speaker_of(line)) == name;
+            !(is_name || is_person && *speaker == number)
+        });
     }
 
     fn mutes(&mut self, number: usize, name: &str) {

@@ -126,7 +126,12 @@ fn a_name_that_is_banned_is_out_and_stays_out_for_its_time() {
 fn a_ban_can_be_lifted_and_a_name_be_banned_before_it_comes() {
     let (mut rig, _file) = moderated("lift");
     let (op, []) = operator_and(&mut rig, []);
-    expect_answer(&mut rig, &op, "/ban eve", "* eve is banned\r\n");
+    expect_answer(
+        &mut rig,
+        &op,
+        "/ban eve",
+        "* eve is banned, but nobody here has that name\r\n",
+    );
     let eve = rig.connect();
     eve.say("eve");
     rig.settle();
@@ -298,7 +303,8 @@ fn operators_are_told_of_their_own_commands() {
 fn a_ban_does_not_hit_somebody_whose_name_only_begins_so() {
     let (mut rig, _file) = moderated("exact");
     let (op, [alice, _bobby]) = operator_and(&mut rig, ["alice", "bobby"]);
-    expect_answer(&mut rig, &op, "/ban bob", "* bob is banned\r\n");
+    let ahead = "* bob is banned, but nobody here has that name; if you mean bobby, type the whole name\r\n";
+    expect_answer(&mut rig, &op, "/ban bob", ahead);
     assert_eq!(alice.received(), "");
     expect_answer(&mut rig, &op, "/who", "* 3 here: alice, bobby, op\r\n");
     let refused = "* a nick does not begin with \"*\" or \"/\", choose another\r\n";
@@ -371,4 +377,440 @@ fn one_leaving_is_one_notice_though_there_is_no_room_for_the_reason() {
         bob.received()
             .ends_with("\r\n* op has kicked you: for good reasons\r\n")
     );
+}
+
+#[test]
+fn a_name_that_nobody_here_has_is_banned_with_these_words() {
+    let (mut rig, _file) = moderated("ahead");
+    let (op, [alice, bo, bobby]) = operator_and(&mut rig, ["alice", "bo", "bobby"]);
+    let ahead = "is banned, but nobody here has that name";
+    for (command, answer) in [
+        (
+            "/ban ali",
+            format!("* ali {ahead}; if you mean alice, type the whole name\r\n"),
+        ),
+        (
+            "/ban ALIC",
+            format!("* ALIC {ahead}; if you mean alice, type the whole name\r\n"),
+        ),
+        // Two of them are meant by nobody's name.
+        ("/ban b", format!("* b {ahead}\r\n")),
+        ("/ban alicia", format!("* alicia {ahead}\r\n")),
+        ("/ban 24/7", format!("* 24/7 {ahead}\r\n")),
+        (
+            "/ban eve 5",
+            "* eve is banned for 5 minutes, but nobody here has that name\r\n".to_owned(),
+        ),
+    ] {
+        expect_answer(&mut rig, &op, command, &answer);
+    }
+    assert_eq!(received([&alice, &bo, &bobby]), ["", "", ""]);
+    op.say("/ban bo");
+    rig.settle();
+    let told = op.received();
+    assert!(told.contains("* bo is banned\r\n"), "{told}");
+    assert!(bo.has_ended() && !bobby.has_ended());
+    expect_answer(&mut rig, &op, "/unban ali", "* ali is no longer banned\r\n");
+    expect_answer(&mut rig, &op, "/unban alice", "* alice is not banned\r\n");
+}
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().expect("an address")
+}
+
+/// An operator bans `typed`. Then those who are there from `inside` are closed and others from there are
+/// refused, and those from `outside` are neither. Lifted with `lifted`, all are let in.
+#[track_caller]
+fn expect_ban(name: &str, [typed, shown, lifted]: [&str; 3], inside: &[&str], outside: &[&str]) {
+    let (mut rig, _file) = moderated(name);
+    let (op, []) = operator_and(&mut rig, []);
+    let connect = |rig: &mut Rig, ips: &[&str]| -> Vec<Wire> {
+        ips.iter().map(|it| rig.connect_from(ip(it))).collect()
+    };
+    let (gone, stay) = (connect(&mut rig, inside), connect(&mut rig, outside));
+    expect_answer(
+        &mut rig,
+        &op,
+        &format!("/ban {typed}"),
+        &format!("* {shown} is banned\r\n"),
+    );
+    assert!(gone.iter().all(Wire::has_ended), "{typed}");
+    assert!(!stay.iter().any(Wire::has_ended), "{typed}");
+    let (refused, let_in) = (connect(&mut rig, inside), connect(&mut rig, outside));
+    for wire in &refused {
+        assert_eq!(
+            wire.received(),
+            "* your address is banned from this server\r\n",
+            "{typed}"
+        );
+    }
+    for wire in &let_in {
+        assert!(
+            wire.received().ends_with("* what is your nick?\r\n"),
+            "{typed}"
+        );
+    }
+    let no_longer = format!("* {shown} is no longer banned\r\n");
+    expect_answer(&mut rig, &op, &format!("/unban {lifted}"), &no_longer);
+    for wire in connect(&mut rig, inside) {
+        assert!(!wire.has_ended(), "{typed}");
+    }
+    expect_answer(
+        &mut rig,
+        &op,
+        &format!("/unban {lifted}"),
+        &format!("* {shown} is not banned\r\n"),
+    );
+}
+
+// Each of these was answered with "is banned", and nobody was.
+#[test]
+fn a_network_is_banned_with_all_its_addresses() {
+    expect_ban(
+        "cidr",
+        ["10.0.0.0/8", "10.0.0.0/8", "10.0.0.0/8"],
+        &["10.0.0.0", "10.1.2.3", "10.255.255.255", "::ffff:10.9.9.9"],
+        &["11.0.0.0", "9.255.255.255", "2001:db8::1"],
+    );
+    expect_ban(
+        "host-bits",
+        ["192.0.2.77/25", "192.0.2.0/25", "192.0.2.1/25"],
+        &["192.0.2.0", "192.0.2.127"],
+        &["192.0.2.128", "192.0.3.1"],
+    );
+    expect_ban(
+        "one",
+        ["192.0.2.7/32", "192.0.2.7/32", "192.0.2.7/255.255.255.255"],
+        &["192.0.2.7"],
+        &["192.0.2.6", "192.0.2.8"],
+    );
+    expect_ban(
+        "star",
+        ["10.*", "10.0.0.0/8", "10.*.*.*"],
+        &["10.0.0.1", "10.255.255.255"],
+        &["11.0.0.1", "110.0.0.1"],
+    );
+    expect_ban(
+        "stars",
+        ["192.168.1.*", "192.168.1.0/24", "192.168.1.0/24"],
+        &["192.168.1.0", "192.168.1.255"],
+        &["192.168.2.1", "192.168.10.1"],
+    );
+    expect_ban(
+        "ipv6",
+        ["2001:db8::/32", "2001:db8::/32", "2001:db8:*"],
+        &["2001:db8::1", "2001:db8:ffff:ffff::1"],
+        &["2001:db9::1", "10.0.0.1"],
+    );
+    expect_ban(
+        "narrow",
+        ["2001:db8::7/128", "2001:db8::7/128", "2001:db8::7/128"],
+        &["2001:db8::7"],
+        &["2001:db8::8"],
+    );
+    expect_ban(
+        "mapped",
+        ["::ffff:10.0.0.0/104", "10.0.0.0/8", "10.0.0.0/8"],
+        &["10.1.2.3", "::ffff:10.1.2.3"],
+        &["11.0.0.1", "::a01:203"],
+    );
+}
+
+#[test]
+fn an_address_is_banned_in_every_form_in_which_it_is_found() {
+    expect_ban(
+        "port",
+        ["203.0.113.5:51234", "203.0.113.5", "203.0.113.5"],
+        &["203.0.113.5"],
+        &["203.0.113.4", "203.0.113.6"],
+    );
+    expect_ban(
+        "brackets",
+        ["[::1]", "::1", "::1"],
+        &["::1"],
+        &["2001:db8::1"],
+    );
+    expect_ban(
+        "brackets-port",
+        ["[2001:db8::1]:51234", "2001:db8::1", "[2001:db8::1]:7"],
+        &["2001:db8::1", "2001:db8::2"],
+        &["2001:db8:0:1::1"],
+    );
+    expect_ban(
+        "mapped-address",
+        ["[::ffff:192.0.2.7]:9", "192.0.2.7", "::ffff:192.0.2.7"],
+        &["192.0.2.7"],
+        &["192.0.2.8"],
+    );
+    expect_ban(
+        "zone",
+        ["[fe80::1%2]:9", "fe80::1", "fe80::1%eth0"],
+        &["fe80::1"],
+        &["fe81::1"],
+    );
+    expect_ban(
+        "full-width",
+        ["１９２.0.2.7", "192.0.2.7", "192.0.2.7"],
+        &["192.0.2.7"],
+        &["192.0.2.8"],
+    );
+}
+
+#[test]
+fn what_looks_like_an_address_and_is_none_is_refused() {
+    let (mut rig, _file) = moderated("none");
+    let (op, [_alice]) = operator_and(&mut rig, ["alice"]);
+    for word in [
+        "192.168.1.300",
+        "10.0.0",
+        "10.0.0.0/33",
+        "2001:db8::/129",
+        "10.*.0.1",
+        "203.0.113.5:70000",
+        "[::1",
+        "::ffff:10.0.0.1/24",
+        "1.2.3.4-9",
+    ] {
+        let none = format!(
+            "* \"{word}\" looks like an address and is none: write 192.0.2.7, 192.0.2.0/24 or 2001:db8::/32\r\n"
+        );
+        expect_answer(&mut rig, &op, &format!("/ban {word}"), &none);
+        expect_answer(&mut rig, &op, &format!("/unban {word}"), &none);
+    }
+    for word in [
+        "0.0.0.0/0",
+        "10.1.2.3/0",
+        "::/0",
+        "::ffff:0.0.0.0/96",
+        "*.*.*.*",
+        "*",
+    ] {
+        let everybody = format!("* \"{word}\" is everybody: name a smaller network\r\n");
+        expect_answer(&mut rig, &op, &format!("/ban {word}"), &everybody);
+    }
+    for word in ["127.0.0.0/8", "127.*", "0.0.0.0/1"] {
+        op.say(&format!("/ban {word}"));
+        rig.settle();
+        let told = op.received();
+        assert!(told.starts_with("* your own address is in "), "{told}");
+        assert!(told.ends_with(": it is not banned\r\n"), "{told}");
+    }
+    let own = "* that is your own address: it is not banned\r\n";
+    for word in ["127.0.0.1", "127.0.0.1:5", "[::ffff:127.0.0.1]"] {
+        expect_answer(&mut rig, &op, &format!("/ban {word}"), own);
+    }
+    rig.connect_from(ip("10.1.2.3"));
+    assert_eq!(rig.metrics().refused(), 0);
+    // Whoever has it for a name is banned by it, and can be let in again.
+    for word in ["192.168.1.300", "1.5", "10.*"] {
+        let eve = rig.join(word);
+        op.received();
+        op.say(&format!("/ban {word}"));
+        rig.settle();
+        let told = op.received();
+        assert!(told.contains(&format!("* {word} is banned\r\n")), "{told}");
+        assert!(eve.has_ended());
+        let no_longer = match word {
+            "10.*" => "10.0.0.0/8",
+            word => word,
+        };
+        let no_longer = format!("* {no_longer} is no longer banned\r\n");
+        expect_answer(&mut rig, &op, &format!("/unban {word}"), &no_longer);
+        rig.join(word);
+        op.received();
+    }
+}
+
+#[test]
+fn an_address_in_a_banned_network_is_not_said_to_be_free() {
+    let (mut rig, _file) = moderated("around");
+    let (op, []) = operator_and(&mut rig, []);
+    expect_answer(
+        &mut rig,
+        &op,
+        "/ban 10.0.0.0/8",
+        "* 10.0.0.0/8 is banned\r\n",
+    );
+    expect_answer(&mut rig, &op, "/ban 10.1.2.3", "* 10.1.2.3 is banned\r\n");
+    let with = |whom: &str| {
+        format!("* {whom} is banned with 10.0.0.0/8: /unban 10.0.0.0/8 lifts that\r\n")
+    };
+    for whom in ["10.1.2.3", "10.9.9.9", "10.1.0.0/16"] {
+        expect_answer(&mut rig, &op, &format!("/unban {whom}"), &with(whom));
+    }
+    expect_answer(
+        &mut rig,
+        &op,
+        "/unban 0.0.0.0/4",
+        "* 0.0.0.0/4 is not banned\r\n",
+    );
+    expect_answer(
+        &mut rig,
+        &op,
+        "/unban 10.*",
+        "* 10.0.0.0/8 is no longer banned\r\n",
+    );
+    expect_answer(
+        &mut rig,
+        &op,
+        "/unban 10.1.2.3",
+        "* 10.1.2.3 is not banned\r\n",
+    );
+}
+
+#[test]
+fn a_network_is_banned_for_its_time() {
+    let (mut rig, _file) = moderated("time");
+    let (op, []) = operator_and(&mut rig, []);
+    for (command, answer) in [
+        (
+            "/ban 10.0.0.0/8 2",
+            "* 10.0.0.0/8 is banned for 2 minutes\r\n",
+        ),
+        (
+            "/ban 2001:db8:* 2",
+            "* 2001:db8::/32 is banned for 2 minutes\r\n",
+        ),
+        (
+            "/ban [2001:db9::1]:7 2",
+            "* 2001:db9::1 is banned for 2 minutes\r\n",
+        ),
+    ] {
+        expect_answer(&mut rig, &op, command, answer);
+    }
+    for (minutes, is_banned) in [(0, true), (1, true), (1, false)] {
+        rig.advance(minutes * MINUTE);
+        for from in ["10.1.2.3", "2001:db8:7::1", "2001:db9::2"] {
+            assert_eq!(rig.connect_from(ip(from)).has_ended(), is_banned);
+        }
+    }
+}
+
+/// What somebody who joins now is shown of what was said before.
+fn shown_to_a_newcomer(rig: &mut Rig, nick: &str) -> Vec<String> {
+    let newcomer = rig.join(nick);
+    let received = newcomer.received();
+    let old = received
+        .lines()
+        .filter_map(|line| line.split_once(" s ago, "));
+    old.map(|(_, line)| line.to_owned()).collect()
+}
+
+// Whoever came after the operator had closed somebody read everything that this one had said.
+#[test]
+fn what_a_kicked_or_banned_person_said_is_not_shown_to_newcomers() {
+    for (n, commands) in [
+        &["/kick eve"][..],
+        &["/kick ev so rude"],
+        &["/ban eve"],
+        &["/ban 192.0.2.7"],
+        &["/ban 192.0.2.0/24 5"],
+        &["/ban 192.0.2.7:50000"],
+        // It renames itself first, or comes again.
+        &["eve /nick rob", "/kick rob"],
+        &["eve /nick rob", "/ban rob"],
+        &["eve /nick rob", "/ban eve"],
+        // It has left before anybody could do anything.
+        &["eve /quit", "/ban eve"],
+        &["eve /quit", "/ban 192.0.2.7"],
+        &["eve /nick rob", "eve /quit", "/ban 192.*"],
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let (mut rig, _file) = moderated(&format!("shown-{n}"));
+        let (op, [alice]) = operator_and(&mut rig, ["alice"]);
+        let eve = rig.connect_from(ip("192.0.2.7"));
+        eve.say("eve");
+        rig.settle();
+        alice.say("one");
+        eve.say("a lie");
+        rig.settle();
+        eve.say("/me lies");
+        alice.say("two");
+        eve.say("//lie");
+        rig.settle();
+        assert_eq!(
+            shown_to_a_newcomer(&mut rig, "carol").len(),
+            5,
+            "{commands:?}"
+        );
+        for command in commands {
+            match command.strip_prefix("eve ") {
+                Some(command) => eve.say(command),
+                None => op.say(command),
+            }
+            rig.settle();
+        }
+        let expected = ["alice: one", "alice: two"];
+        assert_eq!(
+            shown_to_a_newcomer(&mut rig, "dora"),
+            expected,
+            "{commands:?}"
+        );
+        received([&op, &alice]);
+        alice.say("/last");
+        rig.settle();
+        assert!(!alice.received().contains("lie"), "{commands:?}");
+        alice.say("three");
+        rig.settle();
+        let expected = ["alice: one", "alice: two", "alice: three"];
+        assert_eq!(
+            shown_to_a_newcomer(&mut rig, "emil"),
+            expected,
+            "{commands:?}"
+        );
+    }
+}
+
+#[test]
+fn what_a_kicked_script_said_is_not_shown_and_what_others_said_is() {
+    for command in ["/kick script", "/ban script", "/mute script", "/kick carol"] {
+        let (mut rig, _file) = moderated(&format!("shown{}", &command.replace(['/', ' '], "-")));
+        let (op, [_carol]) = operator_and(&mut rig, ["carol"]);
+        let script = rig.connect_plainly();
+        script.say("script");
+        script.say("beep");
+        rig.settle();
+        op.say("hi");
+        op.say(command);
+        rig.settle();
+        let shown = shown_to_a_newcomer(&mut rig, "dora");
+        match command {
+            "/kick script" | "/ban script" => assert_eq!(shown, ["op: hi"]),
+            _ => assert_eq!(shown, ["script: beep", "op: hi"]),
+        }
+    }
+}
+
+#[test]
+fn who_is_banned_while_it_cannot_be_told_is_not_shown_either() {
+    let file = TempFile::new("slow", "secret\n");
+    let mut rig = room_with(|config| {
+        config.interactive.ops_password_file = Some(file.path().into());
+        config.limits.lag = line_chat::Lag::Disconnect;
+        config.limits.max_pending_bytes = 64 << 10;
+    });
+    let (op, [alice, eve]) = operator_and(&mut rig, ["alice", "eve"]);
+    eve.stop_reading();
+    for _ in 0..15 {
+        alice.say(&"x".repeat(4000));
+        rig.settle();
+    }
+    eve.say("a lie");
+    eve.say("/nick rob");
+    rig.settle();
+    // What is said in the same turn does not fit into its queue any more: it is closed for that.
+    op.say(&"x".repeat(4000));
+    op.say(&"x".repeat(4000));
+    op.say("/ban rob");
+    rig.settle();
+    eve.read_on();
+    rig.settle();
+    eve.hang_up();
+    rig.settle();
+    let too_slow = rig.metrics().closed_for(line_chat::CloseReason::TooSlow);
+    assert_eq!(too_slow, 1, "it is closed for what it cannot be told");
+    let shown = shown_to_a_newcomer(&mut rig, "dora");
+    assert!(!shown.iter().any(|line| line.contains("lie")), "{shown:?}");
 }

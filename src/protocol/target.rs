@@ -1,0 +1,372 @@
+//! What a ban is for: a name, or addresses. [`Target::parse`] takes an address in every form in which an
+//! operator finds one (in the log it has a port), a network as CIDR (RFC 4632, RFC 4291, 2.3), with a
+//! netmask, or with `*` for its rest. What looks like an address and is none is not taken for a name,
+//! because the operator would believe that somebody is banned.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use ipnet::IpNet;
+
+use crate::text::CleanText;
+use crate::text::nick::key;
+
+/// No address is longer, with its zone, brackets and port; more would take long to fold.
+const MAX_ADDRESS_CHARS: usize = 80;
+
+/// What a ban of an IPv6 address holds for: one subscriber has all addresses of a /64 (RFC 6177).
+const IPV6_SUBSCRIBER_BITS: u8 = 64;
+
+/// The name or the addresses that a ban is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Target<'a> {
+    Name(CleanText<'a>),
+    Network(Network),
+    /// A network that holds every address.
+    Everybody,
+    /// It looks like an address, and is none.
+    NoAddress,
+}
+
+/// Addresses that somebody typed. [`Display`](fmt::Display) is as they were meant: as an address, or as
+/// a network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Network {
+    /// Without host bits, and IPv4 where its addresses are IPv4-mapped ones.
+    pub(crate) network: IpNet,
+    /// The one address that was typed. If it is an IPv6 address, the network is the one of its
+    /// subscriber.
+    address: Option<IpAddr>,
+}
+
+impl<'a> Target<'a> {
+    /// Takes a word apart. Whether a member has it as a name is decided elsewhere.
+    pub(crate) fn parse(word: CleanText<'a>) -> Self {
+        if word.as_str().chars().nth(MAX_ADDRESS_CHARS).is_some() {
+            return Self::Name(word);
+        }
+        // Digits, dots and slashes may be full-width.
+        let text = key(word.as_str());
+        match Network::parse(&text) {
+            Some(it) if it.network.prefix_len() == 0 => Self::Everybody,
+            Some(it) => Self::Network(it),
+            None if looks_like_address(&text) => Self::NoAddress,
+            None => Self::Name(word),
+        }
+    }
+}
+
+impl Network {
+    /// Whether one address was typed.
+    pub(crate) fn is_address(&self) -> bool {
+        self.address.is_some()
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        if let Some(address) = without_port(text) {
+            return Self::of_address(parse_address(address)?);
+        }
+        let inside = text.strip_prefix('[').and_then(|it| it.strip_suffix(']'));
+        let text = inside.unwrap_or(text);
+        if let Some((address, size)) = text.split_once('/') {
+            return Self::of_network(sized(parse_address(address)?, size)?);
+        }
+        match text.strip_suffix('*') {
+            Some(start) => Self::of_network(beginning(start)?),
+            None => Self::of_address(parse_address(text)?),
+        }
+    }
+
+    fn of_address(address: IpAddr) -> Option<Self> {
+        let address = address.to_canonical();
+        let bits = match address {
+            IpAddr::V4(_) => 32,
+            IpAddr::V6(_) => IPV6_SUBSCRIBER_BITS,
+        };
+        Some(Self {
+            network: IpNet::new(address, bits).ok()?.trunc(),
+            address: Some(address),
+        })
+    }
+
+    /// Host bits are left out: who bans 10.0.0.1/8 bans 10.0.0.0/8.
+    fn of_network(network: IpNet) -> Option<Self> {
+        let mapped = match network.addr() {
+            IpAddr::V6(ip) => ip.to_ipv4_mapped(),
+            IpAddr::V4(_) => None,
+        };
+        let network = match mapped {
+            // 96 bits say that it is one (RFC 4291, 2.5.5.2). No peer is in a network of fewer.
+            Some(ip) => IpNet::new(ip.into(), network.prefix_len().checked_sub(96)?).ok()?,
+            None => network,
+        };
+        Some(Self {
+            network: network.trunc(),
+            address: None,
+        })
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.address {
+            Some(address) => address.fmt(f),
+            None => self.network.fmt(f),
+        }
+    }
+}
+
+/// The address before a port: `192.0.2.7:51234`, `[2001:db8::1]:51234`. `None` if there is no port.
+fn without_port(text: &str) -> Option<&str> {
+    let (address, port) = text.rsplit_once(':')?;
+    let is_whole = address.ends_with(']') || !address.contains([':', '/', '*']);
+    number::<u16>(port).filter(|_| is_whole)?;
+    Some(address)
+}
+
+/// An address, which may stand in brackets. An IPv6 address may have a zone (RFC 4007, 11), which no ban
+/// looks at.
+fn parse_address(text: &str) -> Option<IpAddr> {
+    let text = match text.strip_prefix('[') {
+        Some(text) => text.strip_suffix(']')?,
+        None => text,
+    };
+    match text.split_once('%') {
+        Some((address, zone)) if !zone.is_empty() => Some(address.parse::<Ipv6Addr>().ok()?.into()),
+        Some(_) => None,
+        None => text.parse().ok(),
+    }
+}
+
+/// The network of this address whose size is given as a number of bits or as a netmask.
+fn sized(address: IpAddr, size: &str) -> Option<IpNet> {
+    let network = match number(size) {
+        Some(bits) => IpNet::new(address, bits),
+        None => IpNet::with_netmask(address, size.parse().ok()?),
+    };
+    network.ok()
+}
+
+/// The network whose addresses begin with what stands before a `*`: `10.`, `10.1.*.`, `2001:db8:`.
+fn beginning(start: &str) -> Option<IpNet> {
+    if start.contains(':') {
+        return ipv6_beginning(start);
+    }
+    let parts: Vec<&str> = start.split_terminator('.').collect();
+    let known = parts.iter().take_while(|&&part| part != "*");
+    let known: Vec<u8> = known.map(|part| octet(part)).collect::<Option<_>>()?;
+    let is_star_to_the_end = parts.iter().skip(known.len()).all(|&part| part == "*");
+    let is_whole = start.is_empty() || start.ends_with('.');
+    if parts.len() > 3 || !is_star_to_the_end || !is_whole {
+        return None;
+    }
+    let mut octets = [0; 4];
+    octets
+        .iter_mut()
+        .zip(&known)
+        .for_each(|(to, &from)| *to = from);
+    let bits = u8::try_from(known.len()).ok()?.checked_mul(8)?;
+    IpNet::new(Ipv4Addr::from(octets).into(), bits).ok()
+}
+
+fn ipv6_beginning(start: &str) -> Option<IpNet> {
+    let groups: Vec<&str> = start.strip_suffix(':')?.split(':').collect();
+    if groups.len() > 7 {
+        return None;
+    }
+    let mut segments = [0; 8];
+    for (to, group) in segments.iter_mut().zip(&groups) {
+        let is_group = (1..=4).contains(&group.len());
+        let is_group = is_group && group.bytes().all(|byte| byte.is_ascii_hexdigit());
+        *to = u16::from_str_radix(group, 16).ok().filter(|_| is_group)?;
+    }
+    let bits = u8::try_from(groups.len()).ok()?.checked_mul(16)?;
+    IpNet::new(Ipv6Addr::from(segments).into(), bits).ok()
+}
+
+/// A number of digits alone, without a sign.
+fn number<N: std::str::FromStr>(text: &str) -> Option<N> {
+    let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|_| is_number)
+}
+
+/// A part of an IPv4 address. One with a leading zero may be octal.
+fn octet(text: &str) -> Option<u8> {
+    number(text).filter(|_| text == "0" || !text.starts_with('0'))
+}
+
+/// Whether nobody would have this for a name who does not want to be taken for an address: it is made of
+/// digits and dots, or of hexadecimal digits and more than one colon.
+fn looks_like_address(text: &str) -> bool {
+    let text = text.trim_start_matches('[');
+    let head = text.split([':', '/', ']', '%']).next().unwrap_or_default();
+    let is_ipv4 = head.contains('.')
+        && head
+            .chars()
+            .all(|c| c.is_ascii_digit() || ".*-,".contains(c))
+        && head.contains(|c: char| c.is_ascii_digit());
+    let head = text.split(['/', ']', '%']).next().unwrap_or_default();
+    let is_ipv6 = head.matches(':').count() > 1
+        && head
+            .chars()
+            .all(|c| c.is_ascii_hexdigit() || ":.*-,".contains(c));
+    is_ipv4 || is_ipv6
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::text;
+
+    fn parsed(word: &str) -> String {
+        let mut scratch = String::new();
+        match Target::parse(text::clean(word.as_bytes(), &mut scratch)) {
+            Target::Name(name) => format!("name {}", name.as_str()),
+            Target::Network(it) => format!("{it} = {}", it.network),
+            Target::Everybody => "everybody".to_owned(),
+            Target::NoAddress => "no address".to_owned(),
+        }
+    }
+
+    #[track_caller]
+    fn expect(rows: &[(&str, &str)]) {
+        for (word, expected) in rows {
+            assert_eq!(parsed(word), *expected, "{word:?}");
+        }
+    }
+
+    #[test]
+    fn an_address_is_one_in_every_form_in_which_it_is_found() {
+        expect(&[
+            ("192.0.2.7", "192.0.2.7 = 192.0.2.7/32"),
+            ("203.0.113.5:51234", "203.0.113.5 = 203.0.113.5/32"),
+            ("[192.0.2.7]", "192.0.2.7 = 192.0.2.7/32"),
+            ("[192.0.2.7]:80", "192.0.2.7 = 192.0.2.7/32"),
+            ("2001:db8::1", "2001:db8::1 = 2001:db8::/64"),
+            ("2001:DB8::1", "2001:db8::1 = 2001:db8::/64"),
+            ("[::1]", "::1 = ::/64"),
+            ("[2001:db8::1]", "2001:db8::1 = 2001:db8::/64"),
+            ("[2001:db8::1]:51234", "2001:db8::1 = 2001:db8::/64"),
+            ("fe80::1%eth0", "fe80::1 = fe80::/64"),
+            ("[fe80::1%2]:6142", "fe80::1 = fe80::/64"),
+            ("::ffff:192.0.2.7", "192.0.2.7 = 192.0.2.7/32"),
+            ("[::ffff:192.0.2.7]:80", "192.0.2.7 = 192.0.2.7/32"),
+            ("::ffff:c000:207", "192.0.2.7 = 192.0.2.7/32"),
+            ("\u{ff11}９２.0.2.7", "192.0.2.7 = 192.0.2.7/32"),
+            ("192.0.2.7\u{200b}", "192.0.2.7 = 192.0.2.7/32"),
+        ]);
+    }
+
+    #[test]
+    fn a_network_is_one_in_every_notation() {
+        expect(&[
+            ("10.0.0.0/8", "10.0.0.0/8 = 10.0.0.0/8"),
+            ("10.0.0.1/8", "10.0.0.0/8 = 10.0.0.0/8"),
+            ("192.0.2.7/32", "192.0.2.7/32 = 192.0.2.7/32"),
+            ("192.0.2.255/31", "192.0.2.254/31 = 192.0.2.254/31"),
+            ("128.0.0.0/1", "128.0.0.0/1 = 128.0.0.0/1"),
+            ("10.0.0.0/255.255.0.0", "10.0.0.0/16 = 10.0.0.0/16"),
+            ("10.0.0.0／8", "10.0.0.0/8 = 10.0.0.0/8"),
+            ("2001:db8::/32", "2001:db8::/32 = 2001:db8::/32"),
+            ("2001:db8:1::7/32", "2001:db8::/32 = 2001:db8::/32"),
+            ("[2001:db8::]/32", "2001:db8::/32 = 2001:db8::/32"),
+            ("[2001:db8::/32]", "2001:db8::/32 = 2001:db8::/32"),
+            ("2001:db8::1/128", "2001:db8::1/128 = 2001:db8::1/128"),
+            ("::ffff:10.0.0.1/104", "10.0.0.0/8 = 10.0.0.0/8"),
+            ("::ffff:192.0.2.7/128", "192.0.2.7/32 = 192.0.2.7/32"),
+            ("10.*", "10.0.0.0/8 = 10.0.0.0/8"),
+            ("10.*.*.*", "10.0.0.0/8 = 10.0.0.0/8"),
+            ("10.0.*", "10.0.0.0/16 = 10.0.0.0/16"),
+            ("192.168.1.*", "192.168.1.0/24 = 192.168.1.0/24"),
+            ("2001:db8:*", "2001:db8::/32 = 2001:db8::/32"),
+            ("fe80:*", "fe80::/16 = fe80::/16"),
+        ]);
+    }
+
+    #[test]
+    fn a_network_of_every_address_is_everybody() {
+        for word in [
+            "0.0.0.0/0",
+            "10.0.0.1/0",
+            "::/0",
+            "2001:db8::1/0",
+            "::ffff:0.0.0.0/96",
+            "10.0.0.0/0.0.0.0",
+            "*",
+            "*.*.*.*",
+        ] {
+            assert_eq!(parsed(word), "everybody", "{word}");
+        }
+    }
+
+    #[test]
+    fn what_looks_like_an_address_and_is_none_is_no_name() {
+        for word in [
+            "192.168.1.300",
+            "192.168.1",
+            "192.168.1.",
+            "192.168.1.1.1",
+            "010.0.0.1",
+            "10.0.0.0/33",
+            "10.0.0.0/-1",
+            "10.0.0.0/+8",
+            "10.0.0.0/",
+            "10.0.0.0/8x",
+            "10.0.0.0/255.0.255.0",
+            "10.0.0.0/8:80",
+            "10.*.0.1",
+            "10.*.*.*.*",
+            "10.1*",
+            "*.1.2.3",
+            "010.*",
+            "300.*",
+            "10.0.0.1-10.0.0.9",
+            "10.0.0.1,10.0.0.2",
+            "203.0.113.5:",
+            "203.0.113.5:65536",
+            "203.0.113.5:http",
+            "[203.0.113.5",
+            "2001:db8::/129",
+            "2001:db8:::1",
+            "2001:db8::*",
+            "2001:db8::12345",
+            "[2001:db8::1",
+            "[2001:db8::1]:99999",
+            "fe80::1%",
+            "1:2:3:4:5:6:7:8:*",
+            "::ffff:10.0.0.1/24",
+            "::ffff:1.2.3.400",
+        ] {
+            assert_eq!(parsed(word), "no address", "{word}");
+        }
+    }
+
+    #[test]
+    fn everything_else_is_a_name() {
+        let long = "1.".repeat(60);
+        for word in [
+            "ali",
+            "bob:",
+            "24/7",
+            "10/8",
+            "7",
+            "2026-11-27",
+            "...",
+            "-.-",
+            "a.b.c.d",
+            "abba",
+            "face",
+            "[bot]",
+            "v1.5",
+            "1.2.3.4x",
+            "example.com",
+            "localhost",
+            "localhost:80",
+            "*x",
+            "he/him",
+            &long,
+        ] {
+            assert_eq!(parsed(word), format!("name {word}"));
+        }
+    }
+}
