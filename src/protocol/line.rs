@@ -10,7 +10,8 @@
 //!
 //! For people, more keys do what they do in a terminal's own line editor (termios(3)): ^U and ^C
 //! erase the line, ^W its last word, and ^D at the beginning of a line means that there will be no
-//! more. All other keys that are no characters are left out: see [`keys`](crate::protocol::keys).
+//! more. All other keys that are no characters are left out: arrow keys, say, and the
+//! brackets around a paste.
 
 use memchr::{memchr2, memchr3};
 
@@ -450,7 +451,8 @@ mod tests {
             match byte {
                 _ if swallowed => {}
                 b'\r' | b'\n' => {
-                    said.extend(naive_line(max, edits, &std::mem::take(&mut line), true))
+                    said.extend(naive_line(max, edits, &line, true));
+                    line.clear();
                 }
                 0 => {}
                 _ => line.push(byte),

@@ -242,7 +242,7 @@ fn is_key(bytes: &[u8]) -> Option<bool> {
             b'[' | b'O' | b']' => None,
             0x1b => None,
             0xc2..=0xf4 => None,
-            _ => Some(last >= 0x20 && last < 0x80 || last == 0x08),
+            _ => Some((0x20..0x80).contains(&last) || last == 0x08),
         },
         [0x1b, rest @ ..] => is_key(&[rest, &[last]].concat()),
         [b'['] if last == b'[' => None,

@@ -10,9 +10,15 @@ use line_chat_fuzz::Case;
 const ERASE_CHARACTER: u8 = 0xf7;
 const ERASE_LINE: u8 = 0xf8;
 
+/// Stands for the end of all lines, among the lines.
+const END_OF_FILE: u8 = 4;
+
 /// Each line that was said; `None` is one that was too long. The last one is unfinished.
-fn decode(max: usize, pieces: &[&[u8]]) -> Vec<Option<Vec<u8>>> {
+fn decode(max: usize, edits: bool, pieces: &[&[u8]]) -> Vec<Option<Vec<u8>>> {
     let mut lines = LineDecoder::new(max);
+    if edits {
+        lines = lines.with_line_editing();
+    }
     let mut said = Vec::new();
     for piece in pieces {
         for part in piece.split_inclusive(|&byte| matches!(byte, ERASE_CHARACTER | ERASE_LINE)) {
@@ -36,6 +42,7 @@ fn hear(lines: &mut LineDecoder, max: usize, part: &[u8], said: &mut Vec<Option<
         said.push(match line {
             Line::Text(text) => Some(text.to_vec()),
             Line::TooLong => None,
+            Line::EndOfFile => Some(vec![END_OF_FILE]),
         });
         assert!(lines.unfinished().is_empty(), "a line has just ended");
     }
@@ -51,6 +58,8 @@ fn hear(lines: &mut LineDecoder, max: usize, part: &[u8], said: &mut Vec<Option<
 fuzz_target!(|input: &[u8]| {
     if let Some(case) = Case::parse(input) {
         let max = case.max_line_bytes;
-        case.assert_splits_agree(|pieces| decode(max, pieces));
+        for edits in [false, true] {
+            case.assert_splits_agree(|pieces| decode(max, edits, pieces));
+        }
     }
 });
