@@ -3,6 +3,9 @@
 //! delivers.
 //!
 //! `cargo bench --bench decode`, or with a part of a name: `-- 'line, UTF-8'`.
+//!
+//! `benches/instructions` counts what is executed instead: it runs this executable under callgrind as
+//! `decode count ROW ROUNDS`.
 
 use std::hint::black_box;
 use std::time::Duration;
@@ -33,21 +36,41 @@ const TEXTS: [(&str, &str); 2] = [
     ("UTF-8", "Füchse springen, 狐が跳ぶ, лиса прыгает 🦊, "),
 ];
 
+/// Where the rows go: to a stopwatch, or one of them to a tool that counts what is executed.
+enum Runner {
+    Timed(Criterion),
+    Counted { row: String, rounds: u32 },
+}
+
 fn main() {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    if let [mode, row, rounds] = &args[..]
+        && mode == "count"
+    {
+        let rounds = rounds.parse().expect("a number of rounds");
+        let row = row.clone();
+        return all(&mut Runner::Counted { row, rounds });
+    }
     let criterion = Criterion::default()
         .warm_up_time(Duration::from_millis(100))
         .measurement_time(Duration::from_millis(400))
         .sample_size(20);
-    let mut criterion = criterion.configure_from_args();
-    line(&mut criterion);
-    telnet(&mut criterion);
-    both(&mut criterion);
-    cleaning(&mut criterion);
-    criterion.final_summary();
+    let mut runner = Runner::Timed(criterion.configure_from_args());
+    all(&mut runner);
+    if let Runner::Timed(criterion) = runner {
+        criterion.final_summary();
+    }
+}
+
+fn all(c: &mut Runner) {
+    line(c);
+    telnet(c);
+    both(c);
+    cleaning(c);
 }
 
 /// Line ends alone.
-fn line(c: &mut Criterion) {
+fn line(c: &mut Runner) {
     let mut decoder = LineDecoder::new(MAX_LINE_BYTES);
     by_text_and_piece(c, "line", |mut bytes| {
         let mut count = 0;
@@ -59,7 +82,7 @@ fn line(c: &mut Criterion) {
 }
 
 /// Telnet commands alone, of which there are none, as in nearly everything that is ever said.
-fn telnet(c: &mut Criterion) {
+fn telnet(c: &mut Runner) {
     let mut decoder = TelnetDecoder::default();
     by_text_and_piece(c, "telnet", |mut bytes| {
         let mut count = 0;
@@ -71,7 +94,7 @@ fn telnet(c: &mut Criterion) {
 }
 
 /// As the server has them, one behind the other.
-fn both(c: &mut Criterion) {
+fn both(c: &mut Runner) {
     let mut decoder = Decoder::new(MAX_LINE_BYTES);
     by_text_and_piece(c, "both", |bytes| {
         let mut input = Input::new(bytes);
@@ -84,7 +107,7 @@ fn both(c: &mut Criterion) {
 }
 
 /// What becomes of a line before others see it. It is never split: it comes from a decoder.
-fn cleaning(c: &mut Criterion) {
+fn cleaning(c: &mut Runner) {
     let mut scratch = String::new();
     for (kind, sample) in TEXTS {
         by_length(c, &format!("text, {kind}"), sample, |bytes| {
@@ -98,7 +121,7 @@ fn cleaning(c: &mut Criterion) {
 }
 
 /// `decode` takes one piece and says how much it found in it.
-fn by_text_and_piece(c: &mut Criterion, name: &str, mut decode: impl FnMut(&[u8]) -> usize) {
+fn by_text_and_piece(c: &mut Runner, name: &str, mut decode: impl FnMut(&[u8]) -> usize) {
     for (kind, sample) in TEXTS {
         for (pieces, piece_bytes) in PIECES {
             by_length(c, &format!("{name}, {kind}, {pieces}"), sample, |bytes| {
@@ -108,7 +131,11 @@ fn by_text_and_piece(c: &mut Criterion, name: &str, mut decode: impl FnMut(&[u8]
     }
 }
 
-fn by_length(c: &mut Criterion, name: &str, sample: &str, mut decode: impl FnMut(&[u8]) -> usize) {
+fn by_length(c: &mut Runner, name: &str, sample: &str, mut decode: impl FnMut(&[u8]) -> usize) {
+    let c = match c {
+        Runner::Timed(criterion) => criterion,
+        Runner::Counted { row, rounds } => return count(row, *rounds, name, sample, decode),
+    };
     let mut group = c.benchmark_group(name);
     for line_bytes in LINE_BYTES {
         let bytes = lines(sample, line_bytes);
@@ -119,6 +146,25 @@ fn by_length(c: &mut Criterion, name: &str, sample: &str, mut decode: impl FnMut
         });
     }
     group.finish();
+}
+
+/// Runs a row for a number of rounds, if it is `row`. Prints how many bytes a round decodes.
+fn count(
+    row: &str,
+    rounds: u32,
+    name: &str,
+    sample: &str,
+    mut decode: impl FnMut(&[u8]) -> usize,
+) {
+    for line_bytes in LINE_BYTES {
+        if row == format!("{name}/{line_bytes}") {
+            let bytes = lines(sample, line_bytes);
+            println!("{}", bytes.len());
+            for _ in 0..rounds {
+                black_box(decode(black_box(&bytes)));
+            }
+        }
+    }
 }
 
 /// A read full of lines of `line_bytes`, their line ends included.
