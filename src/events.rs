@@ -213,9 +213,19 @@ pub enum Event<'a> {
         /// What the system said.
         error: &'a io::Error,
     },
-    /// One of several addresses that a host name stands for could not be had.
+    /// One of several addresses could not be had, and the server serves without it: a host name stands
+    /// for it beside others, or this machine has no addresses of its kind.
     ListenFailed {
         /// Which, and what to do.
+        error: &'a io::Error,
+    },
+    /// The system does not have a socket option, and the server serves without it.
+    OptionUnsupported {
+        /// Its name.
+        option: &'static str,
+        /// What is different without it.
+        loss: &'static str,
+        /// What the system said.
         error: &'a io::Error,
     },
     /// The server is about to serve.

@@ -32,11 +32,12 @@ Each flag can also be set by the environment variable named with it. Times are i
 pub(crate) struct Args {
     // Not a doc comment: rustdoc would take [::1] for a link.
     #[arg(
-        help = "Where to listen: 127.0.0.1:6142, [::1]:6142 or localhost:6142; port 0 lets the system choose. \
+        help = "Where to listen: 127.0.0.1:6142, [::1]:6142, [fe80::1%eth0]:6142 or localhost:6142. A port alone, \
+                6142 or :6142, means 127.0.0.1 and [::1]; port 0 lets the system choose. \
                 A word before it says what clients get there: plain:, interactive: or http:",
         value_name = "ADDR",
         env = "LINE_CHAT_ADDR",
-        default_value = "127.0.0.1:6142"
+        default_value = "6142"
     )]
     addrs: Vec<ListenAddrs>,
 
@@ -166,7 +167,7 @@ impl FromStr for ListenAddrs {
         let addrs: Result<Vec<_>, _> = addrs.split_whitespace().map(str::parse).collect();
         let addrs = addrs?;
         if addrs.is_empty() {
-            return Err(ListenAddrError);
+            return Err(ListenAddrError::NotAnAddress);
         }
         Ok(Self(addrs))
     }
@@ -243,7 +244,8 @@ mod tests {
     #[test]
     fn nonsense_is_a_usage_error() {
         for args in [
-            &["6142"][..],
+            &["70000"][..],
+            &["localhost"],
             &[""],
             &["127.0.0.1:0 here"],
             &["--prefix", "no place"],

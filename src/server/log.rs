@@ -114,6 +114,11 @@ impl Observer for Log {
                 warn!(target: SERVER, "cannot connect to {peer}: {error}");
             }
             Event::ListenFailed { error } => warn!(target: SERVER, "{error}"),
+            Event::OptionUnsupported {
+                option,
+                loss,
+                error,
+            } => warn!(target: SERVER, "this system has no {option} ({error}): {loss}"),
             Event::Capacity {
                 max_clients,
                 asked,

@@ -29,13 +29,14 @@ use signal_hook_mio::v1_0::Signals;
 use crate::client_id::ClientId;
 use crate::config::Config;
 use crate::config::addr::Service;
-use crate::config::interactive::{Interactive, Profile};
+use crate::config::interactive::Interactive;
 use crate::engine::{Engine, Interest, Registry};
 use crate::events::{Event, Observer};
 use crate::metrics::Metrics;
 use crate::peer::Peer;
 use accept::{Acceptor, Listen};
 use handle::{ControlBlock, Handle, Request};
+use listen::Listening;
 use log::Log;
 use transport::Tcp;
 
@@ -159,10 +160,23 @@ impl<O: Observer> Server<O> {
         // Only now: a log that begins before everything is bound would hide the one line that says
         // what is not.
         let mut engine = Engine::new(config, (Log::default(), observer), Instant::now())?;
-        let Listening { sockets, errors } = listen?;
+        let Listening {
+            sockets,
+            errors,
+            unsupported,
+        } = listen?;
         engine.set_wall_clock(SystemTime::now);
         for error in &errors {
             report(&mut engine, Event::ListenFailed { error });
+        }
+        for it in &unsupported {
+            let (option, loss, error) = (it.option, it.loss, &it.error);
+            let event = Event::OptionUnsupported {
+                option,
+                loss,
+                error,
+            };
+            report(&mut engine, event);
         }
         let capacity = Event::Capacity {
             max_clients: allowed,
@@ -433,37 +447,6 @@ fn open_files() -> u64 {
 fn allowed_clients(open_files: u64) -> usize {
     let allowed = open_files.saturating_sub(RESERVED_DESCRIPTORS.min(open_files / 2));
     usize::try_from(allowed).unwrap_or(usize::MAX).max(1)
-}
-
-/// Sockets that listen, each with what its clients get, and the errors of addresses that a host name
-/// also stands for but that could not be had.
-struct Listening {
-    sockets: Vec<(std::net::TcpListener, Service)>,
-    errors: Vec<io::Error>,
-}
-
-impl Listening {
-    fn bind(config: &Config, bound: Vec<(std::net::TcpListener, Service)>) -> io::Result<Self> {
-        let mut all = Self {
-            sockets: Vec::new(),
-            errors: Vec::new(),
-        };
-        let service = Service::Chat(config.interactive.profile());
-        let plain = Service::Chat(Profile::Plain);
-        let addrs = config.listen.iter().map(|addr| (addr, service));
-        for (addr, default) in addrs.chain(config.listen_plain.iter().map(|addr| (addr, plain))) {
-            let service = addr.service.unwrap_or(default);
-            let bound = listen::bind(&addr.place, &config.limits)?;
-            let sockets = bound.listeners.into_iter();
-            all.sockets.extend(sockets.map(|socket| (socket, service)));
-            all.errors.extend(bound.errors);
-        }
-        for (socket, service) in bound {
-            socket.set_nonblocking(true)?;
-            all.sockets.push((socket, service));
-        }
-        Ok(all)
-    }
 }
 
 fn register_all(

@@ -2,7 +2,6 @@
 
 use std::env;
 use std::fs;
-use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -10,6 +9,7 @@ use std::process::{Command, Stdio};
 use line_chat::{Config, Server};
 
 use crate::support::child::{self, Remains, await_until, command, command_after};
+use crate::support::strace;
 
 const FLAGS: [&str; 3] = ["--motd", "--password-file", "--ops-password-file"];
 
@@ -89,7 +89,7 @@ fn a_file_that_is_longer_than_it_says_is_not_read_to_its_end() {
 // file when it is read.
 #[test]
 fn a_file_is_opened_once_and_not_looked_at_by_name() {
-    if !is_strace_there() {
+    if !strace::is_there() {
         return;
     }
     let (file, calls) = (TempPath::new("file"), TempPath::new("calls"));
@@ -113,24 +113,6 @@ fn a_file_is_opened_once_and_not_looked_at_by_name() {
             "{flag}: {by_name:#?}"
         );
     }
-}
-
-/// Whether there is an strace that may trace. That fails if `LINE_CHAT_CLIENTS=all` says that every
-/// tool is there.
-fn is_strace_there() -> bool {
-    let strace = Command::new("strace")
-        .args(["--output=/dev/null", "true"])
-        .output();
-    let missing = match strace {
-        Ok(output) if output.status.success() => return true,
-        Ok(output) => String::from_utf8_lossy(&output.stderr).into_owned(),
-        Err(error) => error.to_string(),
-    };
-    let is_required = env::var_os("LINE_CHAT_CLIENTS").is_some_and(|tools| tools == "all");
-    assert!(!is_required, "strace: {missing}");
-    // Not by eprintln, which a test that passes keeps to itself.
-    let _ = writeln!(io::stderr(), "skipped, strace: {}", missing.trim());
-    false
 }
 
 // A server whose password file cannot be read does not come up, and never comes up open.
