@@ -199,6 +199,16 @@ pub enum Event<'a> {
         /// The file.
         path: &'a Path,
     },
+    /// Others than its owner can write a file with a password, and so choose it.
+    SecretWritable {
+        /// The file.
+        path: &'a Path,
+    },
+    /// The greeting holds escape sequences, such as colours, which are left out of it.
+    EscapesLeftOut {
+        /// The file.
+        path: &'a Path,
+    },
     /// accept(2) failed for want of something, and is tried again later.
     AcceptFailed {
         /// What the system said.
@@ -247,6 +257,8 @@ pub enum Event<'a> {
         /// Which file, and what to do; then everything stays what it was.
         error: Option<&'a io::Error>,
     },
+    /// SIGHUP came, and there is no file to read again.
+    NothingToReload,
     /// The server has begun to shut down.
     ShuttingDown,
     /// The server has shut down.

@@ -156,6 +156,9 @@ impl Args {
     }
 }
 
+/// What must not be taken as not set.
+const PASSWORD_FILES: [&str; 2] = ["password_file", "ops_password_file"];
+
 /// Addresses separated by white space, as they stand in a variable.
 #[derive(Debug, Clone)]
 struct ListenAddrs(Vec<ListenAddr>);
@@ -174,13 +177,14 @@ impl FromStr for ListenAddrs {
 }
 
 /// The command line. A negative number is a wrong value of its flag and not an unknown flag, and a
-/// blank variable counts as not set.
+/// blank variable counts as not set, but for those that name a file with a password.
 fn command() -> Command {
     Args::command().mut_args(|arg| {
         let takes_values = arg.get_action().takes_values();
         let arg = arg.allow_negative_numbers(takes_values);
         let value = arg.get_env().and_then(std::env::var_os);
-        if value.is_some_and(|value| value.to_string_lossy().trim().is_empty()) {
+        let is_blank = value.is_some_and(|value| value.to_string_lossy().trim().is_empty());
+        if is_blank && !PASSWORD_FILES.contains(&arg.get_id().as_str()) {
             arg.env(None)
         } else {
             arg

@@ -46,8 +46,10 @@ pub struct Config {
     /// The limits that keep one client from hurting another.
     pub limits: Limits,
     /// Whether SIGINT and SIGTERM shut the server down, SIGUSR1 logs its
-    /// [metrics](crate::Metrics), and SIGHUP makes it read the files of `interactive` again. Default:
-    /// no, because signals belong to the whole process, and so to the program and not to a library.
+    /// [metrics](crate::Metrics), and SIGHUP makes it read the files of `interactive` again; without
+    /// any, SIGHUP shuts it down if the process has a terminal. Signals that the process ignores stay
+    /// ignored. Default: no, because signals belong to the whole process, and so to the program and
+    /// not to a library.
     pub handle_signals: bool,
     /// Whether the loop never sleeps. That saves a wake-up for each line and uses up a processor.
     /// Default: no.

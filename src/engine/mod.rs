@@ -41,7 +41,7 @@ use crate::protocol::close_reason::CloseReason;
 use crate::room::Room;
 use crate::session::admission::Admission;
 use crate::session::auth::Auth;
-use crate::session::secrets::Secrets;
+use crate::session::secrets::{Flaw, Secrets};
 use crate::session::{Ctx, Effect, LongestLine, Session, Watch};
 use crate::time::moment::Moment;
 use crate::time::timer_queue::{TimerHandle, TimerQueue};
@@ -177,20 +177,29 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         Ok(engine)
     }
 
-    /// Reads the greeting and the passwords again.
+    /// Reads the greeting and the passwords again, except what was read from a FIFO.
     ///
     /// # Errors
     /// The text names the file and says what to do. Everything stays what it was.
     pub fn reload(&mut self, interactive: &Interactive) -> io::Result<()> {
-        let secrets = Secrets::read(interactive)?;
+        let secrets = self.auth.secrets.read_again(interactive)?;
         self.use_secrets(secrets);
         Ok(())
     }
 
+    /// Whether there is a file that [`reload`](Self::reload) reads again.
+    pub fn has_files(&self) -> bool {
+        self.auth.secrets.has_files()
+    }
+
     fn use_secrets(&mut self, secrets: Secrets) {
-        for path in &secrets.exposed {
+        for (path, flaw) in secrets.flaws() {
             let mut watch = Watch::new(&mut self.observer, self.env.instant);
-            watch.emit(|| Event::SecretExposed { path });
+            watch.emit(|| match flaw {
+                Flaw::Readable => Event::SecretExposed { path },
+                Flaw::Writable => Event::SecretWritable { path },
+                Flaw::Escapes => Event::EscapesLeftOut { path },
+            });
         }
         self.auth.secrets = secrets;
     }

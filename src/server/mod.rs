@@ -9,6 +9,7 @@ pub mod accept;
 pub(crate) mod handle;
 mod listen;
 mod log;
+mod signals;
 mod transport;
 
 use std::fmt;
@@ -38,6 +39,7 @@ use accept::{Acceptor, Listen};
 use handle::{ControlBlock, Handle, Request};
 use listen::Listening;
 use log::Log;
+use signals::Ignored;
 use transport::Tcp;
 
 /// How many events one poll takes; the others come with the next.
@@ -91,6 +93,8 @@ pub struct Server<O: Observer = ()> {
     events: Events,
     acceptor: Acceptor<Listener>,
     signals: Option<Signals>,
+    /// SIGHUP may mean that the terminal is gone.
+    has_terminal: bool,
     control: Arc<ControlBlock>,
     /// How many of the requests to shut down have been acted on.
     shutdowns_seen: usize,
@@ -127,8 +131,8 @@ pub enum Status {
 impl Server {
     /// Binds every address of `config`. The server is ready for connections when this returns; they
     /// are served from the first [`turn`](Self::turn) on. With [`Config::handle_signals`], SIGINT,
-    /// SIGTERM and SIGUSR1 are the server's from here on, and SIGHUP if there are files to be read
-    /// again.
+    /// SIGTERM, SIGUSR1 and SIGHUP are the server's from here on, except those that the process
+    /// ignores.
     ///
     /// # Errors
     /// The text names the address or the file, and says what to do. `InvalidInput` if the config does
@@ -187,7 +191,7 @@ impl<O: Observer> Server<O> {
         // Registering comes after that as well, because mio logs it.
         let listeners = register_all(sockets, &poll)?;
         let signals = match handle_signals {
-            true => Some(watch_signals(&poll, interactive.has_files())?),
+            true => Some(watch_signals(&poll, Ignored::of_process())?),
             false => None,
         };
         let waker = Waker::new(poll.registry(), WAKER)?;
@@ -197,6 +201,7 @@ impl<O: Observer> Server<O> {
             events: Events::with_capacity(EVENTS_PER_TURN),
             acceptor: Acceptor::new(listeners, accepts_per_turn),
             signals,
+            has_terminal: handle_signals && signals::has_terminal(),
             control: Arc::new(ControlBlock::new(move || waker.wake())),
             shutdowns_seen: 0,
             engine,
@@ -362,11 +367,11 @@ impl<O: Observer> Server<O> {
     }
 
     fn heed_signals(&mut self) {
-        let (mut is_report_due, mut is_reload_due) = (false, false);
+        let (mut is_report_due, mut has_hung_up) = (false, false);
         for signal in self.signals.iter_mut().flat_map(Signals::pending) {
             match signal {
                 SIGUSR1 => is_report_due = true,
-                SIGHUP => is_reload_due = true,
+                SIGHUP => has_hung_up = true,
                 _ => self.control.shut_down(),
             }
         }
@@ -374,10 +379,23 @@ impl<O: Observer> Server<O> {
             let metrics = &self.metrics();
             report(&mut self.engine, Event::Report { metrics });
         }
-        if is_reload_due {
+        if has_hung_up {
+            self.on_hang_up();
+        }
+    }
+
+    /// SIGHUP asks a server that has read files to read them again. Without any it is what happens when
+    /// a terminal is closed; it comes from the kernel and from the shell, so a second one is no second
+    /// request to shut down.
+    fn on_hang_up(&mut self) {
+        if self.engine.has_files() {
             let result = self.reload();
             let error = result.as_ref().err();
             report(&mut self.engine, Event::Reloaded { error });
+        } else if !self.has_terminal {
+            report(&mut self.engine, Event::NothingToReload);
+        } else if self.control.shutdowns() == 0 {
+            self.control.shut_down();
         }
     }
 
@@ -463,13 +481,10 @@ fn register_all(
     sockets.into_iter().enumerate().map(register).collect()
 }
 
-/// `has_files`: there is something to read again. Otherwise SIGHUP ends the process, as it does when
-/// its terminal is closed.
-fn watch_signals(poll: &Poll, has_files: bool) -> io::Result<Signals> {
-    let mut signals = Signals::new([SIGINT, SIGTERM, SIGUSR1])?;
-    if has_files {
-        signals.add_signal(SIGHUP)?;
-    }
+/// A signal that was ignored when the process was started stays ignored.
+fn watch_signals(poll: &Poll, ignored: Ignored) -> io::Result<Signals> {
+    let all = [SIGINT, SIGTERM, SIGUSR1, SIGHUP];
+    let mut signals = Signals::new(all.into_iter().filter(|&it| !ignored.contains(it)))?;
     poll.registry()
         .register(&mut signals, SIGNALS, mio::Interest::READABLE)?;
     Ok(signals)

@@ -1,11 +1,22 @@
 //! How the server starts on systems that lack something, and where it listens.
 
+use std::env;
+use std::fs;
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 use std::process::Command;
+use std::thread;
 
-use crate::support::child::{Client, Server, command, run};
+use rustix::fs::OFlags;
+use rustix::process::Signal;
+use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, unlockpt};
+
+use crate::GOODBYE;
+use crate::support::child::{Client, Server, alone, bare, command, command_after, run};
 use crate::support::strace::command_with_faults;
+use crate::support::temp_file::TempFile;
 
 /// Bob joins at one listener and is heard at the other.
 #[track_caller]
@@ -304,4 +315,353 @@ fn a_listener_that_cannot_leave_ipv4_alone_is_left_out_where_it_would_be_in_the_
     if let Some(options) = lacking("1", &["[::]:0"]) {
         assert_eq!(options, [OPTIONS[0]]);
     }
+}
+
+// Signals.
+
+/// The binary in a session of its own, so that it has no terminal.
+fn without_terminal(args: &[&str]) -> Command {
+    let mut command = bare("setsid");
+    command.arg(env!("CARGO_BIN_EXE_line-chat")).args(args);
+    command
+}
+
+#[test]
+fn a_signal_that_is_ignored_at_the_start_stays_ignored() {
+    let secret = TempFile::new("ignored", "secret\n");
+    let args = ["--password-file", secret.path(), "127.0.0.1:0"];
+    for (name, signal) in [
+        ("HUP", Signal::HUP),
+        ("INT", Signal::INT),
+        ("TERM", Signal::TERM),
+    ] {
+        let setup = format!("trap '' {name}");
+        let server = Server::spawn(&mut command_after(&setup, &args));
+        server.signal(signal);
+        // What it hears comes first, so whatever it did would be in the log before the report.
+        server.signal(Signal::USR1);
+        let lines = std::iter::from_fn(|| Some(server.log_line()));
+        let lines: Vec<String> = lines
+            .take_while(|line| !line.contains("] clients "))
+            .collect();
+        let heeded = |line: &String| line.contains("read again") || line.contains("shutting down");
+        assert!(!lines.iter().any(heeded), "{name}: {lines:?}");
+        server.connect().expect("* password?");
+        let other = if signal == Signal::TERM {
+            Signal::INT
+        } else {
+            Signal::TERM
+        };
+        server.signal(other);
+        assert_eq!(server.wait().status.code(), Some(0), "{name}");
+    }
+}
+
+#[test]
+fn a_hang_up_with_nothing_to_read_again_says_so() {
+    let fifo = Fifo::new("nothing");
+    let fed = fifo.feed("secret\n");
+    for args in [
+        &["--interactive", "127.0.0.1:0"][..],
+        // A FIFO can be read once.
+        &["--password-file", fifo.path(), "127.0.0.1:0"],
+    ] {
+        let server = Server::spawn(&mut without_terminal(args));
+        server.signal(Signal::HUP);
+        while !server
+            .log_line()
+            .contains("there is no file to read again at SIGHUP")
+        {}
+        server.connect().line().expect("it serves");
+        assert_eq!(server.stop().status.code(), Some(0));
+    }
+    fed.join().expect("it was read");
+}
+
+#[test]
+fn a_terminal_that_hangs_up_ends_a_server_with_its_goodbyes() {
+    let _alone = alone();
+    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+    let window = openpt(flags).expect("a terminal");
+    unlockpt(&window).expect("it is ours");
+    let terminal = ioctl_tiocgptpeer(&window, flags).expect("its other end");
+    let mut command = bare("setsid");
+    command.arg("--ctty").arg(env!("CARGO_BIN_EXE_line-chat"));
+    command.arg("127.0.0.1:0").stdin(terminal);
+    let server = Server::spawn(&mut command);
+    drop(command);
+    let mut alice = server.join("alice");
+    drop(window);
+    alice.expect(GOODBYE);
+    alice.expect_end();
+    drop(alice);
+    let remains = server.wait();
+    assert_eq!(remains.status.code(), Some(0), "{}", remains.log);
+}
+
+// Standard output.
+
+#[test]
+fn a_full_standard_output_does_not_hold_the_start_up() {
+    let (_reader, mut writer) = io::pipe().expect("a pipe");
+    let flags = OFlags::NONBLOCK;
+    rustix::fs::fcntl_setfl(&writer, flags).expect("our end of it");
+    while writer.write(&[b'x'; 4096]).is_ok() {}
+    rustix::fs::fcntl_setfl(&writer, OFlags::empty()).expect("our end of it");
+    let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
+    let mut command = command(&["127.0.0.1:0"]);
+    let mut server = Server::spawn_unannounced(command.stdout(writer), nowhere);
+    // The log says what standard output does not take.
+    let line = loop {
+        let line = server.log_line();
+        if line.contains(" WARN ") {
+            break line;
+        }
+    };
+    let (_, addr) = line
+        .split_once("standard output takes nothing: server running on ")
+        .unwrap_or_else(|| panic!("{line}"));
+    server.addr = addr.trim().parse().expect("an address");
+    expect_one_room([server.addr; 2]);
+    assert_eq!(server.stop().status.code(), Some(0));
+}
+
+// Files with passwords.
+
+/// A FIFO that is gone when it is dropped.
+struct Fifo(PathBuf);
+
+impl Fifo {
+    fn new(name: &str) -> Self {
+        let name = format!("line-chat-{}-{name}-fifo", std::process::id());
+        let fifo = Self(env::temp_dir().join(name));
+        let made = Command::new("mkfifo")
+            .arg("--mode=600")
+            .arg(&fifo.0)
+            .status();
+        assert!(made.expect("mkfifo(1)").success());
+        fifo
+    }
+
+    fn path(&self) -> &str {
+        self.0.to_str().expect("UTF-8")
+    }
+
+    /// Somebody writes this to it when it is read, and closes it.
+    fn feed(&self, text: &'static str) -> thread::JoinHandle<()> {
+        let path = self.0.clone();
+        thread::spawn(move || fs::write(path, text).expect("it is ours"))
+    }
+}
+
+impl Drop for Fifo {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+/// Runs a command that must end with one line, which is returned.
+#[track_caller]
+fn failure(command: &mut Command) -> String {
+    let remains = run(command);
+    assert_eq!(remains.status.code(), Some(1), "{}", remains.log);
+    assert_eq!(
+        (&*remains.stdout, remains.log.lines().count()),
+        ("", 1),
+        "{}",
+        remains.log
+    );
+    remains.log
+}
+
+#[test]
+fn two_files_with_the_same_password_are_an_error_at_the_start_and_change_nothing_later() {
+    let room = TempFile::new("same-room", "open sesame\n");
+    let ops = TempFile::new("same-ops", "  open sesame\r\nanother line\n");
+    let args = [
+        "--interactive",
+        "--password-file",
+        room.path(),
+        "--ops-password-file",
+        ops.path(),
+        "127.0.0.1:0",
+    ];
+    let log = failure(&mut command(&args));
+    for part in [room.path(), ops.path(), "are the same", "choose two"] {
+        assert!(log.contains(part), "{log}");
+    }
+    ops.write("another\n");
+    let server = Server::spawn(&mut command(&args));
+    room.write("another\n");
+    server.signal(Signal::HUP);
+    while !server
+        .log_line()
+        .contains("nothing was read again: the password of the room")
+    {}
+    let mut alice = server.connect();
+    alice.send(b"open sesame\r\nalice\r\n");
+    while !alice
+        .line_as_sent()
+        .expect("a welcome")
+        .starts_with(b"* welcome, alice")
+    {}
+}
+
+#[test]
+fn a_fifo_is_read_at_the_start_and_never_again() {
+    let motd = TempFile::new("beside-a-fifo", "old\n");
+    let fifo = Fifo::new("once");
+    let fed = fifo.feed("secret\n");
+    let args = [
+        "--interactive",
+        "--motd",
+        motd.path(),
+        "--password-file",
+        fifo.path(),
+    ];
+    let server = Server::start(&args);
+    fed.join().expect("it was read");
+    motd.write("new\n");
+    // It would wait for somebody who writes.
+    server.signal(Signal::HUP);
+    while !server.log_line().contains("the files were read again") {}
+    let mut alice = server.connect();
+    alice.expect("* new");
+    alice.send(b"wrong\r\nsecret\r\nalice\r\n");
+    while !alice
+        .line_as_sent()
+        .expect("a welcome")
+        .starts_with(b"* welcome, alice")
+    {}
+}
+
+#[test]
+fn what_a_shell_hands_over_as_a_file_is_read_to_its_end() {
+    let script =
+        "exec \"$0\" --password-file <(printf 'open '; sleep 0.2; printf 'sesame\\n') 127.0.0.1:0";
+    let mut shell = bare("bash");
+    shell.args(["-c", script, env!("CARGO_BIN_EXE_line-chat")]);
+    let server = Server::spawn(&mut shell);
+    let mut script = server.connect();
+    script.expect("* password?");
+    script.send(b"open sesame\r\n");
+    script.enter("script");
+    assert_eq!(warnings(&server.stop().log), [""; 0]);
+}
+
+#[test]
+fn a_fifo_is_waited_for_at_most_five_seconds() {
+    let fifo = Fifo::new("silent");
+    let held = Fifo::new("held");
+    // Somebody writes to it and does not close it.
+    let holder = fs::OpenOptions::new().read(true).write(true).open(&held.0);
+    let mut holder = holder.expect("it is ours");
+    holder.write_all(b"secret\n").expect("there is room");
+    for fifo in [&fifo, &held] {
+        let log = failure(&mut command(&[
+            "--password-file",
+            fifo.path(),
+            "127.0.0.1:0",
+        ]));
+        let why = "it is a FIFO and was not written to its end within 5 s";
+        assert_eq!(
+            log,
+            format!("line-chat: cannot use {}: {why}\n", fifo.path())
+        );
+    }
+}
+
+#[test]
+fn a_file_that_others_may_write_is_warned_of() {
+    let secret = TempFile::new("writable", "secret\n");
+    let path = secret.path();
+    let writable =
+        format!("line_chat::server] {path} can be written by others than its owner: chmod go-w it");
+    let readable =
+        format!("line_chat::server] {path} can be read by everybody on this machine: chmod o-r it");
+    for (mode, expected) in [
+        (0o600, vec![]),
+        (0o640, vec![]),
+        (0o620, vec![&writable]),
+        (0o602, vec![&writable]),
+        (0o604, vec![&readable]),
+        (0o666, vec![&readable, &writable]),
+    ] {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("it is ours");
+        let server = Server::start(&["--password-file", path]);
+        assert_eq!(
+            warnings(&server.stop().log).iter().collect::<Vec<_>>(),
+            expected,
+            "{mode:o}"
+        );
+    }
+}
+
+#[test]
+fn a_folder_that_is_closed_to_others_protects_the_file_in_it() {
+    let folder = env::temp_dir().join(format!("line-chat-{}-closed", std::process::id()));
+    let inner = folder.join("inner");
+    fs::create_dir_all(&inner).expect("a temporary folder");
+    let path = inner.join("secret");
+    fs::write(&path, "secret\n").expect("a temporary file");
+    // Containers are handed links to such files.
+    let link = env::temp_dir().join(format!("line-chat-{}-link", std::process::id()));
+    std::os::unix::fs::symlink(&path, &link).expect("a link");
+    let set = |path: &PathBuf, mode| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("it is ours");
+    };
+    set(&inner, 0o755);
+    let mut found = Vec::new();
+    for (of_folder, of_file) in [
+        (0o755, 0o666),
+        (0o700, 0o666),
+        (0o750, 0o604),
+        (0o750, 0o660),
+    ] {
+        set(&folder, of_folder);
+        set(&path, of_file);
+        let server = Server::start(&["--password-file", link.to_str().expect("UTF-8")]);
+        found.push(warnings(&server.stop().log).len());
+    }
+    fs::remove_file(&link).expect("it is ours");
+    fs::remove_dir_all(&folder).expect("it is ours");
+    // Its group can enter the last one.
+    assert_eq!(found, [2, 0, 0, 1]);
+}
+
+#[test]
+fn a_password_file_named_by_an_empty_variable_is_an_error() {
+    for name in ["LINE_CHAT_PASSWORD_FILE", "LINE_CHAT_OPS_PASSWORD_FILE"] {
+        for value in ["", " "] {
+            let mut command = command(&["--interactive", "127.0.0.1:0"]);
+            let remains = run(command.env(name, value));
+            let text = "no file is named; name one, or unset the variable to have no password";
+            assert!(remains.log.contains(text), "{}", remains.log);
+            assert_eq!((&*remains.stdout, remains.status.code()), ("", Some(2)));
+        }
+    }
+    // A flag wins over its variable, and other variables may be empty.
+    let secret = TempFile::new("beside-a-variable", "secret\n");
+    let mut command = command(&["--password-file", secret.path(), "127.0.0.1:0"]);
+    command
+        .env("LINE_CHAT_PASSWORD_FILE", "")
+        .env("LINE_CHAT_MOTD", "");
+    Server::spawn(&mut command).connect().expect("* password?");
+}
+
+#[test]
+fn the_colours_of_a_greeting_are_left_out_with_one_warning() {
+    let motd = TempFile::new(
+        "colours",
+        "\x1b[1;31mwelcome\x1b[0m\n\x1b]0;title\x07to the \x1b[4mroom\n",
+    );
+    let server = Server::start(&["--interactive", "--motd", motd.path()]);
+    let mut alice = server.connect();
+    alice.expect("* welcome");
+    alice.expect("* to the room");
+    let warning = format!(
+        "line_chat::server] {} holds escape sequences (colours), which are left out",
+        motd.path()
+    );
+    assert_eq!(warnings(&server.stop().log), [warning]);
 }
