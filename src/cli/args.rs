@@ -54,14 +54,15 @@ pub(crate) struct Args {
     interactive: Interactive,
 
     /// Listen here as well, for scripts: clients get the lines of the same room and nothing else,
-    /// whatever the other flags say. May be given more than once
+    /// whatever the other flags say. ADDR,eof=listen: a client that closes its sending half goes on
+    /// listening; ADDR,eol=lf: it gets lines that end with LF. May be given more than once
     #[arg(
         long,
         value_name = "ADDR",
         env = "LINE_CHAT_PLAIN",
         help_heading = "People at a prompt"
     )]
-    plain: Vec<ListenAddrs>,
+    plain: Vec<PlainAddrs>,
 
     #[command(flatten)]
     limits: Limits,
@@ -129,11 +130,11 @@ impl Args {
 
     /// The config that the arguments ask for.
     pub(crate) fn config(&self) -> Config {
-        let addrs =
-            |lists: &[ListenAddrs]| lists.iter().flat_map(|list| &list.0).cloned().collect();
+        let addrs = self.addrs.iter().flat_map(|list| &list.0);
+        let plain = self.plain.iter().flat_map(|list| &list.0);
         Config {
-            listen: addrs(&self.addrs),
-            listen_plain: addrs(&self.plain),
+            listen: addrs.cloned().collect(),
+            listen_plain: plain.cloned().collect(),
             interactive: self.interactive.clone(),
             prefix: self.prefix.clone(),
             limits: self.limits.clone(),
@@ -167,12 +168,34 @@ impl FromStr for ListenAddrs {
     type Err = ListenAddrError;
 
     fn from_str(addrs: &str) -> Result<Self, ListenAddrError> {
-        let addrs: Result<Vec<_>, _> = addrs.split_whitespace().map(str::parse).collect();
-        let addrs = addrs?;
-        if addrs.is_empty() {
-            return Err(ListenAddrError::NotAnAddress);
-        }
-        Ok(Self(addrs))
+        each(addrs, str::parse).map(Self)
+    }
+}
+
+/// Addresses separated by white space, of listeners that are plain unless a word says otherwise.
+#[derive(Debug, Clone)]
+struct PlainAddrs(Vec<ListenAddr>);
+
+impl FromStr for PlainAddrs {
+    type Err = ListenAddrError;
+
+    fn from_str(addrs: &str) -> Result<Self, ListenAddrError> {
+        each(addrs, ListenAddr::parse_plain).map(Self)
+    }
+}
+
+/// At least one address, each as `parse` takes it.
+fn each(
+    addrs: &str,
+    parse: fn(&str) -> Result<ListenAddr, ListenAddrError>,
+) -> Result<Vec<ListenAddr>, ListenAddrError> {
+    let addrs: Vec<ListenAddr> = addrs
+        .split_whitespace()
+        .map(parse)
+        .collect::<Result<_, _>>()?;
+    match addrs.is_empty() {
+        true => Err(ListenAddrError::NotAnAddress),
+        false => Ok(addrs),
     }
 }
 

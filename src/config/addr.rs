@@ -1,6 +1,7 @@
 //! Where to listen and what for, as an operator writes it. [`ListenAddr`] is parsed once; from then on
 //! it is known whether it is an address, a port or a host name. The grammar is
-//! `[WORD:]WHERE`. A new word is added to [`Service`] and nowhere else.
+//! `[WORD:]WHERE[,ATTRIBUTE]...`. A new word is added to [`Service`] and a new attribute to [`Script`],
+//! and nowhere else.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -66,11 +67,66 @@ pub enum Place {
 pub enum Service {
     /// The room, as this profile serves it.
     Chat(Profile),
+    /// The room as [`Profile::Plain`] serves it, for scripts that need something else than usual.
+    Script(Script),
     /// HTTP: `GET /healthz` is answered, and nothing else.
     Http,
 }
 
+/// What a script may need that reads or is piped with the simplest tools. The default is what every
+/// client gets.
+///
+/// ```
+/// use line_chat::{Eof, Eol, ListenAddr, Script, Service};
+///
+/// let addr: ListenAddr = "plain:127.0.0.1:6143,eof=listen,eol=lf".parse()?;
+/// let script = Script { eof: Eof::Listen, eol: Eol::Lf };
+/// assert_eq!(addr.service, Some(Service::Script(script)));
+/// # Ok::<(), line_chat::ListenAddrError>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Script {
+    /// What becomes of a member that closes its sending half.
+    pub eof: Eof,
+    /// What the lines end with that it receives.
+    pub eol: Eol,
+}
+
+/// What becomes of a member that closes its sending half (shutdown(2), `SHUT_WR`) while it still reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Eof {
+    /// It gets what was said before, and leaves.
+    #[default]
+    Leave,
+    /// It goes on listening until its connection ends: `eof=listen`.
+    Listen,
+}
+
+/// What the lines end with that a client receives. What it sends may end with either.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Eol {
+    /// CR LF, as telnet wants it (RFC 854).
+    #[default]
+    CrLf,
+    /// LF alone, as the tools of Unix want it: `eol=lf`.
+    Lf,
+}
+
 impl Service {
+    /// How clients of the room are served; `None` for whoever is no such client.
+    pub(crate) fn chat(self) -> Option<(Profile, Script)> {
+        match self {
+            Self::Chat(profile) => Some((profile, Script::default())),
+            Self::Script(script) => Some((Profile::Plain, script)),
+            Self::Http => None,
+        }
+    }
+
+    /// What the lines end with that its clients receive.
+    pub(crate) fn eol(self) -> Eol {
+        self.chat().map_or(Eol::CrLf, |(_, script)| script.eol)
+    }
+
     fn from_word(word: &str) -> Option<Self> {
         Some(match word {
             "plain" => Self::Chat(Profile::Plain),
@@ -82,7 +138,7 @@ impl Service {
 
     fn word(self) -> Option<&'static str> {
         match self {
-            Self::Chat(Profile::Plain) => Some("plain"),
+            Self::Chat(Profile::Plain) | Self::Script(_) => Some("plain"),
             Self::Chat(Profile::Interactive) => Some("interactive"),
             Self::Chat(Profile::History) => None,
             Self::Http => Some("http"),
@@ -118,9 +174,87 @@ impl FromStr for ListenAddr {
         // A word wins over a host of that name: `plain:6142` is a port.
         let word = addr.split_once(':');
         let word = word.and_then(|(word, place)| Some((Service::from_word(word)?, place)));
-        let (service, place) = word.map_or((None, addr), |(service, place)| (Some(service), place));
+        let (service, rest) = word.map_or((None, addr), |(service, place)| (Some(service), place));
+        let (place, attributes) = split_attributes(rest);
         let place = place.parse()?;
+        let service = match attributes {
+            None => service,
+            Some(attributes) if service == Some(Service::Chat(Profile::Plain)) => {
+                Some(Service::Script(attributes.parse()?))
+            }
+            Some(_) => return Err(ListenAddrError::NotForScripts),
+        };
         Ok(Self { place, service })
+    }
+}
+
+impl ListenAddr {
+    /// Parses an address whose clients are plain unless a word before it says otherwise, so that it
+    /// may have the attributes of a [`Script`].
+    ///
+    /// # Errors
+    /// As [`from_str`](Self::from_str).
+    ///
+    /// ```
+    /// use line_chat::ListenAddr;
+    ///
+    /// let addr = ListenAddr::parse_plain("127.0.0.1:6143,eol=lf")?;
+    /// assert_eq!(addr, "plain:127.0.0.1:6143,eol=lf".parse()?);
+    /// # Ok::<(), line_chat::ListenAddrError>(())
+    /// ```
+    pub fn parse_plain(addr: &str) -> Result<Self, ListenAddrError> {
+        let word = addr.split_once(':').map(|(word, _)| word);
+        match word.and_then(Service::from_word) {
+            Some(_) => addr.parse(),
+            None => format!("plain:{addr}").parse(),
+        }
+    }
+}
+
+/// What stands before and behind the first comma. The name of an interface may hold one.
+fn split_attributes(addr: &str) -> (&str, Option<&str>) {
+    let (bracketed, rest) = match addr.rfind(']') {
+        Some(end) => addr.split_at_checked(end).unwrap_or_default(),
+        None => ("", addr),
+    };
+    match rest.split_once(',') {
+        None => (addr, None),
+        Some((place, attributes)) => {
+            let length = bracketed.len().saturating_add(place.len());
+            (addr.get(..length).unwrap_or(addr), Some(attributes))
+        }
+    }
+}
+
+impl FromStr for Script {
+    type Err = ListenAddrError;
+
+    /// Parses attributes with commas between them.
+    fn from_str(attributes: &str) -> Result<Self, ListenAddrError> {
+        let mut script = Self::default();
+        for attribute in attributes.split(',') {
+            match attribute {
+                "eof=leave" => script.eof = Eof::Leave,
+                "eof=listen" => script.eof = Eof::Listen,
+                "eol=crlf" => script.eol = Eol::CrLf,
+                "eol=lf" => script.eol = Eol::Lf,
+                unknown => return Err(ListenAddrError::NoAttribute(unknown.to_owned())),
+            }
+        }
+        Ok(script)
+    }
+}
+
+impl fmt::Display for Script {
+    /// What differs from the default, each with a comma before it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.eof == Eof::Listen {
+            f.write_str(",eof=listen")?;
+        }
+        if self.eol == Eol::Lf {
+            f.write_str(",eol=lf")?;
+        }
+        Ok(())
     }
 }
 
@@ -220,7 +354,11 @@ impl fmt::Display for ListenAddr {
         if let Some(word) = self.service.and_then(Service::word) {
             write!(f, "{word}:")?;
         }
-        self.place.fmt(f)
+        self.place.fmt(f)?;
+        match self.service {
+            Some(Service::Script(script)) => script.fmt(f),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -253,6 +391,10 @@ pub enum ListenAddrError {
     NoIpv4(String),
     /// An IPv6 address stands without brackets, so its end cannot be told from a port.
     NoBrackets,
+    /// This stands where an attribute should, and is none.
+    NoAttribute(String),
+    /// An attribute of a [`Script`] stands behind an address whose clients are not plain.
+    NotForScripts,
 }
 
 impl fmt::Display for ListenAddrError {
@@ -275,6 +417,13 @@ impl fmt::Display for ListenAddrError {
             Self::NoBrackets => f.write_str(
                 "an IPv6 address stands in brackets, with the port behind them: \
                  write for example [::1]:6142",
+            ),
+            Self::NoAttribute(attribute) => write!(
+                f,
+                "\"{attribute}\" is not an attribute: there are eof=leave, eof=listen, eol=crlf and eol=lf"
+            ),
+            Self::NotForScripts => f.write_str(
+                "eof= and eol= are for scripts: write --plain ADDR,... or plain:ADDR,...",
             ),
         }
     }
@@ -364,18 +513,38 @@ mod tests {
             ("plain:", ListenAddrError::NotAnAddress),
             ("plain:http:127.0.0.1:1", ListenAddrError::NotAnAddress),
             ("http:", ListenAddrError::NotAnAddress),
+            ("127.0.0.1:1,eof=listen", ListenAddrError::NotForScripts),
+            (
+                "interactive:127.0.0.1:1,eol=lf",
+                ListenAddrError::NotForScripts,
+            ),
+            ("http:1,eol=lf", ListenAddrError::NotForScripts),
+            ("plain:1,", ListenAddrError::NoAttribute("".into())),
+            (
+                "plain:1,eol=cr",
+                ListenAddrError::NoAttribute("eol=cr".into()),
+            ),
+            ("plain:1,eol=lf,x", ListenAddrError::NoAttribute("x".into())),
+            ("plain:70000,eol=lf", not_a_port("70000")),
         ] {
             assert_eq!(text.parse::<ListenAddr>(), Err(expected), "{text:?}");
         }
     }
 
     #[test]
-    fn a_word_before_the_address_says_what_its_clients_get() {
+    fn a_word_and_attributes_say_what_its_clients_get() {
+        let script = |eof, eol| Service::Script(Script { eof, eol });
         for (text, service) in [
             ("plain:127.0.0.1:6142", Service::Chat(Profile::Plain)),
             ("plain:6142", Service::Chat(Profile::Plain)),
             ("interactive:[::1]:0", Service::Chat(Profile::Interactive)),
             ("http:localhost:9180", Service::Http),
+            ("plain:6142,eof=listen", script(Eof::Listen, Eol::CrLf)),
+            ("plain:[fe80::1%a,b]:1,eol=lf", script(Eof::Leave, Eol::Lf)),
+            (
+                "plain:localhost:1,eof=listen,eol=lf",
+                script(Eof::Listen, Eol::Lf),
+            ),
         ] {
             let addr: ListenAddr = text.parse().expect("an address");
             assert_eq!(addr.service, Some(service));

@@ -141,6 +141,11 @@ impl Room {
         self.members.add(id, nick, is_person, self.batch.end())
     }
 
+    /// From now on the lines of this member end with LF alone.
+    pub(crate) fn end_lines_with_lf(&mut self, id: ClientId) {
+        self.members.end_lines_with_lf(id);
+    }
+
     fn announce_join(&mut self, id: ClientId, now: Moment) {
         if self.is_named(Change::Joined, now)
             && let Some(member) = self.members.get(id)
@@ -455,6 +460,9 @@ impl Room {
         if from == end {
             return None;
         }
+        if self.members.has_lf() {
+            self.batch.render_with_lf();
+        }
         let batch = &self.batch;
         let (seats, members) = self.members.seats();
         let pass = Pass {
@@ -475,8 +483,15 @@ impl Room {
         };
         let from = std::mem::replace(&mut seat.cursor, end);
         if from != end {
+            let lines = match member.ends_lines_with_lf {
+                true => {
+                    self.batch.render_with_lf();
+                    self.batch.since_with_lf(from)
+                }
+                false => self.batch.since(from),
+            };
             let is_hidden = |segment: &_| member.is_hidden(id, segment);
-            self.batch.since(from).without(is_hidden).for_each(deliver);
+            lines.without(is_hidden).for_each(deliver);
         }
     }
 
@@ -533,9 +548,11 @@ impl<'b> Pass<'b> {
             return Share::Nothing;
         };
         let id = seat.id;
-        let mut pieces = self
-            .piece
-            .without(move |segment| member.is_hidden(id, segment));
+        let piece = match member.ends_lines_with_lf {
+            true => self.batch.since_with_lf(from),
+            false => self.piece,
+        };
+        let mut pieces = piece.without(move |segment| member.is_hidden(id, segment));
         match pieces.next() {
             // Nobody else has spoken.
             None => Share::Nothing,

@@ -6,12 +6,13 @@
 //! |---|---|---|---|---|---|
 //! | `Password` | `Nick` | stays, its rate pauses | closed | as a wrong line | closed |
 //! | `Nick` | `Member` | stays | closed | as a wrong line | closed |
-//! | `Member` | said, or a command | - | - | told | closed |
+//! | `Member` | said, or a command | - | - | told | closed, or goes on with [`Eof::Listen`] |
 
 use std::time::Duration;
 
 use crate::broadcast::priority::Class;
 use crate::config::Limits;
+use crate::config::addr::{Eof, Script};
 use crate::config::interactive::Profile;
 use crate::conn::Env;
 use crate::conn::overflow::Content;
@@ -49,6 +50,7 @@ pub(crate) struct ChatSession {
 #[derive(Debug)]
 pub(super) struct Talk {
     pub(super) profile: Profile,
+    pub(super) script: Script,
     pub(super) stage: Stage,
     /// It has sent something.
     has_sent: bool,
@@ -74,7 +76,7 @@ pub(super) enum Stage {
 }
 
 impl ChatSession {
-    pub(super) fn new(profile: Profile, env: &Env) -> Self {
+    pub(super) fn new(profile: Profile, script: Script, env: &Env) -> Self {
         let decoder = Decoder::new(env.limits.max_line_bytes);
         Self {
             decoder: match profile {
@@ -83,6 +85,7 @@ impl ChatSession {
             },
             talk: Talk {
                 profile,
+                script,
                 stage: Stage::Nick { refusals: 0 },
                 has_sent: false,
                 known_data: 0,
@@ -182,6 +185,10 @@ impl ChatSession {
 
     pub(super) fn is_member(&self) -> bool {
         self.talk.stage == Stage::Member
+    }
+
+    pub(super) fn outlives_input(&self) -> bool {
+        self.is_member() && self.talk.script.eof == Eof::Listen
     }
 
     pub(super) fn has_sent(&self) -> bool {

@@ -6,6 +6,7 @@
 //! 857), which means that we echo, and then we do not; it is withdrawn when the password was right. A
 //! client that is no telnet client sees three odd bytes each time.
 
+use crate::config::addr::Eol;
 use crate::conn::overflow::{Content, Overflow};
 use crate::conn::send_queue::SendQueue;
 use crate::events::Event;
@@ -132,6 +133,9 @@ impl Talk {
         }
         if let Err(why) = cx.room.join(cx.id, line, self.profile, cx.env.now) {
             return self.refuse_nick(&why, out, cx);
+        }
+        if self.script.eol == Eol::Lf {
+            cx.room.end_lines_with_lf(cx.id);
         }
         self.enter(Stage::Member, cx.env.now);
         out.set_overflow(Overflow::for_member(cx.env.limits.lag));

@@ -8,15 +8,17 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Command;
 use std::thread;
+use std::time::Duration;
 
 use rustix::fs::OFlags;
 use rustix::process::Signal;
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, unlockpt};
 
-use crate::GOODBYE;
+use crate::support::YES;
 use crate::support::child::{Client, Server, alone, bare, command, command_after, run};
 use crate::support::strace::command_with_faults;
 use crate::support::temp_file::TempFile;
+use crate::{FULL, GOODBYE, flood_line};
 
 /// Bob joins at one listener and is heard at the other.
 #[track_caller]
@@ -158,7 +160,7 @@ fn an_address_that_is_given_twice_is_one_line_that_says_so() {
         ),
         (
             &["--plain", "127.0.0.1:7", "--", "7"],
-            "127.0.0.1:7 is given twice, as 7 and as 127.0.0.1:7: give it once",
+            "127.0.0.1:7 is given twice, as 7 and as plain:127.0.0.1:7: give it once",
         ),
         (
             &["0.0.0.0:7", "http:127.0.0.1:7"],
@@ -664,4 +666,227 @@ fn the_colours_of_a_greeting_are_left_out_with_one_warning() {
         motd.path()
     );
     assert_eq!(warnings(&server.stop().log), [warning]);
+}
+
+// Listeners for scripts.
+
+/// A server with alice at a prompt, and the address of its listener for scripts with these attributes.
+#[track_caller]
+fn alice_and_scripts(attributes: &str, args: &[&str]) -> (Server, Client, SocketAddr) {
+    let plain = format!("127.0.0.1:0,{attributes}");
+    let server = Server::start(&[&["--interactive", "--plain", &plain], args].concat());
+    let scripts = server.announced();
+    let mut alice = server.connect();
+    alice.send(b"alice\r\n");
+    while alice.line_as_sent().expect("a welcome") != WELCOME {}
+    (server, alice, scripts)
+}
+
+const WELCOME: &[u8] = b"* welcome, alice. nobody else is here yet. /help lists the commands\r\n";
+
+/// A script that says its nick and nothing else, as `echo NICK | ncat` does.
+#[track_caller]
+fn half_closed(addr: SocketAddr, nick: &str) -> Client {
+    let mut script = Client::connect(addr);
+    script.send(format!("{nick}\n").as_bytes());
+    script.hang_up();
+    script
+}
+
+#[test]
+fn a_half_closed_member_goes_on_listening_where_it_may() {
+    let (server, mut alice, scripts) = alice_and_scripts("eof=listen", &[]);
+    let mut logger = half_closed(scripts, "logger");
+    alice.expect("* logger joined");
+    for n in 0..100 {
+        alice.say(&format!("line {n}"));
+        logger.expect(&format!("alice: line {n}"));
+    }
+    // Its nick is taken as long as it listens.
+    let mut other = Client::connect(scripts);
+    other.say("logger");
+    let refusal = other.line().expect("a refusal");
+    assert!(refusal.contains("is taken"), "{refusal}");
+    server.signal(Signal::TERM);
+    logger.expect(GOODBYE);
+    logger.expect_end();
+}
+
+#[test]
+fn a_half_closed_member_leaves_where_nothing_else_was_asked_for() {
+    for attributes in ["eof=leave", "eol=lf"] {
+        let (_server, mut alice, scripts) = alice_and_scripts(attributes, &[]);
+        let mut logger = half_closed(scripts, "logger");
+        alice.expect("* logger joined");
+        alice.expect("* logger left");
+        logger.expect_end();
+    }
+}
+
+#[test]
+fn who_hangs_up_before_it_is_a_member_does_not_go_on() {
+    let (_server, _alice, scripts) = alice_and_scripts("eof=listen", &[]);
+    for begin in ["", "half a ni", "*\n"] {
+        let mut nobody = Client::connect(scripts);
+        nobody.send(begin.as_bytes());
+        nobody.hang_up();
+        while nobody.line().is_some() {}
+    }
+}
+
+#[test]
+fn a_half_closed_member_that_is_gone_is_noticed_although_nothing_is_said() {
+    let (_server, mut alice, scripts) = alice_and_scripts("eof=listen", &[]);
+    let logger = half_closed(scripts, "logger");
+    alice.expect("* logger joined");
+    logger.reset();
+    alice.expect("* logger left");
+    // And when something is said: the system answers that nobody is there any more.
+    let logger = half_closed(scripts, "logger");
+    alice.expect("* logger joined");
+    drop(logger);
+    alice.say("anybody here?");
+    alice.say("you, logger?");
+    alice.expect("* logger left");
+}
+
+#[test]
+fn a_half_closed_member_costs_no_turns() {
+    let _alone = alone();
+    let (server, mut alice, scripts) = alice_and_scripts("eof=listen", &[]);
+    let mut logger = half_closed(scripts, "logger");
+    alice.expect("* logger joined");
+    alice.say("hello");
+    logger.expect("alice: hello");
+    let (cpu, sleeps) = (server.cpu_time(), server.sleeps());
+    thread::sleep(Duration::from_secs(1));
+    let cpu = server.cpu_time() - cpu;
+    assert!(cpu <= Duration::from_millis(50), "it spins: {cpu:?}");
+    assert!(server.sleeps() - sleeps <= 20, "it wakes up all the time");
+}
+
+#[test]
+fn a_log_is_written_by_a_pipe_of_the_shell() {
+    if Command::new("ncat").arg("--version").output().is_err() {
+        let _ = writeln!(io::stderr(), "skipped: there is no ncat");
+        return;
+    }
+    let (server, mut alice, scripts) = alice_and_scripts("eof=listen,eol=lf", &[]);
+    let file = TempFile::new("of-ncat", "what was there\n");
+    let line = format!(
+        "echo logger | ncat 127.0.0.1 {} >> {}",
+        scripts.port(),
+        file.path()
+    );
+    let mut shell = bare("/bin/sh")
+        .args(["-c", &line])
+        .spawn()
+        .expect("a shell");
+    alice.expect("* logger joined");
+    alice.say("one");
+    alice.say("two");
+    alice.send(b"\xff\xf6");
+    alice.expect(YES);
+    drop(alice);
+    assert!(server.stop().status.success());
+    assert!(shell.wait().expect("it is our child").success());
+    let log = fs::read_to_string(file.path()).expect("it is ours");
+    assert_eq!(
+        log,
+        format!("what was there\nalice: one\nalice: two\n{GOODBYE}\n")
+    );
+}
+
+/// The next line as it was sent, as text.
+#[track_caller]
+fn sent(client: &mut Client) -> String {
+    let line = client.line_as_sent().expect("a line");
+    String::from_utf8(line).expect("UTF-8")
+}
+
+#[test]
+fn all_that_a_client_receives_ends_with_lf_where_it_was_asked_for() {
+    let secret = TempFile::new("lf", "secret\n");
+    let args = [
+        "--password-file",
+        secret.path(),
+        "--plain",
+        "127.0.0.1:0,eol=lf",
+    ];
+    let server = Server::start(&args);
+    let lf = server.announced();
+    let mut bob = server.connect();
+    bob.expect("* password?");
+    bob.say("secret");
+    bob.enter("bob");
+    let mut script = Client::connect(lf);
+    assert_eq!(sent(&mut script), "* password?\n");
+    script.send(b"wrong\n");
+    assert_eq!(sent(&mut script), "* wrong password, try again\n");
+    script.send(b"secret\nbob\n");
+    assert_eq!(
+        sent(&mut script),
+        "* nick \"bob\" is taken, choose another\n"
+    );
+    script.send(b"script\n\xff\xf6");
+    assert_eq!(sent(&mut script), "* yes\n");
+    // Lines of others around its own, in one batch or in several.
+    for n in 0..50 {
+        bob.send(format!("a{n}\r\nb{n}\r\n").as_bytes());
+        script.send(format!("own {n}\n").as_bytes());
+        bob.send(format!("c{n}\r\n").as_bytes());
+        for line in ["a", "b", "c"] {
+            assert_eq!(sent(&mut script), format!("bob: {line}{n}\n"));
+        }
+        assert_eq!(sent(&mut bob), format!("script: own {n}\r\n"));
+    }
+    script.send(&[&[b'x'; 5000][..], b"\n"].concat());
+    let too_long = "* that line is longer than 4096 bytes and was not sent\n";
+    assert_eq!(sent(&mut script), too_long);
+    // A telnet answer is none of its lines.
+    script.send(b"\xff\xfb\x0d\xff\xfb\x0a\xff\xf6");
+    let answer = script.line_as_sent().expect("an answer");
+    assert_eq!(answer, b"\xff\xfe\x0d\xff\xfe\x0a");
+    assert_eq!(sent(&mut script), "* yes\n");
+    server.signal(Signal::TERM);
+    assert_eq!(sent(&mut script), format!("{GOODBYE}\n"));
+    assert_eq!(sent(&mut bob), format!("{GOODBYE}\r\n"));
+}
+
+#[test]
+fn who_is_refused_is_told_so_with_lf_as_well() {
+    let server = Server::start(&["--max-clients", "1", "--plain", "127.0.0.1:0,eol=lf"]);
+    let lf = server.announced();
+    let _alice = server.join("alice");
+    assert_eq!(sent(&mut Client::connect(lf)), format!("{FULL}\n"));
+    assert_eq!(sent(&mut server.connect()), format!("{FULL}\r\n"));
+}
+
+#[test]
+fn a_reader_that_is_behind_is_told_with_lf_what_it_has_missed() {
+    let args = ["--max-pending", "65536", "--plain", "127.0.0.1:0,eol=lf"];
+    let server = Server::start(&args);
+    let mut lf = Server::connect_with_small_buffer(server.announced());
+    lf.send(b"script\n\xff\xf6");
+    assert_eq!(sent(&mut lf), "* yes\n");
+    let mut bob = server.join("bob");
+    let said = 2000;
+    for n in 0..said {
+        bob.say(&flood_line(n));
+    }
+    bob.await_heard();
+    let mut seen = 0;
+    let skipped = loop {
+        let line = sent(&mut lf);
+        assert!(!line.contains('\r'), "{line:?}");
+        match line
+            .strip_prefix("* ")
+            .and_then(|it| it.strip_suffix(" lines skipped\n"))
+        {
+            Some(skipped) => break skipped.parse::<usize>().expect("a number"),
+            None => assert_eq!(line, format!("bob: {}\n", flood_line(seen))),
+        }
+        seen += 1;
+    };
+    assert_eq!(seen + skipped, said);
 }
