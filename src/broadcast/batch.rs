@@ -106,8 +106,8 @@ pub(crate) struct Lines<'b> {
     offset: usize,
     /// How many lines of the batch come before them.
     lines_before: usize,
-    /// How much shorter each line is than in the batch: 1 if it ends with LF alone.
-    cut: usize,
+    /// Each line ends with LF alone, and so is one byte shorter than in the batch.
+    is_with_lf: bool,
 }
 
 impl Batch {
@@ -177,11 +177,12 @@ impl Batch {
             segments: &self.segments,
             offset,
             lines_before,
-            cut: 0,
+            is_with_lf: false,
         }
     }
 
     /// Renders what was said since the last time with LF at the ends of lines.
+    #[cold]
     pub(crate) fn render_with_lf(&mut self) {
         let rest = self.bytes.get(self.rendered..).unwrap_or_default();
         for part in with_lf(rest) {
@@ -192,13 +193,15 @@ impl Batch {
 
     /// Everything that was said after `from` and before the batch was last
     /// [rendered](Self::render_with_lf), with LF at the ends of lines.
+    #[cold]
+    #[inline(never)]
     pub(crate) fn since_with_lf(&self, from: Cursor) -> Lines<'_> {
         let lines = self.since(from);
         let offset = lines.offset.saturating_sub(lines.lines_before);
         Lines {
             bytes: self.with_lf.get(offset..).unwrap_or_default(),
             offset,
-            cut: 1,
+            is_with_lf: true,
             ..lines
         }
     }
@@ -279,8 +282,10 @@ impl<'b> Lines<'b> {
 
     /// Where a segment ends, in the rendering of these lines.
     fn end_of(&self, segment: &Segment) -> usize {
-        let cut = segment.lines_end.saturating_mul(self.cut);
-        segment.end.saturating_sub(cut)
+        match self.is_with_lf {
+            true => segment.end.saturating_sub(segment.lines_end),
+            false => segment.end,
+        }
     }
 
     /// Takes the lines of the first `n` segments off.

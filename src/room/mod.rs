@@ -527,7 +527,36 @@ pub(crate) struct Pass<'b> {
     piece: Lines<'b>,
 }
 
+/// The lines of a pass for members whose lines end with LF.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PassWithLf<'b> {
+    batch: &'b Batch,
+    members: &'b [Option<Member>],
+}
+
+impl<'b> PassWithLf<'b> {
+    /// What this member has not been given, if that begins there.
+    pub(crate) fn pieces(
+        self,
+        id: ClientId,
+        from: Cursor,
+    ) -> impl Iterator<Item = Lines<'b>> + use<'b> {
+        let member = self.members.get(id.index()).and_then(Option::as_ref);
+        let is_hidden =
+            move |segment: &_| member.is_none_or(|member| member.is_hidden(id, segment));
+        self.batch.since_with_lf(from).without(is_hidden)
+    }
+}
+
 impl<'b> Pass<'b> {
+    /// The same pass for members whose lines end with LF.
+    pub(crate) fn with_lf(&self) -> PassWithLf<'b> {
+        PassWithLf {
+            batch: self.batch,
+            members: self.members,
+        }
+    }
+
     /// What the member of a seat has not been given, which it is given now.
     #[inline]
     pub(crate) fn share(
@@ -547,12 +576,13 @@ impl<'b> Pass<'b> {
         let Some(Some(member)) = self.members.get(seat.id.index()) else {
             return Share::Nothing;
         };
+        if member.ends_lines_with_lf {
+            return Share::WithLf(from);
+        }
         let id = seat.id;
-        let piece = match member.ends_lines_with_lf {
-            true => self.batch.since_with_lf(from),
-            false => self.piece,
-        };
-        let mut pieces = piece.without(move |segment| member.is_hidden(id, segment));
+        let mut pieces = self
+            .piece
+            .without(move |segment| member.is_hidden(id, segment));
         match pieces.next() {
             // Nobody else has spoken.
             None => Share::Nothing,
@@ -570,6 +600,8 @@ pub(crate) enum Share<'p, P> {
     Nothing,
     /// What everybody is given.
     Whole(&'p Lines<'p>),
+    /// Its lines end with LF, and begin there: see [`Pass::with_lf`].
+    WithLf(Cursor),
     /// Some lines are not for this member.
     Pieces {
         pieces: P,
@@ -617,6 +649,7 @@ mod tests {
                 let pieces: Vec<Lines<'_>> = match pass.share(seat) {
                     Share::Nothing => Vec::new(),
                     Share::Whole(&lines) => vec![lines],
+                    Share::WithLf(_) => panic!("nobody has asked for it"),
                     Share::Pieces { pieces, .. } => pieces.collect(),
                 };
                 let text = |lines: Lines<'_>| String::from_utf8_lossy(lines.bytes).into_owned();
