@@ -149,13 +149,7 @@ fn by_length(c: &mut Runner, name: &str, sample: &str, mut decode: impl FnMut(&[
 }
 
 /// Runs a row for a number of rounds, if it is `row`. Prints how many bytes a round decodes.
-fn count(
-    row: &str,
-    rounds: u32,
-    name: &str,
-    sample: &str,
-    mut decode: impl FnMut(&[u8]) -> usize,
-) {
+fn count(row: &str, rounds: u32, name: &str, sample: &str, mut decode: impl FnMut(&[u8]) -> usize) {
     for line_bytes in LINE_BYTES {
         if row == format!("{name}/{line_bytes}") {
             let bytes = lines(sample, line_bytes);

@@ -199,6 +199,16 @@ pub enum Event<'a> {
         /// The file.
         path: &'a Path,
     },
+    /// Others than its owner can write a file with a password, and so choose it.
+    SecretWritable {
+        /// The file.
+        path: &'a Path,
+    },
+    /// The greeting holds escape sequences, such as colours, which are left out of it.
+    EscapesLeftOut {
+        /// The file.
+        path: &'a Path,
+    },
     /// accept(2) failed for want of something, and is tried again later.
     AcceptFailed {
         /// What the system said.
@@ -213,9 +223,19 @@ pub enum Event<'a> {
         /// What the system said.
         error: &'a io::Error,
     },
-    /// One of several addresses that a host name stands for could not be had.
+    /// One of several addresses could not be had, and the server serves without it: a host name stands
+    /// for it beside others, or this machine has no addresses of its kind.
     ListenFailed {
         /// Which, and what to do.
+        error: &'a io::Error,
+    },
+    /// The system does not have a socket option, and the server serves without it.
+    OptionUnsupported {
+        /// Its name.
+        option: &'static str,
+        /// What is different without it.
+        loss: &'static str,
+        /// What the system said.
         error: &'a io::Error,
     },
     /// The server is about to serve.
@@ -237,6 +257,8 @@ pub enum Event<'a> {
         /// Which file, and what to do; then everything stays what it was.
         error: Option<&'a io::Error>,
     },
+    /// SIGHUP came, and there is no file to read again.
+    NothingToReload,
     /// The server has begun to shut down.
     ShuttingDown,
     /// The server has shut down.

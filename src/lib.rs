@@ -122,7 +122,7 @@ pub mod text;
 mod time;
 
 pub use client_id::ClientId;
-pub use config::addr::{ListenAddr, ListenAddrError, Place, Service};
+pub use config::addr::{Eof, Eol, ListenAddr, ListenAddrError, Place, Script, Service};
 pub use config::interactive::{Interactive, Profile};
 pub use config::password::{Password, PasswordError};
 pub use config::prefix::{Prefix, PrefixError};

@@ -25,7 +25,7 @@ use line_chat::Server;
 
 use cli::allocator::fix_threshold;
 use cli::args::Args;
-use cli::logging::{raise_descriptor_limit, start_log};
+use cli::logging::{announce, raise_descriptor_limit, start_log};
 
 fn main() -> ExitCode {
     let args = Args::of_process();
@@ -44,15 +44,6 @@ fn run(args: &Args) -> io::Result<()> {
     start_log(args.log_level());
     raise_descriptor_limit();
     let mut server = Server::bind(args.config())?;
-    announce(&server);
+    announce(&server.local_addrs());
     server.run()
-}
-
-/// Says where the server is to be found. A closed standard output is no reason to fail.
-fn announce(server: &Server) {
-    let mut out = io::stdout().lock();
-    for addr in server.local_addrs() {
-        let _ = writeln!(out, "server running on {addr}");
-    }
-    let _ = out.flush();
 }

@@ -2,6 +2,10 @@
 //! reader in one piece, or in a few if some lines are not for that reader. So a reader costs one copy
 //! and one write a turn, however many lines come together.
 //!
+//! A few readers want lines that end with LF alone. For them the batch is rendered a second time, when
+//! the first of them is given something: a copy without the CRs, so every line is one byte shorter and
+//! a position in it is the other one less the lines before.
+//!
 //! A reader need not wait for the end of the turn. What it was given is a [`Cursor`], a position in
 //! the stream of all lines ever said, so nothing has to be reset when a turn ends.
 
@@ -13,6 +17,10 @@ use crate::text::nick::Identity;
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
     bytes: Vec<u8>,
+    /// The first lines once more, each with LF at its end.
+    with_lf: Vec<u8>,
+    /// How many bytes of `bytes` are rendered there.
+    rendered: usize,
     lines: usize,
     segments: Vec<Segment>,
     /// The end of the batch before.
@@ -94,10 +102,12 @@ pub(crate) struct Lines<'b> {
     pub(crate) has_bulk: bool,
     /// The segments that hold them. The first may begin before them.
     segments: &'b [Segment],
-    /// Where they begin in the batch.
+    /// Where they begin in the batch, or in its rendering with LF.
     offset: usize,
     /// How many lines of the batch come before them.
     lines_before: usize,
+    /// Each line ends with LF alone, and so is one byte shorter than in the batch.
+    is_with_lf: bool,
 }
 
 impl Batch {
@@ -167,6 +177,32 @@ impl Batch {
             segments: &self.segments,
             offset,
             lines_before,
+            is_with_lf: false,
+        }
+    }
+
+    /// Renders what was said since the last time with LF at the ends of lines.
+    #[cold]
+    pub(crate) fn render_with_lf(&mut self) {
+        let rest = self.bytes.get(self.rendered..).unwrap_or_default();
+        for part in with_lf(rest) {
+            self.with_lf.extend_from_slice(part);
+        }
+        self.rendered = self.bytes.len();
+    }
+
+    /// Everything that was said after `from` and before the batch was last
+    /// [rendered](Self::render_with_lf), with LF at the ends of lines.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn since_with_lf(&self, from: Cursor) -> Lines<'_> {
+        let lines = self.since(from);
+        let offset = lines.offset.saturating_sub(lines.lines_before);
+        Lines {
+            bytes: self.with_lf.get(offset..).unwrap_or_default(),
+            offset,
+            is_with_lf: true,
+            ..lines
         }
     }
 
@@ -187,6 +223,8 @@ impl Batch {
     pub(crate) fn clear(&mut self) {
         self.base = self.end;
         self.bytes.clear();
+        self.with_lf.clear();
+        self.rendered = 0;
         self.lines = 0;
         self.segments.clear();
         self.has_bulk = false;
@@ -198,6 +236,15 @@ impl Batch {
 #[inline]
 fn number(n: usize) -> u32 {
     u32::try_from(n).unwrap_or(u32::MAX)
+}
+
+/// Lines that end with CR LF, in parts that leave the CRs out.
+pub(crate) fn with_lf(lines: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let lines = lines.split_inclusive(|&byte| byte == b'\n');
+    lines.flat_map(|line| match line.strip_suffix(b"\r\n") {
+        Some(text) => [text, b"\n"],
+        None => [line, b""],
+    })
 }
 
 impl<'b> Lines<'b> {
@@ -228,9 +275,17 @@ impl<'b> Lines<'b> {
     fn without_earlier_segments(mut self) -> Self {
         let earlier = self
             .segments
-            .partition_point(|segment| segment.end <= self.offset);
+            .partition_point(|segment| self.end_of(segment) <= self.offset);
         self.segments = self.segments.get(earlier..).unwrap_or_default();
         self
+    }
+
+    /// Where a segment ends, in the rendering of these lines.
+    fn end_of(&self, segment: &Segment) -> usize {
+        match self.is_with_lf {
+            true => segment.end.saturating_sub(segment.lines_end),
+            false => segment.end,
+        }
     }
 
     /// Takes the lines of the first `n` segments off.
@@ -239,7 +294,7 @@ impl<'b> Lines<'b> {
         let (end, lines_end) = segments
             .last()
             .map_or((self.offset, self.lines_before), |last| {
-                (last.end, last.lines_end)
+                (self.end_of(last), last.lines_end)
             });
         let (bytes, bytes_behind) = self.bytes.split_at(end.saturating_sub(self.offset));
         let taken = Self {
@@ -287,9 +342,7 @@ mod tests {
     /// What a reader gets that does not get its own lines, checked for consistency.
     fn pieces(batch: &Batch, from: Cursor, reader: usize) -> Vec<String> {
         let own = speaker(reader).id;
-        let pieces = batch
-            .since(from)
-            .without(|segment| segment.speaker.id == own);
+        let is_own = |segment: &Segment| segment.speaker.id == own;
         let text = |lines: Lines<'_>| {
             assert_eq!(lines.count, lines.each().count());
             let joined: Vec<u8> = lines
@@ -302,7 +355,13 @@ mod tests {
             assert_eq!(count, lines.count);
             String::from_utf8_lossy(lines.bytes).into_owned()
         };
-        pieces.map(text).collect()
+        let pieces: Vec<String> = batch.since(from).without(is_own).map(text).collect();
+        if batch.rendered == batch.bytes.len() {
+            let with_lf = batch.since_with_lf(from).without(is_own).map(text);
+            let expected = pieces.iter().map(|piece| piece.replace("\r\n", "\n"));
+            assert!(with_lf.eq(expected));
+        }
+        pieces
     }
 
     #[test]
@@ -332,6 +391,29 @@ mod tests {
         batch.clear();
         say(&mut batch, 1, "c\n");
         assert_eq!(pieces(&batch, cursor, 9), ["c\n"]);
+    }
+
+    #[test]
+    fn lines_that_end_with_lf_are_rendered_as_far_as_they_are_asked_for() {
+        let mut batch = Batch::default();
+        for (speaker, text) in [(1, "a\r\n"), (2, "b\r\n"), (2, "c\r\n"), (1, "d\r\n")] {
+            say(&mut batch, speaker, text);
+        }
+        batch.render_with_lf();
+        let start = Cursor::default();
+        assert_eq!(batch.since_with_lf(start).bytes, b"a\nb\nc\nd\n");
+        let own = speaker(2).id;
+        let others = batch
+            .since_with_lf(start)
+            .without(|segment| segment.speaker.id == own);
+        let others: Vec<&[u8]> = others.map(|lines| lines.bytes).collect();
+        assert_eq!(others, [b"a\n", b"d\n"]);
+        let cursor = batch.end();
+        say(&mut batch, 1, "e\r\n");
+        batch.render_with_lf();
+        assert_eq!(batch.since_with_lf(cursor).bytes, b"e\n");
+        batch.clear();
+        assert!(batch.since_with_lf(batch.end()).bytes.is_empty());
     }
 
     #[test]
@@ -376,24 +458,27 @@ mod tests {
             let mut cursors = [batch.end(); 4];
             let mut got = [const { String::new() }; 4];
             let mut expected = [const { String::new() }; 4];
-            let mut catch_up = |batch: &Batch, reader: usize, cursors: &mut [Cursor; 4]| {
+            let mut catch_up = |batch: &mut Batch, reader: usize, cursors: &mut [Cursor; 4]| {
+                if reader < 2 {
+                    batch.render_with_lf();
+                }
                 got[reader].push_str(&pieces(batch, cursors[reader], reader).concat());
                 cursors[reader] = batch.end();
             };
             for (n, (speaker, reader, step)) in steps.into_iter().enumerate() {
-                let text = format!("{speaker}:{n}\n");
+                let text = format!("{speaker}:{n}\r\n");
                 say(&mut batch, speaker, &text);
                 for other in (0..4).filter(|&other| other != speaker) {
                     expected[other].push_str(&text);
                 }
                 if step < 4 {
-                    catch_up(&batch, reader, &mut cursors);
+                    catch_up(&mut batch, reader, &mut cursors);
                 } else if step == 8 {
-                    (0..4).for_each(|reader| catch_up(&batch, reader, &mut cursors));
+                    (0..4).for_each(|reader| catch_up(&mut batch, reader, &mut cursors));
                     batch.clear();
                 }
             }
-            (0..4).for_each(|reader| catch_up(&batch, reader, &mut cursors));
+            (0..4).for_each(|reader| catch_up(&mut batch, reader, &mut cursors));
             prop_assert_eq!(got, expected);
         }
     }

@@ -32,11 +32,12 @@ Each flag can also be set by the environment variable named with it. Times are i
 pub(crate) struct Args {
     // Not a doc comment: rustdoc would take [::1] for a link.
     #[arg(
-        help = "Where to listen: 127.0.0.1:6142, [::1]:6142 or localhost:6142; port 0 lets the system choose. \
+        help = "Where to listen: 127.0.0.1:6142, [::1]:6142, [fe80::1%eth0]:6142 or localhost:6142. A port alone, \
+                6142 or :6142, means 127.0.0.1 and [::1]; port 0 lets the system choose. \
                 A word before it says what clients get there: plain:, interactive: or http:",
         value_name = "ADDR",
         env = "LINE_CHAT_ADDR",
-        default_value = "127.0.0.1:6142"
+        default_value = "6142"
     )]
     addrs: Vec<ListenAddrs>,
 
@@ -53,14 +54,15 @@ pub(crate) struct Args {
     interactive: Interactive,
 
     /// Listen here as well, for scripts: clients get the lines of the same room and nothing else,
-    /// whatever the other flags say. May be given more than once
+    /// whatever the other flags say. ADDR,eof=listen: a client that closes its sending half goes on
+    /// listening; ADDR,eol=lf: it gets lines that end with LF. May be given more than once
     #[arg(
         long,
         value_name = "ADDR",
         env = "LINE_CHAT_PLAIN",
         help_heading = "People at a prompt"
     )]
-    plain: Vec<ListenAddrs>,
+    plain: Vec<PlainAddrs>,
 
     #[command(flatten)]
     limits: Limits,
@@ -128,11 +130,11 @@ impl Args {
 
     /// The config that the arguments ask for.
     pub(crate) fn config(&self) -> Config {
-        let addrs =
-            |lists: &[ListenAddrs]| lists.iter().flat_map(|list| &list.0).cloned().collect();
+        let addrs = self.addrs.iter().flat_map(|list| &list.0);
+        let plain = self.plain.iter().flat_map(|list| &list.0);
         Config {
-            listen: addrs(&self.addrs),
-            listen_plain: addrs(&self.plain),
+            listen: addrs.cloned().collect(),
+            listen_plain: plain.cloned().collect(),
             interactive: self.interactive.clone(),
             prefix: self.prefix.clone(),
             limits: self.limits.clone(),
@@ -155,6 +157,9 @@ impl Args {
     }
 }
 
+/// What must not be taken as not set.
+const PASSWORD_FILES: [&str; 2] = ["password_file", "ops_password_file"];
+
 /// Addresses separated by white space, as they stand in a variable.
 #[derive(Debug, Clone)]
 struct ListenAddrs(Vec<ListenAddr>);
@@ -163,23 +168,46 @@ impl FromStr for ListenAddrs {
     type Err = ListenAddrError;
 
     fn from_str(addrs: &str) -> Result<Self, ListenAddrError> {
-        let addrs: Result<Vec<_>, _> = addrs.split_whitespace().map(str::parse).collect();
-        let addrs = addrs?;
-        if addrs.is_empty() {
-            return Err(ListenAddrError);
-        }
-        Ok(Self(addrs))
+        each(addrs, str::parse).map(Self)
+    }
+}
+
+/// Addresses separated by white space, of listeners that are plain unless a word says otherwise.
+#[derive(Debug, Clone)]
+struct PlainAddrs(Vec<ListenAddr>);
+
+impl FromStr for PlainAddrs {
+    type Err = ListenAddrError;
+
+    fn from_str(addrs: &str) -> Result<Self, ListenAddrError> {
+        each(addrs, ListenAddr::parse_plain).map(Self)
+    }
+}
+
+/// At least one address, each as `parse` takes it.
+fn each(
+    addrs: &str,
+    parse: fn(&str) -> Result<ListenAddr, ListenAddrError>,
+) -> Result<Vec<ListenAddr>, ListenAddrError> {
+    let addrs: Vec<ListenAddr> = addrs
+        .split_whitespace()
+        .map(parse)
+        .collect::<Result<_, _>>()?;
+    match addrs.is_empty() {
+        true => Err(ListenAddrError::NotAnAddress),
+        false => Ok(addrs),
     }
 }
 
 /// The command line. A negative number is a wrong value of its flag and not an unknown flag, and a
-/// blank variable counts as not set.
+/// blank variable counts as not set, but for those that name a file with a password.
 fn command() -> Command {
     Args::command().mut_args(|arg| {
         let takes_values = arg.get_action().takes_values();
         let arg = arg.allow_negative_numbers(takes_values);
         let value = arg.get_env().and_then(std::env::var_os);
-        if value.is_some_and(|value| value.to_string_lossy().trim().is_empty()) {
+        let is_blank = value.is_some_and(|value| value.to_string_lossy().trim().is_empty());
+        if is_blank && !PASSWORD_FILES.contains(&arg.get_id().as_str()) {
             arg.env(None)
         } else {
             arg
@@ -243,7 +271,8 @@ mod tests {
     #[test]
     fn nonsense_is_a_usage_error() {
         for args in [
-            &["6142"][..],
+            &["70000"][..],
+            &["localhost"],
             &[""],
             &["127.0.0.1:0 here"],
             &["--prefix", "no place"],

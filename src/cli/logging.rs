@@ -1,5 +1,6 @@
 //! The parts of the process that belong to the binary and not to the library: the limit of
-//! descriptors, and the log on standard error. The loop never waits for its log.
+//! descriptors, the log on standard error, and the word on standard output that it runs. The server waits
+//! for neither.
 //!
 //! A pipe that nobody reads takes 64 KiB and then blocks its writer. So a line is written only when
 //! poll(2) says that it fits; otherwise it is dropped and counted. `O_NONBLOCK` would do as well, but
@@ -11,8 +12,10 @@
 
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
+use std::net::SocketAddr;
+use std::os::fd::AsFd;
 
-use log::LevelFilter;
+use log::{LevelFilter, warn};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -31,7 +34,7 @@ pub(crate) fn start_log(level: Option<LevelFilter>) {
     if let Some(level) = level {
         logger.filter_level(level);
     }
-    let target = LogWriter::new(Stderr::new());
+    let target = LogWriter::new(Standard::new(io::stderr(), "/dev/stderr"));
     logger
         .target(env_logger::Target::Pipe(Box::new(target)))
         .init();
@@ -55,44 +58,58 @@ trait Sink: Write {
     fn is_ready(&self) -> bool;
 }
 
-struct Stderr {
+/// A standard stream, as it is written to without waiting.
+struct Standard<S> {
+    stream: S,
     /// If it is a terminal: the same terminal opened again, non-blocking and not shared.
     terminal: Option<File>,
 }
 
-impl Stderr {
-    fn new() -> Self {
-        let stderr = io::stderr();
-        let terminal = stderr.is_terminal().then(|| {
+impl<S: IsTerminal> Standard<S> {
+    /// `path`: where the stream can be opened again.
+    fn new(stream: S, path: &str) -> Self {
+        let terminal = stream.is_terminal().then(|| {
             let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-            rustix::fs::open("/dev/stderr", flags, Mode::empty())
+            rustix::fs::open(path, flags, Mode::empty())
         });
-        // The terminal may belong to another user. Then standard error is written to like a pipe.
+        // The terminal may belong to another user. Then the stream is written to like a pipe.
         let terminal = terminal.and_then(Result::ok).map(File::from);
-        Self { terminal }
+        Self { stream, terminal }
     }
 }
 
-impl Sink for Stderr {
+impl<S: AsFd + Write> Sink for Standard<S> {
     fn is_ready(&self) -> bool {
-        let stderr = io::stderr();
-        let mut descriptors = [PollFd::new(&stderr, PollFlags::OUT)];
+        let mut descriptors = [PollFd::new(&self.stream, PollFlags::OUT)];
         let at_once = Timespec::default();
         poll(&mut descriptors, Some(&at_once)).is_ok_and(|ready| ready > 0)
     }
 }
 
-impl Write for Stderr {
+impl<S: Write> Write for Standard<S> {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         match &mut self.terminal {
             Some(terminal) => terminal.write(line),
-            None => io::stderr().write(line),
+            None => self.stream.write(line),
         }
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+        self.stream.flush()
     }
+}
+
+/// Says on standard output where the server is to be found, if that takes it at once; otherwise the
+/// log says so. A closed standard output is no reason to fail.
+pub(crate) fn announce(addrs: &[SocketAddr]) {
+    let mut out = LogWriter::new(Standard::new(io::stdout(), "/dev/stdout"));
+    for addr in addrs {
+        let text = format!("server running on {addr}");
+        if !out.try_line(format!("{text}\n").as_bytes()) {
+            warn!(target: "line_chat::server", "standard output takes nothing: {text}");
+        }
+    }
+    let _ = out.sink.flush();
 }
 
 /// Writes the log line by line, and never waits.

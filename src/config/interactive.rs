@@ -74,7 +74,7 @@ pub struct Interactive {
     ///
     /// Clients of a --plain listener are asked for it as well.
     #[cfg_attr(feature = "cli", arg(long, env = "LINE_CHAT_PASSWORD_FILE", value_name = "FILE",
-        help_heading = PEOPLE))]
+        value_parser = file_name(), help_heading = PEOPLE))]
     pub password_file: Option<PathBuf>,
 
     /// A file whose first line is the password of operators, with --interactive; read again at
@@ -82,7 +82,7 @@ pub struct Interactive {
     ///
     /// An operator can disconnect, ban and mute others: see /help.
     #[cfg_attr(feature = "cli", arg(long, env = "LINE_CHAT_OPS_PASSWORD_FILE",
-        value_name = "FILE", help_heading = PEOPLE))]
+        value_name = "FILE", value_parser = file_name(), help_heading = PEOPLE))]
     pub ops_password_file: Option<PathBuf>,
 
     /// The password of the room, from the program itself; it wins over `password_file`.
@@ -96,6 +96,17 @@ pub struct Interactive {
 
 #[cfg(feature = "cli")]
 const PEOPLE: &str = "People at a prompt";
+
+/// Parses the name of a file with a password. Without a name the room would be open to everybody, which
+/// is never what is meant by naming none.
+#[cfg(feature = "cli")]
+fn file_name() -> impl clap::builder::TypedValueParser<Value = PathBuf> {
+    use clap::builder::{OsStringValueParser, TypedValueParser};
+    OsStringValueParser::new().try_map(|name| match name.to_string_lossy().trim() {
+        "" => Err("no file is named; name one, or unset the variable to have no password"),
+        _ => Ok(PathBuf::from(name)),
+    })
+}
 
 const QUIET_ABOVE: usize = 1000;
 
@@ -131,16 +142,5 @@ impl Interactive {
             0 => Profile::Plain,
             _ => Profile::History,
         }
-    }
-
-    /// Whether there is a file to read again at SIGHUP.
-    pub(crate) fn has_files(&self) -> bool {
-        [
-            &self.motd_file,
-            &self.password_file,
-            &self.ops_password_file,
-        ]
-        .into_iter()
-        .any(Option::is_some)
     }
 }

@@ -8,10 +8,9 @@ pub(crate) mod password;
 pub(crate) mod prefix;
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::config::addr::{ListenAddr, Service};
+use crate::config::addr::{ListenAddr, Place, Service};
 use crate::config::interactive::{Interactive, Profile};
 use crate::config::prefix::Prefix;
 
@@ -34,8 +33,8 @@ use crate::config::prefix::Prefix;
 /// ```
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Where to listen: at least one listener for each address. Default: `127.0.0.1:6142`, which only
-    /// this machine can reach.
+    /// Where to listen: at least one listener for each address. Default: port 6142 of 127.0.0.1 and
+    /// `[::1]`, which only this machine can reach.
     pub listen: Vec<ListenAddr>,
     /// Where to listen as well, for clients of the same room that are plain whatever `interactive`
     /// says, except that they are asked for its password. Default: nowhere.
@@ -47,8 +46,10 @@ pub struct Config {
     /// The limits that keep one client from hurting another.
     pub limits: Limits,
     /// Whether SIGINT and SIGTERM shut the server down, SIGUSR1 logs its
-    /// [metrics](crate::Metrics), and SIGHUP makes it read the files of `interactive` again. Default:
-    /// no, because signals belong to the whole process, and so to the program and not to a library.
+    /// [metrics](crate::Metrics), and SIGHUP makes it read the files of `interactive` again; without
+    /// any, SIGHUP shuts it down if the process has a terminal. Signals that the process ignores stay
+    /// ignored. Default: no, because signals belong to the whole process, and so to the program and
+    /// not to a library.
     pub handle_signals: bool,
     /// Whether the loop never sleeps. That saves a wake-up for each line and uses up a processor.
     /// Default: no.
@@ -58,7 +59,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            listen: vec![DEFAULT_ADDR.into()],
+            listen: vec![DEFAULT_PLACE.into()],
             listen_plain: Vec::new(),
             prefix: Prefix::default(),
             interactive: Interactive::default(),
@@ -69,8 +70,7 @@ impl Default for Config {
     }
 }
 
-const DEFAULT_ADDR: SocketAddr =
-    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 6142);
+const DEFAULT_PLACE: Place = Place::Loopback { port: 6142 };
 
 /// The smallest limit of a queue, in bytes, for a server of people: it holds a greeting or an answer.
 const INTERACTIVE_PENDING_BYTES: usize = 64 << 10;

@@ -10,9 +10,13 @@
 //! | `Dry` | `Ready` | - | - | - | - |
 //! | `Ready` | stays, `to_the_end` if either says so | stays | `Dry`, unless `to_the_end` or the stream holds input | `Dry` | `Eof` |
 //! | `Eof` | - | - | - | - | - |
+//! | `Outlived` | `Outlived`, to be checked | - | - | - | - |
 //!
 //! `Dry` also becomes `Ready` when what a handshake owed is sent, and when the write half breaks,
-//! because what the peer sent before may still be there.
+//! because what the peer sent before may still be there. `Eof` becomes `Outlived` for a client that
+//! goes on without input: it is not read any more, which would only find the same end again, but
+//! after each event it is asked for an error, because a client that is written nothing would never
+//! be found to be gone.
 
 pub(crate) mod overflow;
 pub(crate) mod pool;
@@ -130,6 +134,8 @@ enum ReadState {
     Ready { to_the_end: bool },
     /// The peer has sent all that it will ever send.
     Eof,
+    /// So it has, and goes on reading. `to_check`: an event may have told of the end of the connection.
+    Outlived { to_check: bool },
 }
 
 /// What [`Io::fill`] came back with.
@@ -196,7 +202,15 @@ impl<S: Stream> Io<S> {
                 to_the_end: before | to_the_end,
             },
             ReadState::Eof => ReadState::Eof,
+            ReadState::Outlived { .. } => ReadState::Outlived { to_check: true },
         };
+    }
+
+    /// The peer has sent all that it will ever send, and is still written to. Returns whether it can
+    /// be.
+    pub(crate) fn outlive_input(&mut self) -> bool {
+        self.read = ReadState::Outlived { to_check: true };
+        !self.is_write_closed()
     }
 
     /// An event said that the stream takes output again, or has failed.
@@ -212,7 +226,12 @@ impl<S: Stream> Io<S> {
     /// end.
     #[inline]
     pub(crate) fn has_input(&self) -> bool {
-        !self.rd.is_empty() || matches!(self.read, ReadState::Ready { .. })
+        let is_read_due = match self.read {
+            ReadState::Ready { .. } => true,
+            ReadState::Outlived { to_check } => to_check,
+            ReadState::Dry | ReadState::Eof => false,
+        };
+        !self.rd.is_empty() || is_read_due
     }
 
     /// Input that waits to be decoded.
@@ -233,8 +252,12 @@ impl<S: Stream> Io<S> {
 
     /// Reads the stream once, into `scratch`.
     pub(crate) fn fill(&mut self, scratch: &mut [u8], env: &mut Env) -> Fill {
-        let ReadState::Ready { to_the_end } = self.read else {
-            return Fill::Nothing;
+        let to_the_end = match self.read {
+            ReadState::Ready { to_the_end } => to_the_end,
+            ReadState::Outlived { to_check: true } => return self.check(),
+            ReadState::Outlived { to_check: false } | ReadState::Dry | ReadState::Eof => {
+                return Fill::Nothing;
+            }
         };
         let was_handshaking = self.stream.is_handshaking();
         let result = retry(|| self.stream.read(scratch));
@@ -263,6 +286,16 @@ impl<S: Stream> Io<S> {
                 self.read = ReadState::Eof;
                 Fill::Failed(error)
             }
+        }
+    }
+
+    /// Whether the connection has ended of a peer that is not read any more.
+    #[cold]
+    fn check(&mut self) -> Fill {
+        self.read = ReadState::Outlived { to_check: false };
+        match retry(|| self.stream.check()) {
+            Ok(()) => Fill::Nothing,
+            Err(error) => Fill::Failed(error),
         }
     }
 
@@ -508,7 +541,8 @@ impl<S: Stream> Io<S> {
 
     /// Whether there is a peer that may still send something.
     pub(crate) fn can_linger(&self) -> bool {
-        self.read != ReadState::Eof && !self.is_write_closed()
+        let has_ended = matches!(self.read, ReadState::Eof | ReadState::Outlived { .. });
+        !has_ended && !self.is_write_closed()
     }
 
     /// The readiness that it waits for, if the poll loop has to be told. It is computed, not

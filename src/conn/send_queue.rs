@@ -13,7 +13,8 @@
 
 use bytes::{Buf, BytesMut};
 
-use crate::broadcast::batch::Lines;
+use crate::broadcast::batch::{Lines, with_lf};
+use crate::config::addr::Eol;
 use crate::conn::Env;
 use crate::conn::overflow::{Content, Overflow, Verdict, content_of, skipped_notice};
 use crate::protocol::message::Message;
@@ -31,6 +32,8 @@ pub(crate) struct SendQueue {
     pub(super) buf: BytesMut,
     pub(super) write: WriteState,
     overflow: Overflow,
+    /// What lines end with. Lines of the room come with that end already.
+    eol: Eol,
     /// The memory of `buf`, in bytes. Its own capacity does not show what was consumed from the front.
     memory_bytes: u32,
 }
@@ -66,8 +69,14 @@ impl SendQueue {
             buf: BytesMut::new(),
             write: WriteState::Open,
             overflow,
+            eol: Eol::CrLf,
             memory_bytes: 0,
         }
+    }
+
+    /// Changes what lines end with.
+    pub(crate) fn set_eol(&mut self, eol: Eol) {
+        self.eol = eol;
     }
 
     /// Changes the rule for a full queue, and starts with nothing left out.
@@ -132,7 +141,7 @@ impl SendQueue {
                 if content != Content::Telnet {
                     self.tell_skipped(env);
                 }
-                self.append(bytes, env);
+                self.append_lines(bytes, env);
                 env.metrics.deliveries = env
                     .metrics
                     .deliveries
@@ -197,7 +206,7 @@ impl SendQueue {
     pub(crate) fn push_last(&mut self, words: &[u8], env: &mut Env) {
         if self.write != WriteState::Closed {
             self.tell_skipped(env);
-            self.append(words, env);
+            self.append_lines(words, env);
         }
     }
 
@@ -206,7 +215,7 @@ impl SendQueue {
     pub(crate) fn tell_skipped(&mut self, env: &mut Env) {
         let untold = self.overflow.untold();
         if untold > 0 && self.write != WriteState::Closed {
-            self.append(&skipped_notice(untold), env);
+            self.append_lines(&skipped_notice(untold), env);
             self.overflow.forget_untold();
             env.told_skipped = env.told_skipped.saturating_add(untold);
         }
@@ -226,6 +235,15 @@ impl SendQueue {
         let limit = env.limits.max_pending_bytes;
         if self.overflow.resume(self.buf.len(), limit) {
             self.tell_skipped(env);
+        }
+    }
+
+    /// Appends lines of the server's own, with the end that this client's lines have.
+    #[inline]
+    fn append_lines(&mut self, lines: &[u8], env: &mut Env) {
+        match self.eol {
+            Eol::CrLf => self.append(lines, env),
+            Eol::Lf => with_lf(lines).for_each(|part| self.append(part, env)),
         }
     }
 

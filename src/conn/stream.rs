@@ -46,6 +46,15 @@ pub trait Stream: Read + Write {
         false
     }
 
+    /// The error that has ended the connection, if there is one, of a stream that was read to its end
+    /// and so is not read any more (socket(7), SO_ERROR).
+    ///
+    /// # Errors
+    /// That error.
+    fn check(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
     /// Announces that nothing more will be written. What was written still arrives (shutdown(2),
     /// `SHUT_WR`).
     ///

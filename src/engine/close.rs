@@ -9,7 +9,9 @@ use std::io;
 
 use ipnet::IpNet;
 
+use crate::broadcast::batch::with_lf;
 use crate::client_id::ClientId;
+use crate::config::addr::Eol;
 use crate::conn::send_queue::Pushed;
 use crate::conn::stream::{Stream, retry};
 use crate::conn::timeouts::Timeout;
@@ -259,10 +261,18 @@ impl<S: Stream> Client<S> {
 
 /// Tells a peer that is not let in why, and reads what it has sent already, because a close with
 /// unread input sends RST, which may overtake what it was told.
-pub(super) fn turn_away(stream: &mut impl Stream, reason: CloseReason, scratch: &mut [u8]) {
+pub(super) fn turn_away(
+    stream: &mut impl Stream,
+    reason: CloseReason,
+    eol: Eol,
+    scratch: &mut [u8],
+) {
     let mut notice = Vec::new();
     if let Some(words) = reason.goodbye() {
         Message::Goodbye(words).write(&mut notice);
+    }
+    if eol == Eol::Lf {
+        notice = with_lf(&notice).collect::<Vec<_>>().concat();
     }
     // The peer is gone if any of these fails, which changes nothing.
     let _ = retry(|| stream.write(&notice));

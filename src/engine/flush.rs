@@ -7,18 +7,19 @@
 
 use slab::Slab;
 
+use crate::broadcast::batch::Cursor;
 use crate::broadcast::outbox::EntryKind;
 use crate::client_id::ClientId;
 use crate::conn::overflow::Content;
 use crate::conn::send_queue::Pushed;
 use crate::conn::stream::Stream;
-use crate::conn::{Delivered, Env, Flushed, ReaderState};
+use crate::conn::{Delivered, Env, Flushed, Io, ReaderState};
 use crate::engine::backpressure::Backpressure;
 use crate::engine::run_queue::Failure;
 use crate::engine::{Client, Engine, Registry};
 use crate::events::{Event, Observer};
 use crate::protocol::close_reason::CloseReason;
-use crate::room::Share;
+use crate::room::{PassWithLf, Share};
 use crate::session::closing::Closing;
 use crate::session::{Effect, Session, Watch};
 
@@ -77,6 +78,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         };
         let first = sched.first_served.checked_rem(seats.len()).unwrap_or(0);
         sched.first_served = sched.first_served.wrapping_add(1);
+        let with_lf = pass.with_lf();
         let (later, sooner) = seats.split_at_mut(first);
         for seat in sooner.iter_mut().chain(later) {
             let id = seat.id;
@@ -86,6 +88,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
             let delivered = match pass.share(seat) {
                 Share::Nothing => continue,
                 Share::Whole(lines) => client.io.deliver(lines, env),
+                Share::WithLf(from) => deliver_with_lf(&mut client.io, with_lf, id, from, env),
                 Share::Pieces { pieces, most_bytes } => {
                     client.io.deliver_pieces(pieces, most_bytes, env)
                 }
@@ -280,6 +283,25 @@ impl<S: Stream, O: Observer> Engine<S, O> {
             }
             Err(_) => self.mark_closed(id),
         }
+    }
+}
+
+/// Gives a member whose lines end with LF what it has not been given. It is kept out of the way of all
+/// others, also in the machine code.
+#[cold]
+#[inline(never)]
+fn deliver_with_lf<S: Stream>(
+    io: &mut Io<S>,
+    pass: PassWithLf<'_>,
+    id: ClientId,
+    from: Cursor,
+    env: &mut Env,
+) -> Delivered {
+    let bytes = pass.pieces(id, from).map(|lines| lines.bytes.len()).sum();
+    match bytes {
+        // Nobody else has spoken.
+        0 => Delivered::AtOnce,
+        bytes => io.deliver_pieces(pass.pieces(id, from), bytes, env),
     }
 }
 

@@ -29,7 +29,7 @@ use slab::Slab;
 
 pub use crate::client_id::ClientId;
 use crate::config::Config;
-use crate::config::addr::Service;
+use crate::config::addr::{Eol, Service};
 use crate::config::interactive::Interactive;
 use crate::conn::overflow::Overflow;
 pub use crate::conn::stream::{Interest, Stream};
@@ -41,7 +41,7 @@ use crate::protocol::close_reason::CloseReason;
 use crate::room::Room;
 use crate::session::admission::Admission;
 use crate::session::auth::Auth;
-use crate::session::secrets::Secrets;
+use crate::session::secrets::{Flaw, Secrets};
 use crate::session::{Ctx, Effect, LongestLine, Session, Watch};
 use crate::time::moment::Moment;
 use crate::time::timer_queue::{TimerHandle, TimerQueue};
@@ -177,20 +177,29 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         Ok(engine)
     }
 
-    /// Reads the greeting and the passwords again.
+    /// Reads the greeting and the passwords again, except what was read from a FIFO.
     ///
     /// # Errors
     /// The text names the file and says what to do. Everything stays what it was.
     pub fn reload(&mut self, interactive: &Interactive) -> io::Result<()> {
-        let secrets = Secrets::read(interactive)?;
+        let secrets = self.auth.secrets.read_again(interactive)?;
         self.use_secrets(secrets);
         Ok(())
     }
 
+    /// Whether there is a file that [`reload`](Self::reload) reads again.
+    pub fn has_files(&self) -> bool {
+        self.auth.secrets.has_files()
+    }
+
     fn use_secrets(&mut self, secrets: Secrets) {
-        for path in &secrets.exposed {
+        for (path, flaw) in secrets.flaws() {
             let mut watch = Watch::new(&mut self.observer, self.env.instant);
-            watch.emit(|| Event::SecretExposed { path });
+            watch.emit(|| match flaw {
+                Flaw::Readable => Event::SecretExposed { path },
+                Flaw::Writable => Event::SecretWritable { path },
+                Flaw::Escapes => Event::EscapesLeftOut { path },
+            });
         }
         self.auth.secrets = secrets;
     }
@@ -230,20 +239,26 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         match entered {
             Ok(()) => {
                 let session = Session::new(service, &self.env);
-                self.open(stream, peer, session, registry);
+                self.open(stream, peer, session, service.eol(), registry);
             }
-            Err(reason) => self.refuse(stream, peer, reason),
+            Err(reason) => self.refuse(stream, peer, service, reason),
         }
     }
 
-    /// Tells a peer why it is not let in, and closes its connection. It counts as accepted and
-    /// closed.
-    pub fn refuse(&mut self, mut stream: S, peer: impl Into<Peer>, reason: CloseReason) {
+    /// Tells a peer of this service why it is not let in, and closes its connection. It counts as
+    /// accepted and closed.
+    pub fn refuse(
+        &mut self,
+        mut stream: S,
+        peer: impl Into<Peer>,
+        service: Service,
+        reason: CloseReason,
+    ) {
         let peer = peer.into();
         self.watch().emit(|| Event::Refused { peer, reason });
         self.env.metrics.accepted = self.env.metrics.accepted.saturating_add(1);
         self.env.metrics.count_closed(reason);
-        close::turn_away(&mut stream, reason, &mut self.upkeep.scratch);
+        close::turn_away(&mut stream, reason, service.eol(), &mut self.upkeep.scratch);
     }
 
     /// Asks for a connection to this address, which gets the same service as one that was accepted.
@@ -267,16 +282,19 @@ impl<S: Stream, O: Observer> Engine<S, O> {
     ) -> io::Result<()> {
         self.set_now(now);
         let peer = peer.into();
-        let Service::Chat(profile) = service else {
+        let Some((profile, script)) = service.chat() else {
             return Err(io::ErrorKind::InvalidInput.into());
         };
         let id = ClientId::from_index(self.clients.vacant_key());
         let refused = |why| io::Error::new(io::ErrorKind::InvalidInput, format!("{why}"));
         let added = self.room.add(id, nick.as_bytes(), profile, self.env.now);
         added.map_err(refused)?;
+        if script.eol == Eol::Lf {
+            self.room.end_lines_with_lf(id);
+        }
         self.admission.adopt(&peer, &self.env.limits);
-        let session = Session::new_member(profile, &self.env);
-        self.open(stream, peer, session, registry);
+        let session = Session::new_member(profile, script, &self.env);
+        self.open(stream, peer, session, script.eol, registry);
         Ok(())
     }
 
@@ -286,6 +304,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         mut stream: S,
         peer: Peer,
         session: Session,
+        eol: Eol,
         registry: &mut impl Registry<S>,
     ) {
         self.env.metrics.accepted = self.env.metrics.accepted.saturating_add(1);
@@ -298,7 +317,9 @@ impl<S: Stream, O: Observer> Engine<S, O> {
             let error = &error;
             return self.watch().emit(|| Event::Unregistrable { peer, error });
         }
-        slot.insert(Client::new(Io::new(stream, peer), session));
+        let mut io = Io::new(stream, peer);
+        io.out.set_eol(eol);
+        slot.insert(Client::new(io, session));
         self.watch().emit(|| Event::Connected { id, peer });
         self.with_session(id, |session, io, cx| {
             if session.is_member() {
@@ -511,7 +532,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
                 Ok(stream) => {
                     self.admission.adopt(&peer, &self.env.limits);
                     let session = Session::new(service, &self.env);
-                    self.open(stream, peer, session, registry);
+                    self.open(stream, peer, session, service.eol(), registry);
                 }
                 Err(error) => {
                     let error = &error;

@@ -219,9 +219,27 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         let client = self.clients.get(id.index());
         match client.map(|client| client.session.is_closing()) {
             Some(true) => self.mark_closed(id),
+            Some(false) if self.outlives_input(id) => {}
             Some(false) => self.begin_close(id, CloseReason::HungUp),
             None => {}
         }
+    }
+
+    /// Whether a client that has sent all that it will ever send goes on, and sees to it that the end
+    /// of its connection is still noticed.
+    fn outlives_input(&mut self, id: ClientId) -> bool {
+        let Some(client) = self.clients.get_mut(id.index()) else {
+            return false;
+        };
+        if !client.session.outlives_input() || !client.io.outlive_input() {
+            return false;
+        }
+        // The rest of an unfinished line never comes.
+        let before = client.session.memory_bytes();
+        client.session.forget_input();
+        self.env
+            .count_session(before, client.session.memory_bytes());
+        true
     }
 
     /// Deals with the clients whose stream failed while others were served.

@@ -15,7 +15,7 @@
 #[cfg(doc)]
 use super::{
     CloseReason, Config, Event, Handle, Limits, ListenAddr, Metrics, Observer, Peer, Profile,
-    Server, Service, engine, engine::Engine, protocol as wire, server, text,
+    Script, Server, Service, engine, engine::Engine, protocol as wire, server, text,
 };
 
 #[doc = include_str!("protocol.md")]

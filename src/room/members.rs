@@ -18,8 +18,8 @@ use crate::text::nick::{Identity, NameHash, Nick, NickError, key};
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Seat {
     pub(crate) id: ClientId,
-    /// Some lines are not for this member, even of a batch that is for everybody: it has spoken in
-    /// this batch, or it ignores somebody.
+    /// This member is not given the piece that everybody is given, even of a batch that is for
+    /// everybody: it has spoken in this batch, it ignores somebody, or its lines end with LF.
     pub(super) is_filtered: bool,
     /// What it has been given.
     pub(super) cursor: Cursor,
@@ -32,6 +32,8 @@ pub(crate) struct Member {
     pub(super) name: NameHash,
     /// What the room knows of a member at a prompt; `None` for a plain member.
     pub(super) person: Option<Box<Person>>,
+    /// Its lines end with LF alone.
+    pub(super) ends_lines_with_lf: bool,
     /// Where its seat is.
     seat: u32,
 }
@@ -149,6 +151,8 @@ pub(crate) struct Members {
     hasher: RandomState,
     /// How many of them are people at a prompt.
     persons: usize,
+    /// How many of them have lines that end with LF alone.
+    with_lf: usize,
     /// The serial number of the last person.
     last_serial: u64,
     /// Names that were given up, the latest first, where there are people who may still mean them.
@@ -164,6 +168,7 @@ impl Members {
             by_name: Vec::new(),
             hasher: RandomState::new(),
             persons: 0,
+            with_lf: 0,
             last_serial: 0,
             given_up: VecDeque::new(),
         }
@@ -193,6 +198,7 @@ impl Members {
             nick,
             name,
             person: is_person.then(|| Box::new(person)),
+            ends_lines_with_lf: false,
             seat: number(self.seats.len()),
         };
         self.seats.push(Seat {
@@ -220,6 +226,9 @@ impl Members {
         self.persons = self
             .persons
             .saturating_sub(usize::from(member.person.is_some()));
+        self.with_lf = self
+            .with_lf
+            .saturating_sub(usize::from(member.ends_lines_with_lf));
         self.seats.swap_remove(member.seat as usize);
         if let Some(moved) = self.seats.get(member.seat as usize).map(|seat| seat.id)
             && let Some(moved) = self.get_mut(moved)
@@ -315,8 +324,25 @@ impl Members {
     #[inline]
     pub(super) fn set_spoken(&mut self, id: ClientId, has_spoken: bool) {
         if let Some((member, seat)) = self.seat_mut(id) {
-            seat.is_filtered = has_spoken || member.ignores_somebody();
+            seat.is_filtered = has_spoken || member.ignores_somebody() || member.ends_lines_with_lf;
         }
+    }
+
+    /// From now on the lines of this member end with LF alone.
+    pub(super) fn end_lines_with_lf(&mut self, id: ClientId) {
+        if let Some(member) = self.get_mut(id)
+            && !member.ends_lines_with_lf
+        {
+            member.ends_lines_with_lf = true;
+            self.with_lf = self.with_lf.saturating_add(1);
+            self.set_spoken(id, false);
+        }
+    }
+
+    /// Whether there is anybody whose lines end with LF alone.
+    #[inline]
+    pub(super) fn has_lf(&self) -> bool {
+        self.with_lf > 0
     }
 
     // Names.

@@ -144,6 +144,11 @@ impl Room {
         self.members.add(id, nick, is_person, self.batch.end())
     }
 
+    /// From now on the lines of this member end with LF alone.
+    pub(crate) fn end_lines_with_lf(&mut self, id: ClientId) {
+        self.members.end_lines_with_lf(id);
+    }
+
     fn announce_join(&mut self, id: ClientId, now: Moment) {
         if self.is_named(Change::Joined, now)
             && let Some(member) = self.members.get(id)
@@ -476,6 +481,9 @@ impl Room {
         if from == end {
             return None;
         }
+        if self.members.has_lf() {
+            self.batch.render_with_lf();
+        }
         let batch = &self.batch;
         let (seats, members) = self.members.seats();
         let pass = Pass {
@@ -496,8 +504,15 @@ impl Room {
         };
         let from = std::mem::replace(&mut seat.cursor, end);
         if from != end {
+            let lines = match member.ends_lines_with_lf {
+                true => {
+                    self.batch.render_with_lf();
+                    self.batch.since_with_lf(from)
+                }
+                false => self.batch.since(from),
+            };
             let is_hidden = |segment: &_| member.is_hidden(id, segment);
-            self.batch.since(from).without(is_hidden).for_each(deliver);
+            lines.without(is_hidden).for_each(deliver);
         }
     }
 
@@ -533,7 +548,36 @@ pub(crate) struct Pass<'b> {
     piece: Lines<'b>,
 }
 
+/// The lines of a pass for members whose lines end with LF.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PassWithLf<'b> {
+    batch: &'b Batch,
+    members: &'b [Option<Member>],
+}
+
+impl<'b> PassWithLf<'b> {
+    /// What this member has not been given, if that begins there.
+    pub(crate) fn pieces(
+        self,
+        id: ClientId,
+        from: Cursor,
+    ) -> impl Iterator<Item = Lines<'b>> + use<'b> {
+        let member = self.members.get(id.index()).and_then(Option::as_ref);
+        let is_hidden =
+            move |segment: &_| member.is_none_or(|member| member.is_hidden(id, segment));
+        self.batch.since_with_lf(from).without(is_hidden)
+    }
+}
+
 impl<'b> Pass<'b> {
+    /// The same pass for members whose lines end with LF.
+    pub(crate) fn with_lf(&self) -> PassWithLf<'b> {
+        PassWithLf {
+            batch: self.batch,
+            members: self.members,
+        }
+    }
+
     /// What the member of a seat has not been given, which it is given now.
     #[inline]
     pub(crate) fn share(
@@ -553,6 +597,9 @@ impl<'b> Pass<'b> {
         let Some(Some(member)) = self.members.get(seat.id.index()) else {
             return Share::Nothing;
         };
+        if member.ends_lines_with_lf {
+            return Share::WithLf(from);
+        }
         let id = seat.id;
         let mut pieces = self
             .piece
@@ -574,6 +621,8 @@ pub(crate) enum Share<'p, P> {
     Nothing,
     /// What everybody is given.
     Whole(&'p Lines<'p>),
+    /// Its lines end with LF, and begin there: see [`Pass::with_lf`].
+    WithLf(Cursor),
     /// Some lines are not for this member.
     Pieces {
         pieces: P,
@@ -626,6 +675,7 @@ mod tests {
                 let pieces: Vec<Lines<'_>> = match pass.share(seat) {
                     Share::Nothing => Vec::new(),
                     Share::Whole(&lines) => vec![lines],
+                    Share::WithLf(_) => panic!("nobody has asked for it"),
                     Share::Pieces { pieces, .. } => pieces.collect(),
                 };
                 let text = |lines: Lines<'_>| String::from_utf8_lossy(lines.bytes).into_owned();

@@ -167,7 +167,8 @@ fn turn_away<L: Listen, O: Observer>(
 ) -> Option<AcceptError> {
     match listener.socket.accept() {
         Ok((stream, peer)) => {
-            engine.refuse(stream, peer, CloseReason::ServerFull);
+            let service = listener.socket.service();
+            engine.refuse(stream, peer, service, CloseReason::ServerFull);
             None
         }
         Err(error) => Some(AcceptError::of(&error)),

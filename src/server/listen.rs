@@ -1,16 +1,23 @@
-//! From a place that was asked for to listening sockets, with every option set. Options are set on the
-//! listener, because Linux hands them down to each accepted socket, and so a connection costs no system
-//! call for them.
+//! From the places that were asked for to listening sockets, with every option set. Options are set on
+//! the listener, because Linux hands them down to each accepted socket, and so a connection costs no
+//! system call for them.
+//!
+//! What the system does not have is no reason not to serve: an option that it does not know (WSL 1,
+//! gVisor and old kernels answer ENOPROTOOPT), or IPv6 altogether, is a warning as long as one address
+//! can be listened on. What the operator can mend, such as a port that is in use, is an error.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, TcpListener, ToSocketAddrs};
 use std::time::Duration;
 
 use rustix::io::Errno;
-use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
+use rustix::net::netdevice::name_to_index;
+use rustix::net::sockopt::{set_tcp_keepcnt, set_tcp_keepidle, set_tcp_keepintvl};
+use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::config::Limits;
-use crate::config::addr::Place;
+use crate::config::addr::{ListenAddr, Place, Service};
+use crate::config::interactive::Profile;
+use crate::config::{Config, Limits};
 
 /// How many connections may wait to be accepted. The system cuts it down to its own limit
 /// (`somaxconn`, 4096).
@@ -28,36 +35,296 @@ const KEEPALIVE_PROBES: u32 = 6;
 /// The least time after which unacknowledged output breaks a connection.
 const MIN_USER_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// The listeners of one address, and the errors of those that it also stands for but that could not
-/// be had.
+/// How often another port is tried where the system chooses one for two addresses, and somebody else
+/// has it for the second.
+const PORT_TRIES: u32 = 16;
+
+/// Sockets that listen, each with what its clients get, and what the operator has to know of them.
 #[derive(Debug, Default)]
-pub(crate) struct Bound {
-    pub(crate) listeners: Vec<TcpListener>,
-    pub(crate) errors: Vec<io::Error>,
+pub(super) struct Listening {
+    pub(super) sockets: Vec<(TcpListener, Service)>,
+    /// Addresses that could not be had and that the server can do without.
+    pub(super) errors: Vec<io::Error>,
+    /// Options that could not be set, each once.
+    pub(super) unsupported: Vec<Unsupported>,
 }
 
-/// Binds an address: a listener for each address that it resolves to, of which at least one must
-/// work.
-pub(crate) fn bind(addr: &Place, limits: &Limits) -> io::Result<Bound> {
-    let mut bound = Bound::default();
-    for addr in resolve(addr)? {
-        match listener(addr, limits) {
-            Ok(listener) => bound.listeners.push(listener),
-            Err(error) => bound.errors.push(explain(addr, &error)),
+/// A socket option that the system does not have.
+#[derive(Debug)]
+pub(super) struct Unsupported {
+    /// Its name, as in socket(7), tcp(7) and ipv6(7).
+    pub(super) option: &'static str,
+    /// What is different without it.
+    pub(super) loss: &'static str,
+    /// What the system said.
+    pub(super) error: io::Error,
+}
+
+/// One address as it was asked for, with what it stands for.
+#[derive(Debug)]
+struct Request<'c> {
+    asked: &'c ListenAddr,
+    service: Service,
+    addrs: Vec<SocketAddr>,
+}
+
+impl Listening {
+    /// Binds every address of `config`, and takes over `bound`.
+    ///
+    /// # Errors
+    /// The text names the address, and says what to do.
+    pub(super) fn bind(config: &Config, bound: Vec<(TcpListener, Service)>) -> io::Result<Self> {
+        let requests = requests(config)?;
+        let all: Vec<SocketAddr> = requests.iter().flat_map(|it| &it.addrs).copied().collect();
+        let handed_in = bound.iter().filter_map(|(it, _)| it.local_addr().ok());
+        let all: Vec<SocketAddr> = all.into_iter().chain(handed_in).collect();
+        check_overlaps(&requests, &all)?;
+        let mut listening = Self::default();
+        let mut missing = Vec::new();
+        for request in &requests {
+            listening.bind_request(request, &all, &config.limits, &mut missing)?;
+        }
+        for (socket, service) in bound {
+            socket.set_nonblocking(true)?;
+            listening.sockets.push((socket, service));
+        }
+        if listening.sockets.is_empty() && !missing.is_empty() {
+            return Err(missing.swap_remove(0));
+        }
+        listening.errors.append(&mut missing);
+        Ok(listening)
+    }
+
+    /// Binds one request. Addresses that this machine does not have are put into `missing`.
+    fn bind_request(
+        &mut self,
+        request: &Request<'_>,
+        all: &[SocketAddr],
+        limits: &Limits,
+        missing: &mut Vec<io::Error>,
+    ) -> io::Result<()> {
+        if let Place::Loopback { port } = request.asked.place {
+            return self.bind_loopback(port, request, all, limits, missing);
+        }
+        let mut errors = Vec::new();
+        let mut is_served = false;
+        for &addr in &request.addrs {
+            match self.listen(addr, all, limits) {
+                Ok(socket) => {
+                    self.sockets.push((socket, request.service));
+                    is_served = true;
+                }
+                Err(error) if self.is_missing(addr, &error, all) => {
+                    missing.push(explain(addr, &error));
+                    is_served = true;
+                }
+                Err(error) => errors.push(explain(addr, &error)),
+            }
+        }
+        if !is_served && !errors.is_empty() {
+            return Err(errors.swap_remove(0));
+        }
+        self.errors.append(&mut errors);
+        Ok(())
+    }
+
+    /// Binds a port on this machine itself. That there is no `::1` is worth no warning, but if somebody
+    /// else has the port there, who types `localhost` would come to him.
+    fn bind_loopback(
+        &mut self,
+        port: u16,
+        request: &Request<'_>,
+        all: &[SocketAddr],
+        limits: &Limits,
+        missing: &mut Vec<io::Error>,
+    ) -> io::Result<()> {
+        for tries_left in (0..PORT_TRIES).rev() {
+            let v4 = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+            let first = match self.listen(v4, all, limits) {
+                Ok(socket) => Some(socket),
+                Err(error) if self.is_missing(v4, &error, all) => {
+                    missing.push(explain(v4, &error));
+                    None
+                }
+                Err(error) => return Err(explain(v4, &error)),
+            };
+            let chosen = first
+                .as_ref()
+                .and_then(|it| Some(it.local_addr().ok()?.port()));
+            let v6 = SocketAddr::from((Ipv6Addr::LOCALHOST, chosen.unwrap_or(port)));
+            let second = match self.listen(v6, all, limits) {
+                Ok(socket) => Some(socket),
+                Err(error) if self.is_missing(v6, &error, all) => {
+                    if first.is_none() {
+                        missing.push(explain(v6, &error));
+                    }
+                    None
+                }
+                Err(error) if port == 0 && tries_left > 0 && is_in_use(&error) => continue,
+                Err(error) => return Err(explain(v6, &error)),
+            };
+            let sockets = first.into_iter().chain(second);
+            self.sockets.extend(sockets.map(|it| (it, request.service)));
+            return Ok(());
+        }
+        Ok(())
+    }
+
+    /// A socket that listens. Of its options only the one that it does not block has to be there.
+    fn listen(
+        &mut self,
+        addr: SocketAddr,
+        all: &[SocketAddr],
+        limits: &Limits,
+    ) -> io::Result<TcpListener> {
+        let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_nonblocking(true)?;
+        if addr.is_ipv6() {
+            let result = socket.set_only_v6(!serves_ipv4_too(addr, all));
+            self.note(ONLY_V6, "IPv4 clients may reach an IPv6 listener", result);
+        }
+        self.set_options(&socket, limits);
+        socket.bind(&addr.into())?;
+        socket.listen(BACKLOG)?;
+        Ok(socket.into())
+    }
+
+    fn set_options(&mut self, socket: &Socket, limits: &Limits) {
+        self.note(
+            "SO_REUSEADDR",
+            "after a restart the port may be in use for a minute",
+            socket.set_reuse_address(true),
+        );
+        self.note(
+            "TCP_NODELAY",
+            "lines may arrive late",
+            socket.set_tcp_nodelay(true),
+        );
+        // Telnet's Synch sends a byte as urgent data; it belongs where it was sent (RFC 1123, 3.2.4).
+        self.note(
+            "SO_OOBINLINE",
+            "after telnet's Synch a character may be lost",
+            socket.set_out_of_band_inline(true),
+        );
+        self.note(
+            "TCP_NOTSENT_LOWAT",
+            "a slow reader is noticed late",
+            socket.set_tcp_notsent_lowat(NOT_SENT_BYTES),
+        );
+        const GONE: &str = "a client that is gone without a word is noticed late";
+        self.note("SO_KEEPALIVE", GONE, socket.set_keepalive(true));
+        let idle = set_tcp_keepidle(socket, KEEPALIVE_IDLE);
+        self.note("TCP_KEEPIDLE", GONE, idle.map_err(io::Error::from));
+        let interval = set_tcp_keepintvl(socket, KEEPALIVE_INTERVAL);
+        self.note("TCP_KEEPINTVL", GONE, interval.map_err(io::Error::from));
+        let probes = set_tcp_keepcnt(socket, KEEPALIVE_PROBES);
+        self.note("TCP_KEEPCNT", GONE, probes.map_err(io::Error::from));
+        self.note(
+            "TCP_USER_TIMEOUT",
+            GONE,
+            socket.set_tcp_user_timeout(user_timeout(limits)),
+        );
+    }
+
+    /// Remembers an option that could not be set, once.
+    fn note(&mut self, option: &'static str, loss: &'static str, result: io::Result<()>) {
+        if let Err(error) = result
+            && !self.lacks(option)
+        {
+            self.unsupported.push(Unsupported {
+                option,
+                loss,
+                error,
+            });
         }
     }
-    if bound.listeners.is_empty() {
-        let nothing = || io::Error::new(io::ErrorKind::NotFound, format!("{addr} has no address"));
-        return Err(bound.errors.into_iter().next().unwrap_or_else(nothing));
+
+    fn lacks(&self, option: &str) -> bool {
+        self.unsupported.iter().any(|it| it.option == option)
     }
-    Ok(bound)
+
+    /// Whether an address could not be had because this machine has nothing of its kind, which the
+    /// operator may not be able to change.
+    fn is_missing(&self, addr: SocketAddr, error: &io::Error, all: &[SocketAddr]) -> bool {
+        match Errno::from_io_error(error) {
+            Some(Errno::AFNOSUPPORT) => true,
+            // IPv6 is switched off (sysctl net.ipv6.conf.lo.disable_ipv6).
+            Some(Errno::ADDRNOTAVAIL) => addr.ip() == Ipv6Addr::LOCALHOST,
+            // It could not be told to leave IPv4 alone.
+            Some(Errno::ADDRINUSE) => {
+                self.lacks(ONLY_V6) && is_all_ipv6(addr) && !serves_ipv4_too(addr, all)
+            }
+            _ => false,
+        }
+    }
 }
 
-fn resolve(addr: &Place) -> io::Result<Vec<SocketAddr>> {
-    let (name, port) = match addr {
-        Place::Socket(addr) => return Ok(vec![*addr]),
-        Place::Host { name, port } => (name.as_str(), *port),
-    };
+const ONLY_V6: &str = "IPV6_V6ONLY";
+
+fn is_in_use(error: &io::Error) -> bool {
+    Errno::from_io_error(error) == Some(Errno::ADDRINUSE)
+}
+
+fn is_all_ipv6(addr: SocketAddr) -> bool {
+    addr.ip() == Ipv6Addr::UNSPECIFIED
+}
+
+/// Whether a listener on this address takes IPv4 clients as well (ipv6(7)): it is `[::]`, and no other
+/// listener has its port by IPv4.
+fn serves_ipv4_too(addr: SocketAddr, all: &[SocketAddr]) -> bool {
+    let is_taken = |other: &SocketAddr| other.is_ipv4() && other.port() == addr.port();
+    is_all_ipv6(addr) && (addr.port() == 0 || !all.iter().any(is_taken))
+}
+
+/// What is asked for, in the order in which it is bound.
+fn requests(config: &Config) -> io::Result<Vec<Request<'_>>> {
+    let usual = Service::Chat(config.interactive.profile());
+    let plain = Service::Chat(Profile::Plain);
+    let listen = config.listen.iter().map(|asked| (asked, usual));
+    let all = listen.chain(config.listen_plain.iter().map(|asked| (asked, plain)));
+    let mut requests = Vec::new();
+    for (asked, default) in all {
+        requests.push(Request {
+            asked,
+            service: asked.service.unwrap_or(default),
+            addrs: resolve(&asked.place)?,
+        });
+    }
+    Ok(requests)
+}
+
+/// The addresses that a place stands for; at least one.
+fn resolve(place: &Place) -> io::Result<Vec<SocketAddr>> {
+    match place {
+        Place::Socket(addr) => Ok(vec![*addr]),
+        Place::Loopback { port } => Ok(vec![
+            (Ipv4Addr::LOCALHOST, *port).into(),
+            (Ipv6Addr::LOCALHOST, *port).into(),
+        ]),
+        Place::Scoped {
+            ip,
+            interface,
+            port,
+        } => {
+            let scope = interface_number(interface).map_err(|error| {
+                named(
+                    place,
+                    &format!("there is no interface {interface}: {error}; ip link lists them"),
+                )
+            })?;
+            Ok(vec![SocketAddrV6::new(*ip, *port, 0, scope).into()])
+        }
+        Place::Host { name, port } => resolve_host(name, *port),
+    }
+}
+
+/// The number of a network interface (netdevice(7), SIOCGIFINDEX).
+fn interface_number(name: &str) -> io::Result<u32> {
+    let any = Socket::new(Domain::IPV6, Type::DGRAM, None)?;
+    Ok(name_to_index(&any, name)?)
+}
+
+fn resolve_host(name: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     let resolved = (name, port).to_socket_addrs().map_err(|error| {
         let text = format!(
             "cannot resolve host \"{name}\": {error}; check its spelling or give an IP address"
@@ -70,31 +337,65 @@ fn resolve(addr: &Place) -> io::Result<Vec<SocketAddr>> {
             addrs.push(addr);
         }
     }
-    Ok(addrs)
+    match addrs.is_empty() {
+        true => Err(io::Error::new(
+            io::ErrorKind::NotFound,
+            format!("{name} has no address"),
+        )),
+        false => Ok(addrs),
+    }
 }
 
-fn listener(addr: SocketAddr, limits: &Limits) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
-    if addr.is_ipv6() {
-        // So that 0.0.0.0:p and [::]:p can both be had (ipv6(7)).
-        socket.set_only_v6(true)?;
+/// Refuses two requests of which one takes what the other asks for: the system would only say that the
+/// address is in use, as if by somebody else.
+fn check_overlaps(requests: &[Request<'_>], all: &[SocketAddr]) -> io::Result<()> {
+    let mut rest = requests;
+    while let Some((first, others)) = rest.split_first() {
+        rest = others;
+        for other in others {
+            for &a in &first.addrs {
+                for &b in &other.addrs {
+                    if let Some(text) = overlap((first.asked, a), (other.asked, b), all) {
+                        return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+                    }
+                }
+            }
+        }
     }
-    // A restart need not wait for the connections of the run before (socket(7)).
-    socket.set_reuse_address(true)?;
-    socket.set_nonblocking(true)?;
-    socket.set_tcp_nodelay(true)?;
-    // Telnet's Synch sends a byte as urgent data; it belongs where it was sent (RFC 1123, 3.2.4).
-    socket.set_out_of_band_inline(true)?;
-    socket.set_tcp_notsent_lowat(NOT_SENT_BYTES)?;
-    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_IDLE);
-    let keepalive = keepalive
-        .with_interval(KEEPALIVE_INTERVAL)
-        .with_retries(KEEPALIVE_PROBES);
-    socket.set_tcp_keepalive(&keepalive)?;
-    socket.set_tcp_user_timeout(user_timeout(limits))?;
-    socket.bind(&addr.into())?;
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
+    Ok(())
+}
+
+/// Why two addresses cannot both be listened on, if they cannot.
+fn overlap(
+    (first, a): (&ListenAddr, SocketAddr),
+    (second, b): (&ListenAddr, SocketAddr),
+    all: &[SocketAddr],
+) -> Option<String> {
+    if a.port() != b.port() || a.port() == 0 {
+        return None;
+    }
+    if a == b {
+        return Some(match first == second {
+            true => format!("{first} is given twice: give it once"),
+            false => format!("{a} is given twice, as {first} and as {second}: give it once"),
+        });
+    }
+    let includes = |any: SocketAddr, one: SocketAddr| match (any.ip(), one.ip()) {
+        (IpAddr::V4(any), IpAddr::V4(_)) => any.is_unspecified(),
+        (IpAddr::V6(v6), IpAddr::V6(_)) => v6.is_unspecified(),
+        (IpAddr::V6(_), IpAddr::V4(_)) => serves_ipv4_too(any, all),
+        (IpAddr::V4(_), IpAddr::V6(_)) => false,
+    };
+    let (any, one) = match (includes(a, b), includes(b, a)) {
+        (true, _) => (a, b),
+        (false, true) => (b, a),
+        (false, false) => return None,
+    };
+    Some(format!("{any} includes {one}: give only one of them"))
+}
+
+fn named(place: &Place, why: &str) -> io::Error {
+    io::Error::other(format!("cannot listen on {place}: {why}"))
 }
 
 /// How long output may be unacknowledged before the system breaks a connection; `None`: as long as
@@ -113,6 +414,11 @@ fn is_mapped(addr: SocketAddr) -> bool {
     addr.ip() != addr.ip().to_canonical()
 }
 
+/// Whether it is an address that needs an interface and has none (RFC 4007, section 6).
+fn lacks_scope(addr: SocketAddr) -> bool {
+    matches!(addr, SocketAddr::V6(v6) if v6.ip().is_unicast_link_local() && v6.scope_id() == 0)
+}
+
 /// Says of an error which address it is about, and what to do.
 fn explain(addr: SocketAddr, error: &io::Error) -> io::Error {
     let text = match Errno::from_io_error(error) {
@@ -126,6 +432,12 @@ fn explain(addr: SocketAddr, error: &io::Error) -> io::Error {
         Some(Errno::INVAL) if is_mapped(addr) => {
             "that is an IPv4 address in the form of an IPv6 one; give the IPv4 address".into()
         }
+        Some(Errno::INVAL) if lacks_scope(addr) => format!(
+            "a link-local address belongs to an interface; name it, for example [{}%eth0]:{}",
+            addr.ip(),
+            addr.port()
+        ),
+        Some(Errno::NODEV) => "there is no such interface; ip link lists them".into(),
         Some(Errno::AFNOSUPPORT) => "this machine has no such addresses; choose one of the other IP version".into(),
         _ => format!("{error}; choose another address"),
     };
@@ -140,11 +452,20 @@ mod tests {
 
     use socket2::SockRef;
 
+    fn bind(addrs: &[&str], limits: &Limits) -> io::Result<Listening> {
+        let addr = |text: &&str| text.parse().expect("an address to listen on");
+        let config = Config {
+            listen: addrs.iter().map(addr).collect(),
+            limits: limits.clone(),
+            ..Config::default()
+        };
+        Listening::bind(&config, Vec::new())
+    }
+
     /// Both ends of a connection, the accepted one first.
     fn connection(limits: &Limits) -> (TcpStream, TcpStream) {
-        let addr = Place::Socket(([127, 0, 0, 1], 0).into());
-        let bound = bind(&addr, limits).expect("a free port");
-        let listener = &bound.listeners[0];
+        let listening = bind(&["127.0.0.1:0"], limits).expect("a free port");
+        let (listener, _) = &listening.sockets[0];
         // The accept is to wait for the connection.
         listener
             .set_nonblocking(false)
@@ -201,29 +522,76 @@ mod tests {
         assert!(taken < 1 << 20, "{taken} bytes");
     }
 
+    fn error_of(addrs: &[&str]) -> String {
+        let error = bind(addrs, &Limits::default()).expect_err("it cannot be had");
+        error.to_string()
+    }
+
     #[test]
     fn an_ipv4_address_in_the_form_of_an_ipv6_one_is_named() {
-        let addr = "[::ffff:127.0.0.1]:0".parse().expect("an address");
-        let error = bind(&addr, &Limits::default()).expect_err("IPV6_V6ONLY");
-        assert!(
-            error.to_string().ends_with("give the IPv4 address"),
-            "{error}"
-        );
+        let error = error_of(&["[::ffff:127.0.0.1]:0"]);
+        assert!(error.ends_with("give the IPv4 address"), "{error}");
     }
 
     #[test]
     fn an_address_that_is_in_use_is_named_with_what_to_do() {
-        let addr = Place::Socket(([127, 0, 0, 1], 0).into());
-        let bound = bind(&addr, &Limits::default()).expect("a free port");
-        let addr = bound.listeners[0].local_addr().expect("an address");
-        let error = bind(&Place::Socket(addr), &Limits::default());
-        let text = error.expect_err("it is in use").to_string();
+        let listening = bind(&["127.0.0.1:0"], &Limits::default()).expect("a free port");
+        let addr = listening.sockets[0].0.local_addr().expect("an address");
         assert_eq!(
-            text,
+            error_of(&[&addr.to_string()]),
             format!(
                 "cannot listen on {addr}: address already in use; \
                  stop the server that has it or choose another port"
             )
         );
+    }
+
+    #[test]
+    fn all_ipv6_addresses_include_ipv4_unless_a_listener_has_that_port() {
+        let addr = |text: &str| text.parse::<SocketAddr>().expect("an address");
+        let any = addr("[::]:6142");
+        for (other, expected) in [
+            ("0.0.0.0:6142", false),
+            ("127.0.0.1:6142", false),
+            ("0.0.0.0:6143", true),
+            ("[::1]:6143", true),
+        ] {
+            assert_eq!(
+                serves_ipv4_too(any, &[any, addr(other)]),
+                expected,
+                "{other}"
+            );
+        }
+        assert!(!serves_ipv4_too(addr("[::1]:6142"), &[]));
+    }
+
+    #[test]
+    fn addresses_that_overlap_are_named() {
+        for (addrs, expected) in [
+            (
+                ["127.0.0.1:7", "127.0.0.1:7"],
+                "127.0.0.1:7 is given twice: give it once",
+            ),
+            (["7", ":7"], "7 is given twice: give it once"),
+            (
+                ["7", "[::1]:7"],
+                "[::1]:7 is given twice, as 7 and as [::1]:7: give it once",
+            ),
+            (
+                ["127.0.0.1:7", "plain:127.0.0.1:7"],
+                "127.0.0.1:7 is given twice, as 127.0.0.1:7 and as plain:127.0.0.1:7: give it once",
+            ),
+            (
+                ["127.0.0.1:7", "0.0.0.0:7"],
+                "0.0.0.0:7 includes 127.0.0.1:7: give only one of them",
+            ),
+            (
+                ["[::]:7", "[::1]:7"],
+                "[::]:7 includes [::1]:7: give only one of them",
+            ),
+        ] {
+            assert_eq!(error_of(&addrs), expected);
+        }
+        bind(&["127.0.0.1:0", "127.0.0.1:0"], &Limits::default()).expect("two ports");
     }
 }

@@ -123,6 +123,14 @@ impl Observer for Log {
                 let path = path.display();
                 warn!(target: SERVER, "{path} can be read by everybody on this machine: chmod o-r it");
             }
+            Event::SecretWritable { path } => {
+                let path = path.display();
+                warn!(target: SERVER, "{path} can be written by others than its owner: chmod go-w it");
+            }
+            Event::EscapesLeftOut { path } => {
+                let path = path.display();
+                warn!(target: SERVER, "{path} holds escape sequences (colours), which are left out");
+            }
             Event::AcceptFailed { error, hint } => {
                 let error = error.to_string();
                 self.accept_failures.log(now, AcceptFailure { error, hint });
@@ -131,6 +139,11 @@ impl Observer for Log {
                 warn!(target: SERVER, "cannot connect to {peer}: {error}");
             }
             Event::ListenFailed { error } => warn!(target: SERVER, "{error}"),
+            Event::OptionUnsupported {
+                option,
+                loss,
+                error,
+            } => warn!(target: SERVER, "this system has no {option} ({error}): {loss}"),
             Event::Capacity {
                 max_clients,
                 asked,
@@ -140,6 +153,9 @@ impl Observer for Log {
             Event::Reloaded { error: None } => info!(target: SERVER, "the files were read again"),
             Event::Reloaded { error: Some(error) } => {
                 error!(target: SERVER, "nothing was read again: {error}");
+            }
+            Event::NothingToReload => {
+                info!(target: SERVER, "there is no file to read again at SIGHUP");
             }
             Event::ShuttingDown => info!(target: SERVER, "shutting down"),
             Event::Stopped { metrics } => {

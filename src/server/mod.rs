@@ -9,6 +9,7 @@ pub mod accept;
 pub(crate) mod handle;
 mod listen;
 mod log;
+mod signals;
 mod transport;
 
 use std::fmt;
@@ -29,14 +30,16 @@ use signal_hook_mio::v1_0::Signals;
 use crate::client_id::ClientId;
 use crate::config::Config;
 use crate::config::addr::Service;
-use crate::config::interactive::{Interactive, Profile};
+use crate::config::interactive::Interactive;
 use crate::engine::{Engine, Interest, Registry};
 use crate::events::{Event, Observer};
 use crate::metrics::Metrics;
 use crate::peer::Peer;
 use accept::{Acceptor, Listen};
 use handle::{ControlBlock, Handle, Request};
+use listen::Listening;
 use log::Log;
+use signals::Ignored;
 use transport::Tcp;
 
 /// How many events one poll takes; the others come with the next.
@@ -90,6 +93,8 @@ pub struct Server<O: Observer = ()> {
     events: Events,
     acceptor: Acceptor<Listener>,
     signals: Option<Signals>,
+    /// SIGHUP may mean that the terminal is gone.
+    has_terminal: bool,
     control: Arc<ControlBlock>,
     /// How many of the requests to shut down have been acted on.
     shutdowns_seen: usize,
@@ -126,8 +131,8 @@ pub enum Status {
 impl Server {
     /// Binds every address of `config`. The server is ready for connections when this returns; they
     /// are served from the first [`turn`](Self::turn) on. With [`Config::handle_signals`], SIGINT,
-    /// SIGTERM and SIGUSR1 are the server's from here on, and SIGHUP if there are files to be read
-    /// again.
+    /// SIGTERM, SIGUSR1 and SIGHUP are the server's from here on, except those that the process
+    /// ignores.
     ///
     /// # Errors
     /// The text names the address or the file, and says what to do. `InvalidInput` if the config does
@@ -159,10 +164,23 @@ impl<O: Observer> Server<O> {
         // Only now: a log that begins before everything is bound would hide the one line that says
         // what is not.
         let mut engine = Engine::new(config, (Log::default(), observer), Instant::now())?;
-        let Listening { sockets, errors } = listen?;
+        let Listening {
+            sockets,
+            errors,
+            unsupported,
+        } = listen?;
         engine.set_wall_clock(SystemTime::now);
         for error in &errors {
             report(&mut engine, Event::ListenFailed { error });
+        }
+        for it in &unsupported {
+            let (option, loss, error) = (it.option, it.loss, &it.error);
+            let event = Event::OptionUnsupported {
+                option,
+                loss,
+                error,
+            };
+            report(&mut engine, event);
         }
         let capacity = Event::Capacity {
             max_clients: allowed,
@@ -173,7 +191,7 @@ impl<O: Observer> Server<O> {
         // Registering comes after that as well, because mio logs it.
         let listeners = register_all(sockets, &poll)?;
         let signals = match handle_signals {
-            true => Some(watch_signals(&poll, interactive.has_files())?),
+            true => Some(watch_signals(&poll, Ignored::of_process())?),
             false => None,
         };
         let waker = Waker::new(poll.registry(), WAKER)?;
@@ -183,6 +201,7 @@ impl<O: Observer> Server<O> {
             events: Events::with_capacity(EVENTS_PER_TURN),
             acceptor: Acceptor::new(listeners, accepts_per_turn),
             signals,
+            has_terminal: handle_signals && signals::has_terminal(),
             control: Arc::new(ControlBlock::new(move || waker.wake())),
             shutdowns_seen: 0,
             engine,
@@ -353,11 +372,11 @@ impl<O: Observer> Server<O> {
     }
 
     fn heed_signals(&mut self) {
-        let (mut is_report_due, mut is_reload_due) = (false, false);
+        let (mut is_report_due, mut has_hung_up) = (false, false);
         for signal in self.signals.iter_mut().flat_map(Signals::pending) {
             match signal {
                 SIGUSR1 => is_report_due = true,
-                SIGHUP => is_reload_due = true,
+                SIGHUP => has_hung_up = true,
                 _ => self.control.shut_down(),
             }
         }
@@ -365,10 +384,23 @@ impl<O: Observer> Server<O> {
             let metrics = &self.metrics();
             report(&mut self.engine, Event::Report { metrics });
         }
-        if is_reload_due {
+        if has_hung_up {
+            self.on_hang_up();
+        }
+    }
+
+    /// SIGHUP asks a server that has read files to read them again. Without any it is what happens when
+    /// a terminal is closed; it comes from the kernel and from the shell, so a second one is no second
+    /// request to shut down.
+    fn on_hang_up(&mut self) {
+        if self.engine.has_files() {
             let result = self.reload();
             let error = result.as_ref().err();
             report(&mut self.engine, Event::Reloaded { error });
+        } else if !self.has_terminal {
+            report(&mut self.engine, Event::NothingToReload);
+        } else if self.control.shutdowns() == 0 {
+            self.control.shut_down();
         }
     }
 
@@ -440,37 +472,6 @@ fn allowed_clients(open_files: u64) -> usize {
     usize::try_from(allowed).unwrap_or(usize::MAX).max(1)
 }
 
-/// Sockets that listen, each with what its clients get, and the errors of addresses that a host name
-/// also stands for but that could not be had.
-struct Listening {
-    sockets: Vec<(std::net::TcpListener, Service)>,
-    errors: Vec<io::Error>,
-}
-
-impl Listening {
-    fn bind(config: &Config, bound: Vec<(std::net::TcpListener, Service)>) -> io::Result<Self> {
-        let mut all = Self {
-            sockets: Vec::new(),
-            errors: Vec::new(),
-        };
-        let service = Service::Chat(config.interactive.profile());
-        let plain = Service::Chat(Profile::Plain);
-        let addrs = config.listen.iter().map(|addr| (addr, service));
-        for (addr, default) in addrs.chain(config.listen_plain.iter().map(|addr| (addr, plain))) {
-            let service = addr.service.unwrap_or(default);
-            let bound = listen::bind(&addr.place, &config.limits)?;
-            let sockets = bound.listeners.into_iter();
-            all.sockets.extend(sockets.map(|socket| (socket, service)));
-            all.errors.extend(bound.errors);
-        }
-        for (socket, service) in bound {
-            socket.set_nonblocking(true)?;
-            all.sockets.push((socket, service));
-        }
-        Ok(all)
-    }
-}
-
 fn register_all(
     sockets: Vec<(std::net::TcpListener, Service)>,
     poll: &Poll,
@@ -485,13 +486,10 @@ fn register_all(
     sockets.into_iter().enumerate().map(register).collect()
 }
 
-/// `has_files`: there is something to read again. Otherwise SIGHUP ends the process, as it does when
-/// its terminal is closed.
-fn watch_signals(poll: &Poll, has_files: bool) -> io::Result<Signals> {
-    let mut signals = Signals::new([SIGINT, SIGTERM, SIGUSR1])?;
-    if has_files {
-        signals.add_signal(SIGHUP)?;
-    }
+/// A signal that was ignored when the process was started stays ignored.
+fn watch_signals(poll: &Poll, ignored: Ignored) -> io::Result<Signals> {
+    let all = [SIGINT, SIGTERM, SIGUSR1, SIGHUP];
+    let mut signals = Signals::new(all.into_iter().filter(|&it| !ignored.contains(it)))?;
     poll.registry()
         .register(&mut signals, SIGNALS, mio::Interest::READABLE)?;
     Ok(signals)

@@ -7,7 +7,7 @@
 //! | `Password` | `Nick` | stays, its rate pauses | closed | as a wrong line | closed |
 //! | `Nick` | `Member` | `Refused`; for people, stays | closed | as a wrong line | closed |
 //! | `Refused` | closed | closed | closed | closed | closed |
-//! | `Member` | said, or a command | - | - | told | closed |
+//! | `Member` | said, or a command | - | - | told | closed, or goes on with [`Eof::Listen`] |
 //!
 //! `Refused` is `Nick` again as soon as the refusal is with the kernel, if there is no text among what
 //! was received before.
@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use crate::broadcast::priority::Class;
 use crate::config::Limits;
+use crate::config::addr::{Eof, Script};
 use crate::config::interactive::Profile;
 use crate::conn::Env;
 use crate::conn::overflow::Content;
@@ -58,6 +59,7 @@ pub(crate) struct ChatSession {
 #[derive(Debug)]
 pub(super) struct Talk {
     pub(super) profile: Profile,
+    pub(super) script: Script,
     pub(super) stage: Stage,
     seen: Seen,
     /// How many bytes at the head of the next input hold no telnet command.
@@ -104,7 +106,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(300);
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
 impl ChatSession {
-    pub(super) fn new(profile: Profile, env: &Env) -> Self {
+    pub(super) fn new(profile: Profile, script: Script, env: &Env) -> Self {
         let decoder = Decoder::new(env.limits.max_line_bytes);
         Self {
             decoder: match profile {
@@ -113,6 +115,7 @@ impl ChatSession {
             },
             talk: Talk {
                 profile,
+                script,
                 stage: Stage::Nick { refusals: 0 },
                 seen: Seen::Nothing,
                 known_data: 0,
@@ -239,6 +242,10 @@ impl ChatSession {
 
     pub(super) fn is_member(&self) -> bool {
         self.talk.stage == Stage::Member
+    }
+
+    pub(super) fn outlives_input(&self) -> bool {
+        self.is_member() && self.talk.script.eof == Eof::Listen
     }
 
     pub(super) fn has_sent(&self) -> bool {

@@ -8,6 +8,7 @@
 
 use std::time::Duration;
 
+use crate::config::addr::Eol;
 use crate::conn::overflow::{Content, Overflow};
 use crate::conn::send_queue::SendQueue;
 use crate::events::Event;
@@ -161,6 +162,9 @@ impl Talk {
         if let Err(why) = cx.room.join(cx.id, line, self.profile, cx.env.now) {
             let has_more = has_text(Decoder::new(cx.env.limits.max_line_bytes), rest);
             return self.refuse_nick(&why, has_more, out, cx);
+        }
+        if self.script.eol == Eol::Lf {
+            cx.room.end_lines_with_lf(cx.id);
         }
         self.enter(Stage::Member, cx.env.now);
         out.set_overflow(Overflow::for_member(cx.env.limits.lag));

@@ -21,7 +21,7 @@ use ipnet::IpNet;
 
 use crate::client_id::ClientId;
 use crate::config::Limits;
-use crate::config::addr::Service;
+use crate::config::addr::{Script, Service};
 use crate::config::interactive::Profile;
 use crate::conn::Env;
 use crate::conn::overflow::Content;
@@ -126,14 +126,15 @@ impl Session {
     /// The session of a new connection.
     pub(crate) fn new(service: Service, env: &Env) -> Self {
         match service {
-            Service::Chat(profile) => Self::Chat(ChatSession::new(profile, env)),
+            Service::Chat(profile) => Self::Chat(ChatSession::new(profile, Script::default(), env)),
+            Service::Script(script) => Self::Chat(ChatSession::new(Profile::Plain, script, env)),
             Service::Http => Self::Http(HttpSession::new(env.now)),
         }
     }
 
     /// The session of a client that is a member already, under a nick that the room knows.
-    pub(crate) fn new_member(profile: Profile, env: &Env) -> Self {
-        Self::Chat(ChatSession::new(profile, env).into_member())
+    pub(crate) fn new_member(profile: Profile, script: Script, env: &Env) -> Self {
+        Self::Chat(ChatSession::new(profile, script, env).into_member())
     }
 
     /// The client has connected.
@@ -199,6 +200,11 @@ impl Session {
 
     pub(crate) fn is_member(&self) -> bool {
         matches!(self, Self::Chat(chat) if chat.is_member())
+    }
+
+    /// Whether it goes on although its peer has sent all that it will ever send.
+    pub(crate) fn outlives_input(&self) -> bool {
+        matches!(self, Self::Chat(chat) if chat.outlives_input())
     }
 
     /// Whether the client has sent anything at all.

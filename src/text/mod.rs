@@ -187,6 +187,48 @@ impl Treatment {
     }
 }
 
+/// A text without the sequences that an operator's terminal would obey: colours, titles, cursor
+/// movements (ECMA-48, 5.4 to 5.6). Returns whether there were any. One without an end reaches to the
+/// end of its line.
+pub(crate) fn without_escapes(text: &[u8]) -> (Vec<u8>, bool) {
+    const ESC: u8 = 0x1b;
+    let mut kept = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(start) = memchr::memchr(ESC, rest) {
+        let (before, sequence) = rest.split_at_checked(start).unwrap_or((rest, &[]));
+        kept.extend_from_slice(before);
+        let length = escape_bytes(sequence);
+        rest = sequence.get(length..).unwrap_or_default();
+    }
+    let has_escapes = rest.len() < text.len();
+    kept.extend_from_slice(rest);
+    (kept, has_escapes)
+}
+
+/// The length of the escape sequence with which this text begins, in bytes.
+fn escape_bytes(text: &[u8]) -> usize {
+    let line = text.iter().position(|byte| b"\r\n".contains(byte));
+    let line = text.get(..line.unwrap_or(text.len())).unwrap_or_default();
+    let is_final = |range: std::ops::RangeInclusive<u8>| move |byte: &u8| range.contains(byte);
+    let end_behind = |skipped: usize, is_end: &dyn Fn(&u8) -> bool| {
+        let end = line.iter().skip(skipped).position(is_end);
+        end.map(|end| end.saturating_add(skipped).saturating_add(1))
+    };
+    let end = match line.get(1) {
+        Some(b'[') => end_behind(2, &is_final(0x40..=0x7e)),
+        // A string of characters, up to BEL or ST, which is ESC and a backslash.
+        Some(b']' | b'P' | b'X' | b'^' | b'_') => {
+            let st = memchr::memmem::find(line, b"\x1b\\").map(|at| at.saturating_add(2));
+            let bel = memchr::memchr(0x07, line).map(|at| at.saturating_add(1));
+            st.into_iter().chain(bel).min()
+        }
+        Some(0x20..=0x2f) => end_behind(2, &is_final(0x30..=0x7e)),
+        Some(_) => Some(2),
+        None => None,
+    };
+    end.unwrap_or(line.len())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -324,6 +366,25 @@ mod tests {
         ] {
             let (first, other) = CleanText(text).split_word();
             assert_eq!((first.as_str(), other.as_str()), (word, rest));
+        }
+    }
+
+    #[test]
+    fn escape_sequences_are_left_out_whole() {
+        for (text, kept) in [
+            (&b"\x1b[1;31mred\x1b[0m"[..], &b"red"[..]),
+            (b"a\x1b[2Jb\x1b[?25lc\x1b[ qd", b"abcd"),
+            (b"\x1b]0;title\x07a\x1b]0;title\x1b\\b", b"ab"),
+            (b"\x1bPdata\x1b\\a\x1b(Bb\x1b7c", b"abc"),
+            (b"a\x1b[31", b"a"),
+            (b"a\x1b]0;title\nb", b"a\nb"),
+            (b"a\x1b\r\nb\x1b", b"a\r\nb"),
+        ] {
+            let shown = text.escape_ascii();
+            assert_eq!(without_escapes(text), (kept.to_vec(), true), "{shown}");
+        }
+        for text in [&b""[..], b"plain\ntext", "\u{fc}ber \x07".as_bytes()] {
+            assert_eq!(without_escapes(text), (text.to_vec(), false));
         }
     }
 

@@ -119,7 +119,7 @@ fn help_shows_examples_and_fits_a_terminal() {
 
 /// Each flag, its variable without `LINE_CHAT_`, and its default, in the order of help.
 const FLAGS: [(&str, &str, &str); 24] = [
-    ("[ADDR]...", "ADDR", "127.0.0.1:6142"),
+    ("[ADDR]...", "ADDR", "6142"),
     ("--prefix <TEMPLATE>", "PREFIX", "{nick}:"),
     ("--max-line <BYTES>", "MAX_LINE", "4096"),
     ("--max-nick <CHARS>", "MAX_NICK", "32"),
@@ -254,9 +254,19 @@ fn usage_errors_are_claps_and_exit_with_2() {
         (&["--max-nick", "0"], "--max-nick"),
         (&["--max-line", "4k"], "give a whole number"),
         (&["--max-pending", "12419"], "make it 12420 or more"),
-        (&["6142"], "not an address with a port"),
-        (&["localhost"], "not an address with a port"),
-        (&["127.0.0.1:65536"], "not an address with a port"),
+        (&["[nowhere]:1"], "not an address with a port"),
+        (
+            &["localhost"],
+            "the port is missing: write for example localhost:6142",
+        ),
+        (&["127.0.0.1:70000"], "\"70000\" is not a port"),
+        (&["70000"], "\"70000\" is not a port"),
+        (&["--plain", "[::1]:port"], "\"port\" is not a port"),
+        (
+            &["192.168.1.300:6142"],
+            "\"192.168.1.300\" is not an IPv4 address",
+        ),
+        (&["::1:6142"], "an IPv6 address stands in brackets"),
         (&["-v", "-q"], "cannot be used with"),
         (&["--unknown"], "--unknown"),
     ] {
@@ -366,7 +376,11 @@ fn variables_stand_for_flags_and_addresses() {
 #[test]
 fn variables_are_checked_like_flags() {
     for (name, value, part) in [
-        ("LINE_CHAT_ADDR", "127.0.0.1:0 6142", "not an address"),
+        (
+            "LINE_CHAT_ADDR",
+            "127.0.0.1:0 70000",
+            "\"70000\" is not a port",
+        ),
         ("LINE_CHAT_PREFIX", "no place", "{nick}"),
         ("LINE_CHAT_MAX_LINE", "0", "--max-line"),
         ("LINE_CHAT_MAX_PENDING", "1", "--max-pending"),

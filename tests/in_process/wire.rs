@@ -2,10 +2,9 @@
 //! nothing else is ever sent, however the bytes come.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::thread;
 
-use line_chat::{Config, ListenAddr};
+use line_chat::{Config, ListenAddr, Place};
 
 use crate::support::YES_LINE;
 use crate::support::server::{Client, HaltedServer, RunningServer};
@@ -26,7 +25,7 @@ fn expect_heard(typed: impl AsRef<[u8]>, heard: &str) {
 
 #[test]
 fn only_this_machine_can_reach_a_server_that_was_told_nothing() {
-    let default: SocketAddr = "127.0.0.1:6142".parse().expect("an address");
+    let default = Place::Loopback { port: 6142 };
     assert_eq!(Config::default().listen, [ListenAddr::from(default)]);
 }
 

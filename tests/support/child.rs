@@ -163,18 +163,22 @@ impl Server {
     /// A member whose kernel takes at most some 64 KiB that it does not read.
     #[track_caller]
     pub(crate) fn join_with_small_buffer(&self, nick: &str) -> Client {
-        let socket = Socket::new(Domain::for_address(self.addr), Type::STREAM, None);
+        let mut client = Self::connect_with_small_buffer(self.addr);
+        client.enter(nick);
+        client
+    }
+
+    /// A client without a nick whose kernel takes as little.
+    #[track_caller]
+    pub(crate) fn connect_with_small_buffer(addr: SocketAddr) -> Client {
+        let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None);
         let socket = socket.expect("a socket");
         // Before the connection is there, because the window is agreed on with it.
         socket
             .set_recv_buffer_size(32 << 10)
             .expect("a buffer size");
-        socket
-            .connect(&self.addr.into())
-            .expect("the server listens");
-        let mut client = Client::new(socket.into());
-        client.enter(nick);
-        client
+        socket.connect(&addr.into()).expect("the server listens");
+        Client::new(socket.into())
     }
 
     pub(crate) fn signal(&self, signal: Signal) {

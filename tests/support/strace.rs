@@ -13,7 +13,49 @@ use std::thread;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::child::{Lines, Server};
+use super::child::{Lines, Server, bare};
+
+/// The binary with these arguments, and with faults from its first call on, each as `--inject` takes it:
+/// `CALL:error=ERROR:when=WHEN`. `None` as with [`Tracer::inject`].
+#[track_caller]
+pub(crate) fn command_with_faults(faults: &[String], args: &[&str]) -> Option<Command> {
+    let calls = faults.iter().filter_map(|fault| fault.split(':').next());
+    let calls = calls.collect::<Vec<_>>().join(",");
+    let mut command = bare("strace");
+    // The tracer is the grandchild, so our child is the server.
+    command.args(["--daemonize", "-qq", "--output=/dev/null"]);
+    command.arg(format!("--trace={calls}"));
+    command.args(faults.iter().map(|fault| format!("--inject={fault}")));
+    command.arg(env!("CARGO_BIN_EXE_line-chat")).args(args);
+    is_there().then_some(command)
+}
+
+/// Whether there is an strace that may trace. That fails if `LINE_CHAT_CLIENTS=all` says that every
+/// tool is there.
+#[track_caller]
+pub(crate) fn is_there() -> bool {
+    let strace = Command::new("strace")
+        .args(["--output=/dev/null", "true"])
+        .output();
+    let missing = match strace {
+        Ok(output) if output.status.success() => return true,
+        Ok(output) => String::from_utf8_lossy(&output.stderr).into_owned(),
+        Err(error) => error.to_string(),
+    };
+    skip(&missing);
+    false
+}
+
+/// Says that a test is skipped, unless it must not be.
+#[track_caller]
+fn skip(missing: &str) {
+    let is_required = env::var_os("LINE_CHAT_CLIENTS").is_some_and(|tools| tools == "all");
+    assert!(!is_required, "strace: {missing}");
+    // Not by eprintln, which a test that passes keeps to itself.
+    let test = thread::current();
+    let test = test.name().unwrap_or_default();
+    let _ = writeln!(io::stderr(), "{test} skipped, strace: {}", missing.trim());
+}
 
 /// How a call ends that was made to fail.
 const FAILED: &str = "(INJECTED)";
@@ -57,12 +99,7 @@ impl Tracer {
             Ok(Err(line)) => panic!("{line}"),
             Err(error) => error.to_string(),
         };
-        let is_required = env::var_os("LINE_CHAT_CLIENTS").is_some_and(|tools| tools == "all");
-        assert!(!is_required, "strace: {missing}");
-        // Not by eprintln, which a test that passes keeps to itself.
-        let test = thread::current();
-        let test = test.name().unwrap_or_default();
-        let _ = writeln!(io::stderr(), "{test} skipped, strace: {}", missing.trim());
+        skip(&missing);
         None
     }
 

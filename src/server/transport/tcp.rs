@@ -32,7 +32,8 @@ impl Tcp {
     /// As connect(2), but never because it is in progress.
     pub(crate) fn dial(to: SocketAddr) -> io::Result<Self> {
         let socket = TcpStream::connect(to)?;
-        socket.set_nodelay(true)?;
+        // A system without that option sends lines late, which is better than not at all.
+        let _ = socket.set_nodelay(true);
         Ok(Self {
             socket,
             is_connecting: true,
@@ -91,6 +92,13 @@ impl Stream for Tcp {
 
     fn is_connecting(&self) -> bool {
         self.is_connecting
+    }
+
+    fn check(&mut self) -> io::Result<()> {
+        match self.socket.take_error()? {
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
     }
 
     fn shutdown_write(&mut self) -> io::Result<()> {

@@ -15,9 +15,9 @@ fn who_connects_is_greeted_and_asked() {
 
 #[test]
 fn the_greeting_is_the_operators_own_and_clean() {
-    let motd = TempFile::new("greeting", "Welcome to \x1b[1mhere\n\nbe kind\n\n");
+    let motd = TempFile::new("greeting", "Welcome to \x07\x1b[1mhere\n\nbe kind\n\n");
     let mut rig = room_with(|config| config.interactive.motd_file = Some(motd.path().into()));
-    let greeting = "* Welcome to \u{fffd}[1mhere\r\n* \r\n* be kind\r\n";
+    let greeting = "* Welcome to \u{fffd}here\r\n* \r\n* be kind\r\n";
     assert_eq!(rig.connect().received(), [greeting, ASK].concat());
 }
 
