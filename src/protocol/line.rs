@@ -26,6 +26,9 @@ const CTRL_W: u8 = 0x17;
 const ESC: u8 = 0x1b;
 const DEL: u8 = 0x7f;
 
+/// From here on memchr is faster.
+const LONG_LINE_BYTES: usize = 128;
+
 /// What a [`LineDecoder`] found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Line<'a> {
@@ -257,6 +260,7 @@ impl LineDecoder {
     }
 
     /// Cuts off everything before the next line end, and that byte. Returns whether there was one.
+    #[inline]
     fn take_segment<'i>(&mut self, data: &mut &'i [u8]) -> (&'i [u8], bool) {
         let end = memchr2(b'\r', b'\n', data);
         let Some((text, &byte, rest)) = end.and_then(|end| split_around(data, end)) else {
@@ -272,6 +276,7 @@ impl LineDecoder {
 
     /// Takes a segment of a line, and the end of the line if that has come. Returns what was found;
     /// `Err`: the end of all lines, behind this many bytes of the segment.
+    #[inline]
     fn accept<'i>(&mut self, text: &'i [u8], ended: bool) -> Result<Option<Found<'i>>, usize> {
         if self.pending_is == Pending::Discarded {
             if ended {
@@ -280,7 +285,7 @@ impl LineDecoder {
             }
             return Ok(None);
         }
-        if ended && self.pending.is_empty() && !self.keys.is_arriving() && !has_control(text) {
+        if ended && self.pending.is_empty() && !self.keys.is_arriving() && !self.has_control(text) {
             return Ok(Some(if text.len() > self.max_line_bytes as usize {
                 Found::TooLong
             } else {
@@ -342,6 +347,31 @@ impl LineDecoder {
         text
     }
 
+    /// Whether something in a line is not appended. Where [`find_control`](Self::find_control) is called
+    /// for each line that would cost short ones more than all the rest.
+    #[inline]
+    fn has_control(&self, text: &[u8]) -> bool {
+        if text.len() > LONG_LINE_BYTES {
+            return self.find_control(text).is_some();
+        }
+        // No branch for each byte: 16 at a time, and the last 16 may overlap the ones before.
+        let any = |found, &byte: &u8| found | (byte == NUL) | (byte == BS) | (byte == DEL);
+        let any_key = |found, &byte: &u8| found | is_control(byte);
+        let is_plain = self.keys == KeySequence::Ignored;
+        let Some(last) = text.last_chunk::<16>() else {
+            return match is_plain {
+                true => text.iter().fold(false, any),
+                false => text.iter().fold(false, any_key),
+            };
+        };
+        let (chunks, _) = text.as_chunks::<16>();
+        let mut chunks = chunks.iter().chain([last]);
+        match is_plain {
+            true => chunks.any(|chunk| chunk.iter().fold(false, any)),
+            false => chunks.any(|chunk| chunk.iter().fold(false, any_key)),
+        }
+    }
+
     /// The position of the next byte that is not appended.
     fn find_control(&self, text: &[u8]) -> Option<usize> {
         if self.keys == KeySequence::Ignored {
@@ -363,18 +393,6 @@ impl LineDecoder {
 /// A C0 control other than TAB, or DEL.
 fn is_control(byte: u8) -> bool {
     (byte < b' ' && byte != b'\t') || byte == DEL
-}
-
-/// Whether there is any control. That is not so in most lines, and the loop has no branch for each
-/// byte: it looks at 16 bytes at a time, and the last 16 may overlap the ones before.
-fn has_control(text: &[u8]) -> bool {
-    let any = |found, &byte: &u8| found | is_control(byte);
-    let Some(last) = text.last_chunk::<16>() else {
-        return text.iter().fold(false, any);
-    };
-    let (chunks, _) = text.as_chunks::<16>();
-    let mut chunks = chunks.iter().chain([last]);
-    chunks.any(|chunk| chunk.iter().fold(false, any))
 }
 
 /// What is before a byte, the byte, and what is behind it.
