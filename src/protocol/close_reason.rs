@@ -35,7 +35,7 @@ pub enum CloseReason {
     LoginTimeout,
     /// The member sent nothing for `idle_timeout`.
     Idle,
-    /// The client speaks TLS, HTTP or SSH.
+    /// The client speaks another protocol, such as TLS, HTTP or IRC.
     OtherProtocol,
     /// There were `max_clients` clients already, or no free descriptor.
     ServerFull,
@@ -89,6 +89,7 @@ impl CloseReason {
             Self::HungUp | Self::Broken | Self::Unreachable => return None,
             Self::Answered => return None,
             Self::NoNick | Self::WrongPassword | Self::Kicked => return None,
+            Self::OtherProtocol => return None,
             Self::TooSlow => "you are reading too slowly, goodbye",
             Self::Stalled => "you have read nothing for too long, goodbye",
             Self::HeldUp => "you have held up the room for too long, goodbye",
@@ -98,7 +99,6 @@ impl CloseReason {
             Self::Banned => "you are banned from this room, goodbye",
             Self::AddressBanned => "your address is banned from this server",
             Self::Idle => "you have been silent for too long, goodbye",
-            Self::OtherProtocol => "this is a chat server for telnet, goodbye",
             Self::ServerFull => "server is full, try again later",
             Self::AddressFull => "too many connections from your address, try again later",
             Self::Shutdown => "server is shutting down",

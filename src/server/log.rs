@@ -33,6 +33,7 @@ const SERVER: &str = "line_chat::server";
 #[derive(Debug, Default)]
 pub(super) struct Log {
     refused: LogThrottle,
+    strangers: LogThrottle,
     silent: LogThrottle,
     nameless: LogThrottle,
     wrong_passwords: LogThrottle,
@@ -60,6 +61,13 @@ impl Observer for Log {
                 let half = if is_write { "write half" } else { "connection" };
                 debug!(target: CONNECTIONS, "{peer}: {half} broken: {error}");
             }
+            Event::OtherProtocol { peer, protocol, .. } => match self.strangers.count(now) {
+                None => debug!(target: CONNECTIONS, "{peer} speaks {protocol}"),
+                Some(1) => info!(target: CONNECTIONS, "{peer} speaks {protocol}"),
+                Some(n) => {
+                    info!(target: CONNECTIONS, "{n} clients speak other protocols, the last {peer}: {protocol}");
+                }
+            },
             Event::Left {
                 nick: Some(nick),
                 reason,

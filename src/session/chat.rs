@@ -22,8 +22,9 @@ use crate::protocol::close_reason::CloseReason;
 use crate::protocol::command;
 use crate::protocol::decoder::{Decoded, Decoder, Next};
 use crate::protocol::message::Message;
-use crate::protocol::sniff::is_other_protocol;
+use crate::protocol::sniff::{self, Opening, OtherProtocol};
 use crate::session::commands;
+use crate::session::login::close_unless_full;
 use crate::session::{Ctx, Flow, Lane, LongestLine, Step};
 use crate::time::moment::Moment;
 use crate::time::rate_limit::TokenBucket;
@@ -50,8 +51,8 @@ pub(crate) struct ChatSession {
 pub(super) struct Talk {
     pub(super) profile: Profile,
     pub(super) stage: Stage,
-    /// It has sent something.
-    has_sent: bool,
+    /// What its first bytes are.
+    opening: Opening,
     /// How many bytes at the head of the next input hold no telnet command.
     known_data: u32,
     /// Since when it has no nick; for a member, since when it has sent nothing.
@@ -84,7 +85,7 @@ impl ChatSession {
             talk: Talk {
                 profile,
                 stage: Stage::Nick { refusals: 0 },
-                has_sent: false,
+                opening: Opening::NOTHING,
                 known_data: 0,
                 since: env.now,
                 said: TokenBucket::default(),
@@ -102,20 +103,20 @@ impl ChatSession {
     pub(super) fn on_input(&mut self, input: &[u8], out: &mut SendQueue, cx: &mut Ctx<'_>) -> Step {
         let Self { decoder, talk } = self;
         talk.on_bytes(input, cx.env.now);
+        if talk.opening.is_open()
+            && let Some(protocol) = talk.opening.protocol(input)
+        {
+            return Step::new(input.len(), refuse_protocol(protocol, out, cx));
+        }
         let next = decoder.next_of(input, talk.known_data);
         talk.known_data = next.known_data;
         let Next { found, used, .. } = next;
         let mut step = match found {
             None => {
-                let is_other = talk.is_first() && is_other_protocol(decoder.unfinished(), false);
-                Step::new(
-                    used,
-                    if is_other {
-                        OTHER_PROTOCOL
-                    } else {
-                        Flow::Starved
-                    },
-                )
+                let unfinished = Some(decoder.unfinished()).filter(|_| talk.is_first());
+                let other = unfinished.and_then(|line| sniff::of_line(line, false));
+                let flow = other.map_or(Flow::Starved, |it| refuse_protocol(it, out, cx));
+                Step::new(used, flow)
             }
             Some(Decoded::Refuse(answer)) => Step::new(used, negotiate(answer, out, cx)),
             Some(Decoded::AreYouThere) => Step::new(used, cx.reply(out, Message::Yes)),
@@ -128,6 +129,9 @@ impl ChatSession {
             Some(Decoded::Line(line)) => talk.on_line(line, out, cx),
         };
         step.used = used;
+        if talk.opening.is_open() {
+            talk.opening.take(input.get(..used).unwrap_or_default());
+        }
         if step.flow == Flow::Continue && used == input.len() && decoder.is_drained() {
             step.flow = Flow::Starved;
         }
@@ -185,11 +189,20 @@ impl ChatSession {
     }
 
     pub(super) fn has_sent(&self) -> bool {
-        self.talk.has_sent
+        self.talk.opening != Opening::NOTHING
     }
 }
 
-const OTHER_PROTOCOL: Flow = Flow::Close(CloseReason::OtherProtocol);
+/// Closes a client that speaks another protocol, and tells it what this is.
+fn refuse_protocol(protocol: OtherProtocol, out: &mut SendQueue, cx: &mut Ctx<'_>) -> Flow {
+    cx.watch.emit(|| Event::OtherProtocol {
+        id: cx.id,
+        peer: cx.peer,
+        protocol: protocol.name(),
+    });
+    let told = cx.reply(out, Message::Goodbye(protocol.goodbye()));
+    close_unless_full(told, CloseReason::OtherProtocol)
+}
 
 /// Answers a telnet command.
 pub(super) fn negotiate(answer: [u8; 3], out: &mut SendQueue, cx: &mut Ctx<'_>) -> Flow {
@@ -203,7 +216,9 @@ pub(super) fn negotiate(answer: [u8; 3], out: &mut SendQueue, cx: &mut Ctx<'_>) 
 
 impl Talk {
     fn on_bytes(&mut self, input: &[u8], now: Moment) {
-        self.has_sent |= !input.is_empty();
+        if !input.is_empty() {
+            self.opening.begin();
+        }
         if self.stage == Stage::Member {
             self.since = now;
         }
@@ -223,6 +238,17 @@ impl Talk {
             self.stage,
             Stage::Password { refusals: 0 } | Stage::Nick { refusals: 0 }
         )
+    }
+
+    /// What a line is, if it is the first one and neither a nick nor the password of the room.
+    fn other_protocol(&self, line: &[u8], cx: &Ctx<'_>) -> Option<OtherProtocol> {
+        if !self.is_first() {
+            return None;
+        }
+        let password = cx.auth.secrets.password.as_ref();
+        let is_asked = matches!(self.stage, Stage::Password { .. });
+        let is_password = is_asked && password.is_some_and(|it| it.matches(line));
+        sniff::of_line(line, true).filter(|_| !is_password)
     }
 
     pub(super) fn is_interactive(&self) -> bool {
@@ -260,12 +286,10 @@ impl Talk {
         if line.is_empty() {
             return Step::new(0, self.on_empty_line(out, cx));
         }
+        if let Some(protocol) = self.other_protocol(line, cx) {
+            return Step::new(0, refuse_protocol(protocol, out, cx));
+        }
         match self.stage {
-            Stage::Password { refusals: 0 } | Stage::Nick { refusals: 0 }
-                if is_other_protocol(line, true) =>
-            {
-                Step::new(0, OTHER_PROTOCOL)
-            }
             Stage::Password { .. } => Step::new(0, self.try_password(Some(line), out, cx)),
             Stage::Nick { .. } => {
                 let flow = self.try_nick(line, out, cx);

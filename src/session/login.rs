@@ -163,7 +163,7 @@ impl Talk {
 }
 
 /// Closes a client that was told why; if there was no room for that, it is too slow.
-fn close_unless_full(told: Flow, reason: CloseReason) -> Flow {
+pub(super) fn close_unless_full(told: Flow, reason: CloseReason) -> Flow {
     match told {
         Flow::Continue => Flow::Close(reason),
         flow => flow,

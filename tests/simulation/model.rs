@@ -496,7 +496,10 @@ impl Model {
         if self.has_people {
             return self.client(peer).owe(Due::Line(line.into()));
         }
-        self.put_out(line.len());
+        // The last line of a client is not counted, as no goodbye is.
+        if !self.client(peer).is_foreign() {
+            self.put_out(line.len());
+        }
         let expected = self.reply(peer);
         assert_eq!(expected.as_bytes(), line, "peer {peer}");
         let client = self.client(peer);
@@ -508,6 +511,9 @@ impl Model {
     fn reply(&mut self, peer: Peer) -> String {
         let limits = self.config.limits.clone();
         let now = self.now;
+        if let Some(goodbye) = self.client(peer).foreign() {
+            return goodbye.to_owned();
+        }
         let said = self.take(peer, |_| true);
         let is_member = self.client(peer).is_member();
         match said {

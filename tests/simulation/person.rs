@@ -88,16 +88,26 @@ const COMMANDS: [&[u8]; 14] = [
 ];
 
 /// What somebody sends who wants no chat, but another protocol, or has mistaken the port.
-const FOREIGN: [&[u8]; 9] = [
+const FOREIGN: [&[u8]; 19] = [
     b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\x0a\xff\xff\xf6",
     b"\x16\x03\x01\x02\xff\xf6",
     b"\x16\x03\x03\x00\x7a",
     b"GET / HTTP/1.1\r\nHost: example.org\r\n\r\n",
     b"OPTIONS * HTTP/1.0\r\n",
     b"SSH-2.0-OpenSSH_9.2p1\r\n",
+    b"PROXY TCP4 192.0.2.1 192.0.2.2 56324 443\r\n",
+    b"*1\r\n$4\r\nPING\r\n",
+    b"EHLO mail.example.org\r\n",
+    b"USER anonymous\r\n",
+    b"CAP LS 302\r\nNICK x\r\n",
+    b"NICK x\r\nUSER x 0 * :x\r\n",
+    b"USER x 0 * :x\r\n",
     // And what only looks like it.
     b"GET\r\n",
     b"SSH\r\n",
+    b"Ehlo\r\n",
+    b"PING\r\n",
+    b"*1x\r\n",
     b"\x16\x7f",
 ];
 

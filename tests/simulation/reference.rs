@@ -134,17 +134,36 @@ impl Decoder {
     }
 }
 
-/// Whether a first line, or the beginning of one, is a TLS record, a request of HTTP, or SSH's
-/// banner.
-pub(crate) fn is_foreign(line: &[u8], is_complete: bool) -> bool {
+/// What a first line, or the beginning of one, belongs to, if it is no chat; and the goodbye for it.
+/// Of each protocol it knows what the simulation's clients send.
+pub(crate) fn foreign(line: &[u8], is_complete: bool) -> Option<&'static str> {
+    const TELNET: &str = "* this is a chat server for telnet, goodbye\r\n";
     let text = String::from_utf8_lossy(line);
     let words: Vec<&str> = text.split(' ').collect();
     let is_request = words.len() >= 3
         && !words[0].is_empty()
         && words[0].bytes().all(|byte| byte.is_ascii_uppercase())
         && words[words.len() - 1].starts_with("HTTP/");
-    let is_text = is_request || text.starts_with("SSH-");
-    line.starts_with(&[22, 3]) || is_complete && is_text
+    if line.starts_with(&[22, 3]) {
+        return Some(TELNET);
+    }
+    match words[..] {
+        _ if !is_complete => None,
+        _ if is_request || text.starts_with("SSH-") => Some(TELNET),
+        ["PROXY", "TCP4" | "TCP6" | "UNKNOWN", ..] => {
+            Some("* this is a chat server that takes no PROXY header, goodbye\r\n")
+        }
+        ["EHLO", _] => Some("* this is a chat server and no mail server, goodbye\r\n"),
+        ["USER", _] => Some("* this is a chat server and no FTP server, goodbye\r\n"),
+        ["CAP", "LS", ..] | ["NICK", _] | ["USER", _, _, _, ..] => {
+            Some("* this is no IRC server but a chat server for telnet, goodbye\r\n")
+        }
+        [word] if word.len() > 1 && word.starts_with('*') => {
+            let is_number = word[1..].bytes().all(|byte| byte.is_ascii_digit());
+            is_number.then_some("* this is a chat server and no Redis server, goodbye\r\n")
+        }
+        _ => None,
+    }
 }
 
 /// What a client is told when it is closed, if it is told anything.
@@ -158,7 +177,6 @@ pub(crate) fn goodbye(reason: CloseReason) -> &'static str {
         }
         CloseReason::LoginTimeout => "* no nick came in time, goodbye\r\n",
         CloseReason::Idle => "* you have been silent for too long, goodbye\r\n",
-        CloseReason::OtherProtocol => "* this is a chat server for telnet, goodbye\r\n",
         CloseReason::ServerFull => "* server is full, try again later\r\n",
         CloseReason::AddressFull => "* too many connections from your address, try again later\r\n",
         CloseReason::Shutdown => "* server is shutting down\r\n",
