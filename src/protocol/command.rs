@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::text::CleanText;
-use crate::text::nick::is_invisible;
+use crate::text::alike::is_invisible;
 
 /// What `/help` says of a command, and who may give it.
 #[derive(Debug, PartialEq, Eq)]

@@ -7,12 +7,21 @@ use std::time::Duration;
 use crate::broadcast::batch::Kind;
 use crate::broadcast::outbox::EntryKind;
 use crate::client_id::ClientId;
+use crate::config::interactive::Profile;
 use crate::protocol::message::Message;
 use crate::room::Room;
 use crate::text::CleanText;
+use crate::text::alike::NameHash;
 use crate::text::nick::Nick;
 use crate::time::expiring_set::MAX_ENTRIES;
 use crate::time::moment::Moment;
+
+/// A nick that nobody may take, nor one that is like it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct BannedNick {
+    pub(super) name: NameHash,
+    pub(super) nick: Nick,
+}
 
 impl Room {
     pub(crate) fn is_operator(&self, id: ClientId) -> bool {
@@ -46,31 +55,41 @@ impl Room {
         }
     }
 
-    /// Bans a name for a time. Returns the member that has it now. A name is not completed here: the
-    /// member that is meant may have left already, and another's name may begin with it.
+    /// Bans a name for a time, and all that are like it. Returns the members that have such a name now.
+    /// A name is not completed here: the member that is meant may have left already, and another's name
+    /// may begin with it.
     pub(crate) fn ban_name(
         &mut self,
         by: ClientId,
         name: &str,
         time: Option<Duration>,
         now: Moment,
-    ) -> Option<ClientId> {
+    ) -> Vec<ClientId> {
         let nick = match Nick::parse(name.as_bytes(), self.max_nick_chars) {
             Ok(nick) => nick,
             Err(why) => {
-                self.outbox.send(by, Message::Refused(&why));
-                return None;
+                let refused = Message::Refused(&why, Profile::Interactive);
+                self.outbox.send(by, refused);
+                return Vec::new();
             }
         };
-        let member = self.members.find_exact(name);
-        if member == Some(by) {
+        let name = self.members.hash(&nick);
+        let mut meant: Vec<ClientId> = self.members.alike(name).collect();
+        if meant.contains(&by) {
             self.outbox.send(by, Message::ThatIsYou);
-            return None;
+            return Vec::new();
         }
-        let hash = self.members.hash_of(name);
-        let has_room = self.banned.add(hash, time, now);
+        self.banned.remove_if(now, |it| it.name.is_same(name));
+        let banned = BannedNick {
+            name,
+            nick: nick.clone(),
+        };
+        let has_room = self.banned.add(banned, time, now);
         self.answer_sanction(by, has_room, Message::IsBanned(nick.as_str(), time));
-        member.filter(|_| has_room)
+        if !has_room {
+            meant.clear();
+        }
+        meant
     }
 
     /// Answers `done`, or that there was no room for one more.
@@ -82,7 +101,7 @@ impl Room {
     /// Lifts the ban of a name. `was_banned`: something else of this name was banned until now.
     pub(crate) fn unban_name(&mut self, by: ClientId, name: &str, was_banned: bool, now: Moment) {
         let hash = self.members.hash_of(name);
-        let was_name_banned = self.banned.remove(&hash, now);
+        let was_name_banned = self.banned.remove_if(now, |it| it.name.is_alike(hash));
         let message = match was_banned || was_name_banned {
             true => Message::IsNoLongerBanned(name),
             false => Message::IsNotBanned(name),
@@ -101,9 +120,11 @@ impl Room {
             return;
         };
         let member = self.members.get(id);
-        let Some((name, nick)) = member.map(|it| (it.name, it.nick.clone())) else {
+        let Some(nick) = member.map(|it| it.nick.clone()) else {
             return;
         };
+        let name = self.members.hash(&nick);
+        self.muted.remove_if(now, |it| it.is_same(name));
         let has_room = self.muted.add(name, time, now);
         self.answer_sanction(by, has_room, Message::IsMuted(&nick, time));
         if has_room && self.members.person(id).is_some() {
@@ -113,12 +134,12 @@ impl Room {
 
     /// Lifts the mute of a name, whose owner may have left.
     pub(crate) fn unmute(&mut self, by: ClientId, name: CleanText<'_>, now: Moment) {
-        let exact = self.members.find_exact(name.as_str());
         let former = self.members.hash_of(name.as_str());
-        if self.muted.remove(&former, now) {
+        if self.muted.remove_if(now, |it| it.is_alike(former)) {
             let done = Message::IsNoLongerMuted(name.as_str());
             self.outbox.send(by, done);
-            return self.tell_unmuted(exact);
+            let alike: Vec<ClientId> = self.members.alike(former).collect();
+            return alike.into_iter().for_each(|id| self.tell_unmuted(id, now));
         }
         let Some(id) = self.meant(by, name) else {
             return;
@@ -127,17 +148,17 @@ impl Room {
         let Some((name, nick)) = member.map(|it| (it.name, it.nick.clone())) else {
             return;
         };
-        if self.muted.remove(&name, now) {
+        if self.muted.remove_if(now, |it| it.is_alike(name)) {
             let done = Message::IsNoLongerMuted(nick.as_str());
             self.outbox.send(by, done);
-            self.tell_unmuted(Some(id));
+            self.tell_unmuted(id, now);
         } else {
             self.outbox.send(by, Message::IsNotMuted(nick.as_str()));
         }
     }
 
-    fn tell_unmuted(&mut self, id: Option<ClientId>) {
-        if let Some(id) = id.filter(|&id| self.members.person(id).is_some()) {
+    fn tell_unmuted(&mut self, id: ClientId, now: Moment) {
+        if self.members.person(id).is_some() && !self.is_muted(id, now) {
             self.outbox.send(id, Message::YouAreNoLongerMuted);
         }
     }

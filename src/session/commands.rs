@@ -453,7 +453,7 @@ fn ban(call: &mut Call<'_, '_>, whom: CleanText<'_>, time: Option<Duration>) {
 
 fn ban_name(call: &mut Call<'_, '_>, name: &str, time: Option<Duration>) {
     let by = call.cx.id;
-    if let Some(id) = call.cx.room.ban_name(by, name, time, call.cx.env.now) {
+    for id in call.cx.room.ban_name(by, name, time, call.cx.env.now) {
         call.cx.effects.push(Effect::Expel { by, id });
     }
 }

@@ -155,9 +155,9 @@ impl Talk {
         };
         *refusals = refusals.saturating_add(1);
         if *refusals < cx.env.limits.max_refusals {
-            return cx.reply(out, Message::Refused(why));
+            return cx.reply(out, Message::Refused(why, self.profile));
         }
-        let told = cx.reply(out, Message::RefusedFinally(why));
+        let told = cx.reply(out, Message::RefusedFinally(why, self.profile));
         close_unless_full(told, CloseReason::NoNick)
     }
 }

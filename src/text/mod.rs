@@ -3,7 +3,14 @@
 //! rewrite another person's screen. Each of them becomes U+FFFD; everything else arrives as it was
 //! sent.
 
+pub(crate) mod alike;
 pub(crate) mod nick;
+pub(crate) mod shape;
+
+use std::borrow::Cow;
+use std::fmt;
+
+use unicode_bidi::BidiClass;
 
 /// Text that is safe to show on a terminal, on one line: a result of [`clean`], or a part of one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +38,47 @@ impl<'a> CleanText<'a> {
         let (word, rest) = text.split_at(end);
         (Self(word), Self(rest.trim_start()))
     }
+}
+
+/// A name between U+2068 (first strong isolate) and U+2069 (pop directional isolate), if it is written
+/// from right to left: otherwise a terminal that knows the bidirectional algorithm ([UAX 9]) would
+/// reorder what stands beside it. The text of a peer cannot hold either of them.
+///
+/// [UAX 9]: https://www.unicode.org/reports/tr9/
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Isolated<'a>(pub(crate) &'a str);
+
+/// The longest that [`Isolated`] adds to a name, in bytes.
+pub(crate) const ISOLATE_BYTES: usize = "\u{2068}\u{2069}".len();
+
+impl fmt::Display for Isolated<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if is_right_to_left(self.0) {
+            write!(f, "\u{2068}{}\u{2069}", self.0)
+        } else {
+            f.write_str(self.0)
+        }
+    }
+}
+
+/// A line without the characters with which [`Isolated`] marks names.
+pub(crate) fn without_isolates(line: &[u8]) -> Cow<'_, [u8]> {
+    let isolates = ["\u{2068}".as_bytes(), "\u{2069}".as_bytes()];
+    let is_isolate = |c: &[u8]| isolates.contains(&c);
+    if !line.windows(3).any(is_isolate) {
+        return Cow::Borrowed(line);
+    }
+    let text = String::from_utf8_lossy(line);
+    let bare = text.replace(['\u{2068}', '\u{2069}'], "");
+    Cow::Owned(bare.into_bytes())
+}
+
+/// Whether some of a text is written from right to left: a letter of such a script, or an Arabic
+/// number.
+pub(crate) fn is_right_to_left(text: &str) -> bool {
+    use BidiClass::{AL, AN, R};
+    let is_rtl = |c| matches!(unicode_bidi::bidi_class(c), R | AL | AN);
+    !text.is_ascii() && text.chars().any(is_rtl)
 }
 
 /// Cleans one line. Text that needs no change is borrowed from `raw`; otherwise the result is written

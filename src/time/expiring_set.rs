@@ -46,15 +46,26 @@ impl<K: PartialEq> ExpiringSet<K> {
 
     /// Removes a key. Returns whether it was in force.
     pub(crate) fn remove(&mut self, key: &K, now: Moment) -> bool {
-        let was = self.contains(key, now);
-        self.0.retain(|entry| entry.key != *key);
+        self.remove_if(now, |it| it == key)
+    }
+
+    /// Removes the keys of which `is_meant` is true. Returns whether one of them was in force.
+    pub(crate) fn remove_if(&mut self, now: Moment, mut is_meant: impl FnMut(&K) -> bool) -> bool {
+        let was = self.find(now, &mut is_meant).is_some();
+        self.0.retain(|entry| !is_meant(&entry.key));
         was
     }
 
     /// Whether a key is in force.
     pub(crate) fn contains(&self, key: &K, now: Moment) -> bool {
+        self.find(now, |it| it == key).is_some()
+    }
+
+    /// The first key in force of which `is_meant` is true.
+    pub(crate) fn find(&self, now: Moment, mut is_meant: impl FnMut(&K) -> bool) -> Option<&K> {
         let mut entries = self.0.iter();
-        entries.any(|entry| entry.key == *key && entry.is_in_force(now))
+        let entry = entries.find(|entry| entry.is_in_force(now) && is_meant(&entry.key));
+        entry.map(|entry| &entry.key)
     }
 }
 

@@ -12,7 +12,7 @@ use crate::chances::{OPS_PASSWORD, PASSWORD};
 use crate::socket::Socket;
 
 /// Nicks that are good, look alike, or are none.
-const NICKS: [&[u8]; 26] = [
+const NICKS: [&[u8]; 40] = [
     b"alice",
     b"bob",
     b"BOB",
@@ -33,6 +33,21 @@ const NICKS: [&[u8]; 26] = [
     "\u{1f469}\u{200d}\u{1f467}".as_bytes(),
     b"x\x08niaj",
     b"two words",
+    // Cyrillic letters in Latin names, accents, a dotless i.
+    "d\u{430}ve".as_bytes(),
+    "grac\u{435}".as_bytes(),
+    "\u{131}van".as_bytes(),
+    "HEIDI\u{323}".as_bytes(),
+    "zo\u{eb}-\u{2603}".as_bytes(),
+    "\u{412}\u{435}\u{440}\u{430}".as_bytes(),
+    "\u{432}\u{435}\u{440}\u{430}".as_bytes(),
+    b"bepa2",
+    b"server",
+    "Y\u{43e}u".as_bytes(),
+    "\u{2217}olivia".as_bytes(),
+    "rupert\u{ff1a}".as_bytes(),
+    "\u{301}sybil".as_bytes(),
+    "e\u{301}\u{301}\u{301}\u{301}".as_bytes(),
     b"*olivia",
     b"/peggy",
     b"rup:ert",
