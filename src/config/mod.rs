@@ -132,7 +132,7 @@ impl Config {
             if let Some((name, _)) = is_set.into_iter().find(|&(_, is_set)| is_set) {
                 return Err(ConfigError::NotInteractive(name));
             }
-        } else if self.prefix.to_string().starts_with("** ") {
+        } else if self.prefix.is_like_action() {
             return Err(ConfigError::PrefixIsAction);
         }
         if self.has_people() && limits.max_pending_bytes < INTERACTIVE_PENDING_BYTES {
