@@ -52,6 +52,15 @@ pub enum Event<'a> {
         /// What the system said.
         error: &'a io::Error,
     },
+    /// A client's first bytes are those of another protocol. It leaves for this.
+    OtherProtocol {
+        /// The client.
+        id: ClientId,
+        /// Its other end.
+        peer: Peer,
+        /// The name of the protocol.
+        protocol: &'static str,
+    },
     /// A client leaves, for exactly one reason: nothing more is read from it as a client.
     Left {
         /// The client.

@@ -11,7 +11,7 @@
 
 use crate::broadcast::priority::Class;
 use crate::client_id::ClientId;
-use crate::text::nick::Identity;
+use crate::text::alike::Identity;
 
 /// The lines of this turn.
 #[derive(Debug, Default)]
@@ -52,9 +52,10 @@ impl Speaker {
 pub(crate) enum Kind {
     /// What a member said: for everybody who does not ignore it.
     Line,
-    /// What a member did, or its last words: for people who do not ignore it.
+    /// What a member did, or its last words, or a line that people see otherwise than plain members
+    /// do: for people who do not ignore it.
     Action,
-    /// An action as plain members see it: for those at no prompt.
+    /// An action, or such a line, as plain members see it: for those at no prompt.
     PlainAction,
     /// The leaving of a member, without its last words: for people who ignore it.
     WordlessLeave,
@@ -112,6 +113,7 @@ pub(crate) struct Lines<'b> {
 
 impl Batch {
     /// Appends a line, which `write` appends with its end. Returns all of it.
+    #[inline(always)]
     pub(crate) fn say(
         &mut self,
         speaker: Speaker,

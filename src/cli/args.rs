@@ -41,7 +41,8 @@ pub(crate) struct Args {
     )]
     addrs: Vec<ListenAddrs>,
 
-    /// The text before each line; {nick} stands for the speaker's nick
+    /// The text before each line; {nick} stands for the speaker's nick, and white space or a colon has
+    /// to stand behind it
     #[arg(
         long,
         env = "LINE_CHAT_PREFIX",

@@ -13,6 +13,7 @@ use std::time::Duration;
 use crate::config::addr::{ListenAddr, Place, Service};
 use crate::config::interactive::{Interactive, Profile};
 use crate::config::prefix::Prefix;
+use crate::text::ISOLATE_BYTES;
 
 /// The configuration of a server. Name the fields that matter and take the others from the default,
 /// because later versions may add fields:
@@ -131,7 +132,7 @@ impl Config {
             if let Some((name, _)) = is_set.into_iter().find(|&(_, is_set)| is_set) {
                 return Err(ConfigError::NotInteractive(name));
             }
-        } else if self.prefix.to_string().starts_with("** ") {
+        } else if self.prefix.is_like_action() {
             return Err(ConfigError::PrefixIsAction);
         }
         if self.has_people() && limits.max_pending_bytes < INTERACTIVE_PENDING_BYTES {
@@ -155,7 +156,7 @@ impl Config {
     }
 
     /// Whether there is a listener for people at a prompt.
-    fn has_people(&self) -> bool {
+    pub(crate) fn has_people(&self) -> bool {
         let addrs = self.listen.iter().chain(&self.listen_plain);
         let people = Some(Service::Chat(Profile::Interactive));
         self.interactive.enabled || addrs.map(|addr| addr.service).any(|it| it == people)
@@ -185,9 +186,14 @@ impl Config {
     }
 
     /// The longest nick in bytes: a character has up to four, and a nick is not longer than its line.
+    /// People see it isolated.
     fn longest_nick_bytes(&self) -> usize {
         let nick = self.limits.max_nick_chars.saturating_mul(4);
-        nick.min(self.limits.max_line_bytes)
+        let nick = nick.min(self.limits.max_line_bytes);
+        match self.has_people() {
+            true => nick.saturating_add(ISOLATE_BYTES),
+            false => nick,
+        }
     }
 }
 

@@ -1,11 +1,13 @@
 //! The text before a line: a template such as `{nick}: `, parsed once at the start. A template that
-//! could break a line, act on a terminal or pass for a notice is refused, so nothing is left to check
-//! when a line is formatted.
+//! could break a line, act on a terminal or pass for a notice is refused, and so is one that does not
+//! show where a nick begins or ends; so nothing is left to check when a line is formatted.
 
 use std::fmt;
 use std::str::FromStr;
 
 use crate::text;
+use crate::text::alike::is_invisible;
+use crate::text::shape::is_star;
 
 const PLACE: &str = "{nick}";
 
@@ -35,6 +37,11 @@ impl Prefix {
             line.extend_from_slice(nick.as_bytes());
             line.extend_from_slice(after.as_bytes());
         }
+    }
+
+    /// Whether lines look like what members do, as people see it: `** bob waves`.
+    pub(crate) fn is_like_action(&self) -> bool {
+        stars(&self.before) == 2
     }
 
     /// The length in bytes of the longest prefix, for nicks of at most `max_nick_bytes`.
@@ -67,16 +74,40 @@ impl FromStr for Prefix {
         if text::clean(template.as_bytes(), &mut String::new()).as_str() != template {
             return Err(PrefixError::Unsafe);
         }
-        if template.starts_with("* ") {
+        let mut pieces = template.split(PLACE).map(Box::from);
+        let before: Box<str> = pieces.next().unwrap_or_default();
+        let after_each: Box<[Box<str>]> = pieces.collect();
+        if stars(&before) == 1 {
             return Err(PrefixError::Notice);
         }
-        let mut pieces = template.split(PLACE).map(Box::from);
-        let before = pieces.next().unwrap_or_default();
-        let after_each: Box<[_]> = pieces.collect();
         if after_each.is_empty() {
             return Err(PrefixError::NoNick);
         }
+        if before.starts_with(char::is_whitespace) {
+            return Err(PrefixError::Blank);
+        }
+        // No nick holds one of these characters, so the first one shows how long the nick is.
+        let ends = |c: char| c == ':' || c.is_whitespace();
+        if !after_each.iter().any(|after| after.contains(ends)) {
+            return Err(PrefixError::NoEnd);
+        }
         Ok(Self { before, after_each })
+    }
+}
+
+/// With how many stars of any shape a text begins, whatever blanks and invisible characters stand
+/// before or between them; 0 if no blank follows.
+fn stars(before: &str) -> usize {
+    let shown = before.chars().filter(|&c| !is_invisible(c));
+    let mut shown = shown.skip_while(|c| c.is_whitespace());
+    let mut stars = 0_usize;
+    let next = shown.find(|&c| {
+        stars = stars.saturating_add(usize::from(is_star(c)));
+        !is_star(c)
+    });
+    match next {
+        Some(c) if c.is_whitespace() => stars,
+        _ => 0,
     }
 }
 
@@ -97,8 +128,13 @@ pub enum PrefixError {
     NoNick,
     /// The template holds a line end or another control character.
     Unsafe,
-    /// The template begins with `* `, which marks notices of the server.
+    /// The template begins with a star of any shape and a blank, as notices of the server do.
     Notice,
+    /// The template begins with white space.
+    Blank,
+    /// Nothing in the template shows where a nick ends and the text begins: no white space and no `:`
+    /// stands behind `{nick}`.
+    NoEnd,
 }
 
 impl fmt::Display for PrefixError {
@@ -109,6 +145,10 @@ impl fmt::Display for PrefixError {
             Self::Notice => {
                 "the prefix begins with \"* \" as the server's own notices do: begin it otherwise"
             }
+            Self::Blank => "the prefix begins with white space: begin it with {nick} or a sign",
+            Self::NoEnd => {
+                "the prefix does not show where the nick ends: write a blank or \":\" behind {nick}"
+            }
         })
     }
 }
@@ -118,6 +158,7 @@ impl std::error::Error for PrefixError {}
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[track_caller]
     fn written(template: &str) -> String {
@@ -133,8 +174,11 @@ mod tests {
     fn the_nick_stands_wherever_the_template_says() {
         assert_eq!(written("{nick}: "), "bob: ");
         assert_eq!(written("[{nick}]: "), "[bob]: ");
-        assert_eq!(written("{nick}"), "bob");
+        assert_eq!(written("{nick} "), "bob ");
+        assert_eq!(written("{nick}:"), "bob:");
+        assert_eq!(written("{nick}\t"), "bob\t");
         assert_eq!(written("{nick}|{nick}> "), "bob|bob> ");
+        assert_eq!(written("#{nick}: {nick}"), "#bob: bob");
         assert_eq!(written("*{nick}* "), "*bob* ");
         assert_eq!("{nick}: ".parse(), Ok(Prefix::default()));
     }
@@ -146,6 +190,88 @@ mod tests {
         assert_eq!(parse("nick: "), Err(PrefixError::NoNick));
         assert_eq!(parse("{nick}\n"), Err(PrefixError::Unsafe));
         assert_eq!(parse("\u{1b}[1m{nick}"), Err(PrefixError::Unsafe));
-        assert_eq!(parse("* {nick}: "), Err(PrefixError::Notice));
+    }
+
+    #[test]
+    fn a_template_that_looks_like_a_notice_is_refused() {
+        for template in [
+            "* {nick}: ",
+            "* {nick} ",
+            "*\t{nick} ",
+            "\t* {nick}: ",
+            " \t * {nick} ",
+            "∗ {nick}: ",
+            "\u{200b}* {nick}: ",
+            "*\u{200b} {nick}: ",
+            "＊\u{3000}{nick}: ",
+            "* x",
+        ] {
+            assert_eq!(
+                template.parse::<Prefix>(),
+                Err(PrefixError::Notice),
+                "{template:?}"
+            );
+        }
+        for template in ["*{nick}* ", "*** {nick} ", "*:* {nick} "] {
+            let prefix: Prefix = template.parse().expect("a valid template");
+            assert!(!prefix.is_like_action(), "{template:?}");
+        }
+        for template in ["** {nick} ", "*∗ {nick} ", "**\u{200b}\t{nick} "] {
+            let prefix: Prefix = template.parse().expect("a valid template");
+            assert!(prefix.is_like_action(), "{template:?}");
+        }
+        for template in [
+            "\t{nick}: ",
+            " {nick}: ",
+            "\u{3000}{nick}: ",
+            "\t\t<{nick}> ",
+        ] {
+            assert_eq!(
+                template.parse::<Prefix>(),
+                Err(PrefixError::Blank),
+                "{template:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_template_that_does_not_end_the_nick_is_refused() {
+        for template in [
+            "{nick}",
+            "<{nick}>",
+            "{nick}{nick}",
+            "{nick}|{nick}",
+            ": {nick}",
+            "{nick}\u{200b}",
+        ] {
+            assert_eq!(
+                template.parse::<Prefix>(),
+                Err(PrefixError::NoEnd),
+                "{template:?}"
+            );
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..Default::default() })]
+
+        /// Nobody can say a line that could be another's.
+        #[test]
+        fn two_nicks_never_make_the_same_line(
+            template in "[<ab:| ]{0,2}[{]nick[}]([>ab:| ]{0,2}[{]nick[}])?[>ab:| ]{0,2}",
+            nicks in ("[ab>|<]{1,5}", "[ab>|<]{1,5}"),
+            texts in ("[ab>|<: ]{1,6}", "[ab>|<: ]{1,6}"),
+        ) {
+            prop_assume!(nicks.0 != nicks.1);
+            if let Ok(prefix) = template.parse::<Prefix>() {
+                let line = |nick: &str, text: &str| {
+                    let mut line = Vec::new();
+                    prefix.write(nick, &mut line);
+                    line.extend_from_slice(text.as_bytes());
+                    String::from_utf8(line)
+                };
+                prop_assert_ne!(line(&nicks.0, &texts.0), line(&nicks.1, &texts.1));
+            }
+        }
     }
 }

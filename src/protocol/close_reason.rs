@@ -35,10 +35,8 @@ pub enum CloseReason {
     LoginTimeout,
     /// The member sent nothing for `idle_timeout`.
     Idle,
-    /// The client speaks TLS, HTTP or SSH.
+    /// The client speaks another protocol, such as TLS, HTTP or IRC.
     OtherProtocol,
-    /// The client sends UTF-16.
-    Utf16,
     /// There were `max_clients` clients already, or no free descriptor.
     ServerFull,
     /// There were `max_clients_per_ip` clients from that address already.
@@ -61,7 +59,7 @@ pub enum CloseReason {
 
 impl CloseReason {
     /// Every reason, in the order of declaration, which is also the order of the counters.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 20] = [
         Self::HungUp,
         Self::Broken,
         Self::TooSlow,
@@ -73,7 +71,6 @@ impl CloseReason {
         Self::LoginTimeout,
         Self::Idle,
         Self::OtherProtocol,
-        Self::Utf16,
         Self::ServerFull,
         Self::AddressFull,
         Self::Quit,
@@ -92,6 +89,7 @@ impl CloseReason {
             Self::HungUp | Self::Broken | Self::Unreachable => return None,
             Self::Answered => return None,
             Self::NoNick | Self::WrongPassword | Self::Kicked => return None,
+            Self::OtherProtocol => return None,
             Self::TooSlow => "you are reading too slowly, goodbye",
             Self::Stalled => "you have read nothing for too long, goodbye",
             Self::HeldUp => "you have held up the room for too long, goodbye",
@@ -101,8 +99,6 @@ impl CloseReason {
             Self::Banned => "you are banned from this room, goodbye",
             Self::AddressBanned => "your address is banned from this server",
             Self::Idle => "you have been silent for too long, goodbye",
-            Self::OtherProtocol => "this is a chat server for telnet, goodbye",
-            Self::Utf16 => "this is UTF-16, and only UTF-8 is understood here, goodbye",
             Self::ServerFull => "server is full, try again later",
             Self::AddressFull => "too many connections from your address, try again later",
             Self::Shutdown => "server is shutting down",
@@ -140,7 +136,6 @@ impl fmt::Display for CloseReason {
             Self::LoginTimeout => "no nick in time",
             Self::Idle => "idle",
             Self::OtherProtocol => "other protocol",
-            Self::Utf16 => "UTF-16",
             Self::ServerFull => "server is full",
             Self::AddressFull => "too many from one address",
             Self::Quit => "quit",

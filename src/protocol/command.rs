@@ -9,7 +9,8 @@
 use std::time::Duration;
 
 use crate::text::CleanText;
-use crate::text::nick::{is_invisible, key};
+use crate::text::alike::is_invisible;
+use crate::text::alike::key;
 
 /// What `/help` says of a command, and who may give it.
 #[derive(Debug, PartialEq, Eq)]

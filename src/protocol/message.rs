@@ -10,12 +10,13 @@ use std::fmt;
 use std::io::{self, Write};
 use std::time::Duration;
 
+use crate::config::interactive::Profile;
 use crate::config::prefix::Prefix;
 use crate::peer::Peer;
 use crate::protocol::close_reason::CloseReason;
 use crate::protocol::command::Help;
-use crate::text::CleanText;
 use crate::text::nick::{Nick, NickError};
+use crate::text::{CleanText, Isolated};
 
 /// A line to one client, or to many.
 #[derive(Debug, Clone, Copy)]
@@ -23,6 +24,8 @@ pub(crate) enum Message<'a> {
     // What members say and do.
     /// A member's line.
     Line(&'a Prefix, &'a Nick, CleanText<'a>),
+    /// The line of a member whose nick is written from right to left, as people see it.
+    IsolatedLine(&'a Prefix, &'a Nick, CleanText<'a>),
     /// What a member does.
     Action(&'a Nick, CleanText<'a>),
     /// An action as plain members see it: they know nothing but lines.
@@ -45,9 +48,9 @@ pub(crate) enum Message<'a> {
     TooManyTries(Duration),
     AskNick,
     /// The line cannot be the client's nick; the next line is taken as the nick.
-    Refused(&'a NickError),
+    Refused(&'a NickError, Profile),
     /// The line cannot be the client's nick, and that was the last try: the connection ends.
-    RefusedFinally(&'a NickError),
+    RefusedFinally(&'a NickError, Profile),
     /// The client sent text before it could read that its nick was refused: the connection ends.
     DidNotWait,
     Welcome(&'a Nick, Names<'a>),
@@ -63,7 +66,8 @@ pub(crate) enum Message<'a> {
         joined: u32,
         left: u32,
     },
-    IsNow(&'a Nick, &'a Nick),
+    /// The old nick and the new one.
+    ChangesNick(&'a Nick, &'a Nick),
     YouAreNow(&'a Nick),
 
     // Answers.
@@ -150,9 +154,19 @@ impl Message<'_> {
         line.extend_from_slice(b"\r\n");
     }
 
+    /// Like [`write`](Self::write), where it is called too rarely to be part of its caller.
+    #[cold]
+    pub(crate) fn write_rare(self, line: &mut Vec<u8>) {
+        self.write(line);
+    }
+
     /// Writes the messages that are rarer than lines.
     fn write_rarer(self, line: &mut Vec<u8>) -> io::Result<()> {
         match self {
+            Self::IsolatedLine(prefix, nick, text) => {
+                prefix.write(&nick.to_string(), line);
+                line.write_all(text.as_str().as_bytes())
+            }
             Self::PlainAction(prefix, nick, text) => {
                 prefix.write(nick.as_str(), line);
                 write!(line, "/me {}", text.as_str())
@@ -171,9 +185,8 @@ impl Message<'_> {
     /// Writes a notice of the server without its star.
     fn write_words(self, to: &mut Vec<u8>) -> io::Result<()> {
         match self {
-            Self::Line(..) | Self::PlainAction(..) | Self::Action(..) | Self::Remembered(..) => {
-                Ok(())
-            }
+            Self::Line(..) | Self::IsolatedLine(..) | Self::PlainAction(..) => Ok(()),
+            Self::Action(..) | Self::Remembered(..) => Ok(()),
             Self::Tells(nick, text) => write!(to, "{nick} tells you: {}", text.as_str()),
             Self::YouTell(nick, text) => write!(to, "you tell {nick}: {}", text.as_str()),
             Self::Motd(text) => write!(to, "{text}"),
@@ -192,8 +205,13 @@ impl Message<'_> {
                 wait.as_millis().div_ceil(1000)
             ),
             Self::AskNick => write!(to, "what is your nick?"),
-            Self::Refused(why) => write!(to, "{why}, choose another"),
-            Self::RefusedFinally(why) => write!(to, "{why}, and that was the last try, goodbye"),
+            Self::Refused(why, profile) => {
+                write!(to, "{}, choose another", Why(why, profile))
+            }
+            Self::RefusedFinally(why, profile) => {
+                let why = Why(why, profile);
+                write!(to, "{why}, and that was the last try, goodbye")
+            }
             Self::DidNotWait => {
                 write!(to, "you sent more without waiting for that answer, goodbye")
             }
@@ -209,12 +227,12 @@ impl Message<'_> {
             Self::WasKicked(nick, by, why) => {
                 write!(to, "{nick} was kicked by {by}{}", Because(why))
             }
-            Self::CameAndWent { joined, left: 0 } => write!(to, "{joined} joined"),
-            Self::CameAndWent { joined: 0, left } => write!(to, "{left} left"),
+            Self::CameAndWent { joined, left: 0 } => write!(to, "{} joined", People(joined)),
+            Self::CameAndWent { joined: 0, left } => write!(to, "{} left", People(left)),
             Self::CameAndWent { joined, left } => {
-                write!(to, "{joined} joined, {left} left")
+                write!(to, "{} joined, {left} left", People(joined))
             }
-            Self::IsNow(old, new) => write!(to, "{old} is now {new}"),
+            Self::ChangesNick(old, new) => write!(to, "{old} changes nick to {new}"),
             Self::YouAreNow(new) => write!(to, "you are now {new}"),
             Self::Yes => write!(to, "yes"),
             Self::Command(help) => write!(to, "{}: {}", Synopsis(help), help.what),
@@ -231,7 +249,9 @@ impl Message<'_> {
             Self::YouAreOperator => {
                 write!(to, "you are an operator; /help lists what you can do")
             }
-            Self::IsBanned(whom, time) => write!(to, "{whom} is banned{}", For(time)),
+            Self::IsBanned(whom, time) => {
+                write!(to, "{} is banned{}", Isolated(whom), For(time))
+            }
             Self::IsBannedUnmet(name, time, None) => {
                 write!(
                     to,
@@ -377,6 +397,30 @@ impl Names<'_> {
     }
 }
 
+/// Why a nick is refused. Plain clients are told of nicks as they are, people isolated.
+struct Why<'a>(&'a NickError, Profile);
+
+impl fmt::Display for Why<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.1 {
+            Profile::Interactive => write!(f, "{}", self.0),
+            Profile::Plain | Profile::History => write!(f, "{:#}", self.0),
+        }
+    }
+}
+
+/// A number of people, which no nick can be mistaken for.
+struct People(u32);
+
+impl fmt::Display for People {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            1 => f.write_str("1 person"),
+            count => write!(f, "{count} people"),
+        }
+    }
+}
+
 struct Others<'a>(Names<'a>);
 
 impl fmt::Display for Others<'_> {
@@ -459,8 +503,11 @@ impl fmt::Display for Short<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const MOST: usize = 40;
         match self.0.char_indices().nth(MOST) {
-            None => f.write_str(self.0),
-            Some((end, _)) => write!(f, "{}...", self.0.get(..end).unwrap_or_default()),
+            None => fmt::Display::fmt(&Isolated(self.0), f),
+            Some((end, _)) => {
+                let beginning = self.0.get(..end).unwrap_or_default();
+                write!(f, "{}...", Isolated(beginning))
+            }
         }
     }
 }
@@ -541,10 +588,156 @@ mod tests {
     #[test]
     fn those_who_came_and_went_are_one_line() {
         let came = |joined, left| written(Message::CameAndWent { joined, left });
-        assert_eq!(came(312, 40), "* 312 joined, 40 left");
+        assert_eq!(came(312, 40), "* 312 people joined, 40 left");
         assert_eq!(written(Message::Skipped(1)), "* 1 line skipped");
-        assert_eq!(came(312, 0), "* 312 joined");
-        assert_eq!(came(0, 40), "* 40 left");
+        assert_eq!(came(312, 0), "* 312 people joined");
+        assert_eq!(came(1, 0), "* 1 person joined");
+        assert_eq!(came(1, 2), "* 1 person joined, 2 left");
+        assert_eq!(came(0, 40), "* 40 people left");
+        assert_eq!(came(0, 1), "* 1 person left");
+    }
+
+    /// Each notice that begins with a nick, and what else a notice may be.
+    fn notices<'a>(nick: &'a Nick, other: &'a Nick, none: CleanText<'a>) -> Vec<Message<'a>> {
+        let reasons = CloseReason::ALL.into_iter();
+        let mut notices = vec![
+            Message::HasJoined(nick),
+            Message::HasLeft(nick),
+            Message::HasQuit(nick, none),
+            Message::WasKicked(nick, other, none),
+            Message::ChangesNick(nick, other),
+            Message::YouWereKicked(nick, none),
+            Message::IsPlain(nick),
+            Message::IsMuted(nick, None),
+            Message::IsMuted(nick, Some(Duration::from_secs(60))),
+            Message::IsBanned(nick.as_str(), None),
+            Message::IsNoLongerBanned(nick.as_str()),
+            Message::IsNoLongerMuted(nick.as_str()),
+            Message::IsNotBanned(nick.as_str()),
+            Message::IsNotMuted(nick.as_str()),
+            Message::HasLeftAlready(nick.as_str(), other),
+            Message::YouAreNow(nick),
+            Message::YouIgnore(nick),
+            Message::YouHearAgain(nick),
+            Message::Greeting,
+            Message::AskPassword,
+            Message::AskNick,
+            Message::Yes,
+            Message::Time("2026-11-24 12:00"),
+            Message::YouAreOperator,
+            Message::YouAreMuted(None),
+            Message::YouAreNoLongerMuted,
+            Message::NickFirst,
+            Message::ThatIsYou,
+            Message::NobodyToldYou,
+            Message::PartnerHasLeft,
+            Message::NothingKept,
+            Message::MutedLine,
+            Message::NotOperator,
+            Message::NoOperators,
+            Message::YourOwnAddress,
+            Message::Skipped(1),
+            Message::Skipped(312),
+            Message::CameAndWent {
+                joined: 312,
+                left: 0,
+            },
+            Message::CameAndWent {
+                joined: 0,
+                left: 312,
+            },
+            Message::CameAndWent { joined: 1, left: 0 },
+            Message::CameAndWent { joined: 0, left: 1 },
+        ];
+        notices.extend(
+            reasons
+                .clone()
+                .map(|reason| Message::HasLeftBecause(nick, reason)),
+        );
+        notices.extend(
+            reasons
+                .filter_map(CloseReason::goodbye)
+                .map(Message::Goodbye),
+        );
+        notices
+    }
+
+    #[test]
+    fn no_nick_makes_one_notice_another() {
+        let (bob, none) = (nick("bob"), CleanText::EMPTY);
+        let words: Vec<String> = notices(&bob, &bob, none).into_iter().map(written).collect();
+        let words = words.iter().flat_map(|line| line.split(' '));
+        let words: std::collections::BTreeSet<&str> = words.collect();
+        let nicks = words
+            .into_iter()
+            .map(|word| Nick::parse(word.as_bytes(), 32));
+        let nicks: Vec<Nick> = nicks.filter_map(Result::ok).collect();
+        assert!(nicks.contains(&nick("312")) && nicks.contains(&nick("down")));
+        let own = ["server", "you", "nobody", "everybody", "operator"];
+        let nicks = nicks.iter().filter(|nick| !own.contains(&nick.as_str()));
+        let mut kinds = std::collections::BTreeMap::new();
+        for (nick, other) in nicks
+            .clone()
+            .flat_map(|one| nicks.clone().map(move |it| (one, it)))
+        {
+            for message in notices(nick, other, none) {
+                let kind = match message {
+                    // The last words of a member may be none.
+                    Message::HasQuit(nick, _) => Message::HasLeft(nick),
+                    message => message,
+                };
+                let kind = std::mem::discriminant(&kind);
+                let line = written(message);
+                let before = kinds.insert(line.clone(), kind);
+                assert!(
+                    before.is_none_or(|it| it == kind),
+                    "{line:?} is two notices"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_nick_from_right_to_left_is_isolated_wherever_a_person_sees_it() {
+        let (prefix, bob, mut scratch) = (Prefix::default(), nick("שלום"), String::new());
+        let text = text::clean(b"x", &mut scratch);
+        let isolated = "\u{2068}שלום\u{2069}";
+        let taken = NickError::Taken {
+            nick: bob.clone(),
+            owner: bob.clone(),
+        };
+        for message in [
+            Message::IsolatedLine(&prefix, &bob, text),
+            Message::Action(&bob, text),
+            Message::Tells(&bob, text),
+            Message::HasJoined(&bob),
+            Message::HasLeft(&bob),
+            Message::ChangesNick(&bob, &bob),
+            Message::IsBanned(bob.as_str(), None),
+            Message::Nobody(bob.as_str()),
+            Message::Who(Names {
+                some: &[&bob],
+                more: 0,
+            }),
+            Message::Refused(&taken, Profile::Interactive),
+        ] {
+            let line = written(message);
+            assert!(line.contains(isolated), "{line:?}");
+            let nicks = line.matches("שלום").count();
+            assert_eq!(line.matches(isolated).count(), nicks, "{line:?}");
+        }
+        for message in [
+            Message::Line(&prefix, &bob, text),
+            Message::PlainAction(&prefix, &bob, text),
+            Message::Refused(&taken, Profile::Plain),
+            Message::Refused(&taken, Profile::History),
+        ] {
+            let line = written(message);
+            assert!(
+                line.contains("שלום") && !line.contains('\u{2068}'),
+                "{line:?}"
+            );
+        }
     }
 
     #[test]

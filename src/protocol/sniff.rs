@@ -1,49 +1,286 @@
-//! Peers that speak another protocol: [`is_other_protocol`] knows the first bytes of the protocols
-//! with which every public port is scanned, so that a browser or a scanner is closed with a reason of
-//! its own and never becomes a member.
+//! Peers that speak another protocol: [`of_line`] and [`Opening`] know the first bytes of the
+//! protocols with which public ports are scanned, and of programs that were given the wrong port. Such
+//! a peer is closed with a reason of its own and never becomes a member. It is told in one line what
+//! is wrong, because that line often ends in a log that somebody reads.
 
-/// Whether a client's first line, or as much of it as has come, is a TLS handshake (RFC 8446, 5.1),
-/// an HTTP request line (RFC 9112, 3), or the identification of an SSH client (RFC 4253, 4.2).
-/// `is_complete`: its line end has come.
-pub(crate) fn is_other_protocol(line: &[u8], is_complete: bool) -> bool {
-    is_tls(line) || (is_complete && (is_http(line) || is_ssh(line)))
+use memchr::memchr;
+
+/// A protocol that is not this server's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OtherProtocol {
+    Tls,
+    /// HTTP, or one that is modelled on it: RTSP, SIP.
+    Http,
+    Ssh,
+    /// What a proxy sends before the bytes of its client.
+    Proxy,
+    Redis,
+    /// No protocol, but another encoding.
+    Utf16,
+    /// SMTP, or LMTP.
+    Mail,
+    /// FTP, or POP3, which begins in the same way.
+    Ftp,
+    Irc,
 }
 
-/// A record of type 22, version 3.x, which nobody can type.
-fn is_tls(line: &[u8]) -> bool {
-    line.starts_with(b"\x16\x03")
+impl OtherProtocol {
+    /// The last notice for the peer, without the `* ` before it.
+    pub(crate) fn goodbye(self) -> &'static str {
+        match self {
+            Self::Tls | Self::Http | Self::Ssh => "this is a chat server for telnet, goodbye",
+            Self::Proxy => "this is a chat server that takes no PROXY header, goodbye",
+            Self::Redis => "this is a chat server and no Redis server, goodbye",
+            Self::Mail => "this is a chat server and no mail server, goodbye",
+            Self::Ftp => "this is a chat server and no FTP server, goodbye",
+            Self::Utf16 => "this is UTF-16, and only UTF-8 is understood here, goodbye",
+            Self::Irc => "this is no IRC server but a chat server for telnet, goodbye",
+        }
+    }
+
+    /// Its name, for the log.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Tls => "TLS",
+            Self::Http => "HTTP",
+            Self::Ssh => "SSH",
+            Self::Proxy => "the PROXY protocol",
+            Self::Redis => "Redis",
+            Self::Mail => "SMTP",
+            Self::Ftp => "FTP",
+            Self::Utf16 => "UTF-16",
+            Self::Irc => "IRC",
+        }
+    }
 }
 
-/// A request line such as `GET / HTTP/1.1`, or the preface of HTTP/2, which looks like one.
-fn is_http(line: &[u8]) -> bool {
-    let mut words = line.split(|&byte| byte == b' ');
+/// What a client's first line, or as much of it as has come, is. `is_complete`: its line end has come.
+///
+/// | protocol | first line | source |
+/// |---|---|---|
+/// | TLS | a record of type 22, version 3.x | RFC 8446, 5.1 |
+/// | HTTP | `GET / HTTP/1.1`, the preface of HTTP/2, `OPTIONS sip:x SIP/2.0` | RFC 9112, 3 |
+/// | SSH | `SSH-2.0-...` | RFC 4253, 4.2 |
+/// | PROXY | `PROXY TCP4 ...`, `PROXY UNKNOWN` | HAProxy's proxy-protocol.txt, 2.1 |
+/// | Redis | `*1`, an array of the protocol RESP | Redis serialization protocol specification |
+/// | SMTP | `EHLO x`, `HELO x`, `LHLO x` | RFC 5321, 4.1.1.1; RFC 2033, 4.1 |
+/// | FTP | `USER x`, `AUTH TLS` | RFC 959, 4.1.1; RFC 4217, 4 |
+/// | IRC | `CAP LS`, `NICK x`, `PASS x`, `USER x 0 * :x` | RFC 2812, 3.1; IRCv3 capability negotiation |
+///
+/// A command alone is none of them, because a person may be called so.
+pub(crate) fn of_line(line: &[u8], is_complete: bool) -> Option<OtherProtocol> {
+    // Nobody can type a TLS record, and it has no line end.
+    if line.starts_with(b"\x16\x03") {
+        return Some(OtherProtocol::Tls);
+    }
+    if !is_complete {
+        return None;
+    }
+    if line.starts_with(b"SSH-") {
+        return Some(OtherProtocol::Ssh);
+    }
+    if is_redis(line) {
+        return Some(OtherProtocol::Redis);
+    }
+    // Nothing else is one word.
+    memchr(b' ', line)?;
+    if is_request(line) {
+        return Some(OtherProtocol::Http);
+    }
+    of_command(line)
+}
+
+/// A beginning of bytes that nobody types; `None` stands for any byte.
+struct Signature {
+    bytes: &'static [Option<u8>],
+    protocol: OtherProtocol,
+}
+
+/// They begin with different bytes. The PROXY protocol's is that of its version 2
+/// (proxy-protocol.txt, 2.2); a byte order mark of UTF-16 is followed by an ASCII character.
+const SIGNATURES: [Signature; 3] = [
+    Signature {
+        bytes: &[
+            Some(b'\r'),
+            Some(b'\n'),
+            Some(b'\r'),
+            Some(b'\n'),
+            Some(b'\0'),
+            Some(b'\r'),
+            Some(b'\n'),
+            Some(b'Q'),
+            Some(b'U'),
+            Some(b'I'),
+            Some(b'T'),
+            Some(b'\n'),
+        ],
+        protocol: OtherProtocol::Proxy,
+    },
+    Signature {
+        bytes: &[Some(0xff), Some(0xfe), None, Some(0)],
+        protocol: OtherProtocol::Utf16,
+    },
+    Signature {
+        bytes: &[Some(0xfe), Some(0xff), Some(0), None],
+        protocol: OtherProtocol::Utf16,
+    },
+];
+
+impl Signature {
+    /// Whether these bytes, behind the first `matched` ones, are its next.
+    fn continues(&self, matched: u8, input: &[u8]) -> bool {
+        let rest = self.bytes.get(usize::from(matched)..).unwrap_or_default();
+        let mut pairs = rest.iter().zip(input);
+        input.len() <= rest.len() && pairs.all(|(it, byte)| it.is_none_or(|it| it == *byte))
+    }
+
+    /// Whether its rest, behind the first `matched` ones, is how `input` begins.
+    fn ends(&self, matched: u8, input: &[u8]) -> bool {
+        let rest = self.bytes.len().saturating_sub(usize::from(matched));
+        let head = input.get(..rest);
+        head.is_some_and(|head| self.continues(matched, head))
+    }
+}
+
+/// How a client began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Opening {
+    /// It has sent nothing.
+    Nothing,
+    /// With the first `matched` bytes of a signature.
+    Signature { which: u8, matched: u8 },
+    /// Otherwise.
+    Other,
+}
+
+impl Opening {
+    /// What the client speaks if `input` follows what was taken before.
+    pub(crate) fn protocol(self, input: &[u8]) -> Option<OtherProtocol> {
+        let signature = match self {
+            Self::Nothing => SIGNATURES.iter().find(|it| it.ends(0, input)),
+            Self::Signature { which, matched } => {
+                let signature = SIGNATURES.get(usize::from(which));
+                signature.filter(|it| it.ends(matched, input))
+            }
+            Self::Other => None,
+        };
+        signature.map(|it| it.protocol)
+    }
+
+    /// These bytes were taken.
+    pub(crate) fn take(&mut self, taken: &[u8]) {
+        if taken.is_empty() {
+            return;
+        }
+        let more = u8::try_from(taken.len()).unwrap_or(u8::MAX);
+        *self = match *self {
+            Self::Nothing => {
+                let mut signatures = (0..).zip(&SIGNATURES);
+                let begun = signatures.find(|(_, it)| it.continues(0, taken));
+                begun.map_or(Self::Other, |(which, _)| Self::Signature {
+                    which,
+                    matched: more,
+                })
+            }
+            Self::Signature { which, matched } => {
+                let signature = SIGNATURES.get(usize::from(which));
+                match signature.is_some_and(|it| it.continues(matched, taken)) {
+                    true => Self::Signature {
+                        which,
+                        matched: matched.saturating_add(more),
+                    },
+                    false => Self::Other,
+                }
+            }
+            Self::Other => Self::Other,
+        };
+    }
+}
+
+fn words(line: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
+    line.split(|&byte| byte == b' ')
+}
+
+/// A request line: a method, what it is for, and a version.
+fn is_request(line: &[u8]) -> bool {
+    let mut words = words(line);
     let method = words.next().unwrap_or_default();
     let version = words.next_back().unwrap_or_default();
     let is_method = !method.is_empty() && method.iter().all(u8::is_ascii_uppercase);
-    is_method && words.next().is_some() && version.starts_with(b"HTTP/")
+    let versions: [&[u8]; 3] = [b"HTTP/", b"RTSP/", b"SIP/"];
+    is_method && words.next().is_some() && versions.iter().any(|it| version.starts_with(it))
 }
 
-fn is_ssh(line: &[u8]) -> bool {
-    line.starts_with(b"SSH-")
+/// The head of an array: a star and the number of its elements.
+fn is_redis(line: &[u8]) -> bool {
+    let count = line.strip_prefix(b"*").unwrap_or_default();
+    !count.is_empty() && count.iter().all(u8::is_ascii_digit)
+}
+
+/// A command in capitals and its arguments.
+fn of_command(line: &[u8]) -> Option<OtherProtocol> {
+    let mut words = words(line).filter(|word| !word.is_empty());
+    let command = words.next()?;
+    let argument = words.next()?;
+    let more = words.count();
+    Some(match command {
+        b"PROXY" if matches!(argument, b"TCP4" | b"TCP6" | b"UNKNOWN") => OtherProtocol::Proxy,
+        b"EHLO" | b"HELO" | b"LHLO" if more == 0 => OtherProtocol::Mail,
+        b"AUTH" if matches!(argument, b"TLS" | b"SSL") && more == 0 => OtherProtocol::Ftp,
+        b"USER" if more == 0 => OtherProtocol::Ftp,
+        b"USER" if more >= 2 => OtherProtocol::Irc,
+        b"NICK" | b"PASS" if more == 0 => OtherProtocol::Irc,
+        b"CAP" if matches!(argument, b"LS" | b"REQ" | b"LIST" | b"END") => OtherProtocol::Irc,
+        _ => return None,
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use OtherProtocol::{Ftp, Http, Irc, Mail, Proxy, Redis, Ssh, Tls};
 
     #[test]
     fn other_protocols_are_known_by_their_first_line() {
-        for line in [
-            &b"GET / HTTP/1.1"[..],
-            b"OPTIONS * HTTP/1.0",
-            b"PRI * HTTP/2.0",
-            b"CONNECT example.org:443 HTTP/1.1",
-            b"SSH-2.0-OpenSSH_9.2p1",
-            b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        for (line, protocol) in [
+            (&b"GET / HTTP/1.1"[..], Http),
+            (b"OPTIONS * HTTP/1.0", Http),
+            (b"PRI * HTTP/2.0", Http),
+            (b"CONNECT example.org:443 HTTP/1.1", Http),
+            (b"OPTIONS / RTSP/1.0", Http),
+            (b"OPTIONS sip:nm SIP/2.0", Http),
+            (b"SSH-2.0-OpenSSH_9.2p1", Ssh),
+            (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", Tls),
+            (b"PROXY TCP4 192.0.2.1 192.0.2.2 56324 443", Proxy),
+            (b"PROXY TCP6 2001:db8::1 2001:db8::2 56324 443", Proxy),
+            (b"PROXY UNKNOWN", Proxy),
+            (b"PROXY UNKNOWN ffff::1 ffff::2 1 2", Proxy),
+            (b"*1", Redis),
+            (b"*3", Redis),
+            (b"*12", Redis),
+            (b"EHLO mail.example.org", Mail),
+            (b"EHLO [192.0.2.1]", Mail),
+            (b"HELO x", Mail),
+            (b"LHLO x", Mail),
+            (b"USER anonymous", Ftp),
+            (b"USER x", Ftp),
+            (b"AUTH TLS", Ftp),
+            (b"CAP LS", Irc),
+            (b"CAP LS 302", Irc),
+            (b"CAP REQ :sasl", Irc),
+            (b"NICK x", Irc),
+            (b"PASS hunter2", Irc),
+            (b"USER x 0 * :Real Name", Irc),
+            (b"USER guest tolmoon tolsun :Ronnie Reagan", Irc),
         ] {
-            assert!(is_other_protocol(line, true), "{}", line.escape_ascii());
+            assert_eq!(
+                of_line(line, true),
+                Some(protocol),
+                "{}",
+                line.escape_ascii()
+            );
         }
-        assert!(is_other_protocol(b"\x16\x03", false), "it has no line end");
+        assert_eq!(of_line(b"\x16\x03", false), Some(Tls), "it has no line end");
     }
 
     #[test]
@@ -57,9 +294,88 @@ mod tests {
             b"ssh-fan",
             b"\x16",
             b"Ann HTTP/",
+            b"Ehlo",
+            b"EHLO",
+            b"HELO",
+            b"helo everybody",
+            b"EHLO to all of you",
+            b"PING",
+            b"PROXY",
+            b"PROXY me",
+            b"Proxy TCP4",
+            b"USER",
+            b"user x",
+            b"NICK",
+            b"nick bob",
+            b"Nick Cave",
+            b"CAP",
+            b"CAP Anamur",
+            b"PASS",
+            b"QUIT",
+            b"*",
+            b"*bob",
+            b"*1bob",
+            b"1",
+            b"* 1",
         ] {
-            assert!(!is_other_protocol(line, true), "{}", line.escape_ascii());
+            assert_eq!(of_line(line, true), None, "{}", line.escape_ascii());
         }
-        assert!(!is_other_protocol(b"SSH-", false), "its line may go on");
+        assert_eq!(of_line(b"SSH-", false), None, "its line may go on");
+        assert_eq!(of_line(b"*1", false), None, "its line may go on");
+        assert_eq!(of_line(b"PROXY UNKNOWN", false), None, "its line may go on");
+    }
+
+    /// What becomes of bytes that come in these pieces and are taken as they come.
+    fn sniffed(pieces: &[&[u8]]) -> Option<OtherProtocol> {
+        let mut opening = Opening::Nothing;
+        pieces.iter().find_map(|piece| {
+            let found = opening.protocol(piece);
+            opening.take(piece);
+            found
+        })
+    }
+
+    #[test]
+    fn version_2_of_the_proxy_protocol_is_known_by_its_signature_however_it_is_split() {
+        let header =
+            b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xc0\0\x02\x01\xc0\0\x02\x02\xdc\x04\x01\xbb";
+        assert_eq!(sniffed(&[header]), Some(Proxy));
+        for split in 0..=header.len() {
+            let (head, tail) = header.split_at(split);
+            assert_eq!(sniffed(&[head, tail]), Some(Proxy), "split at {split}");
+        }
+        let bytes: Vec<&[u8]> = header.chunks(1).collect();
+        assert_eq!(sniffed(&bytes), Some(Proxy));
+    }
+
+    #[test]
+    fn utf_16_is_known_by_its_byte_order_mark_however_it_is_split() {
+        for text in [&b"\xff\xfeb\0o\0b\0"[..], b"\xfe\xff\0b\0o\0b"] {
+            for split in 0..=text.len() {
+                let (head, tail) = text.split_at(split);
+                let found = sniffed(&[head, tail]);
+                assert_eq!(found, Some(OtherProtocol::Utf16), "split at {split}");
+            }
+        }
+        for text in [&b"\xff\xfe\x01x\n"[..], b"\xfe\xff1\0", b"x\xff\xfeb\0"] {
+            assert_eq!(sniffed(&[text]), None, "{}", text.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn empty_lines_are_not_taken_for_a_signature() {
+        for input in [
+            &b"\r\n\r\nbob\r\n"[..],
+            b"\r\n\r\n\0\r\nQUIT\r\n",
+            b"\r\n\r\n\r\nQUIT\n",
+            b"QUIT\n",
+            b"x\r\n\r\n\0\r\nQUIT\n",
+            b"\r\n\r\n\r\n\r\n\0\r\nQUIT\n",
+        ] {
+            for split in 0..=input.len() {
+                let (head, tail) = input.split_at(split);
+                assert_eq!(sniffed(&[head, tail]), None, "{}", input.escape_ascii());
+            }
+        }
     }
 }

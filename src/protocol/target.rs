@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnet::IpNet;
 
 use crate::text::CleanText;
-use crate::text::nick::key;
+use crate::text::alike::key;
 
 /// No address is longer, with its zone, brackets and port; more would take long to fold.
 const MAX_ADDRESS_CHARS: usize = 80;

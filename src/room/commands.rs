@@ -6,6 +6,7 @@ use crate::broadcast::batch::Kind;
 use crate::broadcast::outbox::EntryKind;
 use crate::broadcast::priority::Class;
 use crate::client_id::ClientId;
+use crate::config::interactive::Profile;
 use crate::protocol::message::{Message, Names};
 use crate::room::members::{Ignored, Member, NotFound, Partner};
 use crate::room::{MAX_NAMED, Room};
@@ -44,8 +45,9 @@ impl Room {
     /// The member that a person means by a name. The person is told if that is nobody.
     pub(super) fn meant(&mut self, id: ClientId, name: CleanText<'_>) -> Option<ClientId> {
         let name = name.as_str();
+        let found = self.members.find(name);
         let nick = |id| Some(&self.members.get(id)?.nick);
-        let message = match self.members.find(name) {
+        let message = match found {
             Ok(meant) => return Some(meant),
             Err(NotFound::Nobody) => Message::Nobody(name),
             Err(NotFound::HasLeft(other)) => Message::HasLeftAlready(name, nick(other)?),
@@ -77,7 +79,7 @@ impl Room {
         let new = match self.try_rename(id, name, now) {
             Ok(nick) => nick,
             Err(why) => {
-                self.answer(id, Message::Refused(&why));
+                self.answer(id, Message::Refused(&why, Profile::Interactive));
                 return None;
             }
         };
@@ -88,7 +90,7 @@ impl Room {
         }
         let mut said_bytes = 0;
         if self.has_notices(self.members.len()) {
-            said_bytes = self.say_as(speaker, Kind::Action, Message::IsNow(&old, &new));
+            said_bytes = self.say_as(speaker, Kind::Action, Message::ChangesNick(&old, &new));
         }
         Some(Renamed { old, said_bytes })
     }
@@ -99,12 +101,8 @@ impl Room {
         name: CleanText<'_>,
         now: Moment,
     ) -> Result<Nick, NickError> {
-        // It was cleaned already, and a nick must not need that.
-        if name.as_str().contains(char::REPLACEMENT_CHARACTER) {
-            return Err(NickError::Unsafe);
-        }
-        let nick = self.nick(name.as_str().as_bytes(), now)?;
-        self.members.rename(id, nick.clone())?;
+        let (nick, name) = self.nick(name.as_str().as_bytes(), now)?;
+        self.members.rename(id, nick.clone(), name)?;
         Ok(nick)
     }
 
@@ -160,9 +158,10 @@ impl Room {
             return;
         };
         let member = self.members.get(meant);
-        let Some((whom, nick)) = member.map(|it| (it.identity(), it.nick.clone())) else {
+        let Some((mut whom, nick)) = member.map(|it| (it.identity(), it.nick.clone())) else {
             return;
         };
+        whom.name = self.members.hash(&nick);
         let Some(person) = self.members.person_mut(id) else {
             return;
         };
@@ -198,9 +197,11 @@ impl Room {
         let member = member.map(Member::identity);
         let ignored = self.members.person_mut(id).map(|it| &mut it.ignored);
         let place = ignored.as_ref().and_then(|ignored| {
-            let is_former = |it: &Ignored| it.whom.name == former;
+            let is_same = |it: &Ignored| it.whom.name.is_same(former);
+            let is_alike = |it: &Ignored| it.whom.name.is_alike(former);
             let is_member = |it: &Ignored| member.is_some_and(|member| it.whom.is(member));
-            let place = ignored.iter().position(is_former);
+            let place = ignored.iter().position(is_same);
+            let place = place.or_else(|| ignored.iter().position(is_alike));
             place.or_else(|| ignored.iter().position(is_member))
         });
         match ignored.zip(place) {

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 
 use bytes::{Buf, BytesMut};
 
-use crate::text::nick::Identity;
+use crate::text::alike::Identity;
 use crate::time::moment::Moment;
 
 /// What each line counts besides its text, in bytes: what marks it as old.

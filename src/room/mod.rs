@@ -24,12 +24,14 @@ use crate::config::prefix::Prefix;
 use crate::peer::Peer;
 use crate::protocol::close_reason::CloseReason;
 use crate::protocol::message::{Message, Names};
-use crate::text::nick::{NameHash, Nick, NickError};
+use crate::text::alike::NameHash;
+use crate::text::nick::{Nick, NickError};
 use crate::text::{self, CleanText};
 use crate::time::expiring_set::ExpiringSet;
 use crate::time::moment::Moment;
 use history::{Author, History};
 use members::{Member, Members, Seat};
+use moderation::BannedNick;
 use presence::{Change, Presence};
 
 /// The most bytes of old lines that are kept, and handed out at once.
@@ -38,10 +40,15 @@ const MAX_HISTORY_BYTES: usize = 64 << 10;
 /// How many members are named where many are listed.
 const MAX_NAMED: usize = 20;
 
+/// Words that are no nicks, because notices of the server begin with them.
+const NOTICE_WORDS: [&str; 5] = ["server", "you", "nobody", "everybody", "operator"];
+
 /// The members, and the lines that are on their way to them.
 #[derive(Debug)]
 pub(crate) struct Room {
     prefix: Prefix,
+    /// Some clients may be people at a prompt.
+    has_people: bool,
     max_nick_chars: usize,
     members: Members,
     /// What was said since the last [`end_turn`](Self::end_turn).
@@ -55,8 +62,10 @@ pub(crate) struct Room {
     history: History,
     presence: Presence,
     quiet_above_members: usize,
+    /// The hashes of [`NOTICE_WORDS`].
+    notice_words: [NameHash; NOTICE_WORDS.len()],
     /// Names that nobody may take.
-    banned: ExpiringSet<NameHash>,
+    banned: ExpiringSet<BannedNick>,
     /// Names whose lines nobody gets.
     muted: ExpiringSet<NameHash>,
     /// Where unclean text is cleaned.
@@ -89,14 +98,91 @@ impl<'a> Spoken<'a> {
     }
 }
 
+/// What a line goes into.
+struct Medium<'a> {
+    batch: &'a mut Batch,
+    history: &'a mut History,
+    prefix: &'a Prefix,
+    has_people: bool,
+}
+
+impl<'a> Medium<'a> {
+    #[inline(always)]
+    fn say(
+        self,
+        member: &'a Member,
+        id: ClientId,
+        from: &Peer,
+        text: CleanText<'a>,
+        class: Class,
+        now: Moment,
+    ) -> Spoken<'a> {
+        if self.has_people && (member.is_right_to_left || text.has_wide_gap()) {
+            return self.say_twice(member, id, from, text, class, now);
+        }
+        let message = Message::Line(self.prefix, &member.nick, text);
+        let line = self
+            .batch
+            .say(member.speaker(id), class, Kind::Line, |line| {
+                message.write(line);
+            });
+        keep(self.history, line, member, from, now);
+        Spoken {
+            nick: &member.nick,
+            text,
+            line,
+            bytes: line.len(),
+        }
+    }
+
+    /// A line that people see otherwise than scripts do: with its nick isolated, if that is written
+    /// from right to left, and with gaps so narrow that what wraps never looks like another line.
+    #[cold]
+    fn say_twice(
+        self,
+        member: &'a Member,
+        id: ClientId,
+        from: &Peer,
+        text: CleanText<'a>,
+        class: Class,
+        now: Moment,
+    ) -> Spoken<'a> {
+        let speaker = member.speaker(id);
+        let mut scratch = String::new();
+        let narrow = text.narrowed(&mut scratch);
+        let message = match member.is_right_to_left {
+            true => Message::IsolatedLine(self.prefix, &member.nick, narrow),
+            false => Message::Line(self.prefix, &member.nick, narrow),
+        };
+        let line = self.batch.say(speaker, class, Kind::Action, |line| {
+            message.write_rare(line);
+        });
+        keep(self.history, line, member, from, now);
+        let for_people = line.len();
+        let message = Message::Line(self.prefix, &member.nick, text);
+        let line = self.batch.say(speaker, class, Kind::PlainAction, |line| {
+            message.write_rare(line);
+        });
+        Spoken {
+            nick: &member.nick,
+            text,
+            line,
+            bytes: for_people.max(line.len()),
+        }
+    }
+}
+
 impl Room {
     pub(crate) fn new(config: &Config) -> Self {
         // A quarter of a queue is what a turn may add to it.
         let history_bytes = MAX_HISTORY_BYTES.min(config.limits.max_pending_bytes / 4);
+        let mut members = Members::new(config.limits.max_nick_chars);
         Self {
             prefix: config.prefix.clone(),
+            has_people: config.has_people(),
             max_nick_chars: config.limits.max_nick_chars,
-            members: Members::new(config.limits.max_nick_chars),
+            notice_words: NOTICE_WORDS.map(|word| members.hash_of(word)),
+            members,
             batch: Batch::default(),
             passed: Cursor::default(),
             observed: Cursor::default(),
@@ -139,9 +225,11 @@ impl Room {
         profile: Profile,
         now: Moment,
     ) -> Result<(), NickError> {
-        let nick = self.nick(line, now)?;
+        let (nick, name) = self.nick(line, now)?;
         let is_person = profile == Profile::Interactive;
-        self.members.add(id, nick, is_person, self.batch.end())
+        let cursor = self.batch.end();
+        self.members.add(id, nick, name, is_person, cursor)?;
+        Ok(())
     }
 
     /// From now on the lines of this member end with LF alone.
@@ -158,17 +246,22 @@ impl Room {
         }
     }
 
-    /// A line as a nick that may be had here, if nobody has it.
-    fn nick(&self, line: &[u8], now: Moment) -> Result<Nick, NickError> {
+    /// A line as a nick that may be had here, if nobody has it, and the hash of that nick.
+    fn nick(&mut self, line: &[u8], now: Moment) -> Result<(Nick, NameHash), NickError> {
         let nick = Nick::parse(line, self.max_nick_chars)?;
-        let is_banned = || {
-            let name = self.members.hash_of(nick.as_str());
-            self.banned.contains(&name, now)
-        };
-        if !self.banned.is_empty() && is_banned() {
-            return Err(NickError::Banned(nick));
+        let name = self.members.hash_for_member(&nick);
+        let mut words = self.notice_words.iter();
+        if let Some(place) = words.position(|word| word.is_alike(name)) {
+            let word = NOTICE_WORDS.get(place).copied().unwrap_or_default();
+            return Err(NickError::NoticeWord { nick, word });
         }
-        Ok(nick)
+        match self.banned.find(now, |it| it.name.is_alike(name)) {
+            Some(BannedNick { nick: banned, .. }) => {
+                let banned = banned.clone();
+                Err(NickError::Banned { nick, banned })
+            }
+            None => Ok((nick, name)),
+        }
     }
 
     fn welcome(&mut self, id: ClientId) {
@@ -324,28 +417,11 @@ impl Room {
             self.outbox.send(id, Message::MutedLine);
             return None;
         }
-        let Self {
-            scratch,
-            members,
-            batch,
-            history,
-            prefix,
-            ..
-        } = self;
+        let (medium, members, scratch) = self.medium();
         let text = text::clean(line, scratch);
         let (member, seat) = members.seat_mut(id)?;
         seat.is_filtered = true;
-        let message = Message::Line(prefix, &member.nick, text);
-        let line = batch.say(member.speaker(id), class, Kind::Line, |line| {
-            message.write(line);
-        });
-        keep(history, line, member, from, now);
-        Some(Spoken {
-            nick: &member.nick,
-            text,
-            line,
-            bytes: line.len(),
-        })
+        Some(medium.say(member, id, from, text, class, now))
     }
 
     /// A member that is not muted says a clean text.
@@ -357,21 +433,22 @@ impl Room {
         class: Class,
         now: Moment,
     ) -> Option<Spoken<'a>> {
-        let (member, seat) = self.members.seat_mut(id)?;
+        let (medium, members, _) = self.medium();
+        let (member, seat) = members.seat_mut(id)?;
         seat.is_filtered = true;
-        let message = Message::Line(&self.prefix, &member.nick, text);
-        let line = self
-            .batch
-            .say(member.speaker(id), class, Kind::Line, |line| {
-                message.write(line);
-            });
-        keep(&mut self.history, line, member, from, now);
-        Some(Spoken {
-            nick: &member.nick,
-            text,
-            line,
-            bytes: line.len(),
-        })
+        Some(medium.say(member, id, from, text, class, now))
+    }
+
+    /// What a line goes into, the members, and where it is cleaned.
+    #[inline]
+    fn medium(&mut self) -> (Medium<'_>, &mut Members, &mut String) {
+        let medium = Medium {
+            batch: &mut self.batch,
+            history: &mut self.history,
+            prefix: &self.prefix,
+            has_people: self.has_people,
+        };
+        (medium, &mut self.members, &mut self.scratch)
     }
 
     /// A member that is not muted does something. Plain members see a line like any other.
@@ -425,7 +502,8 @@ impl Room {
             return false;
         }
         let name = self.members.get(id).map(|member| member.name);
-        name.is_some_and(|name| self.muted.contains(&name, now))
+        let is_meant = |name: NameHash| self.muted.find(now, |it| it.is_alike(name));
+        name.and_then(is_meant).is_some()
     }
 
     /// Shows a member the last lines, without those of members that it ignores. Returns how many.
@@ -436,7 +514,9 @@ impl Room {
         for line in self.history.last(most) {
             if is_shown(line.speaker) {
                 let age = now.saturating_since(line.said_at);
-                self.outbox.send(id, Message::Remembered(age, line.text));
+                let bare = person.is_none().then(|| text::without_isolates(line.text));
+                let text = bare.as_deref().unwrap_or(line.text);
+                self.outbox.send(id, Message::Remembered(age, text));
                 shown = shown.saturating_add(1);
             }
         }
@@ -728,7 +808,10 @@ mod tests {
         let taken = room.join(client(9), b"BOB", Profile::Plain, now);
         assert_eq!(
             taken,
-            Err(NickError::Taken(Nick::parse(b"BOB", 32).expect("a nick")))
+            Err(NickError::Taken {
+                nick: Nick::parse(b"BOB", 32).expect("a nick"),
+                owner: Nick::parse(b"bob", 32).expect("a nick"),
+            })
         );
         let left = room.leave(client(1), CloseReason::HungUp, now);
         assert_eq!(left.expect("a member").as_str(), "bob");

@@ -7,13 +7,23 @@ use std::time::Duration;
 use crate::broadcast::batch::Kind;
 use crate::broadcast::outbox::EntryKind;
 use crate::client_id::ClientId;
+use crate::config::interactive::Profile;
 use crate::protocol::message::Message;
 use crate::room::Room;
+use crate::room::history::Author;
 use crate::room::members::Members;
 use crate::text::CleanText;
+use crate::text::alike::NameHash;
 use crate::text::nick::Nick;
 use crate::time::expiring_set::MAX_ENTRIES;
 use crate::time::moment::Moment;
+
+/// A nick that nobody may take, nor one that is like it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct BannedNick {
+    pub(super) name: NameHash,
+    pub(super) nick: Nick,
+}
 
 impl Room {
     pub(crate) fn is_operator(&self, id: ClientId) -> bool {
@@ -47,45 +57,52 @@ impl Room {
         }
     }
 
-    /// Bans a name for a time. Returns the member that has it now. A name is not completed here: the
-    /// member that is meant may have left already, and another's name may begin with it.
+    /// Bans a name for a time, and all that are like it. Returns the members that have such a name now.
+    /// A name is not completed here: the member that is meant may have left already, and another's name
+    /// may begin with it.
     pub(crate) fn ban_name(
         &mut self,
         by: ClientId,
         name: &str,
         time: Option<Duration>,
         now: Moment,
-    ) -> Option<ClientId> {
+    ) -> Vec<ClientId> {
         let nick = match Nick::parse(name.as_bytes(), self.max_nick_chars) {
             Ok(nick) => nick,
             Err(why) => {
-                self.outbox.send(by, Message::Refused(&why));
-                return None;
+                let refused = Message::Refused(&why, Profile::Interactive);
+                self.outbox.send(by, refused);
+                return Vec::new();
             }
         };
-        let member = self.members.find_exact(name);
-        if member == Some(by) {
+        let name = self.members.hash(&nick);
+        let mut meant: Vec<ClientId> = self.members.alike(name).collect();
+        if meant.contains(&by) {
             self.outbox.send(by, Message::ThatIsYou);
-            return None;
+            return Vec::new();
         }
-        let hash = self.members.hash_of(name);
-        let has_room = self.banned.add(hash, time, now);
-        if has_room {
-            self.history.forget(|author| author.identity.name == hash);
-        }
-        let done = match member {
-            Some(_) => Message::IsBanned(nick.as_str(), time),
-            None => {
-                Message::IsBannedUnmet(nick.as_str(), time, only_beginning(&self.members, name))
-            }
+        self.banned.remove_if(now, |it| it.name.is_same(name));
+        let banned = BannedNick {
+            name,
+            nick: nick.clone(),
         };
-        let done = if has_room {
-            done
+        let has_room = self.banned.add(banned, time, now);
+        if has_room {
+            let is_meant = |author: &Author| author.identity.name.is_alike(name);
+            self.history.forget(is_meant);
         } else {
-            Message::TooManySanctions(MAX_ENTRIES)
+            meant.clear();
+        }
+        let done = match has_room {
+            false => Message::TooManySanctions(MAX_ENTRIES),
+            true if !meant.is_empty() => Message::IsBanned(nick.as_str(), time),
+            true => {
+                let other = only_beginning(&self.members, nick.as_str());
+                Message::IsBannedUnmet(nick.as_str(), time, other)
+            }
         };
         self.outbox.send(by, done);
-        member.filter(|_| has_room)
+        meant
     }
 
     /// Answers `done`, or that there was no room for one more.
@@ -97,7 +114,7 @@ impl Room {
     /// Lifts the ban of a name. Returns whether there was one.
     pub(crate) fn unban_name(&mut self, name: &str, now: Moment) -> bool {
         let hash = self.members.hash_of(name);
-        self.banned.remove(&hash, now)
+        self.banned.remove_if(now, |it| it.name.is_alike(hash))
     }
 
     pub(crate) fn mute(
@@ -111,9 +128,11 @@ impl Room {
             return;
         };
         let member = self.members.get(id);
-        let Some((name, nick)) = member.map(|it| (it.name, it.nick.clone())) else {
+        let Some(nick) = member.map(|it| it.nick.clone()) else {
             return;
         };
+        let name = self.members.hash(&nick);
+        self.muted.remove_if(now, |it| it.is_same(name));
         let has_room = self.muted.add(name, time, now);
         self.answer_sanction(by, has_room, Message::IsMuted(&nick, time));
         if has_room && self.members.person(id).is_some() {
@@ -123,12 +142,12 @@ impl Room {
 
     /// Lifts the mute of a name, whose owner may have left.
     pub(crate) fn unmute(&mut self, by: ClientId, name: CleanText<'_>, now: Moment) {
-        let exact = self.members.find_exact(name.as_str());
         let former = self.members.hash_of(name.as_str());
-        if self.muted.remove(&former, now) {
+        if self.muted.remove_if(now, |it| it.is_alike(former)) {
             let done = Message::IsNoLongerMuted(name.as_str());
             self.outbox.send(by, done);
-            return self.tell_unmuted(exact);
+            let alike: Vec<ClientId> = self.members.alike(former).collect();
+            return alike.into_iter().for_each(|id| self.tell_unmuted(id, now));
         }
         let Some(id) = self.meant(by, name) else {
             return;
@@ -137,17 +156,17 @@ impl Room {
         let Some((name, nick)) = member.map(|it| (it.name, it.nick.clone())) else {
             return;
         };
-        if self.muted.remove(&name, now) {
+        if self.muted.remove_if(now, |it| it.is_alike(name)) {
             let done = Message::IsNoLongerMuted(nick.as_str());
             self.outbox.send(by, done);
-            self.tell_unmuted(Some(id));
+            self.tell_unmuted(id, now);
         } else {
             self.outbox.send(by, Message::IsNotMuted(nick.as_str()));
         }
     }
 
-    fn tell_unmuted(&mut self, id: Option<ClientId>) {
-        if let Some(id) = id.filter(|&id| self.members.person(id).is_some()) {
+    fn tell_unmuted(&mut self, id: ClientId, now: Moment) {
+        if self.members.person(id).is_some() && !self.is_muted(id, now) {
             self.outbox.send(id, Message::YouAreNoLongerMuted);
         }
     }

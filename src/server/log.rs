@@ -35,6 +35,7 @@ const SERVER: &str = "line_chat::server";
 #[derive(Debug, Default)]
 pub(super) struct Log {
     refused: LogThrottle<Refusal>,
+    strangers: LogThrottle<Stranger>,
     silent: LogThrottle<Silent>,
     nameless: LogThrottle<Nameless>,
     wrong_passwords: LogThrottle<WrongPassword>,
@@ -75,6 +76,9 @@ impl Observer for Log {
             } => {
                 let half = if is_write { "write half" } else { "connection" };
                 debug!(target: CONNECTIONS, "{peer}: {half} broken: {error}");
+            }
+            Event::OtherProtocol { peer, protocol, .. } => {
+                self.strangers.log(now, Stranger { peer, protocol });
             }
             Event::Left {
                 nick: Some(nick),
@@ -171,6 +175,7 @@ impl Log {
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         let deadlines = [
             self.refused.deadline(),
+            self.strangers.deadline(),
             self.silent.deadline(),
             self.nameless.deadline(),
             self.wrong_passwords.deadline(),
@@ -182,6 +187,7 @@ impl Log {
     /// Writes the lines that are due.
     pub(super) fn on_time(&mut self, now: Instant) {
         self.refused.log_due(now);
+        self.strangers.log_due(now);
         self.silent.log_due(now);
         self.nameless.log_due(now);
         self.wrong_passwords.log_due(now);
@@ -191,6 +197,7 @@ impl Log {
     /// Writes what was counted and not logged, because nothing comes after it.
     fn write_rest(&mut self) {
         self.refused.log_rest();
+        self.strangers.log_rest();
         self.silent.log_rest();
         self.nameless.log_rest();
         self.wrong_passwords.log_rest();
@@ -283,6 +290,30 @@ impl Throttled for Refusal {
     fn write_kept(&self) {
         let Self { peer, why, .. } = self;
         debug!(target: CONNECTIONS, "refused {peer}: {why}");
+    }
+}
+
+/// A client speaks another protocol.
+#[derive(Debug)]
+struct Stranger {
+    peer: Peer,
+    protocol: &'static str,
+}
+
+impl Throttled for Stranger {
+    fn write(&self, times: u64) {
+        let Self { peer, protocol } = self;
+        match times {
+            1 => info!(target: CONNECTIONS, "{peer} speaks {protocol}"),
+            n => {
+                info!(target: CONNECTIONS, "{n} clients speak other protocols, the last {peer}: {protocol}");
+            }
+        }
+    }
+
+    fn write_kept(&self) {
+        let Self { peer, protocol } = self;
+        debug!(target: CONNECTIONS, "{peer} speaks {protocol}");
     }
 }
 

@@ -29,7 +29,7 @@ use crate::events::Event;
 use crate::protocol::close_reason::CloseReason;
 use crate::protocol::decoder::{Decoded, Decoder, Next};
 use crate::protocol::message::Message;
-use crate::protocol::sniff::is_other_protocol;
+use crate::protocol::sniff::{self, Opening, OtherProtocol};
 use crate::protocol::telnet::{NOP, TelnetDecoder};
 use crate::session::commands;
 use crate::session::login::{close_unless_full, has_text};
@@ -61,7 +61,10 @@ pub(super) struct Talk {
     pub(super) profile: Profile,
     pub(super) script: Script,
     pub(super) stage: Stage,
-    seen: Seen,
+    /// What its first bytes are.
+    opening: Opening,
+    /// It has sent nothing since it asked whether we are there.
+    only_asks: bool,
     /// How many bytes at the head of the next input hold no telnet command.
     known_data: u32,
     /// Since when it has no nick; for a member, since when it has sent nothing.
@@ -86,19 +89,6 @@ pub(super) enum Stage {
     Member,
 }
 
-/// What the input so far consists of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Seen {
-    Nothing,
-    /// This many bytes, which may be the beginning of UTF-16: FF FE and any byte.
-    LittleEndian(u8),
-    /// The same for FE FF 00.
-    BigEndian(u8),
-    Something,
-    /// Something, and nothing since the client asked whether we are there.
-    OnlyQuestions,
-}
-
 /// For how long a client that asked whether we are there is taken to ask only to keep its connection
 /// alive, if it sends nothing else.
 const KEEP_ALIVE: Duration = Duration::from_secs(300);
@@ -117,7 +107,8 @@ impl ChatSession {
                 profile,
                 script,
                 stage: Stage::Nick { refusals: 0 },
-                seen: Seen::Nothing,
+                opening: Opening::Nothing,
+                only_asks: false,
                 known_data: 0,
                 since: env.now,
                 said: TokenBucket::default(),
@@ -135,8 +126,11 @@ impl ChatSession {
     pub(super) fn on_input(&mut self, input: &[u8], out: &mut SendQueue, cx: &mut Ctx<'_>) -> Step {
         let Self { decoder, talk } = self;
         let last_input = talk.since;
-        if let Err(reason) = talk.on_bytes(input, cx.env.now) {
-            return Step::new(input.len(), Flow::Close(reason));
+        talk.on_bytes(cx.env.now);
+        let is_opening = talk.opening != Opening::Other;
+        if is_opening && let Some(protocol) = talk.opening.protocol(input) {
+            talk.opening = Opening::Other;
+            return Step::new(input.len(), refuse_protocol(protocol, out, cx));
         }
         let next = decoder.next_of(input, talk.known_data);
         talk.known_data = next.known_data;
@@ -179,6 +173,9 @@ impl ChatSession {
             }
         };
         step.used = used;
+        if is_opening {
+            talk.opening.take(input.get(..used).unwrap_or_default());
+        }
         if step.flow == Flow::Continue && used == input.len() && decoder.is_drained() {
             step.flow = Flow::Starved;
         }
@@ -249,11 +246,20 @@ impl ChatSession {
     }
 
     pub(super) fn has_sent(&self) -> bool {
-        self.talk.seen != Seen::Nothing
+        self.talk.opening != Opening::Nothing
     }
 }
 
-const OTHER_PROTOCOL: Flow = Flow::Close(CloseReason::OtherProtocol);
+/// Closes a client that speaks another protocol, and tells it what this is.
+fn refuse_protocol(protocol: OtherProtocol, out: &mut SendQueue, cx: &mut Ctx<'_>) -> Flow {
+    cx.watch.emit(|| Event::OtherProtocol {
+        id: cx.id,
+        peer: cx.peer,
+        protocol: protocol.name(),
+    });
+    let told = cx.reply(out, Message::Goodbye(protocol.goodbye()));
+    close_unless_full(told, CloseReason::OtherProtocol)
+}
 
 /// Answers a telnet command.
 pub(super) fn negotiate(answer: [u8; 3], out: &mut SendQueue, cx: &mut Ctx<'_>) -> Flow {
@@ -277,37 +283,13 @@ fn are_you_there(is_keep_alive: bool, out: &mut SendQueue, cx: &mut Ctx<'_>) -> 
     }
 }
 
-impl Seen {
-    /// Behind these bytes. `Err`: they are UTF-16.
-    fn after(self, input: &[u8]) -> Result<Self, ()> {
-        let mut seen = self;
-        for &byte in input {
-            seen = match (seen, byte) {
-                (Self::Nothing, 0xff) => Self::LittleEndian(1),
-                (Self::LittleEndian(1), 0xfe) => Self::LittleEndian(2),
-                (Self::LittleEndian(2), _) => Self::LittleEndian(3),
-                (Self::Nothing, 0xfe) => Self::BigEndian(1),
-                (Self::BigEndian(1), 0xff) => Self::BigEndian(2),
-                (Self::BigEndian(2), 0x00) => Self::BigEndian(3),
-                (Self::LittleEndian(3), 0x00) | (Self::BigEndian(3), _) => return Err(()),
-                (Self::OnlyQuestions, _) => return Ok(seen),
-                _ => return Ok(Self::Something),
-            };
-        }
-        Ok(seen)
-    }
-}
-
 impl Talk {
-    /// Bytes have come. `Err`: the client is to be closed for this reason.
+    /// Bytes have come.
     #[inline]
-    fn on_bytes(&mut self, input: &[u8], now: Moment) -> Result<(), CloseReason> {
+    fn on_bytes(&mut self, now: Moment) {
         if self.stage == Stage::Member {
             self.since = now;
-            return Ok(());
         }
-        self.seen = self.seen.after(input).map_err(|()| CloseReason::Utf16)?;
-        Ok(())
     }
 
     /// The beginning of a line has come, or nothing.
@@ -315,22 +297,21 @@ impl Talk {
         if begun.is_empty() {
             return Flow::Starved;
         }
-        if self.seen == Seen::OnlyQuestions {
-            self.seen = Seen::Something;
-        }
+        self.only_asks = false;
         if self.sends_too_soon() {
             return self.close_too_soon(out, cx);
         }
-        match self.is_first() && is_other_protocol(begun, false) {
-            true => OTHER_PROTOCOL,
-            false => Flow::Starved,
+        let other = self.is_first().then(|| sniff::of_line(begun, false));
+        match other.flatten() {
+            Some(protocol) => refuse_protocol(protocol, out, cx),
+            None => Flow::Starved,
         }
     }
 
     /// A person's client asks whether we are there. Returns whether it does so only to keep its
     /// connection alive; its last input was at `last_input`.
     fn is_keep_alive(&mut self, last_input: Moment, now: Moment) -> bool {
-        let asked = std::mem::replace(&mut self.seen, Seen::OnlyQuestions) == Seen::OnlyQuestions;
+        let asked = std::mem::replace(&mut self.only_asks, true);
         self.is_interactive() && asked && now < last_input + KEEP_ALIVE
     }
 
@@ -367,6 +348,17 @@ impl Talk {
             true => line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line),
             false => line,
         }
+    }
+
+    /// What a line is, if it is the first one and neither a nick nor the password of the room.
+    fn other_protocol(&self, line: &[u8], cx: &Ctx<'_>) -> Option<OtherProtocol> {
+        if !self.is_first() {
+            return None;
+        }
+        let password = cx.auth.secrets.password.as_ref();
+        let is_asked = matches!(self.stage, Stage::Password { .. });
+        let is_password = is_asked && password.is_some_and(|it| it.matches(line));
+        sniff::of_line(line, true).filter(|_| !is_password)
     }
 
     pub(super) fn is_interactive(&self) -> bool {
@@ -410,8 +402,10 @@ impl Talk {
         let line = self.without_mark(line);
         let flow = match line.is_empty() {
             true => self.on_empty_line(out, cx),
-            false if self.is_first() && is_other_protocol(line, true) => OTHER_PROTOCOL,
-            false => self.try_password(line, telnet, out, cx),
+            false => match self.other_protocol(line, cx) {
+                Some(protocol) => refuse_protocol(protocol, out, cx),
+                None => self.try_password(line, telnet, out, cx),
+            },
         };
         Step::new(0, flow)
     }
@@ -423,16 +417,14 @@ impl Talk {
                 self.without_mark(line)
             }
         };
-        if self.seen == Seen::OnlyQuestions {
-            self.seen = Seen::Something;
-        }
+        self.only_asks = false;
         if line.is_empty() || (self.stage == Stage::Member && text::is_blank(line)) {
             return Step::new(0, self.on_empty_line(out, cx));
         }
+        if let Some(protocol) = self.other_protocol(line, cx) {
+            return Step::new(0, refuse_protocol(protocol, out, cx));
+        }
         match self.stage {
-            Stage::Nick { refusals: 0 } if is_other_protocol(line, true) => {
-                Step::new(0, OTHER_PROTOCOL)
-            }
             Stage::Password { .. } | Stage::Nick { .. } | Stage::Refused { .. } => {
                 let flow = self.try_nick(line, rest, out, cx);
                 Step {

@@ -175,8 +175,11 @@ pub(super) fn run(
         step.flow = Flow::Close(CloseReason::TooSlow);
         return step;
     }
-    let mut scratch = String::new();
-    let line = text::clean(line, &mut scratch);
+    let (mut scratch, mut narrow) = (String::new(), String::new());
+    let mut line = text::clean(line, &mut scratch);
+    if line.has_wide_gap() {
+        line = line.narrowed(&mut narrow);
+    }
     let mut call = Call {
         cx,
         lines,
@@ -473,7 +476,7 @@ fn ban_network(call: &mut Call<'_, '_>, typed: &Network, time: Option<Duration>)
 
 fn ban_name(call: &mut Call<'_, '_>, name: &str, time: Option<Duration>) {
     let by = call.cx.id;
-    if let Some(id) = call.cx.room.ban_name(by, name, time, call.cx.env.now) {
+    for id in call.cx.room.ban_name(by, name, time, call.cx.env.now) {
         call.cx.effects.push(Effect::Expel { by, id });
     }
 }

@@ -208,10 +208,10 @@ impl Talk {
         };
         let refusals = refusals.saturating_add(1);
         if refusals >= cx.env.limits.max_refusals {
-            let told = cx.reply(out, Message::RefusedFinally(why));
+            let told = cx.reply(out, Message::RefusedFinally(why, self.profile));
             return close_unless_full(told, CloseReason::NoNick);
         }
-        let told = cx.reply(out, Message::Refused(why));
+        let told = cx.reply(out, Message::Refused(why, self.profile));
         if self.is_interactive() {
             self.stage = Stage::Nick { refusals };
             return told;

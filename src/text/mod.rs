@@ -3,9 +3,19 @@
 //! rewrite another person's screen. Each of them becomes U+FFFD, or is left out if it is harmless in
 //! itself and only marks something; everything else arrives as it was sent.
 
+pub(crate) mod alike;
 pub(crate) mod nick;
+pub(crate) mod shape;
+
+use std::borrow::Cow;
+use std::fmt;
+
+use unicode_bidi::BidiClass;
 
 use unicode_normalization::char::is_combining_mark;
+
+/// How many blanks stand in a row at most, where people see them.
+const MAX_GAP: usize = 8;
 
 /// How many combining marks stand on one base at most. More pile up over other lines of a screen.
 const MAX_MARKS: u32 = 8;
@@ -18,6 +28,37 @@ impl<'a> CleanText<'a> {
     /// The text itself.
     pub fn as_str(self) -> &'a str {
         self.0
+    }
+
+    /// Whether more than eight blanks stand in a row: a line can be padded with them until its rest
+    /// wraps, and looks like a line of its own.
+    #[inline]
+    pub(crate) fn has_wide_gap(self) -> bool {
+        // A gap of ASCII blanks that is wide has one at each eighth place.
+        let mut places = self.0.as_bytes().iter().step_by(MAX_GAP);
+        places.any(|byte| matches!(byte, b' ' | b'\t' | 0x80..)) && self.widest_gap() > MAX_GAP
+    }
+
+    fn widest_gap(self) -> usize {
+        let words = self.0.split(|c: char| !c.is_whitespace());
+        words.map(|gap| gap.chars().count()).max().unwrap_or(0)
+    }
+
+    /// This text with at most eight blanks in a row; `scratch` is overwritten.
+    pub(crate) fn narrowed(self, scratch: &mut String) -> CleanText<'_> {
+        scratch.clear();
+        let mut gap = 0_usize;
+        for c in self.0.chars() {
+            gap = if c.is_whitespace() {
+                gap.saturating_add(1)
+            } else {
+                0
+            };
+            if gap <= MAX_GAP {
+                scratch.push(c);
+            }
+        }
+        CleanText(scratch)
     }
 
     /// No text at all.
@@ -38,6 +79,47 @@ impl<'a> CleanText<'a> {
         let (word, rest) = text.split_at(end);
         (Self(word), Self(rest.trim_start()))
     }
+}
+
+/// A name between U+2068 (first strong isolate) and U+2069 (pop directional isolate), if it is written
+/// from right to left: otherwise a terminal that knows the bidirectional algorithm ([UAX 9]) would
+/// reorder what stands beside it. The text of a peer cannot hold either of them.
+///
+/// [UAX 9]: https://www.unicode.org/reports/tr9/
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Isolated<'a>(pub(crate) &'a str);
+
+/// The longest that [`Isolated`] adds to a name, in bytes.
+pub(crate) const ISOLATE_BYTES: usize = "\u{2068}\u{2069}".len();
+
+impl fmt::Display for Isolated<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if is_right_to_left(self.0) {
+            write!(f, "\u{2068}{}\u{2069}", self.0)
+        } else {
+            f.write_str(self.0)
+        }
+    }
+}
+
+/// A line without the characters with which [`Isolated`] marks names.
+pub(crate) fn without_isolates(line: &[u8]) -> Cow<'_, [u8]> {
+    let isolates = ["\u{2068}".as_bytes(), "\u{2069}".as_bytes()];
+    let is_isolate = |c: &[u8]| isolates.contains(&c);
+    if !line.windows(3).any(is_isolate) {
+        return Cow::Borrowed(line);
+    }
+    let text = String::from_utf8_lossy(line);
+    let bare = text.replace(['\u{2068}', '\u{2069}'], "");
+    Cow::Owned(bare.into_bytes())
+}
+
+/// Whether some of a text is written from right to left: a letter of such a script, or an Arabic
+/// number.
+pub(crate) fn is_right_to_left(text: &str) -> bool {
+    use BidiClass::{AL, AN, R};
+    let is_rtl = |c| matches!(unicode_bidi::bidi_class(c), R | AL | AN);
+    !text.is_ascii() && text.chars().any(is_rtl)
 }
 
 /// Cleans one line. Text that needs no change is borrowed from `raw`; otherwise the result is written
@@ -339,6 +421,27 @@ mod tests {
             cleaned(format!("x{}\u{e007f}", tags("gbeng")).as_bytes()),
             "x"
         );
+    }
+
+    #[test]
+    fn a_wide_gap_shrinks_to_eight_blanks() {
+        for (text, narrow) in [
+            ("a        b", None),
+            ("a         b", Some("a        b")),
+            ("  \t    \u{3000}  \u{a0}x", Some("  \t    \u{3000}x")),
+            (
+                "Grüße         an alle            !",
+                Some("Grüße        an alle        !"),
+            ),
+            ("a b c d e f g h i j", None),
+            ("         ", Some("        ")),
+        ] {
+            let text = CleanText(text);
+            assert_eq!(text.has_wide_gap(), narrow.is_some(), "{text:?}");
+            let mut scratch = String::from("left over");
+            let shown = text.narrowed(&mut scratch);
+            assert_eq!(shown.as_str(), narrow.unwrap_or(text.as_str()));
+        }
     }
 
     #[test]

@@ -1,16 +1,26 @@
 //! A member's name: [`Nick::parse`] makes a nick of a line. A nick is safe to show, cannot be mistaken
-//! for a notice, and has a [key](Nick::key) that it shares with all nicks that look alike. A line that
-//! is not a nick is refused with the reason, in words for the person who typed it.
+//! for a notice, and has a [key](Nick::key) that it shares with all nicks that are written almost alike;
+//! which names look alike is decided in [`alike`](crate::text::alike). A line that is not a nick is
+//! refused with the reason, in words for the person who typed it.
 
 use std::fmt;
 
-use memchr::memchr;
 use unicode_normalization::UnicodeNormalization;
+use unicode_normalization::char::is_combining_mark;
 
-use crate::text;
+use crate::text::alike::{is_invisible, is_short, key};
+use crate::text::shape::{is_colon, is_slash, is_star};
+use crate::text::{self, Isolated};
 
-/// A valid nick: 1 to `max` characters, none of them white space, `:` or unsafe, not beginning with
-/// `*` or `/`.
+/// How many combining marks may stand in a row, as many as the letters of any language need.
+const MAX_MARKS: usize = 3;
+
+/// A valid nick: 1 to `max` characters (and [no more than four times as many](is_short) when it is
+/// decomposed), none of them white space, a colon of any shape or unsafe. The
+/// first one shows, and is neither a star nor a slash of any shape.
+///
+/// [`Display`](fmt::Display) is for a terminal: a nick that is written from right to left is
+/// [isolated](Isolated), and `{:#}` writes it bare.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Nick(
     /// The nick. If its key differs, the key follows behind a line feed, which no nick contains. It is
@@ -20,7 +30,7 @@ pub(crate) struct Nick(
 
 impl Nick {
     /// Parses the first line of a client, without the white space around it, as a nick of at most
-    /// `max_chars` code points.
+    /// `max_chars` code points. What is left out of text is left out of a nick.
     pub(crate) fn parse(line: &[u8], max_chars: usize) -> Result<Self, NickError> {
         let mut scratch = String::new();
         let text = text::clean(line, &mut scratch).as_str();
@@ -28,7 +38,8 @@ impl Nick {
         if name.is_empty() {
             return Err(NickError::Empty);
         }
-        if text.as_bytes() != line {
+        let is_ascii = text.is_ascii();
+        if !is_ascii && text.contains(char::REPLACEMENT_CHARACTER) {
             return Err(NickError::Unsafe);
         }
         if name.starts_with(['*', '/']) {
@@ -40,16 +51,13 @@ impl Nick {
         if name.contains(char::is_whitespace) {
             return Err(NickError::WhiteSpace);
         }
-        if name.chars().count() > max_chars {
+        // A key takes long to make, and may be many times as long as its name.
+        if !is_short(name, max_chars) {
             return Err(NickError::TooLong { max_chars });
         }
         let key = key(name);
-        if key.is_empty() {
-            return Err(NickError::Invisible);
-        }
-        // Invisible characters may stand before a star or a slash.
-        if key.starts_with(['*', '/']) {
-            return Err(NickError::Reserved);
+        if !is_ascii {
+            check_shape(name, &key)?;
         }
         Ok(Self(if key == name {
             name.into()
@@ -58,106 +66,123 @@ impl Nick {
         }))
     }
 
+    /// The nick and its key.
+    #[inline]
+    pub(crate) fn with_key(&self) -> (&str, &str) {
+        let whole = &*self.0;
+        let Some(end) = self.end() else {
+            return (whole, whole);
+        };
+        let key = whole.get(end.saturating_add(1)..);
+        (
+            whole.get(..end).unwrap_or_default(),
+            key.unwrap_or_default(),
+        )
+    }
+
+    #[inline]
     pub(crate) fn as_str(&self) -> &str {
-        let end = memchr(b'\n', self.0.as_bytes()).unwrap_or(self.0.len());
-        self.0.get(..end).unwrap_or_default()
+        self.with_key().0
     }
 
-    /// What makes a nick unique: its NFKC in lower case, without invisible characters. Two nicks with
-    /// one key look the same, or nearly so. The key of a key is the key itself.
+    /// What makes a nick unique. The key of a key is the key itself.
+    #[inline]
     pub(crate) fn key(&self) -> &str {
-        let start = memchr(b'\n', self.0.as_bytes()).map_or(0, |end| end.saturating_add(1));
-        self.0.get(start..).unwrap_or_default()
+        self.with_key().1
+    }
+
+    /// Where the nick ends, if its key follows. Most nicks are so short that a loop finds it sooner than
+    /// a search that is made for long texts.
+    #[inline]
+    fn end(&self) -> Option<usize> {
+        self.0.bytes().position(|byte| byte == b'\n')
+    }
+
+    /// Whether it is spelled as another one, but for the case of ASCII letters.
+    fn is_spelled(&self, other: &str) -> bool {
+        self.as_str().eq_ignore_ascii_case(other)
     }
 }
 
-/// A hash that stands for all names with one key. Another name has it with a chance of one in 2^64.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct NameHash(pub(crate) u64);
-
-/// The identity of a member: its name, on whatever connection, and its connection, under whatever name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Identity {
-    pub(crate) name: NameHash,
-    /// The number of a connection, never used twice; 0 if only the name is known.
-    pub(crate) serial: u64,
-}
-
-impl Identity {
-    /// The identity of nobody.
-    pub(crate) const NONE: Self = Self {
-        name: NameHash(0),
-        serial: 0,
+/// Refuses a name that is not ASCII if it can be mistaken for something else.
+fn check_shape(name: &str, key: &str) -> Result<(), NickError> {
+    let Some(first) = key.chars().next() else {
+        return Err(NickError::Invisible);
     };
-
-    /// Whether both are the same person, as far as that can be known.
-    pub(crate) fn is(self, other: Self) -> bool {
-        self.name == other.name || (self.serial != 0 && self.serial == other.serial)
+    // Invisible characters may stand before a star or a slash.
+    let first_shown = name.chars().find(|&c| !is_invisible(c));
+    let is_reserved = |c| is_star(c) || is_slash(c);
+    if is_reserved(first) || first_shown.is_some_and(is_reserved) {
+        return Err(NickError::Reserved);
     }
+    if key.contains(':') || name.contains(is_colon) {
+        return Err(NickError::Colon);
+    }
+    if name.starts_with(|c| is_invisible(c) || is_combining_mark(c)) || is_combining_mark(first) {
+        return Err(NickError::Beginning);
+    }
+    if longest_run_of_marks(name) > MAX_MARKS {
+        return Err(NickError::Marks);
+    }
+    Ok(())
 }
 
-/// The key of a name, or of the beginning of one.
-pub(crate) fn key(name: &str) -> String {
-    if name.is_ascii() {
-        return name.to_ascii_lowercase();
+fn longest_run_of_marks(name: &str) -> usize {
+    let (mut longest, mut run) = (0_usize, 0_usize);
+    for c in name.nfd().filter(|&c| !is_invisible(c)) {
+        run = if is_combining_mark(c) {
+            run.saturating_add(1)
+        } else {
+            0
+        };
+        longest = longest.max(run);
     }
-    // Twice, because an invisible character may separate a letter from its accent, and lower case may
-    // be two characters.
-    fold(&fold(name))
+    longest
 }
 
 impl fmt::Display for Nick {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
+        let name = self.as_str();
+        if name.is_ascii() || f.alternate() {
+            return f.write_str(name);
+        }
+        Isolated(name).fmt(f)
     }
 }
 
-fn fold(name: &str) -> String {
-    let lower = name.nfkc().collect::<String>().to_lowercase();
-    lower.chars().filter(|&c| !is_invisible(c)).collect()
-}
-
-/// Whether a character is invisible: Unicode's Default_Ignorable_Code_Point (DerivedCoreProperties.txt,
-/// Unicode 17), the blank braille pattern, the marks of interlinear annotations, and the filler of
-/// the Khitan script.
-pub(crate) fn is_invisible(c: char) -> bool {
-    matches!(
-        c,
-        '\u{ad}'
-            | '\u{34f}'
-            | '\u{61c}'
-            | '\u{115f}'..='\u{1160}'
-            | '\u{17b4}'..='\u{17b5}'
-            | '\u{180b}'..='\u{180f}'
-            | '\u{200b}'..='\u{200f}'
-            | '\u{202a}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}'
-            | '\u{2800}'
-            | '\u{3164}'
-            | '\u{fe00}'..='\u{fe0f}'
-            | '\u{feff}'
-            | '\u{ffa0}'
-            | '\u{fff0}'..='\u{fffb}'
-            | '\u{16fe4}'
-            | '\u{1bca0}'..='\u{1bca3}'
-            | '\u{1d173}'..='\u{1d17a}'
-            | '\u{e0000}'..='\u{e0fff}'
-    )
-}
-
-/// Why a line is not a nick, or cannot be this client's. [`Display`](fmt::Display) is for the client.
+/// Why a line is not a nick, or cannot be this client's. [`Display`](fmt::Display) is for the client;
+/// `{:#}` writes nicks bare.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum NickError {
     Empty,
-    TooLong { max_chars: usize },
+    TooLong {
+        max_chars: usize,
+    },
     WhiteSpace,
     Colon,
     Reserved,
     Unsafe,
     Invisible,
-    Taken(Nick),
-    Banned(Nick),
-    LineTooLong { max_line_bytes: usize },
+    Beginning,
+    Marks,
+    /// It is, or looks like, the nick of a member.
+    Taken {
+        nick: Nick,
+        owner: Nick,
+    },
+    /// It is, or looks like, a nick that is banned.
+    Banned {
+        nick: Nick,
+        banned: Nick,
+    },
+    /// It is, or looks like, a word that notices of the server begin with.
+    NoticeWord {
+        nick: Nick,
+        word: &'static str,
+    },
+    LineTooLong {
+        max_line_bytes: usize,
+    },
 }
 
 impl fmt::Display for NickError {
@@ -170,8 +195,18 @@ impl fmt::Display for NickError {
             Self::Reserved => write!(f, "a nick does not begin with \"*\" or \"/\""),
             Self::Unsafe => write!(f, "a nick has no control characters and is valid UTF-8"),
             Self::Invisible => write!(f, "a nick needs a character that shows"),
-            Self::Taken(nick) => write!(f, "nick \"{nick}\" is taken"),
-            Self::Banned(nick) => write!(f, "nick \"{nick}\" is banned from this room"),
+            Self::Beginning => {
+                write!(
+                    f,
+                    "a nick begins with a letter, a digit or a symbol that shows"
+                )
+            }
+            Self::Marks => write!(f, "a nick has at most {MAX_MARKS} accents in a row"),
+            Self::Taken { nick, owner } => refuse(f, nick, owner.as_str(), "taken"),
+            Self::Banned { nick, banned } => {
+                refuse(f, nick, banned.as_str(), "banned from this room")
+            }
+            Self::NoticeWord { nick, word } => refuse(f, nick, word, "reserved"),
             Self::LineTooLong { max_line_bytes } => {
                 write!(
                     f,
@@ -182,19 +217,27 @@ impl fmt::Display for NickError {
     }
 }
 
+/// Says what is wrong with a nick, and whom it looks like, if that is written otherwise.
+fn refuse(f: &mut fmt::Formatter<'_>, nick: &Nick, like: &str, what: &str) -> fmt::Result {
+    f.write_str("nick \"")?;
+    fmt::Display::fmt(nick, f)?;
+    if !nick.is_spelled(like) {
+        f.write_str("\" looks like \"")?;
+        match f.alternate() {
+            true => f.write_str(like)?,
+            false => fmt::Display::fmt(&Isolated(like), f)?,
+        }
+        return write!(f, "\", which is {what}");
+    }
+    write!(f, "\" is {what}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn parse(line: &str) -> Result<Nick, NickError> {
         Nick::parse(line.as_bytes(), 32)
-    }
-
-    #[track_caller]
-    fn key(line: &str) -> String {
-        let nick = parse(line).expect("a valid nick");
-        assert_eq!(fold(&fold(nick.as_str())), nick.key());
-        nick.key().to_owned()
     }
 
     #[test]
@@ -219,14 +262,11 @@ mod tests {
             ("two words", NickError::WhiteSpace),
             ("two\u{a0}words", NickError::WhiteSpace),
             ("tab\tbed", NickError::WhiteSpace),
-            ("bob:", NickError::Colon),
-            ("*bob", NickError::Reserved),
-            (" /bob", NickError::Reserved),
-            ("\u{200b}*bob", NickError::Reserved),
-            ("\u{2800}\u{200b}**\u{2800}bob", NickError::Reserved),
-            ("\u{ff0a}bob", NickError::Reserved),
             ("\u{1b}[31mbob", NickError::Unsafe),
             ("bob\u{202e}", NickError::Unsafe),
+            // Typed, or in the place of something that could not be read.
+            ("b\u{fffd}b", NickError::Unsafe),
+            ("bob\u{fffd}", NickError::Unsafe),
             ("\u{200b}", NickError::Invisible),
             ("\u{3164}", NickError::Invisible),
             ("\u{fe0f}\u{ad}", NickError::Invisible),
@@ -237,42 +277,176 @@ mod tests {
     }
 
     #[test]
+    fn what_is_left_out_of_text_is_left_out_of_a_nick() {
+        for c in ['\u{200e}', '\u{200f}', '\u{61c}', '\u{feff}', '\u{e0061}'] {
+            for (line, is_star) in [(format!("b{c}ob"), false), (format!("{c}*bob"), true)] {
+                let mut scratch = String::new();
+                let text = text::clean(line.as_bytes(), &mut scratch).as_str();
+                let expected = match text.contains('\u{fffd}') {
+                    true => Err(NickError::Unsafe),
+                    false if is_star => Err(NickError::Reserved),
+                    false => parse("bob"),
+                };
+                assert_eq!(parse(&line), expected, "{line:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_nick_begins_with_no_star_and_no_slash_of_any_shape() {
+        for line in [
+            "*bob",
+            " /bob",
+            "\u{200b}*bob",
+            "\u{2800}\u{200b}**\u{2800}bob",
+            "\u{ff0a}bob",
+            "∗x",
+            "⁎x",
+            "﹡x",
+            "٭x",
+            "✱x",
+            "★x",
+            "⭐x",
+            "\u{ad}∗x",
+            "／x",
+            "⁄x",
+            "∕x",
+            "⧸x",
+            "╱x",
+        ] {
+            assert_eq!(parse(line), Err(NickError::Reserved), "{line:?}");
+        }
+        for line in [
+            "x*", "b∗b", "☃★", "a/b", "ノア", "丿", "_bob_", "[bot]", "-", "(^_^)", "🦀", "#1",
+            "+1",
+        ] {
+            assert!(parse(line).is_ok(), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn a_nick_has_no_colon_of_any_shape() {
+        for line in [
+            "bob:",
+            "alice：",
+            "alice﹕",
+            "alice︓",
+            "alice∶",
+            "alice꞉x",
+            "a⩴b",
+            "aliceː",
+        ] {
+            assert_eq!(parse(line), Err(NickError::Colon), "{line:?}");
+        }
+        for line in ["दुःख", "bob;", "alice…", "a⋮"] {
+            assert!(parse(line).is_ok(), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn a_nick_begins_with_what_shows() {
+        for line in [
+            "\u{301}bob",
+            "\u{20dd}x",
+            "\u{903}x",
+            "\u{ff9e}x",
+            "\u{200b}bob",
+            "\u{2800}bob",
+            "\u{fe0f}x",
+        ] {
+            assert_eq!(parse(line), Err(NickError::Beginning), "{line:?}");
+        }
+        for line in [
+            "é",
+            "e\u{301}",
+            "1",
+            "①",
+            "~bob",
+            "b\u{200d}ob",
+            "❤\u{fe0f}",
+            "เ",
+            "¨x",
+        ] {
+            assert!(parse(line).is_ok(), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn a_nick_has_three_marks_in_a_row_at_most() {
+        for line in [
+            "x\u{301}\u{301}\u{301}\u{301}",
+            "é\u{301}\u{301}\u{301}",
+            "x\u{301}\u{301}\u{200b}\u{34f}\u{301}\u{301}",
+            "bob\u{20dd}\u{300}\u{e34}\u{5b7}",
+            "\u{1f82}\u{301}",
+        ] {
+            assert_eq!(parse(line), Err(NickError::Marks), "{line:?}");
+        }
+        for line in [
+            "x\u{301}\u{301}\u{301}",
+            "x\u{301}\u{301}\u{301}y\u{301}\u{301}\u{301}",
+            "\u{1f82}",
+            "ที่รัก",
+            "1\u{fe0f}\u{20e3}",
+            "Nguyễn",
+        ] {
+            assert!(parse(line).is_ok(), "{line:?}");
+        }
+    }
+
+    #[test]
     fn length_counts_code_points() {
         let name = "é".repeat(32);
         assert_eq!(parse(&name).expect("32 characters").as_str(), name);
         assert!(Nick::parse("ab".as_bytes(), 1).is_err());
+        // One character, of which eighteen are made.
+        assert!(parse("\u{fdfa}").is_ok());
+        let long = "\u{fdfa}".repeat(8);
+        assert_eq!(parse(&long), Err(NickError::TooLong { max_chars: 32 }));
     }
 
     #[test]
-    fn look_alikes_share_a_key() {
-        for (one, other) in [
-            ("bob", "BOB"),
-            ("bob", "b\u{ad}ob"),
-            ("bob", "bo\u{200d}b\u{200b}"),
-            ("bob", "ｂｏｂ"),
-            ("bob", "bob\u{fe0f}"),
-            ("é", "e\u{301}"),
-            ("é", "e\u{200d}\u{301}"),
-            ("file", "ﬁle"),
-            ("ΟΔΟΣ", "οδος"),
-            ("bob", "bob\u{3164}"),
-            ("bob", "bob\u{fffb}"),
-            ("bob", "b\u{16fe4}ob"),
+    fn a_refusal_says_whom_a_nick_looks_like_unless_it_is_the_same() {
+        let taken = |nick, owner| {
+            let [nick, owner] = [nick, owner].map(|it| parse(it).expect("a valid nick"));
+            NickError::Taken { nick, owner }.to_string()
+        };
+        assert_eq!(taken("Bob", "bob"), "nick \"Bob\" is taken");
+        assert_eq!(
+            taken("ｂｏｂ", "bob"),
+            "nick \"ｂｏｂ\" looks like \"bob\", which is taken"
+        );
+        assert_eq!(
+            taken("Zoe", "Zoë"),
+            "nick \"Zoe\" looks like \"Zoë\", which is taken"
+        );
+        let word = NickError::NoticeWord {
+            nick: parse("Server").expect("a nick"),
+            word: "server",
+        };
+        assert_eq!(word.to_string(), "nick \"Server\" is reserved");
+    }
+
+    #[test]
+    fn a_nick_from_right_to_left_is_isolated_on_a_terminal() {
+        for (name, is_isolated) in [
+            ("שלום", true),
+            ("مريم", true),
+            ("bob٣", true),
+            ("bob", false),
+            ("Zoë", false),
+            ("漢字", false),
         ] {
-            assert_eq!(key(one), key(other), "{one:?} {other:?}");
-        }
-        assert_ne!(key("bob"), key("rob"));
-        assert_ne!(key("bob"), key("bób"));
-    }
-
-    #[test]
-    fn a_key_is_its_own_key() {
-        for c in '\0'..=char::MAX {
-            for name in [format!("e{c}\u{301}"), format!("a{c}b")] {
-                let Ok(nick) = parse(&name) else { continue };
-                assert_eq!(super::key(nick.key()), nick.key(), "{name:?}");
-                assert!(!nick.key().contains(is_invisible), "{name:?}");
-            }
+            let nick = parse(name).expect("a valid nick");
+            let shown = if is_isolated {
+                format!("\u{2068}{name}\u{2069}")
+            } else {
+                name.to_owned()
+            };
+            assert_eq!(
+                (nick.to_string(), format!("{nick:#}")),
+                (shown, name.to_owned())
+            );
         }
     }
 }

@@ -46,14 +46,14 @@ impl<K: PartialEq> ExpiringSet<K> {
 
     /// Removes a key. Returns whether it was in force.
     pub(crate) fn remove(&mut self, key: &K, now: Moment) -> bool {
-        let was = self.contains(key, now);
-        self.0.retain(|entry| entry.key != *key);
-        was
+        self.remove_if(now, |it| it == key)
     }
 
-    /// Whether a key is in force.
-    pub(crate) fn contains(&self, key: &K, now: Moment) -> bool {
-        self.in_force(now).any(|it| it == key)
+    /// Removes the keys of which `is_meant` is true. Returns whether one of them was in force.
+    pub(crate) fn remove_if(&mut self, now: Moment, mut is_meant: impl FnMut(&K) -> bool) -> bool {
+        let was = self.find(now, &mut is_meant).is_some();
+        self.0.retain(|entry| !is_meant(&entry.key));
+        was
     }
 
     /// The keys that are in force, the oldest first.
@@ -61,6 +61,13 @@ impl<K: PartialEq> ExpiringSet<K> {
         let entries = self.0.iter();
         let in_force = entries.filter(move |entry| entry.is_in_force(now));
         in_force.map(|entry| &entry.key)
+    }
+
+    /// The first key in force of which `is_meant` is true.
+    pub(crate) fn find(&self, now: Moment, mut is_meant: impl FnMut(&K) -> bool) -> Option<&K> {
+        let mut entries = self.0.iter();
+        let entry = entries.find(|entry| entry.is_in_force(now) && is_meant(&entry.key));
+        entry.map(|entry| &entry.key)
     }
 }
 
@@ -86,14 +93,14 @@ mod tests {
         let (mut set, start) = (ExpiringSet::default(), start());
         assert!(set.add("bob", Some(SECOND), start));
         assert!(set.add("eve", None, start));
-        assert!(set.contains(&"bob", start));
-        assert!(!set.contains(&"bob", start + SECOND));
-        assert!(set.contains(&"eve", start + 9999 * SECOND));
+        assert!(set.find(start, |&it| it == "bob").is_some());
+        assert!(set.find(start + SECOND, |&it| it == "bob").is_none());
+        assert!(set.find(start + 9999 * SECOND, |&it| it == "eve").is_some());
         assert!(set.in_force(start).eq(&["bob", "eve"]));
         assert!(set.in_force(start + SECOND).eq(&["eve"]));
         assert!(set.remove(&"eve", start));
         assert!(!set.remove(&"eve", start));
-        assert!(!set.contains(&"eve", start));
+        assert!(set.find(start, |&it| it == "eve").is_none());
     }
 
     #[test]
@@ -104,7 +111,7 @@ mod tests {
         }
         assert!(!set.add(MAX_ENTRIES, None, start));
         assert!(set.add(7, None, start));
-        assert!(set.contains(&7, start + SECOND));
+        assert!(set.find(start + SECOND, |&it| it == 7).is_some());
         assert!(
             set.add(MAX_ENTRIES, None, start + SECOND),
             "the others are over"

@@ -394,8 +394,75 @@ fn look_alikes_of_a_members_nick_are_taken() {
         "bob\u{3164}",
         "zoe\u{301}",
     ] {
-        expect_refused(&server, nick, &format!("nick \"{nick}\" is taken"));
+        let owner = if nick.starts_with('z') { "Zoé" } else { "Bob" };
+        let why = match nick.eq_ignore_ascii_case(owner) {
+            true => format!("nick \"{nick}\" is taken"),
+            false => format!("nick \"{nick}\" looks like \"{owner}\", which is taken"),
+        };
+        expect_refused(&server, nick, &why);
     }
+}
+
+#[test]
+fn a_nick_in_letters_of_another_script_is_taken_by_whom_it_looks_like() {
+    let server = RunningServer::start();
+    for (owner, looks_like_it, others) in [
+        (
+            "alice",
+            &["\u{430}lice", "alic\u{435}", "al\u{131}ce", "ALICE\u{323}"][..],
+            &["al1ce", "alicia"][..],
+        ),
+        ("Zoë", &["Zoe", "ZO\u{112}", "zoe\u{301}"], &["Zoey", "Zo"]),
+        ("か", &["\u{304b}\u{200b}"], &["が", "き"]),
+        ("ВЕРА", &["вера", "ВЕPА", "BEPA"], &["вира", "вере"]),
+        ("n1", &["n\u{217c}", "ｎ1"], &["nl", "nI"]),
+    ] {
+        let held = server.join(owner);
+        for nick in looks_like_it {
+            let why = match *nick == "вера" {
+                true => "nick \"вера\" looks like \"ВЕРА\", which is taken".to_owned(),
+                false => format!("nick \"{nick}\" looks like \"{owner}\", which is taken"),
+            };
+            expect_refused(&server, nick, &why);
+        }
+        for nick in others {
+            expect_accepted(&server, nick, nick);
+        }
+        drop(held);
+    }
+}
+
+#[test]
+fn a_word_that_notices_begin_with_is_no_nick() {
+    let server = RunningServer::start();
+    for nick in ["server", "You", "NOBODY", "everybody", "Operator"] {
+        expect_refused(&server, nick, &format!("nick \"{nick}\" is reserved"));
+    }
+    for (nick, word) in [
+        ("s\u{435}rver", "server"),
+        ("ｙｏｕ", "you"),
+        ("n\u{f3}body", "nobody"),
+    ] {
+        let why = format!("nick \"{nick}\" looks like \"{word}\", which is reserved");
+        expect_refused(&server, nick, &why);
+    }
+    for nick in ["servers", "youssef", "0perator", "somebody"] {
+        expect_accepted(&server, nick, nick);
+    }
+}
+
+#[test]
+fn a_plain_client_sees_a_nick_from_right_to_left_as_it_is() {
+    let server = RunningServer::start();
+    let mut alice = server.join("alice");
+    let mut other = server.join("שלום");
+    other.say("hi");
+    alice.expect("שלום: hi\r\n");
+    expect_refused(
+        &server,
+        "ש\u{200b}לום",
+        "nick \"ש\u{200b}לום\" looks like \"שלום\", which is taken",
+    );
 }
 
 #[test]

@@ -43,7 +43,7 @@ pub(crate) struct Model {
     /// Who is on its way to which listener.
     arriving: BTreeMap<Peer, Arrival>,
     pub(crate) clients: BTreeMap<Peer, Shadow>,
-    /// The keys of the nicks that are held.
+    /// The nicks that are held.
     nicks: BTreeMap<String, Peer>,
     pub(crate) now: Instant,
     turn: Turn,
@@ -384,6 +384,23 @@ impl Model {
         self.turn.output = output;
     }
 
+    /// The nick that is held and alike this one.
+    fn owner(&self, nick: &str) -> Option<&str> {
+        let mut nicks = self.nicks.keys();
+        nicks
+            .find(|held| reference::is_alike(held, nick))
+            .map(String::as_str)
+    }
+
+    fn hold(&mut self, peer: Peer, nick: &str) {
+        assert_eq!(
+            self.owner(nick),
+            None,
+            "peer {peer} got {nick:?}, which is taken"
+        );
+        self.nicks.insert(nick.to_owned(), peer);
+    }
+
     fn joined(&mut self, peer: Peer, nick: String) {
         let is_foreign = self.client(peer).is_foreign();
         assert!(!is_foreign, "peer {peer} joins with another protocol");
@@ -396,8 +413,7 @@ impl Model {
             _ => false,
         };
         self.take(peer, is_nick);
-        let holder = self.nicks.insert(reference::key(&nick), peer);
-        assert_eq!(holder, None, "peer {peer} got {nick:?}, which is taken");
+        self.hold(peer, &nick);
         let now = self.now;
         let client = self.client(peer);
         assert!(client.nick.is_none(), "peer {peer} joined again");
@@ -407,9 +423,8 @@ impl Model {
     }
 
     fn renamed(&mut self, peer: Peer, old: &str, new: String) {
-        assert_eq!(self.nicks.remove(&reference::key(old)), Some(peer));
-        let holder = self.nicks.insert(reference::key(&new), peer);
-        assert_eq!(holder, None, "peer {peer} got {new:?}, which is taken");
+        assert_eq!(self.nicks.remove(old), Some(peer));
+        self.hold(peer, &new);
         let client = self.client(peer);
         assert_eq!(client.nick.as_deref(), Some(old));
         client.nick = Some(new);
@@ -510,7 +525,10 @@ impl Model {
             client.owe(Due::Line(line.into()));
             return;
         }
-        self.put_out(line.len());
+        // The last line of a client is not counted, as no goodbye is.
+        if !self.client(peer).is_foreign() {
+            self.put_out(line.len());
+        }
         let expected = self.reply(peer);
         assert_eq!(expected.as_bytes(), line, "peer {peer}");
         let client = self.client(peer);
@@ -522,6 +540,9 @@ impl Model {
     fn reply(&mut self, peer: Peer) -> String {
         let limits = self.config.limits.clone();
         let now = self.now;
+        if let Some(goodbye) = self.client(peer).foreign() {
+            return goodbye.to_owned();
+        }
         let said = self.take(peer, |_| true);
         let is_member = self.client(peer).is_member();
         match said {
@@ -535,9 +556,9 @@ impl Model {
             Decoded::Line(line) => match reference::nick(&line, limits.max_nick_chars) {
                 Err(why) => self.refusal(peer, &why),
                 Ok(nick) => {
-                    let is_taken = self.nicks.contains_key(&reference::key(&nick));
-                    assert!(is_taken, "peer {peer} may be {nick:?}");
-                    self.refusal(peer, &reference::is_taken(&nick))
+                    let owner = self.owner(&nick).map(ToOwned::to_owned);
+                    let owner = owner.unwrap_or_else(|| panic!("peer {peer} may be {nick:?}"));
+                    self.refusal(peer, &reference::is_taken(&nick, &owner))
                 }
             },
         }
@@ -632,7 +653,7 @@ impl Model {
         }
         client.leave(reason, now);
         if let Some(nick) = nick {
-            self.nicks.remove(&reference::key(nick));
+            self.nicks.remove(nick);
         }
     }
 
@@ -674,7 +695,6 @@ impl Model {
                 client.is_member() && is_past(since, reference::unless_never(limits.idle_timeout))
             }
             CloseReason::OtherProtocol => self.has_people || client.is_foreign(),
-            CloseReason::Utf16 => client.decoder.is_utf_16(),
             CloseReason::Shutdown => self.shutting_down,
             CloseReason::Answered => client.service == Service::Http,
             CloseReason::WrongPassword

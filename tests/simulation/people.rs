@@ -4,11 +4,13 @@
 //! recover from; who is behind reads on, so nothing is ever left out.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use fastrand::Rng;
 use line_chat::{Config, Service};
 
 use crate::journal::Peer;
+use crate::reference::{is_alike, is_taken};
 use crate::scene::{INTERACTIVE, PLAIN, Scene};
 use crate::socket::Faults;
 
@@ -16,7 +18,17 @@ const SEEDS: u64 = 60;
 const STEPS: usize = 150;
 
 /// None begins another, so each is meant exactly. Some are the same.
-const NAMES: [&str; 7] = ["bob", "BOB", "ann", "carl", "zoë", "Zoe", "dora"];
+const NAMES: [&str; 9] = [
+    "bob",
+    "BOB",
+    "ann",
+    "carl",
+    "zoë",
+    "Zoe",
+    "dora",
+    "c\u{430}rl",
+    "Carl",
+];
 
 const GREETING: &str =
     "* this is a chat room: what you type goes to everybody in it, line by line\r\n";
@@ -44,7 +56,6 @@ struct Client {
 
 /// Whom somebody ignores: a name, and whoever had it.
 struct Ignored {
-    key: String,
     nick: String,
     client: usize,
 }
@@ -56,16 +67,19 @@ struct Room {
     clients: Vec<Client>,
     /// What was said, and in which step.
     history: Vec<(u64, String, usize)>,
-    /// The keys of names that nobody hears.
+    /// Names that nobody hears.
     muted: Vec<String>,
+    /// Names that were given up, the last one first, and the person who had it.
+    departed: Vec<(String, Option<usize>)>,
     step: u64,
     /// What came about.
     seen: BTreeSet<&'static str>,
 }
 
 /// What has to come about, or nothing is shown.
-const EVENTS: [&str; 12] = [
+const EVENTS: [&str; 13] = [
     "announced",
+    "another left",
     "history",
     "ignored",
     "kicked",
@@ -118,6 +132,8 @@ impl Room {
         let mut rng = Rng::with_seed(seed);
         let mut config = Config::default();
         let has_password = rng.bool();
+        // Who may try again may take its time.
+        config.limits.login_timeout = Duration::ZERO;
         config.interactive.enabled = true;
         config.interactive.history_lines = Some(KEPT);
         config.interactive.ops_password = "mustard".parse().ok();
@@ -140,6 +156,7 @@ impl Room {
             clients: Vec::new(),
             history: Vec::new(),
             muted: Vec::new(),
+            departed: Vec::new(),
             step: 0,
             seen: BTreeSet::new(),
         }
@@ -383,10 +400,10 @@ impl Room {
     }
 
     fn hides(&self, listener: usize, speaker: usize) -> bool {
-        let name = key(&self.nick(speaker));
+        let name = self.nick(speaker);
         let is_person = self.clients[speaker].is_person;
         let mut ignored = self.clients[listener].ignores.iter();
-        ignored.any(|it| it.key == name || (is_person && it.client == speaker))
+        ignored.any(|it| is_alike(&it.nick, &name) || (is_person && it.client == speaker))
     }
 
     fn tell_people(&mut self, number: usize, line: &str) {
@@ -412,7 +429,7 @@ impl Room {
 
     fn owner(&self, name: &str) -> Option<usize> {
         let mut members = self.members().into_iter();
-        members.find(|&it| key(&self.nick(it)) == key(name))
+        members.find(|&it| is_alike(&self.nick(it), name))
     }
 
     fn names(&self, members: &[usize]) -> String {
@@ -448,14 +465,15 @@ impl Room {
     }
 
     fn asks_for(&mut self, number: usize, name: &str) {
-        if self.owner(name).is_some() {
+        if let Some(owner) = self.owner(name) {
             self.clients[number].refusals += 1;
             let is_last = self.clients[number].refusals == 3;
             let what = match is_last {
                 true => "and that was the last try, goodbye",
                 false => "choose another",
             };
-            self.show(number, &format!("* nick \"{name}\" is taken, {what}"));
+            let taken = is_taken(name, &self.nick(owner));
+            self.show(number, &format!("* {taken}, {what}"));
             self.clients[number].is_open = !is_last;
             if is_last {
                 self.seen.insert("last nick");
@@ -484,7 +502,7 @@ impl Room {
         let mut any = false;
         for (said_in, line, speaker) in self.history.split_off(from) {
             let is_hidden = self.clients[number].ignores.iter().any(|it| {
-                it.key == key(&speaker_of(&line))
+                is_alike(&it.nick, &speaker_of(&line))
                     || (self.clients[speaker].is_person && it.client == speaker)
             });
             if !is_hidden {
@@ -515,6 +533,7 @@ impl Room {
         if self.clients[number].nick.is_some() {
             let nick = self.nick(number);
             self.tell_people(number, &format!("* {nick} {how}"));
+            self.gives_up(number, &nick);
             self.clients[number].nick = None;
         }
     }
@@ -529,13 +548,15 @@ impl Room {
         }
         self.show(number, "* goodbye");
         self.clients[number].is_open = false;
+        self.gives_up(number, &nick);
         self.clients[number].nick = None;
     }
 
     // Talking.
 
     fn is_muted(&self, number: usize) -> bool {
-        self.muted.contains(&key(&self.nick(number)))
+        let nick = self.nick(number);
+        self.muted.iter().any(|muted| is_alike(muted, &nick))
     }
 
     fn tell_muted(&mut self, number: usize) {
@@ -575,7 +596,36 @@ impl Room {
             let nobody = format!("* nobody here is called \"{name}\"; /who lists who is here");
             self.show(number, &nobody);
         }
-        owner
+        let owner = self.nick(owner?);
+        if self.has_left(name, &owner) {
+            self.seen.insert("another left");
+            let left = format!("* {name} has left; if you mean {owner}, type more of that name");
+            self.show(number, &left);
+            return None;
+        }
+        self.owner(name)
+    }
+
+    /// Whether somebody else than who is called like this had a name that is alike.
+    fn has_left(&self, name: &str, owner: &str) -> bool {
+        let mut departed = self.departed.iter();
+        key(name) != key(owner)
+            && departed.any(|(it, _)| is_alike(it, name) && key(it) != key(owner))
+    }
+
+    /// Of a person's names the last four are remembered.
+    fn gives_up(&mut self, number: usize, name: &str) {
+        if !self.members().iter().any(|&it| self.clients[it].is_person) {
+            return;
+        }
+        let person = Some(number).filter(|&it| self.clients[it].is_person);
+        self.departed.retain(|(it, _)| key(it) != key(name));
+        self.departed.insert(0, (name.to_owned(), person));
+        let own = self.departed.iter().enumerate();
+        let mut own = own.filter(|(_, it)| person.is_some() && it.1 == person);
+        if let Some((fifth, _)) = own.nth(4) {
+            self.departed.remove(fifth);
+        }
     }
 
     fn meant_other(&mut self, number: usize, name: &str) -> Option<usize> {
@@ -624,8 +674,8 @@ impl Room {
         let nick = self.nick(client);
         if !self.hides(number, client) {
             self.seen.insert("ignored");
-            let (key, nick) = (key(&nick), nick.clone());
-            let ignored = Ignored { key, nick, client };
+            let nick = nick.clone();
+            let ignored = Ignored { nick, client };
             self.clients[number].ignores.push(ignored);
         }
         let hidden = format!("* you see nothing more of {nick}; /unignore {nick} changes that");
@@ -634,9 +684,10 @@ impl Room {
 
     fn unignores(&mut self, number: usize, name: &str) {
         let whom = self.owner(name);
+        let whom = whom.filter(|&it| !self.has_left(name, &self.nick(it)));
         let person = whom.filter(|&it| self.clients[it].is_person);
         let ignored = &mut self.clients[number].ignores;
-        let place = ignored.iter().position(|it| it.key == key(name));
+        let place = ignored.iter().position(|it| is_alike(&it.nick, name));
         let place = place.or_else(|| ignored.iter().position(|it| Some(it.client) == person));
         match place {
             Some(place) => {
@@ -651,12 +702,15 @@ impl Room {
     }
 
     fn renames(&mut self, number: usize, name: &str) {
-        if self.owner(name).is_some_and(|owner| owner != number) {
-            let taken = format!("* nick \"{name}\" is taken, choose another");
-            return self.show(number, &taken);
+        if let Some(owner) = self.owner(name).filter(|&owner| owner != number) {
+            let taken = is_taken(name, &self.nick(owner));
+            return self.show(number, &format!("* {taken}, choose another"));
         }
         let old = self.nick(number);
         if old != name {
+            if key(&old) != key(name) {
+                self.gives_up(number, &old);
+            }
             // Those who ignored the name before see nothing of the new one, if it is a person.
             self.tell_friends_as(number, &old, name);
         }
@@ -667,7 +721,7 @@ impl Room {
     fn tell_friends_as(&mut self, number: usize, old: &str, name: &str) {
         self.seen.insert("renamed");
         self.clients[number].nick = Some(name.to_owned());
-        self.tell_friends(number, &format!("* {old} is now {name}"), None);
+        self.tell_friends(number, &format!("* {old} changes nick to {name}"), None);
     }
 
     fn remember(&mut self, number: usize, most: usize) {
@@ -719,7 +773,7 @@ impl Room {
             return;
         };
         let nick = self.nick(other);
-        self.muted.push(key(&nick));
+        self.muted.push(nick.clone());
         self.seen.insert("muted");
         self.show(number, &format!("* {nick} is muted"));
         if self.clients[other].is_person {
@@ -728,10 +782,10 @@ impl Room {
     }
 
     fn unmutes(&mut self, number: usize, name: &str) {
-        let was_muted = self.muted.contains(&key(name));
+        let was_muted = self.muted.iter().any(|muted| is_alike(muted, name));
         if was_muted {
             self.seen.insert("unmuted");
-            self.muted.retain(|muted| *muted != key(name));
+            self.muted.retain(|muted| !is_alike(muted, name));
             self.show(number, &format!("* {name} is no longer muted"));
             if let Some(owner) = self.owner(name)
                 && self.clients[owner].is_person

@@ -12,7 +12,7 @@ use crate::chances::{OPS_PASSWORD, PASSWORD};
 use crate::socket::Socket;
 
 /// Nicks that are good, look alike, or are none.
-const NICKS: [&[u8]; 26] = [
+const NICKS: [&[u8]; 40] = [
     b"alice",
     b"bob",
     b"BOB",
@@ -33,6 +33,21 @@ const NICKS: [&[u8]; 26] = [
     "\u{1f469}\u{200d}\u{1f467}".as_bytes(),
     b"x\x08niaj",
     b"two words",
+    // Cyrillic letters in Latin names, accents, a dotless i.
+    "d\u{430}ve".as_bytes(),
+    "grac\u{435}".as_bytes(),
+    "\u{131}van".as_bytes(),
+    "HEIDI\u{323}".as_bytes(),
+    "zo\u{eb}-\u{2603}".as_bytes(),
+    "\u{412}\u{435}\u{440}\u{430}".as_bytes(),
+    "\u{432}\u{435}\u{440}\u{430}".as_bytes(),
+    b"bepa2",
+    b"server",
+    "Y\u{43e}u".as_bytes(),
+    "\u{2217}olivia".as_bytes(),
+    "rupert\u{ff1a}".as_bytes(),
+    "\u{301}sybil".as_bytes(),
+    "e\u{301}\u{301}\u{301}\u{301}".as_bytes(),
     b"*olivia",
     b"/peggy",
     b"rup:ert",
@@ -100,7 +115,7 @@ const COMMANDS: [&[u8]; 19] = [
 ];
 
 /// What somebody sends who wants no chat, but another protocol, or has mistaken the port.
-const FOREIGN: [&[u8]; 12] = [
+const FOREIGN: [&[u8]; 22] = [
     b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\x0a\xff\xff\xf6",
     b"\x16\x03\x01\x02\xff\xf6",
     b"\x16\x03\x03\x00\x7a",
@@ -110,9 +125,19 @@ const FOREIGN: [&[u8]; 12] = [
     b"\xff\xfeb\0o\0b\0\r\0\n\0",
     b"\xfe\xff\0b\0o\0b\0\r\0\n",
     b"\xff\xfeb\r\n",
+    b"PROXY TCP4 192.0.2.1 192.0.2.2 56324 443\r\n",
+    b"*1\r\n$4\r\nPING\r\n",
+    b"EHLO mail.example.org\r\n",
+    b"USER anonymous\r\n",
+    b"CAP LS 302\r\nNICK x\r\n",
+    b"NICK x\r\nUSER x 0 * :x\r\n",
+    b"USER x 0 * :x\r\n",
     // And what only looks like it.
     b"GET\r\n",
     b"SSH\r\n",
+    b"Ehlo\r\n",
+    b"PING\r\n",
+    b"*1x\r\n",
     b"\x16\x7f",
 ];
 

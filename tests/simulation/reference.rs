@@ -266,17 +266,36 @@ fn is_key(bytes: &[u8]) -> Option<bool> {
     }
 }
 
-/// Whether a first line, or the beginning of one, is a TLS record, a request of HTTP, or SSH's
-/// banner.
-pub(crate) fn is_foreign(line: &[u8], is_complete: bool) -> bool {
+/// What a first line, or the beginning of one, belongs to, if it is no chat; and the goodbye for it.
+/// Of each protocol it knows what the simulation's clients send.
+pub(crate) fn foreign(line: &[u8], is_complete: bool) -> Option<&'static str> {
+    const TELNET: &str = "* this is a chat server for telnet, goodbye\r\n";
     let text = String::from_utf8_lossy(line);
     let words: Vec<&str> = text.split(' ').collect();
     let is_request = words.len() >= 3
         && !words[0].is_empty()
         && words[0].bytes().all(|byte| byte.is_ascii_uppercase())
         && words[words.len() - 1].starts_with("HTTP/");
-    let is_text = is_request || text.starts_with("SSH-");
-    line.starts_with(&[22, 3]) || is_complete && is_text
+    if line.starts_with(&[22, 3]) {
+        return Some(TELNET);
+    }
+    match words[..] {
+        _ if !is_complete => None,
+        _ if is_request || text.starts_with("SSH-") => Some(TELNET),
+        ["PROXY", "TCP4" | "TCP6" | "UNKNOWN", ..] => {
+            Some("* this is a chat server that takes no PROXY header, goodbye\r\n")
+        }
+        ["EHLO", _] => Some("* this is a chat server and no mail server, goodbye\r\n"),
+        ["USER", _] => Some("* this is a chat server and no FTP server, goodbye\r\n"),
+        ["CAP", "LS", ..] | ["NICK", _] | ["USER", _, _, _, ..] => {
+            Some("* this is no IRC server but a chat server for telnet, goodbye\r\n")
+        }
+        [word] if word.len() > 1 && word.starts_with('*') => {
+            let is_number = word[1..].bytes().all(|byte| byte.is_ascii_digit());
+            is_number.then_some("* this is a chat server and no Redis server, goodbye\r\n")
+        }
+        _ => None,
+    }
 }
 
 /// What a client is told when it is closed, if it is told anything.
@@ -290,8 +309,6 @@ pub(crate) fn goodbye(reason: CloseReason) -> &'static str {
         }
         CloseReason::LoginTimeout => "* no nick came in time, goodbye\r\n",
         CloseReason::Idle => "* you have been silent for too long, goodbye\r\n",
-        CloseReason::OtherProtocol => "* this is a chat server for telnet, goodbye\r\n",
-        CloseReason::Utf16 => "* this is UTF-16, and only UTF-8 is understood here, goodbye\r\n",
         CloseReason::ServerFull => "* server is full, try again later\r\n",
         CloseReason::AddressFull => "* too many connections from your address, try again later\r\n",
         CloseReason::Shutdown => "* server is shutting down\r\n",
@@ -394,7 +411,7 @@ pub(crate) fn nick(line: &[u8], max_chars: usize) -> Result<String, String> {
     let wrong = [
         (name.is_empty(), "a nick needs at least one character"),
         (
-            text.as_bytes() != line,
+            text.contains('\u{fffd}'),
             "a nick has no control characters and is valid UTF-8",
         ),
         (
@@ -413,25 +430,94 @@ pub(crate) fn nick(line: &[u8], max_chars: usize) -> Result<String, String> {
     if name.chars().count() > max_chars {
         return Err(format!("a nick has at most {max_chars} characters"));
     }
-    if key(name).is_empty() {
+    if decompose(name).is_empty() {
         return Err("a nick needs a character that shows".to_owned());
     }
-    Ok(name.to_owned())
+    if name.starts_with(['∗', '／']) {
+        return Err("a nick does not begin with \"*\" or \"/\"".to_owned());
+    }
+    if name.contains('：') {
+        return Err("a nick has no \":\" in it".to_owned());
+    }
+    let is_bare = |c| is_accent(c) || decompose(&String::from(c)).is_empty();
+    if name.starts_with(is_bare) {
+        return Err("a nick begins with a letter, a digit or a symbol that shows".to_owned());
+    }
+    if name.contains("\u{301}\u{301}\u{301}\u{301}") {
+        return Err("a nick has at most 3 accents in a row".to_owned());
+    }
+    let words = ["server", "you", "nobody", "everybody", "operator"];
+    match words.into_iter().find(|word| is_alike(word, name)) {
+        Some(word) => Err(is_like(name, word, "reserved")),
+        None => Ok(name.to_owned()),
+    }
 }
 
-/// Under which key a nick is unique. It knows only the look-alikes that the simulation uses.
-pub(crate) fn key(nick: &str) -> String {
-    let hidden = |c: char| ['\u{ad}', '\u{200b}', '\u{200d}', '\u{fe0f}'].contains(&c);
-    let narrow = |c| match c {
-        'ａ'..='ｚ' => char::from_u32(u32::from(c) - 0xfee0).unwrap_or(c),
-        c => c,
-    };
-    let folded: String = nick.to_lowercase().chars().map(narrow).collect();
-    folded.replace(hidden, "")
+/// Whether two nicks are one: their NFKC in lower case is the same or, unless both are ASCII, their
+/// skeletons are (UTS 39, 4), accents apart, before or after lower case.
+pub(crate) fn is_alike(one: &str, other: &str) -> bool {
+    let [a, b] = [one, other].map(decompose);
+    if a.to_lowercase() == b.to_lowercase() {
+        return true;
+    }
+    let [a, b] = [a, b].map(|name| name.replace(is_accent, ""));
+    let lower_skeleton = |name: &str| skeleton(name).to_lowercase();
+    let skeleton_of_lower = |name: &str| skeleton(&name.to_lowercase());
+    let is_ascii = one.is_ascii() && other.is_ascii();
+    !is_ascii
+        && (lower_skeleton(&a) == lower_skeleton(&b)
+            || skeleton_of_lower(&a) == skeleton_of_lower(&b))
 }
 
-pub(crate) fn is_taken(nick: &str) -> String {
-    format!("nick \"{nick}\" is taken")
+/// The NFKD of a nick (UAX 15, UnicodeData.txt) without the Default_Ignorable_Code_Points, of the
+/// characters that the simulation uses.
+fn decompose(nick: &str) -> String {
+    let decomposed = nick.chars().flat_map(|c| match c {
+        'ａ'..='ｚ' => vec![char::from_u32(u32::from(c) - 0xfee0).unwrap_or(c)],
+        'é' => vec!['e', '\u{301}'],
+        'ë' => vec!['e', '\u{308}'],
+        '\u{ad}' | '\u{200b}' | '\u{200d}' | '\u{fe0f}' => vec![],
+        c => vec![c],
+    });
+    decomposed.collect()
+}
+
+/// The simulation puts accents on Latin letters only.
+fn is_accent(c: char) -> bool {
+    ('\u{300}'..='\u{36f}').contains(&c)
+}
+
+/// The rows of confusables.txt for the characters that the simulation uses.
+fn skeleton(name: &str) -> String {
+    let prototypes = name.chars().map(|c| match c {
+        '\u{410}' => "A".to_owned(),
+        '\u{412}' => "B".to_owned(),
+        '\u{415}' => "E".to_owned(),
+        '\u{420}' => "P".to_owned(),
+        '\u{430}' => "a".to_owned(),
+        '\u{432}' => "\u{299}".to_owned(),
+        '\u{435}' => "e".to_owned(),
+        '\u{43e}' => "o".to_owned(),
+        '\u{440}' => "p".to_owned(),
+        '\u{131}' => "i".to_owned(),
+        '0' => "O".to_owned(),
+        '1' | 'I' | '|' => "l".to_owned(),
+        'm' => "rn".to_owned(),
+        c => c.to_string(),
+    });
+    prototypes.collect()
+}
+
+pub(crate) fn is_taken(nick: &str, owner: &str) -> String {
+    is_like(nick, owner, "taken")
+}
+
+fn is_like(nick: &str, other: &str, what: &str) -> String {
+    if nick.eq_ignore_ascii_case(other) {
+        format!("nick \"{nick}\" is {what}")
+    } else {
+        format!("nick \"{nick}\" looks like \"{other}\", which is {what}")
+    }
 }
 
 pub(crate) fn is_no_nick(max_line_bytes: usize) -> String {
@@ -446,6 +532,9 @@ pub(crate) fn refusal(why: &str, is_final: bool) -> String {
         format!("* {why}, choose another\r\n")
     }
 }
+
+/// What a client is told that sends UTF-16.
+pub(crate) const UTF_16: &str = "* this is UTF-16, and only UTF-8 is understood here, goodbye\r\n";
 
 /// What a plain client is told that sends text before it can read that its nick was refused.
 pub(crate) const DID_NOT_WAIT: &[u8] =

@@ -203,14 +203,22 @@ impl Shadow {
     /// What it said as far as it is known, if it has no nick yet and that is no nick, but another
     /// protocol.
     pub(crate) fn is_foreign(&self) -> bool {
+        self.foreign().is_some()
+    }
+
+    /// The goodbye for that.
+    pub(crate) fn foreign(&self) -> Option<&'static str> {
+        if self.decoder.is_utf_16() {
+            return Some(reference::UTF_16);
+        }
         let is_first = self.nick.is_none() && self.refusals == 0;
         let is_empty = |said: &&Decoded| matches!(said, Decoded::Line(line) if line.is_empty());
-        is_first
-            && match self.said.iter().find(|said| !is_empty(said)) {
-                Some(Decoded::Line(line)) => reference::is_foreign(line, true),
-                Some(_) => false,
-                None => reference::is_foreign(self.decoder.unfinished(), false),
-            }
+        match self.said.iter().find(|said| !is_empty(said)) {
+            _ if !is_first => None,
+            Some(Decoded::Line(line)) => reference::foreign(line, true),
+            Some(_) => None,
+            None => reference::foreign(self.decoder.unfinished(), false),
+        }
     }
 
     // What it has to get.

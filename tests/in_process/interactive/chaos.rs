@@ -30,7 +30,6 @@ struct Client {
 
 /// Whom somebody ignores: a name, and whoever had it.
 struct Ignored {
-    key: String,
     nick: String,
     client: usize,
 }
@@ -68,6 +67,19 @@ fn everybody_sees_what_the_model_says() {
 
 fn key(name: &str) -> String {
     name.to_lowercase()
+}
+
+/// Whether two of the names are alike: an accent counts for nothing.
+fn is_alike(one: &str, other: &str) -> bool {
+    let look = |name: &str| key(name).replace('ë', "e");
+    look(one) == look(other)
+}
+
+fn is_taken(name: &str, owner: &str) -> String {
+    match name.eq_ignore_ascii_case(owner) {
+        true => format!("* nick \"{name}\" is taken"),
+        false => format!("* nick \"{name}\" looks like \"{owner}\", which is taken"),
+    }
 }
 
 impl World {
@@ -213,15 +225,18 @@ impl World {
     }
 
     fn ignores(&self, listener: usize, speaker: usize) -> bool {
-        let name = key(&self.nick(speaker));
+        let name = self.nick(speaker);
         let mut ignored = self.clients[listener].ignored.iter();
         let is_person = self.clients[speaker].is_person;
-        ignored.any(|it| it.key == name || (is_person && it.client == speaker))
+        ignored.any(|it| is_alike(&it.nick, &name) || (is_person && it.client == speaker))
     }
 
     fn owner(&self, name: &str) -> Option<usize> {
         let mut clients = self.clients.iter();
-        clients.position(|it| it.nick.as_ref().is_some_and(|nick| key(nick) == key(name)))
+        clients.position(|it| {
+            let nick = it.nick.as_ref();
+            nick.is_some_and(|nick| is_alike(nick, name))
+        })
     }
 
     fn tell_people(&mut self, number: usize, line: &str) {
@@ -249,7 +264,7 @@ impl World {
     }
 
     fn ask_for(&mut self, number: usize, name: &str) {
-        if self.owner(name).is_some() {
+        if let Some(owner) = self.owner(name) {
             self.clients[number].refusals += 1;
             let last = self.clients[number].refusals == 3;
             let what = if last {
@@ -257,7 +272,8 @@ impl World {
             } else {
                 "choose another"
             };
-            self.show(number, &format!("* nick \"{name}\" is taken, {what}"));
+            let taken = is_taken(name, &self.nick(owner));
+            self.show(number, &format!("{taken}, {what}"));
             self.clients[number].is_open = !last;
             return;
         }
@@ -374,7 +390,12 @@ impl World {
 
     /// Whether somebody had that name and nobody has it now.
     fn has_left(&self, name: &str) -> bool {
-        self.owner(name).is_none() && self.departed.iter().any(|(it, _)| *it == key(name))
+        let owner = self.owner(name).map(|it| key(&self.nick(it)));
+        if owner.as_ref() == Some(&key(name)) {
+            return false;
+        }
+        let mut departed = self.departed.iter();
+        departed.any(|(it, _)| is_alike(it, name) && Some(it) != owner.as_ref())
     }
 
     fn tell(&mut self, number: usize, other: usize) {
@@ -410,10 +431,8 @@ impl World {
         };
         let nick = self.nick(client);
         if !self.ignores(number, client) {
-            let (key, nick) = (key(&nick), nick.clone());
-            self.clients[number]
-                .ignored
-                .push(Ignored { key, nick, client });
+            let nick = nick.clone();
+            self.clients[number].ignored.push(Ignored { nick, client });
         }
         self.show(
             number,
@@ -426,12 +445,14 @@ impl World {
             [one] if !self.has_left(name) => Some(one),
             _ => None,
         };
-        let whom_key = whom.map(|it| key(&self.nick(it)));
+        let whom_nick = whom.map(|it| self.nick(it));
         let person = whom.filter(|&it| self.clients[it].is_person);
         let ignored = &mut self.clients[number].ignored;
-        let place = ignored.iter().position(|it| it.key == key(name));
-        let is_whom =
-            |it: &Ignored| Some(&it.key) == whom_key.as_ref() || Some(it.client) == person;
+        let place = ignored.iter().position(|it| is_alike(&it.nick, name));
+        let is_whom = |it: &Ignored| {
+            let nick = whom_nick.as_ref();
+            nick.is_some_and(|nick| is_alike(&it.nick, nick)) || Some(it.client) == person
+        };
         let place = place.or_else(|| ignored.iter().position(is_whom));
         match place {
             Some(place) => {
@@ -446,16 +467,16 @@ impl World {
     }
 
     fn rename(&mut self, number: usize, name: &str) {
-        if self.owner(name).is_some_and(|owner| owner != number) {
-            let taken = format!("* nick \"{name}\" is taken, choose another");
-            return self.show(number, &taken);
+        if let Some(owner) = self.owner(name).filter(|&owner| owner != number) {
+            let taken = is_taken(name, &self.nick(owner));
+            return self.show(number, &format!("{taken}, choose another"));
         }
         let old = self.nick(number);
         self.clients[number].nick = Some(name.to_owned());
         if old == name {
             return self.show(number, &format!("* you are now {name}"));
         }
-        self.tell_those_who_do_not_ignore(number, &format!("* {old} is now {name}"));
+        self.tell_those_who_do_not_ignore(number, &format!("* {old} changes nick to {name}"));
         if key(&old) != key(name) {
             self.give_up(number, &old);
         }

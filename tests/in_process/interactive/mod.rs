@@ -7,6 +7,7 @@ mod chaos;
 mod coming;
 mod history;
 mod moderation;
+mod names;
 mod passwords;
 mod plain;
 mod storms;

@@ -28,7 +28,7 @@ fn above_fifty_a_second_they_are_gathered_into_one_line() {
     rig.settle();
     assert_eq!(alice.received(), "", "not before the second is over");
     rig.advance(SECOND);
-    assert_eq!(alice.received(), "* 10 joined, 7 left\r\n");
+    assert_eq!(alice.received(), "* 10 people joined, 7 left\r\n");
     rig.advance(MINUTE);
     assert_eq!(alice.received(), "");
 }
@@ -55,7 +55,7 @@ fn who_quits_or_is_kicked_counts_like_who_leaves() {
     assert_eq!(told.lines().count(), 50, "{told}");
     assert_eq!(told.matches(" was kicked by op: ").count(), 12);
     rig.advance(SECOND);
-    assert_eq!(alice.received(), "* 35 joined, 35 left\r\n");
+    assert_eq!(alice.received(), "* 35 people joined, 35 left\r\n");
 }
 
 #[test]
@@ -95,7 +95,10 @@ fn notices_are_not_quadratic() {
     let told = watcher.received();
     let joined = names_told(&told, "joined");
     assert_eq!((joined, names_told(&told, "left")), (50, 0));
-    assert!(told.ends_with("* 1950 joined\r\n* 2000 left\r\n"), "{told}");
+    assert!(
+        told.ends_with("* 1950 people joined\r\n* 2000 people left\r\n"),
+        "{told}"
+    );
     let deliveries = rig.metrics().deliveries;
     assert!(
         deliveries < 52 * 2001,

@@ -157,13 +157,13 @@ fn a_name_can_be_changed_and_the_old_one_is_free() {
     expect_answer(&mut rig, &bob, "/nick rob", "* you are now rob\r\n");
     bob.say("hi");
     rig.settle();
-    assert_eq!(alice.received(), "* bob is now rob\r\nrob: hi\r\n");
+    assert_eq!(alice.received(), "* bob changes nick to rob\r\nrob: hi\r\n");
     let taken = "* nick \"Alice\" is taken, choose another\r\n";
     expect_answer(&mut rig, &bob, "/nick Alice", taken);
     let space = "* a nick has no white space inside, choose another\r\n";
     expect_answer(&mut rig, &bob, "/nick a b", space);
     expect_answer(&mut rig, &bob, "/nick ROB", "* you are now ROB\r\n");
-    assert_eq!(alice.received(), "* rob is now ROB\r\n");
+    assert_eq!(alice.received(), "* rob changes nick to ROB\r\n");
     expect_answer(&mut rig, &bob, "/nick ROB", "* you are now ROB\r\n");
     assert_eq!(alice.received(), "", "nothing has changed");
     rig.join("bob");

@@ -229,6 +229,70 @@ fn stray_browsers_and_scanners_are_told_where_they_are_and_never_become_members(
 }
 
 #[test]
+fn programs_with_the_wrong_port_are_told_what_this_is() {
+    let mut rig = Rig::new(|_| {});
+    let alice = rig.join("alice");
+    for (first, goodbye) in [
+        (
+            &b"PROXY TCP4 192.0.2.1 192.0.2.2 56324 443\r\nbob\r\n"[..],
+            "this is a chat server that takes no PROXY header",
+        ),
+        (
+            b"PROXY UNKNOWN\r\n",
+            "this is a chat server that takes no PROXY header",
+        ),
+        (
+            b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xc0\0\x02\x01\xc0\0\x02\x02\xdc\x04\x01\xbb",
+            "this is a chat server that takes no PROXY header",
+        ),
+        (
+            b"*1\r\n$4\r\nPING\r\n",
+            "this is a chat server and no Redis server",
+        ),
+        (b"EHLO x\r\n", "this is a chat server and no mail server"),
+        (b"USER x\r\n", "this is a chat server and no FTP server"),
+        (
+            b"CAP LS 302\r\nNICK x\r\n",
+            "this is no IRC server but a chat server for telnet",
+        ),
+        (
+            b"NICK x\r\nUSER x 0 * :x\r\n",
+            "this is no IRC server but a chat server for telnet",
+        ),
+        (
+            b"USER x 0 * :x\r\nNICK x\r\n",
+            "this is no IRC server but a chat server for telnet",
+        ),
+    ] {
+        let client = rig.connect();
+        client.send(first);
+        rig.settle();
+        assert_eq!(client.received(), format!("* {goodbye}, goodbye\r\n"));
+    }
+    for nick in ["Ehlo", "PING", "QUIT", "PROXY", "USER", "Nick"] {
+        rig.join(nick).say("hi");
+        rig.settle();
+        assert_eq!(alice.received(), format!("{nick}: hi\r\n"));
+    }
+}
+
+#[test]
+fn a_password_that_looks_like_a_protocol_is_a_password() {
+    let mut rig = Rig::new(|config| {
+        config.interactive.password = "NICK time".parse().ok();
+    });
+    let client = rig.connect();
+    client.send(b"NICK time\r\nbob\r\n\xff\xf6");
+    rig.settle();
+    assert_eq!(client.received(), "* password?\r\n* yes\r\n");
+    let client = rig.connect();
+    client.send(b"NICK x\r\n");
+    rig.settle();
+    let goodbye = "* this is no IRC server but a chat server for telnet, goodbye\r\n";
+    assert_eq!(client.received(), format!("* password?\r\n{goodbye}"));
+}
+
+#[test]
 fn another_protocol_is_known_though_it_comes_a_byte_at_a_time() {
     for first in [TLS_HELLO, b"HEAD / HTTP/1.0\n", b"SSH-1.5-x\r"] {
         let mut rig = Rig::new(|_| {});
