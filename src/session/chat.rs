@@ -93,8 +93,6 @@ pub(super) enum Stage {
 /// alive, if it sends nothing else.
 const KEEP_ALIVE: Duration = Duration::from_secs(300);
 
-const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
-
 impl ChatSession {
     pub(super) fn new(profile: Profile, script: Script, env: &Env) -> Self {
         let decoder = Decoder::new(env.limits.max_line_bytes);
@@ -345,7 +343,7 @@ impl Talk {
     /// What a line holds behind the byte order mark that some programs write before the first one.
     fn without_mark<'l>(&self, line: &'l [u8]) -> &'l [u8] {
         match self.is_first() {
-            true => line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line),
+            true => line.strip_prefix(text::BYTE_ORDER_MARK).unwrap_or(line),
             false => line,
         }
     }

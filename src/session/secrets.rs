@@ -220,6 +220,12 @@ fn read(path: &Path, wait: bool) -> io::Result<(Vec<u8>, File, Source)> {
         if content.len() as u64 > MAX_FILE_BYTES {
             return Err(io::Error::other("it is longer than a megabyte"));
         }
+        if content.starts_with(b"\xff\xfe") || content.starts_with(b"\xfe\xff") {
+            return Err(io::Error::other("it is UTF-16: save it as UTF-8"));
+        }
+        if content.starts_with(text::BYTE_ORDER_MARK) {
+            content.drain(..text::BYTE_ORDER_MARK.len());
+        }
         let source = Source {
             path: path.to_owned(),
             is_fifo: kind.is_fifo(),

@@ -14,6 +14,9 @@ use unicode_bidi::BidiClass;
 
 use unicode_normalization::char::is_combining_mark;
 
+/// What some programs write before UTF-8 text. It is no part of the text.
+pub(crate) const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+
 /// How many blanks stand in a row at most, where people see them.
 const MAX_GAP: usize = 8;
 

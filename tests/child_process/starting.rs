@@ -846,7 +846,7 @@ fn all_that_a_client_receives_ends_with_lf_where_it_was_asked_for() {
     // A telnet answer is none of its lines.
     script.send(b"\xff\xfb\x0d\xff\xfb\x0a\xff\xf6");
     let answer = script.line_as_sent().expect("an answer");
-    assert_eq!(answer, b"\xff\xfe\x0d\xff\xfe\x0a");
+    assert_eq!(answer, b"\xff\xfe\x0d\xff\xfd\0\xff\xfe\x0a");
     assert_eq!(sent(&mut script), "* yes\n");
     server.signal(Signal::TERM);
     assert_eq!(sent(&mut script), format!("{GOODBYE}\n"));

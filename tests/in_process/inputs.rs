@@ -30,6 +30,7 @@ fn run_in_memory(row: &Row, is_bytewise: bool) {
     let watcher = rig.connect_plainly();
     watcher.say("w");
     rig.settle();
+    let person = row.people.map(|_| rig.join("person"));
     let client = match row.is_at_prompt {
         true => rig.connect(),
         false => rig.connect_plainly(),
@@ -42,6 +43,9 @@ fn run_in_memory(row: &Row, is_bytewise: bool) {
         let greeting = [OFFER, GREETING.as_bytes()].concat();
         assert_eq!(client.received_bytes(), greeting);
     }
+    if let Some(person) = &person {
+        person.received();
+    }
     for piece in row.sends {
         for piece in piece.chunks(if is_bytewise { 1 } else { piece.len() }) {
             client.send(piece);
@@ -49,6 +53,7 @@ fn run_in_memory(row: &Row, is_bytewise: bool) {
         }
     }
     expect(&client, &watcher, row);
+    assert_eq!(person.as_ref().map(Wire::received).as_deref(), row.people);
 }
 
 #[track_caller]

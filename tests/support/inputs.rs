@@ -19,6 +19,8 @@ pub(crate) struct Row {
     pub(crate) sends: &'static [&'static [u8]],
     /// What a plain member sees.
     pub(crate) others: &'static str,
+    /// What a person sees, if that is another thing.
+    pub(crate) people: Option<&'static str>,
     /// What the client sees.
     pub(crate) sees: &'static [u8],
     /// The server closes the connection.
@@ -39,6 +41,7 @@ const fn plain(
         has_joined: true,
         sends,
         others,
+        people: None,
         sees,
         is_closed: false,
     }
@@ -62,6 +65,14 @@ impl Row {
     const fn first(self) -> Self {
         Self {
             has_joined: false,
+            ..self
+        }
+    }
+
+    /// People see this.
+    const fn to_people(self, people: &'static str) -> Self {
+        Self {
+            people: Some(people),
             ..self
         }
     }
@@ -672,5 +683,73 @@ pub(crate) const ROWS: &[Row] = &[
         "x: hi\r\n",
         TAKEN,
     )
+    .first(),
+    // What only people see otherwise.
+    prompt(
+        ("a wide gap shrinks to eight blanks for people", ""),
+        &[b"a            * you are kicked\r\n"],
+        "x: a            * you are kicked\r\n",
+        b"",
+    )
+    .to_people("x: a        * you are kicked\r\n"),
+    prompt(
+        ("", "other blanks"),
+        &["a\t\u{3000}   \u{a0} \u{2003}\t  b\r\n".as_bytes()],
+        "x: a\t\u{3000}   \u{a0} \u{2003}\t  b\r\n",
+        b"",
+    )
+    .to_people("x: a\t\u{3000}   \u{a0} \u{2003}b\r\n"),
+    prompt(
+        ("", "eight"),
+        &[b"a        b\r\n"],
+        "x: a        b\r\n",
+        b"",
+    )
+    .to_people("x: a        b\r\n"),
+    prompt(
+        ("", "something done"),
+        &[b"/me a            b\r\n"],
+        "x: /me a        b\r\n",
+        b"",
+    )
+    .to_people("** x a        b\r\n"),
+    plain(
+        ("", "from a script"),
+        &[b"a            b\n"],
+        "x: a            b\r\n",
+        b"",
+    )
+    .to_people("x: a        b\r\n"),
+    plain(
+        ("a nick from right to left stands alone for people", ""),
+        &["שלום\nhi\n".as_bytes()],
+        "שלום: hi\r\n",
+        b"",
+    )
+    .to_people("* \u{2068}שלום\u{2069} joined\r\n\u{2068}שלום\u{2069}: hi\r\n")
+    .first(),
+    plain(
+        ("", "Arabic"),
+        &["سلام\nhi\n".as_bytes()],
+        "سلام: hi\r\n",
+        b"",
+    )
+    .to_people("* \u{2068}سلام\u{2069} joined\r\n\u{2068}سلام\u{2069}: hi\r\n")
+    .first(),
+    plain(
+        ("", "in a part"),
+        &["bobשלום\nhi\n".as_bytes()],
+        "bobשלום: hi\r\n",
+        b"",
+    )
+    .to_people("* \u{2068}bobשלום\u{2069} joined\r\n\u{2068}bobשלום\u{2069}: hi\r\n")
+    .first(),
+    plain(
+        ("", "from left to right"),
+        &["漢字\nhi\n".as_bytes()],
+        "漢字: hi\r\n",
+        b"",
+    )
+    .to_people("* 漢字 joined\r\n漢字: hi\r\n")
     .first(),
 ];

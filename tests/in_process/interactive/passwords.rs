@@ -1,6 +1,9 @@
 //! Passwords: of the room, before the nick; and what a wrong one costs.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::time::Instant;
+
+use line_chat::engine::Engine;
 
 use super::*;
 
@@ -339,4 +342,41 @@ fn another_protocol_is_no_wrong_password() {
     bob.send("secret\r\nbob\r\n");
     rig.settle();
     assert_eq!(bob.received_bytes(), ASK, "the address may try");
+}
+
+#[test]
+fn a_byte_order_mark_is_no_part_of_a_password() {
+    let file = TempFile::new("marked", "\u{feff}secret\n");
+    let motd = TempFile::new("marked greeting", "\u{feff}hello\n");
+    let mut rig = Rig::new(|config| {
+        config.interactive.enabled = true;
+        config.interactive.password_file = Some(file.path().into());
+        config.interactive.motd_file = Some(motd.path().into());
+    });
+    for typed in ["secret\r\n", "\u{feff}secret\r\n", "\r\n\u{feff}secret\r\n"] {
+        let bob = rig.connect();
+        let greeting = [OFFER, b"* hello\r\n", WILL_ECHO, ASK].concat();
+        assert_eq!(bob.received_bytes(), greeting);
+        bob.send(typed);
+        rig.settle();
+        assert!(bob.received_bytes().ends_with(b"* what is your nick?\r\n"));
+    }
+    let bob = rig.connect();
+    bob.send("wrong\r\n\u{feff}secret\r\n");
+    rig.advance(2 * SECOND);
+    let received = bob.received_bytes();
+    assert!(received.ends_with(WRONG), "{}", received.escape_ascii());
+}
+
+#[test]
+fn a_file_in_utf_16_is_refused_with_what_to_do() {
+    for text in [&b"\xff\xfes\0e\0c\0"[..], b"\xfe\xff\0s\0e\0c"] {
+        let file = TempFile::new("wide", "");
+        std::fs::write(file.path(), text).expect("it can be written");
+        let mut config = Config::default();
+        config.interactive.password_file = Some(file.path().into());
+        let engine = Engine::<Wire>::new(config, (), Instant::now());
+        let error = engine.map(drop).expect_err("it is UTF-16").to_string();
+        assert!(error.ends_with("it is UTF-16: save it as UTF-8"), "{error}");
+    }
 }
