@@ -14,6 +14,7 @@
 //! `Dry` also becomes `Ready` when what a handshake owed is sent, and when the write half breaks,
 //! because what the peer sent before may still be there.
 
+pub(crate) mod liveness;
 pub(crate) mod overflow;
 pub(crate) mod pool;
 pub(crate) mod send_queue;
@@ -31,6 +32,7 @@ use crate::metrics::Metrics;
 use crate::peer::Peer;
 use crate::time::moment::{Clock, Moment};
 use crate::time::rate_limit::LineRate;
+use liveness::{Awaited, Liveness};
 use overflow::Overflow;
 use pool::Pool;
 use send_queue::{Pushed, SendQueue, WriteState};
@@ -115,6 +117,8 @@ pub(crate) struct Io<S> {
     rd: BytesMut,
     pub(crate) out: SendQueue,
     read: ReadState,
+    /// Whether the peer has to show that it is there.
+    awaited: Awaited,
     /// What the poll loop was told last.
     registered: Interest,
 }
@@ -183,6 +187,7 @@ impl<S: Stream> Io<S> {
             rd: BytesMut::new(),
             out: SendQueue::new(Overflow::Disconnect),
             read: ReadState::Dry,
+            awaited: Awaited::default(),
             registered: Interest::Readable,
         }
     }
@@ -247,6 +252,7 @@ impl<S: Stream> Io<S> {
                     // A short read has emptied the stream: what comes later comes with an event.
                     self.read = ReadState::Dry;
                 }
+                self.awaited.on_read();
                 env.metrics.bytes_in = env.metrics.bytes_in.saturating_add(n as u64);
                 Fill::Fresh(n)
             }
@@ -353,6 +359,7 @@ impl<S: Stream> Io<S> {
         match retry(|| self.stream.write(hot)) {
             Ok(n) if n == hot.len() && !self.stream.owes_output() => {
                 hot.clear();
+                self.awaited.on_write(env.now);
                 env.metrics.bytes_out = env.metrics.bytes_out.saturating_add(n as u64);
                 Delivered::AtOnce
             }
@@ -385,6 +392,7 @@ impl<S: Stream> Io<S> {
         match taken(written) {
             Ok(taken) => {
                 self.out.consume(taken, env);
+                self.awaited.on_write(env.now);
                 self.block(true, env.now);
                 Delivered::Later(Pushed::Queued)
             }
@@ -418,6 +426,8 @@ impl<S: Stream> Io<S> {
     fn try_flush(&mut self, env: &mut Env) -> io::Result<Flushed> {
         let owed_in_handshake = self.stream.is_handshaking() && self.stream.owes_output();
         let mut progress = false;
+        // Whatever of it the stream takes.
+        self.awaited.on_write(env.now);
         if !self.out.buf.is_empty() {
             let taken = taken(retry(|| self.stream.write(&self.out.buf)))?;
             progress = taken > 0;
@@ -542,6 +552,16 @@ impl<S: Stream> Io<S> {
     /// Whether the peer was dialed and has not been reached.
     pub(crate) fn is_connecting(&self) -> bool {
         self.stream.is_connecting()
+    }
+
+    /// Whether the peer was written to and has not been heard from since.
+    pub(crate) fn is_answer_pending(&self) -> bool {
+        self.awaited.is_pending()
+    }
+
+    /// Takes note of what the system knows of the peer. Returns whether the peer is dead.
+    pub(crate) fn is_dead(&mut self, says: Liveness, env: &Env) -> bool {
+        self.awaited.judge(says, env.now, &env.limits)
     }
 
     /// How much memory its buffers hold, in bytes.

@@ -232,7 +232,7 @@ impl Members {
     /// Gives a member another nick, if nobody else has it.
     pub(super) fn rename(&mut self, id: ClientId, nick: Nick) -> Result<(), NickError> {
         let key = nick.key();
-        if self.find_key(key).is_some_and(|other| other != id) {
+        if self.holder(&nick).is_some_and(|other| other != id) {
             return Err(NickError::Taken(nick));
         }
         if let Some(Ok(rank)) = self.get(id).map(|member| self.rank(member.nick.key())) {
@@ -332,6 +332,11 @@ impl Members {
     pub(super) fn hash_of(&self, name: &str) -> NameHash {
         let key = self.typed_key(name).unwrap_or_default();
         NameHash(self.hasher.hash_one(&*key))
+    }
+
+    /// The member because of which this nick is taken.
+    pub(super) fn holder(&self, nick: &Nick) -> Option<ClientId> {
+        self.find_key(nick.key())
     }
 
     fn find_key(&self, key: &str) -> Option<ClientId> {

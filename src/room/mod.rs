@@ -201,6 +201,12 @@ impl Room {
         self.members.find_exact(name)
     }
 
+    /// The member that has the nick that is asked for with this line, or one like it.
+    pub(crate) fn holder_of(&self, line: &[u8]) -> Option<ClientId> {
+        let nick = Nick::parse(line, self.max_nick_chars).ok()?;
+        self.members.holder(&nick)
+    }
+
     /// Removes a member; its nick is free at once. `None` if it was no member.
     pub(crate) fn leave(&mut self, id: ClientId, reason: CloseReason, now: Moment) -> Option<Nick> {
         let member = self.members.remove(id)?;

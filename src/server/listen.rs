@@ -4,13 +4,13 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
-use std::time::Duration;
 
 use rustix::io::Errno;
-use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
+use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::config::Limits;
 use crate::config::addr::Place;
+use crate::server::transport::keepalive;
 
 /// How many connections may wait to be accepted. The system cuts it down to its own limit
 /// (`somaxconn`, 4096).
@@ -19,14 +19,6 @@ const BACKLOG: i32 = 4096;
 /// How much a socket takes before it has sent it (tcp(7), `TCP_NOTSENT_LOWAT`), in bytes: what the
 /// kernel would hide from us of a slow reader, some 4 MB, stays below 256 KB with it.
 const NOT_SENT_BYTES: u32 = 128 << 10;
-
-/// A peer that is gone without a FIN is found after this time of silence, and six probes.
-const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
-const KEEPALIVE_PROBES: u32 = 6;
-
-/// The least time after which unacknowledged output breaks a connection.
-const MIN_USER_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// The listeners of one address, and the errors of those that it also stands for but that could not
 /// be had.
@@ -86,27 +78,10 @@ fn listener(addr: SocketAddr, limits: &Limits) -> io::Result<TcpListener> {
     // Telnet's Synch sends a byte as urgent data; it belongs where it was sent (RFC 1123, 3.2.4).
     socket.set_out_of_band_inline(true)?;
     socket.set_tcp_notsent_lowat(NOT_SENT_BYTES)?;
-    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_IDLE);
-    let keepalive = keepalive
-        .with_interval(KEEPALIVE_INTERVAL)
-        .with_retries(KEEPALIVE_PROBES);
-    socket.set_tcp_keepalive(&keepalive)?;
-    socket.set_tcp_user_timeout(user_timeout(limits))?;
+    socket.set_tcp_keepalive(&keepalive(limits))?;
     socket.bind(&addr.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
-}
-
-/// How long output may be unacknowledged before the system breaks a connection; `None`: as long as
-/// the system likes. This also kills a live peer that only does not read, so it must outlast what
-/// we promise to such a peer, and where that is for ever, there must be none.
-fn user_timeout(limits: &Limits) -> Option<Duration> {
-    let patience = limits.stall_patience()?;
-    let timeout = patience.saturating_mul(2).max(MIN_USER_TIMEOUT);
-    // Milliseconds in an int (tcp(7)).
-    i32::try_from(timeout.as_millis())
-        .is_ok()
-        .then_some(timeout)
 }
 
 fn is_mapped(addr: SocketAddr) -> bool {
@@ -137,6 +112,7 @@ mod tests {
     use super::*;
     use std::io::Write;
     use std::net::TcpStream;
+    use std::time::Duration;
 
     use socket2::SockRef;
 
@@ -163,28 +139,15 @@ mod tests {
         assert!(socket.out_of_band_inline().expect("SO_OOBINLINE"));
         assert!(socket.keepalive().expect("SO_KEEPALIVE"));
         let idle = socket.tcp_keepalive_time().expect("TCP_KEEPIDLE");
-        assert_eq!(idle, KEEPALIVE_IDLE);
+        let interval = socket.tcp_keepalive_interval().expect("TCP_KEEPINTVL");
+        let probes = socket.tcp_keepalive_retries().expect("TCP_KEEPCNT");
+        // A silent peer is given up after two minutes.
+        assert_eq!(idle + interval * probes, Duration::from_secs(120));
+        // It would switch the count of probes off (tcp(7)).
+        let user_timeout = socket.tcp_user_timeout().expect("TCP_USER_TIMEOUT");
+        assert_eq!(user_timeout, None);
         let not_sent = socket.tcp_notsent_lowat().expect("TCP_NOTSENT_LOWAT");
         assert_eq!(not_sent, NOT_SENT_BYTES);
-    }
-
-    #[test]
-    fn unread_output_does_not_break_a_connection_before_its_stall_time_out() {
-        for (seconds, expected) in [
-            (1, Some(120)),
-            (300, Some(600)),
-            (3_000_000, None),
-            (0, None),
-        ] {
-            let limits = Limits {
-                stall_timeout: Some(Duration::from_secs(seconds)),
-                ..Limits::default()
-            };
-            let (accepted, _peer) = connection(&limits);
-            let user_timeout = SockRef::from(&accepted).tcp_user_timeout();
-            let user_timeout = user_timeout.expect("TCP_USER_TIMEOUT");
-            assert_eq!(user_timeout, expected.map(Duration::from_secs));
-        }
     }
 
     #[test]

@@ -114,6 +114,12 @@ impl Observer for Log {
                 warn!(target: SERVER, "cannot connect to {peer}: {error}");
             }
             Event::ListenFailed { error } => warn!(target: SERVER, "{error}"),
+            Event::LivenessRefused { error } => warn!(
+                target: SERVER,
+                "the system does not tell which peers are gone (netlink's sock_diag: {error}): one that \
+                 vanishes without a word is found by TCP keepalive, or after 15 minutes if something \
+                 was written to it"
+            ),
             Event::Capacity {
                 max_clients,
                 asked,

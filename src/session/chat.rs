@@ -11,6 +11,7 @@
 use std::time::Duration;
 
 use crate::broadcast::priority::Class;
+use crate::client_id::ClientId;
 use crate::config::Limits;
 use crate::config::interactive::Profile;
 use crate::conn::Env;
@@ -52,6 +53,8 @@ pub(super) struct Talk {
     pub(super) stage: Stage,
     /// It has sent something.
     has_sent: bool,
+    /// The line that is kept asks for a nick that is taken, and the system was asked about its holder.
+    pub(super) has_checked_holder: bool,
     /// How many bytes at the head of the next input hold no telnet command.
     known_data: u32,
     /// Since when it has no nick; for a member, since when it has sent nothing.
@@ -85,6 +88,7 @@ impl ChatSession {
                 profile,
                 stage: Stage::Nick { refusals: 0 },
                 has_sent: false,
+                has_checked_holder: false,
                 known_data: 0,
                 since: env.now,
                 said: TokenBucket::default(),
@@ -120,12 +124,14 @@ impl ChatSession {
             Some(Decoded::Refuse(answer)) => Step::new(used, negotiate(answer, out, cx)),
             Some(Decoded::AreYouThere) => Step::new(used, cx.reply(out, Message::Yes)),
             Some(Decoded::TooLong) => Step::new(used, talk.on_too_long(out, cx)),
-            Some(Decoded::Line(line)) if talk.must_wait(line, out, cx) => {
-                let line = line.to_vec();
-                decoder.postpone(line);
-                Step::new(used, Flow::Wait)
+            Some(Decoded::Line(line)) => {
+                let step = talk.on_line(line, out, cx);
+                if matches!(step.flow, Flow::Wait | Flow::CheckPeer(_)) {
+                    let line = line.to_vec();
+                    decoder.postpone(line);
+                }
+                step
             }
-            Some(Decoded::Line(line)) => talk.on_line(line, out, cx),
         };
         step.used = used;
         if step.flow == Flow::Continue && used == input.len() && decoder.is_drained() {
@@ -247,7 +253,7 @@ impl Talk {
     /// Whether a line must wait for the room's gate: what others would see of it must, and if the room
     /// waits for this client itself, so must what it would be told.
     fn must_wait(&self, line: &[u8], out: &SendQueue, cx: &Ctx<'_>) -> bool {
-        if self.stage != Stage::Member || line.is_empty() {
+        if self.stage != Stage::Member {
             return false;
         }
         if out.holds_up() {
@@ -256,9 +262,36 @@ impl Talk {
         !cx.may_say && self.command(line).is_none_or(commands::is_speech)
     }
 
+    /// Who has the nick that a line asks for, the first time that the line is looked at: that one may be
+    /// gone without a word.
+    pub(super) fn unchecked_holder(&mut self, nick: &[u8], cx: &Ctx<'_>) -> Option<ClientId> {
+        if std::mem::take(&mut self.has_checked_holder) {
+            return None;
+        }
+        let holder = cx.room.holder_of(nick).filter(|&holder| holder != cx.id);
+        self.has_checked_holder = holder.is_some();
+        holder
+    }
+
+    /// [`unchecked_holder`](Self::unchecked_holder) for a member that asks for another nick.
+    fn unchecked_holder_of_wanted(&mut self, line: &[u8], cx: &Ctx<'_>) -> Option<ClientId> {
+        let command = match self.stage {
+            Stage::Member => self.command(line),
+            Stage::Password { .. } | Stage::Nick { .. } => None,
+        };
+        let nick = command.and_then(commands::wanted_nick)?;
+        self.unchecked_holder(nick.as_bytes(), cx)
+    }
+
     fn on_line(&mut self, line: &[u8], out: &mut SendQueue, cx: &mut Ctx<'_>) -> Step {
         if line.is_empty() {
             return Step::new(0, self.on_empty_line(out, cx));
+        }
+        if self.must_wait(line, out, cx) {
+            return Step::new(0, Flow::Wait);
+        }
+        if let Some(holder) = self.unchecked_holder_of_wanted(line, cx) {
+            return Step::new(0, Flow::CheckPeer(holder));
         }
         match self.stage {
             Stage::Password { refusals: 0 } | Stage::Nick { refusals: 0 }

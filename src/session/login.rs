@@ -131,8 +131,14 @@ impl Talk {
             };
         }
         if let Err(why) = cx.room.join(cx.id, line, self.profile, cx.env.now) {
+            if matches!(why, NickError::Taken(_))
+                && let Some(holder) = self.unchecked_holder(line, cx)
+            {
+                return Flow::CheckPeer(holder);
+            }
             return self.refuse_nick(&why, out, cx);
         }
+        self.has_checked_holder = false;
         self.enter(Stage::Member, cx.env.now);
         out.set_overflow(Overflow::for_member(cx.env.limits.lag));
         let nick = cx.room.nick_of(cx.id);

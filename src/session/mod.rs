@@ -105,6 +105,9 @@ pub(crate) enum Flow {
     Starved,
     /// A line must wait until the room's gate is open. The session keeps it.
     Wait,
+    /// A line asks for the nick of this client, whose peer may be gone. The session keeps the line, and
+    /// is called again when the system was asked.
+    CheckPeer(ClientId),
     /// Close the client for this reason.
     Close(CloseReason),
     /// Give up the connection without a word.

@@ -157,6 +157,8 @@ fn set_times(limits: &mut Limits, rng: &mut Rng) {
             time
         }
     };
+    limits.ack_timeout = limits.goodbye_timeout;
+    limits.liveness_interval = limits.linger_timeout;
     limits.login_timeout = or_never(login, 2);
     limits.idle_timeout = or_never(idle, 5);
     limits.stall_timeout = Some(or_never(stall, 1));

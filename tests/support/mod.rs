@@ -6,6 +6,7 @@
 //! | `server` | a server in this process, and clients on real sockets |
 //! | `rig` | a room without sockets, under a clock that a test sets |
 //! | `child` | the built binary as a child process, and clients on real sockets |
+//! | `namespace` | two machines and a cable that can be pulled |
 //! | `strace` | system calls of that process, counted or made to fail |
 //! | `temp_file` | a file that is gone when it is dropped |
 //! | `terminal` | a program on a pseudo-terminal, and what stands on its screen |
@@ -18,6 +19,7 @@
 use std::time::Duration;
 
 pub(crate) mod child;
+pub(crate) mod namespace;
 pub(crate) mod rig;
 pub(crate) mod server;
 pub(crate) mod strace;
