@@ -404,8 +404,8 @@ pub struct Limits {
 
     /// How long a member may send nothing at all, in seconds. 0: for ever.
     ///
-    /// Off by default: listeners are welcome, and a peer that is gone is found by TCP keepalive
-    /// within two minutes.
+    /// Off by default: listeners are welcome, and a peer that has vanished is found without it after
+    /// two minutes of silence.
     #[cfg_attr(feature = "cli", arg(long, env = "LINE_CHAT_IDLE_TIMEOUT", value_name = "SECONDS",
         default_value = "0", value_parser = seconds, help_heading = CONNECTIONS))]
     pub idle_timeout: Duration,

@@ -2,7 +2,7 @@
 //! cable between them that a test pulls (see [`namespace`](crate::support::namespace)).
 //!
 //! The times are a tenth of the defaults, because TCP keepalive counts in whole seconds.
-//! `LINE_CHAT_FULL_TIMES=1` tests with the defaults, which takes five minutes; `--nocapture` shows what
+//! `LINE_CHAT_FULL_TIMES=1` tests with the defaults, which takes three minutes; `--nocapture` shows what
 //! was measured.
 
 use std::env;
