@@ -1,19 +1,18 @@
 //! Whether the peer of a connection is still there. A peer that vanishes sends no FIN and no RST, so only
 //! its silence tells; but a listener is silent as well, and so is a client whose user has suspended it.
 //! The difference is that the system of a peer that lives acknowledges what is sent to it. [`Liveness`]
-//! is what our own system knows of that, and [`Awaited`] judges it:
+//! is what our own system knows of that when it is asked, and [`Awaited`] judges it:
 //!
 //! | the system says | `since` becomes | dead |
 //! |---|---|---|
-//! | `Unknown`, `Answered` | none | never |
-//! | `Pending` | now | never |
-//! | `Unacknowledged`, and something came after `since` | now | never |
-//! | `Unacknowledged`, nothing came after `since` | stays, or now | `ack_timeout` after `since` |
-//! | `Unanswered` | stays, or now | from `max_unanswered_probes` probes and `ack_timeout` of silence on |
+//! | `Unknown`, `Answered`, `Pending` | none | never |
+//! | `Unacknowledged`, and something came after `since` | now | if it has waited for `ack_timeout` |
+//! | `Unacknowledged`, nothing came after `since` | stays, or now | the same, or `ack_timeout` after `since` |
+//! | `Unanswered` | none | from `max_unanswered_probes` probes and `ack_timeout` of silence on |
 //!
-//! `since` is set by the first write after none, and input resets it to none. So whenever a peer counts
-//! as dead, output has waited for it for the whole of `ack_timeout`, and nothing has come from it in that
-//! time: a peer that was silent before, and is written to just now, is not.
+//! So whenever a peer counts as dead for what is unacknowledged, that has waited for the whole of
+//! `ack_timeout`, and nothing has come from the peer in that time: a peer that was silent before, and is
+//! written to just now, is not dead. Writing itself costs nothing for this.
 
 use std::time::Duration;
 
@@ -37,6 +36,8 @@ pub enum Liveness {
     Unacknowledged {
         /// See above.
         heard: Duration,
+        /// For how long the first of that data has waited at least, as far as the system can tell.
+        waited: Duration,
     },
     /// Probes were sent since the peer was heard, of keepalive (RFC 1122, 4.2.3.6) or of a closed window
     /// (RFC 9293, 3.8.6.1).
@@ -48,54 +49,30 @@ pub enum Liveness {
     },
 }
 
-/// Since when a peer is to show that it is there.
+/// Since when data for a peer is known to be unacknowledged, without anything having come from it.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Awaited {
-    /// `None`: there is nothing that it would have to answer.
     since: Option<Moment>,
 }
 
 impl Awaited {
-    /// Something was written to the peer.
-    #[inline]
-    pub(super) fn on_write(&mut self, now: Moment) {
-        if self.since.is_none() {
-            self.since = Some(now);
-        }
-    }
-
-    /// The peer has sent something.
-    #[inline]
-    pub(super) fn on_read(&mut self) {
-        self.since = None;
-    }
-
-    /// Whether the peer was written to and has not been heard from since, as far as is known.
-    pub(super) fn is_pending(self) -> bool {
-        self.since.is_some()
-    }
-
     /// Takes note of what the system says. Returns whether the peer is dead.
     pub(super) fn judge(&mut self, says: Liveness, now: Moment, limits: &Limits) -> bool {
-        let since = self.since.unwrap_or(now);
-        let (since, is_dead) = match says {
-            Liveness::Unknown | Liveness::Answered => (None, false),
-            Liveness::Pending => (Some(now), false),
-            Liveness::Unacknowledged { heard } => {
-                let waited = now.saturating_since(since);
-                match heard < waited {
-                    // What is unacknowledged now may be younger than `since`.
-                    true => (Some(now), false),
-                    false => (Some(since), waited >= limits.ack_timeout),
-                }
+        let before = self.since.take();
+        match says {
+            Liveness::Unknown | Liveness::Answered | Liveness::Pending => false,
+            Liveness::Unacknowledged { heard, waited } => {
+                // What is unacknowledged now may be younger than what was heard last.
+                let since = before.filter(|&since| heard >= now.saturating_since(since));
+                let since = since.unwrap_or(now);
+                self.since = Some(since);
+                let waited = waited.max(now.saturating_since(since));
+                heard.min(waited) >= limits.ack_timeout
             }
             Liveness::Unanswered { probes, heard } => {
-                let are_enough = probes >= limits.max_unanswered_probes;
-                (Some(since), are_enough && heard >= limits.ack_timeout)
+                probes >= limits.max_unanswered_probes && heard >= limits.ack_timeout
             }
-        };
-        self.since = since;
-        is_dead
+        }
     }
 }
 
@@ -103,15 +80,14 @@ impl Awaited {
 mod tests {
     use super::*;
 
-    const START: Moment = Moment::BEGINNING;
-
     fn after(seconds: u64) -> Moment {
-        START + Duration::from_secs(seconds)
+        Moment::BEGINNING + Duration::from_secs(seconds)
     }
 
-    fn unacknowledged(heard: u64) -> Liveness {
+    fn unacknowledged(heard: u64, waited: u64) -> Liveness {
         Liveness::Unacknowledged {
             heard: Duration::from_secs(heard),
+            waited: Duration::from_secs(waited),
         }
     }
 
@@ -122,11 +98,10 @@ mod tests {
         }
     }
 
-    /// The seconds after which a peer counts as dead that is written to at 100 s, if the system says this
-    /// at those times; `None`: it never does.
+    /// When a peer counts as dead, in seconds, if the system says this at those times; `None`: it never
+    /// does.
     fn died_at(said: &[(u64, Liveness)]) -> Option<u64> {
         let mut awaited = Awaited::default();
-        awaited.on_write(after(100));
         let limits = Limits::default();
         let mut said = said.iter();
         let death = said.find(|&&(at, says)| awaited.judge(says, after(at), &limits));
@@ -135,46 +110,51 @@ mod tests {
 
     #[test]
     fn a_peer_is_dead_when_data_has_waited_for_the_whole_time() {
-        use Liveness::{Answered, Pending, Unknown};
         for (said, expected) in [
-            // It was heard last when it was written to.
-            (
-                &[(129, unacknowledged(29)), (130, unacknowledged(30))][..],
-                Some(130),
-            ),
+            (&[(100, unacknowledged(29, 29))][..], None),
+            (&[(100, unacknowledged(30, 30))], Some(100)),
             // It was silent before, which is no sin.
+            (&[(100, unacknowledged(60, 29))], None),
+            (&[(100, unacknowledged(60, 30))], Some(100)),
+            // It was heard while something older waited.
+            (&[(100, unacknowledged(29, 60))], None),
+        ] {
+            assert_eq!(died_at(said), expected, "{said:?}");
+        }
+    }
+
+    #[test]
+    fn where_the_system_cannot_tell_how_long_data_has_waited_it_is_seen() {
+        use Liveness::{Answered, Pending, Unknown};
+        let says = |heard| unacknowledged(heard, 0);
+        for (said, expected) in [
             (
-                &[(101, unacknowledged(60)), (129, unacknowledged(88))],
+                &[(100, says(70)), (115, says(85)), (129, says(99))][..],
                 None,
             ),
             (
-                &[(101, unacknowledged(60)), (130, unacknowledged(89))],
+                &[(100, says(70)), (115, says(85)), (130, says(100))],
                 Some(130),
             ),
             // An acknowledgement came in between: the time counts from when that is seen.
+            (&[(100, says(5)), (130, says(29)), (159, says(58))], None),
             (
-                &[(145, unacknowledged(40)), (160, unacknowledged(55))],
-                None,
+                &[(100, says(5)), (130, says(29)), (160, says(59))],
+                Some(160),
             ),
-            (
-                &[(145, unacknowledged(40)), (175, unacknowledged(70))],
-                Some(175),
-            ),
-            // Everything was acknowledged, or nothing is known: another write has to come.
-            (&[(115, Answered), (160, unacknowledged(45))], None),
-            (&[(115, Unknown), (160, unacknowledged(45))], None),
+            // All was answered in between.
+            (&[(100, says(70)), (115, Answered), (130, says(100))], None),
+            (&[(100, says(70)), (115, Pending), (130, says(100))], None),
+            (&[(100, says(70)), (115, Unknown), (130, says(100))], None),
             (
                 &[
+                    (100, says(70)),
                     (115, Answered),
-                    (160, unacknowledged(45)),
-                    (190, unacknowledged(75)),
+                    (130, says(100)),
+                    (160, says(130)),
                 ],
-                Some(190),
+                Some(160),
             ),
-            // The window is closed, and what was sent has been answered.
-            (&[(115, Pending), (900, Pending)], None),
-            (&[(900, Pending), (929, unacknowledged(700))], None),
-            (&[(900, Pending), (930, unacknowledged(700))], Some(930)),
         ] {
             assert_eq!(died_at(said), expected, "{said:?}");
         }
@@ -198,20 +178,5 @@ mod tests {
         ] {
             assert_eq!(died_at(said), expected, "{said:?}");
         }
-    }
-
-    #[test]
-    fn input_shows_that_the_peer_is_there() {
-        let mut awaited = Awaited::default();
-        assert!(!awaited.is_pending());
-        awaited.on_write(after(1));
-        awaited.on_write(after(2));
-        assert!(awaited.is_pending());
-        awaited.on_read();
-        assert!(!awaited.is_pending());
-        awaited.on_write(after(50));
-        assert!(!awaited.judge(unacknowledged(40), after(79), &Limits::default()));
-        assert!(awaited.judge(unacknowledged(41), after(80), &Limits::default()));
-        assert_eq!(size_of::<Awaited>(), 8);
     }
 }

@@ -117,7 +117,7 @@ pub(crate) struct Io<S> {
     rd: BytesMut,
     pub(crate) out: SendQueue,
     read: ReadState,
-    /// Whether the peer has to show that it is there.
+    /// Since when the peer owes an answer.
     awaited: Awaited,
     /// What the poll loop was told last.
     registered: Interest,
@@ -252,7 +252,6 @@ impl<S: Stream> Io<S> {
                     // A short read has emptied the stream: what comes later comes with an event.
                     self.read = ReadState::Dry;
                 }
-                self.awaited.on_read();
                 env.metrics.bytes_in = env.metrics.bytes_in.saturating_add(n as u64);
                 Fill::Fresh(n)
             }
@@ -359,7 +358,6 @@ impl<S: Stream> Io<S> {
         match retry(|| self.stream.write(hot)) {
             Ok(n) if n == hot.len() && !self.stream.owes_output() => {
                 hot.clear();
-                self.awaited.on_write(env.now);
                 env.metrics.bytes_out = env.metrics.bytes_out.saturating_add(n as u64);
                 Delivered::AtOnce
             }
@@ -392,7 +390,6 @@ impl<S: Stream> Io<S> {
         match taken(written) {
             Ok(taken) => {
                 self.out.consume(taken, env);
-                self.awaited.on_write(env.now);
                 self.block(true, env.now);
                 Delivered::Later(Pushed::Queued)
             }
@@ -426,8 +423,6 @@ impl<S: Stream> Io<S> {
     fn try_flush(&mut self, env: &mut Env) -> io::Result<Flushed> {
         let owed_in_handshake = self.stream.is_handshaking() && self.stream.owes_output();
         let mut progress = false;
-        // Whatever of it the stream takes.
-        self.awaited.on_write(env.now);
         if !self.out.buf.is_empty() {
             let taken = taken(retry(|| self.stream.write(&self.out.buf)))?;
             progress = taken > 0;
@@ -552,11 +547,6 @@ impl<S: Stream> Io<S> {
     /// Whether the peer was dialed and has not been reached.
     pub(crate) fn is_connecting(&self) -> bool {
         self.stream.is_connecting()
-    }
-
-    /// Whether the peer was written to and has not been heard from since.
-    pub(crate) fn is_answer_pending(&self) -> bool {
-        self.awaited.is_pending()
     }
 
     /// Takes note of what the system knows of the peer. Returns whether the peer is dead.

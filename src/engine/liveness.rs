@@ -2,15 +2,16 @@
 //! keep their nicks for as long as our system goes on trying. So it is asked what it knows of them (see
 //! [`Registry::liveness`]), in two cases:
 //!
-//! * Every `liveness_interval` there is a [round](Rounds) over those clients that were written to and not
-//!   heard from since. While nothing is written to anybody there are no rounds, and nothing wakes an
-//!   idle server.
+//! * Every `liveness_interval` there is a [round](Rounds) over the clients that were not heard from since
+//!   the last one. When nothing was written to anybody, and nobody owes an answer, there are no rounds,
+//!   and nothing wakes an idle server.
 //! * At once when somebody asks for a nick that is taken: its holder may be a connection that the same
 //!   person has lost. If it is gone, the asker gets the nick.
 
 use std::io;
 
 use crate::client_id::ClientId;
+use crate::conn::liveness::Liveness;
 use crate::conn::stream::Stream;
 use crate::engine::{Engine, Registry};
 use crate::events::Observer;
@@ -34,7 +35,7 @@ pub(super) struct Rounds {
 /// |---|---|---|---|
 /// | `Idle` | `Due` | - | - |
 /// | `Due` | - | `Running` | - |
-/// | `Running` | - | - | `Due` if somebody still owes an answer or was written to, else `Idle` |
+/// | `Running` | - | - | `Due` if somebody was written to, or has to be looked at again; else `Idle` |
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum Round {
     #[default]
@@ -44,13 +45,19 @@ enum Round {
         began: Moment,
         /// The next client, by its number.
         next: usize,
-        /// Whether one of those before it still owes an answer.
+        /// Whether one of those before it has to be looked at again.
         any: bool,
     },
 }
 
 impl Rounds {
+    #[inline]
+    pub(super) fn is_idle(&self) -> bool {
+        self.state == Round::Idle
+    }
+
     /// Whether a round goes on in the next turn.
+    #[inline]
     pub(super) fn is_running(&self) -> bool {
         matches!(self.state, Round::Running { .. })
     }
@@ -66,6 +73,7 @@ impl Rounds {
 
 impl<S: Stream, O: Observer> Engine<S, O> {
     /// Begins a round whose time has come, and goes on with one that is under way.
+    #[inline]
     pub(super) fn check_peers(&mut self, registry: &mut impl Registry<S>) {
         if let Round::Due(at) = self.rounds.state
             && at <= self.env.now
@@ -84,12 +92,12 @@ impl<S: Stream, O: Observer> Engine<S, O> {
 
     /// Sees to it that there is a round after something was written.
     pub(super) fn schedule_round(&mut self) {
-        let bytes_out = self.env.metrics.bytes_out;
-        if self.rounds.state == Round::Idle && self.rounds.bytes_out != bytes_out {
+        if self.rounds.bytes_out != self.env.metrics.bytes_out {
             self.rounds.state = Round::Due(self.env.now + self.env.limits.liveness_interval);
         }
     }
 
+    #[cold]
     fn go_on_round(&mut self, registry: &mut impl Registry<S>) {
         let Round::Running {
             began,
@@ -103,8 +111,13 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         let end = next.saturating_add(LOOKS_PER_TURN).min(most);
         let mut checks = 0;
         for index in next..end {
-            let is_pending = |index| Some(self.clients.get(index)?.io.is_answer_pending());
-            if is_pending(index) != Some(true) {
+            let Some(client) = self.clients.get(index) else {
+                continue;
+            };
+            let heard_at = client.session.last_input();
+            if heard_at.is_some_and(|at| at + self.env.limits.liveness_interval > self.env.now) {
+                // It lives. What was written to it before may still be unacknowledged.
+                any = true;
                 continue;
             }
             if checks == CHECKS_PER_TURN {
@@ -121,15 +134,17 @@ impl<S: Stream, O: Observer> Engine<S, O> {
                 next: end,
                 any,
             }
-        } else if any || self.env.metrics.bytes_out != self.rounds.bytes_out {
+        } else if registry.tells_liveness()
+            && (any || self.env.metrics.bytes_out != self.rounds.bytes_out)
+        {
             Round::Due(began + self.env.limits.liveness_interval)
         } else {
             Round::Idle
         };
     }
 
-    /// Asks the system about one client, and gives it up if its peer is dead. Returns whether the peer
-    /// still owes an answer.
+    /// Asks the system about one client, and gives it up if its peer is dead. Returns whether it has
+    /// to be looked at again, although nothing more may be written to it.
     pub(super) fn check_peer(&mut self, id: ClientId, registry: &mut impl Registry<S>) -> bool {
         let Some(client) = self.clients.get_mut(id.index()) else {
             return false;
@@ -143,6 +158,6 @@ impl<S: Stream, O: Observer> Engine<S, O> {
             self.abort(id, &io::ErrorKind::TimedOut.into());
             return false;
         }
-        client.io.is_answer_pending()
+        !matches!(says, Liveness::Unknown | Liveness::Answered)
     }
 }

@@ -74,6 +74,11 @@ pub trait Registry<S> {
     /// Stops watching a client, whose stream is about to be dropped.
     fn deregister(&mut self, stream: &mut S);
 
+    /// Whether the system can tell anything of peers. By default it cannot, and is not asked.
+    fn tells_liveness(&self) -> bool {
+        false
+    }
+
     /// What the system knows of a client's peer. A client is given up if that tells that its peer is
     /// gone, by the limits [`ack_timeout`](crate::Limits::ack_timeout) and
     /// [`max_unanswered_probes`](crate::Limits::max_unanswered_probes). By default nothing is known.
@@ -355,7 +360,9 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         self.read_ready(registry);
         self.check_peers(registry);
         self.flush_all(registry);
-        self.schedule_round();
+        if self.rounds.is_idle() && registry.tells_liveness() {
+            self.schedule_round();
+        }
         if !self.upkeep.dials.is_empty() {
             self.dial_all(registry);
         }

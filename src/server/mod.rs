@@ -561,6 +561,10 @@ impl Registry<Tcp> for Registrations<'_> {
         let _ = self.poll.deregister(stream);
     }
 
+    fn tells_liveness(&self) -> bool {
+        self.system.is_open()
+    }
+
     fn liveness(&mut self, stream: &mut Tcp, _: ClientId) -> Liveness {
         stream.liveness(self.system)
     }

@@ -124,9 +124,14 @@ impl ChatSession {
             Some(Decoded::Refuse(answer)) => Step::new(used, negotiate(answer, out, cx)),
             Some(Decoded::AreYouThere) => Step::new(used, cx.reply(out, Message::Yes)),
             Some(Decoded::TooLong) => Step::new(used, talk.on_too_long(out, cx)),
+            Some(Decoded::Line(line)) if talk.must_wait(line, out, cx) => {
+                let line = line.to_vec();
+                decoder.postpone(line);
+                Step::new(used, Flow::Wait)
+            }
             Some(Decoded::Line(line)) => {
                 let step = talk.on_line(line, out, cx);
-                if matches!(step.flow, Flow::Wait | Flow::CheckPeer(_)) {
+                if matches!(step.flow, Flow::CheckPeer(_)) {
                     let line = line.to_vec();
                     decoder.postpone(line);
                 }
@@ -174,6 +179,10 @@ impl ChatSession {
             Stage::Member => (limits.idle_patience()?, CloseReason::Idle),
         };
         Some((self.talk.since + patience, Timeout::Close(reason)))
+    }
+
+    pub(super) fn last_input(&self) -> Option<Moment> {
+        self.is_member().then_some(self.talk.since)
     }
 
     pub(super) fn touch(&mut self, now: Moment) {
@@ -253,7 +262,7 @@ impl Talk {
     /// Whether a line must wait for the room's gate: what others would see of it must, and if the room
     /// waits for this client itself, so must what it would be told.
     fn must_wait(&self, line: &[u8], out: &SendQueue, cx: &Ctx<'_>) -> bool {
-        if self.stage != Stage::Member {
+        if self.stage != Stage::Member || line.is_empty() {
             return false;
         }
         if out.holds_up() {
@@ -273,25 +282,21 @@ impl Talk {
         holder
     }
 
-    /// [`unchecked_holder`](Self::unchecked_holder) for a member that asks for another nick.
-    fn unchecked_holder_of_wanted(&mut self, line: &[u8], cx: &Ctx<'_>) -> Option<ClientId> {
-        let command = match self.stage {
-            Stage::Member => self.command(line),
-            Stage::Password { .. } | Stage::Nick { .. } => None,
-        };
-        let nick = command.and_then(commands::wanted_nick)?;
-        self.unchecked_holder(nick.as_bytes(), cx)
+    /// A member's command.
+    fn on_command(&mut self, line: &[u8], out: &mut SendQueue, cx: &mut Ctx<'_>) -> Step {
+        if let Some(nick) = commands::wanted_nick(line)
+            && let Some(holder) = self.unchecked_holder(nick.as_bytes(), cx)
+        {
+            return Step::new(0, Flow::CheckPeer(holder));
+        }
+        let class = self.class(cx.env.now);
+        cx.env.line_rate.count_line(&mut self.lines, cx.env.now);
+        commands::run(line, class, &mut self.lines, out, cx)
     }
 
     fn on_line(&mut self, line: &[u8], out: &mut SendQueue, cx: &mut Ctx<'_>) -> Step {
         if line.is_empty() {
             return Step::new(0, self.on_empty_line(out, cx));
-        }
-        if self.must_wait(line, out, cx) {
-            return Step::new(0, Flow::Wait);
-        }
-        if let Some(holder) = self.unchecked_holder_of_wanted(line, cx) {
-            return Step::new(0, Flow::CheckPeer(holder));
         }
         match self.stage {
             Stage::Password { refusals: 0 } | Stage::Nick { refusals: 0 }
@@ -307,14 +312,14 @@ impl Talk {
                     ..Step::new(0, flow)
                 }
             }
-            Stage::Member => {
-                let class = self.class(cx.env.now);
-                cx.env.line_rate.count_line(&mut self.lines, cx.env.now);
-                match self.command(line) {
-                    Some(line) => commands::run(line, class, &mut self.lines, out, cx),
-                    None => say(line, class, cx),
+            Stage::Member => match self.command(line) {
+                Some(line) => self.on_command(line, out, cx),
+                None => {
+                    let class = self.class(cx.env.now);
+                    cx.env.line_rate.count_line(&mut self.lines, cx.env.now);
+                    say(line, class, cx)
                 }
-            }
+            },
         }
     }
 

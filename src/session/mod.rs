@@ -210,6 +210,14 @@ impl Session {
         }
     }
 
+    /// When a member has sent something last.
+    pub(crate) fn last_input(&self) -> Option<Moment> {
+        match self {
+            Self::Chat(chat) => chat.last_input(),
+            Self::Http(_) | Self::Closing(_) => None,
+        }
+    }
+
     /// Whether a line waits for the room's gate.
     pub(crate) fn has_waiting_line(&self) -> bool {
         matches!(self, Self::Chat(chat) if chat.decoder.has_postponed())

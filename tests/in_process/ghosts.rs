@@ -307,6 +307,8 @@ fn a_peer_that_comes_back_within_the_time_is_kept() {
         let pulled = scene.pull();
         scene.alice.say("are you still there?");
         scene.alice.expect_silence_for(scene.limits.ack_timeout / 3);
+        // The system is asked while nothing comes from it.
+        assert!(scene.is_nick_free().is_none());
         cable.plug_in();
         println!("the cable was out for {:.1?}", pulled.elapsed());
         scene.ghost.await_line("alice: are you still there?");

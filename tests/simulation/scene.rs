@@ -76,6 +76,10 @@ impl Registry<ServerEnd> for Dialing {
         stream.socket.borrow_mut().deregister();
     }
 
+    fn tells_liveness(&self) -> bool {
+        true
+    }
+
     fn liveness(&mut self, stream: &mut ServerEnd, _: ClientId) -> Liveness {
         let now = self.now.expect("a turn has begun");
         stream.socket.borrow_mut().liveness(now)

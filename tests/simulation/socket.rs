@@ -14,7 +14,7 @@ use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::IpAddr;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 use line_chat::engine::{ClientId, Interest, Liveness, Stream};
@@ -81,8 +81,8 @@ pub(crate) struct Socket {
     vanished_at: Option<Instant>,
     /// How many keepalive probes it has left unanswered.
     probes: u32,
-    /// Something was sent to it since.
-    unacknowledged: bool,
+    /// Since when something is unacknowledged that was sent to it.
+    unacknowledged: Option<Instant>,
     /// How often the kernel was asked about the peer.
     pub(crate) asked: u32,
     /// The peer has sent RST, or will answer the next byte with one.
@@ -156,7 +156,7 @@ impl Socket {
             now: None,
             vanished_at: None,
             probes: 0,
-            unacknowledged: false,
+            unacknowledged: None,
             asked: 0,
             fin: false,
             reset: false,
@@ -273,7 +273,7 @@ impl Socket {
     pub(crate) fn come_back(&mut self) {
         self.vanished_at = None;
         self.probes = 0;
-        self.unacknowledged = false;
+        self.unacknowledged = None;
         let (peer, at) = (self.peer, None);
         journal::write(Record::Vanished { peer, at });
     }
@@ -299,9 +299,17 @@ impl Socket {
         };
         let heard = now - vanished_at;
         match (self.unacknowledged, self.probes) {
-            (true, _) => Liveness::Unacknowledged { heard },
-            (false, 0) => Liveness::Answered,
-            (false, probes) => Liveness::Unanswered { probes, heard },
+            (Some(at), _) => Liveness::Unacknowledged {
+                heard,
+                // Not every system can tell that.
+                waited: if self.peer % 2 == 0 {
+                    now - at
+                } else {
+                    Duration::ZERO
+                },
+            },
+            (None, 0) => Liveness::Answered,
+            (None, probes) => Liveness::Unanswered { probes, heard },
         }
     }
 
@@ -443,7 +451,9 @@ impl Socket {
             return Err(ErrorKind::BrokenPipe.into());
         }
         let taken = self.take(bytes.len());
-        self.unacknowledged |= self.vanished_at.is_some() && taken > 0;
+        if self.vanished_at.is_some() && taken > 0 {
+            self.unacknowledged = self.unacknowledged.or(self.now);
+        }
         self.no_space |= taken < bytes.len();
         if self.gone {
             self.reset();

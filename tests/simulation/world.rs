@@ -81,6 +81,10 @@ impl Registry<ServerEnd> for Registrations {
         stream.socket.borrow_mut().deregister();
     }
 
+    fn tells_liveness(&self) -> bool {
+        true
+    }
+
     fn liveness(&mut self, stream: &mut ServerEnd, _: ClientId) -> Liveness {
         stream.socket.borrow_mut().liveness(self.0)
     }

@@ -35,6 +35,7 @@ const INET_DIAG_NOCOOKIE: u64 = u64::MAX;
 const MESSAGE_BYTES: usize = 72;
 const TIMER_AT: usize = 2;
 const RETRANSMITS_AT: usize = 3;
+const EXPIRES_AT: usize = 52;
 const QUEUED_AT: usize = 60;
 
 // linux/in.h, linux/socket.h
@@ -42,12 +43,15 @@ const IPPROTO_TCP: u8 = 6;
 const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;
 
-/// What `idiag_timer` says, in `inet_sk_diag_fill` of net/ipv4/inet_diag.c; 1 is the timer of
-/// retransmissions.
+/// What `idiag_timer` says, in `inet_sk_diag_fill` of net/ipv4/inet_diag.c.
+const RETRANSMIT_TIMER: u8 = 1;
 const KEEPALIVE_TIMER: u8 = 2;
 const WINDOW_TIMER: u8 = 4;
 
-/// Where a `tcp_info` has what; times are in milliseconds.
+/// Where a `tcp_info` has what. Times are in milliseconds, but for the time-out of retransmissions, which
+/// is in microseconds.
+const BACKOFF_AT: usize = 4;
+const TIMEOUT_AT: usize = 8;
 const UNACKED_AT: usize = 24;
 const LAST_DATA_SENT_AT: usize = 44;
 const LAST_DATA_RECEIVED_AT: usize = 52;
@@ -100,6 +104,11 @@ impl SockDiag {
         };
         system.ask(&nothing);
         system
+    }
+
+    /// Whether it answers, as far as is known.
+    pub(crate) fn is_open(&self) -> bool {
+        self.socket.is_some()
     }
 
     /// Why it does not answer, once.
@@ -224,6 +233,11 @@ struct TcpState {
     timer: u8,
     /// How often the data that this timer is for was sent again, or how many probes are unanswered.
     retransmits: u8,
+    /// After which time the timer fires.
+    expires: Duration,
+    /// The time-out of retransmissions, and how often it was doubled.
+    timeout: Duration,
+    backoff: u8,
     /// Bytes that were written and are not acknowledged, be they sent or not.
     queued_bytes: u32,
     /// Segments that were sent and are not acknowledged.
@@ -243,12 +257,29 @@ impl TcpState {
             return Liveness::Unanswered { probes, heard };
         }
         if self.unacked > 0 && self.last_data_sent < heard {
-            return Liveness::Unacknowledged { heard };
+            let waited = self.waited();
+            return Liveness::Unacknowledged { heard, waited };
         }
         match self.queued_bytes {
             0 => Liveness::Answered,
             _ => Liveness::Pending,
         }
+    }
+}
+
+impl TcpState {
+    /// How long the first segment has waited for its acknowledgement, at least. It was sent again after the
+    /// first time-out, after twice that time, and so on (RFC 6298, 5.5), so up to the last time it has
+    /// waited for the present time-out less the first one. Where the time-out is limited to less
+    /// (`tcp_rto_max_ms`), or not doubled (`tcp_thin_linear_timeouts`), it has waited longer.
+    fn waited(&self) -> Duration {
+        if self.timer != RETRANSMIT_TIMER || self.retransmits == 0 {
+            return Duration::ZERO;
+        }
+        let doubled = 1_u32.checked_shl(self.backoff.into()).unwrap_or(u32::MAX);
+        let first = self.timeout.checked_div(doubled).unwrap_or_default();
+        let until_last = self.timeout.saturating_sub(first);
+        until_last.saturating_add(self.timeout.saturating_sub(self.expires))
     }
 }
 
@@ -278,6 +309,9 @@ fn parse_state(message: &[u8]) -> Option<TcpState> {
     Some(TcpState {
         timer: *message.get(TIMER_AT)?,
         retransmits: *message.get(RETRANSMITS_AT)?,
+        expires: Duration::from_millis(u32_at(message, EXPIRES_AT)?.into()),
+        timeout: Duration::from_micros(u32_at(info, TIMEOUT_AT)?.into()),
+        backoff: *info.get(BACKOFF_AT)?,
         queued_bytes: u32_at(message, QUEUED_AT)?,
         unacked: u32_at(info, UNACKED_AT)?,
         last_data_sent: millis(LAST_DATA_SENT_AT)?,
@@ -317,8 +351,6 @@ mod tests {
 
     use proptest::prelude::*;
     use rustix::net::sockopt::socket_cookie;
-
-    const RETRANSMIT_TIMER: u8 = 1;
 
     /// What a kernel answers for a connection with these numbers.
     fn answer(timer: u8, retransmits: u8, queued_bytes: u32, info: &[(usize, u32)]) -> Vec<u8> {
@@ -395,6 +427,7 @@ mod tests {
                 all(1, 6_000, 50_000, 12_000),
                 Liveness::Unacknowledged {
                     heard: millis(12_000),
+                    waited: Duration::ZERO,
                 },
             ),
             // It was heard by its data.
@@ -405,6 +438,7 @@ mod tests {
                 all(1, 6_000, 7_000, 12_000),
                 Liveness::Unacknowledged {
                     heard: millis(7_000),
+                    waited: Duration::ZERO,
                 },
             ),
             // It has answered what was sent last, without taking it: the window is closed.
@@ -437,6 +471,26 @@ mod tests {
             let says = liveness(timer, retransmits, queued, &info);
             assert_eq!(says, expected, "{timer} {retransmits} {info:?}");
         }
+    }
+
+    #[test]
+    fn the_time_that_data_has_waited_follows_from_the_timer() {
+        let waited = |retransmits, expires: u32, timeout: u32, backoff| {
+            let backoff = u32::from_ne_bytes([backoff, 0, 0, 0]);
+            let info = [(TIMEOUT_AT, timeout), (BACKOFF_AT, backoff)];
+            let mut answer = answer(RETRANSMIT_TIMER, retransmits, 90, &info);
+            let at = HEADER_BYTES + EXPIRES_AT;
+            answer[at..at + 4].copy_from_slice(&expires.to_ne_bytes());
+            let state = parse(&answer).expect("it is whole");
+            state.expect("a connection").waited().as_millis()
+        };
+        // Sent again after 0.2 s, 0.4 s, 0.8 s, of which 0.7 s are still to come.
+        assert_eq!(waited(2, 700, 800_000, 2), 200 + 400 + 100);
+        assert_eq!(waited(8, 1_200, 51_200_000, 8), 51_000 + 50_000);
+        // It was not sent again, or the time-out was not doubled: then it has waited for longer.
+        assert_eq!(waited(0, 1_000, 200_000, 0), 0);
+        assert_eq!(waited(5, 50, 200_000, 0), 150);
+        assert_eq!(waited(255, 0, u32::MAX, 255), 2 * 4_294_967);
     }
 
     #[test]
@@ -559,5 +613,6 @@ mod tests {
         assert_eq!(refusal.raw_os_error(), Some(Errno::BADF.raw_os_error()));
         assert_eq!(system.liveness(&of(&accepted)), Liveness::Unknown);
         assert!(system.take_refusal().is_none());
+        assert!(!system.is_open());
     }
 }
