@@ -302,7 +302,7 @@ impl Socket {
             (Some(at), _) => Liveness::Unacknowledged {
                 heard,
                 // Not every system can tell that.
-                waited: if self.peer % 2 == 0 {
+                waited: if self.peer.is_multiple_of(2) {
                     now - at
                 } else {
                     Duration::ZERO
