@@ -6,8 +6,8 @@
 //! | the system says | `since` becomes | dead |
 //! |---|---|---|
 //! | `Unknown`, `Answered`, `Pending` | none | never |
-//! | `Unacknowledged`, and something came after `since` | now | if it has waited for `ack_timeout` |
-//! | `Unacknowledged`, nothing came after `since` | stays, or now | the same, or `ack_timeout` after `since` |
+//! | `Unacknowledged`, and something came after `since` | as long ago as it `waited` | `ack_timeout` after `since` |
+//! | `Unacknowledged`, nothing came after `since` | stays, or the same if that is earlier | the same |
 //! | `Unanswered` | none | from `max_unanswered_probes` probes and `ack_timeout` of silence on |
 //!
 //! So whenever a peer counts as dead for what is unacknowledged, that has waited for the whole of
@@ -64,10 +64,10 @@ impl Awaited {
             Liveness::Unacknowledged { heard, waited } => {
                 // What is unacknowledged now may be younger than what was heard last.
                 let since = before.filter(|&since| heard >= now.saturating_since(since));
-                let since = since.unwrap_or(now);
+                let told = now.saturating_sub(waited.min(heard));
+                let since = since.unwrap_or(now).min(told);
                 self.since = Some(since);
-                let waited = waited.max(now.saturating_since(since));
-                heard.min(waited) >= limits.ack_timeout
+                heard.min(now.saturating_since(since)) >= limits.ack_timeout
             }
             Liveness::Unanswered { probes, heard } => {
                 probes >= limits.max_unanswered_probes && heard >= limits.ack_timeout
@@ -116,6 +116,15 @@ mod tests {
             // It was silent before, which is no sin.
             (&[(100, unacknowledged(60, 29))], None),
             (&[(100, unacknowledged(60, 30))], Some(100)),
+            // What waited before is seen again, and time has passed since.
+            (
+                &[
+                    (100, unacknowledged(70, 12)),
+                    (117, unacknowledged(87, 25)),
+                    (118, unacknowledged(88, 25)),
+                ],
+                Some(118),
+            ),
             // It was heard while something older waited.
             (&[(100, unacknowledged(29, 60))], None),
         ] {
