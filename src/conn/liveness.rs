@@ -8,9 +8,9 @@
 //! | `Unknown`, `Answered`, `Pending` | none | never |
 //! | `Unacknowledged`, and something came after `since` | as long ago as it `waited` | `ack_timeout` after `since` |
 //! | `Unacknowledged`, nothing came after `since` | stays, or the same if that is earlier | the same |
-//! | `Unanswered` | none | from `max_unanswered_probes` probes and `ack_timeout` of silence on |
+//! | `Unanswered` | as for `Unacknowledged` | the same, from `max_unanswered_probes` probes on |
 //!
-//! So whenever a peer counts as dead for what is unacknowledged, that has waited for the whole of
+//! So whenever a peer counts as dead, something has waited for the whole of
 //! `ack_timeout`, and nothing has come from the peer in that time: a peer that was silent before, and is
 //! written to just now, is not dead. Writing itself costs nothing for this.
 
@@ -46,10 +46,12 @@ pub enum Liveness {
         probes: u32,
         /// See above.
         heard: Duration,
+        /// For how long the first of them has waited at least, as far as the system can tell.
+        waited: Duration,
     },
 }
 
-/// Since when data for a peer is known to be unacknowledged, without anything having come from it.
+/// Since when something is known to wait for an answer of a peer, without anything having come from it.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Awaited {
     since: Option<Moment>,
@@ -59,20 +61,21 @@ impl Awaited {
     /// Takes note of what the system says. Returns whether the peer is dead.
     pub(super) fn judge(&mut self, says: Liveness, now: Moment, limits: &Limits) -> bool {
         let before = self.since.take();
-        match says {
-            Liveness::Unknown | Liveness::Answered | Liveness::Pending => false,
-            Liveness::Unacknowledged { heard, waited } => {
-                // What is unacknowledged now may be younger than what was heard last.
-                let since = before.filter(|&since| heard >= now.saturating_since(since));
-                let told = now.saturating_sub(waited.min(heard));
-                let since = since.unwrap_or(now).min(told);
-                self.since = Some(since);
-                heard.min(now.saturating_since(since)) >= limits.ack_timeout
-            }
-            Liveness::Unanswered { probes, heard } => {
-                probes >= limits.max_unanswered_probes && heard >= limits.ack_timeout
-            }
-        }
+        let (heard, waited, is_enough) = match says {
+            Liveness::Unknown | Liveness::Answered | Liveness::Pending => return false,
+            Liveness::Unacknowledged { heard, waited } => (heard, waited, true),
+            Liveness::Unanswered {
+                probes,
+                heard,
+                waited,
+            } => (heard, waited, probes >= limits.max_unanswered_probes),
+        };
+        // What waits now may be younger than what was heard last.
+        let since = before.filter(|&since| heard >= now.saturating_since(since));
+        let told = now.saturating_sub(waited.min(heard));
+        let since = since.unwrap_or(now).min(told);
+        self.since = Some(since);
+        is_enough && heard.min(now.saturating_since(since)) >= limits.ack_timeout
     }
 }
 
@@ -91,10 +94,11 @@ mod tests {
         }
     }
 
-    fn unanswered(probes: u32, heard: u64) -> Liveness {
+    fn unanswered(probes: u32, heard: u64, waited: u64) -> Liveness {
         Liveness::Unanswered {
             probes,
             heard: Duration::from_secs(heard),
+            waited: Duration::from_secs(waited),
         }
     }
 
@@ -172,18 +176,38 @@ mod tests {
     #[test]
     fn a_peer_is_dead_when_three_probes_are_unanswered_and_time_has_passed() {
         for (said, expected) in [
+            // Those of keepalive.
             (
-                &[(180, unanswered(2, 79)), (181, unanswered(3, 80))][..],
+                &[(180, unanswered(2, 79, 79)), (181, unanswered(3, 80, 80))][..],
                 Some(181),
             ),
             // The first probes of a closed window come one upon the other.
-            (&[(101, unanswered(3, 1)), (129, unanswered(7, 29))], None),
             (
-                &[(101, unanswered(3, 1)), (130, unanswered(7, 30))],
-                Some(130),
+                &[(101, unanswered(3, 1, 0)), (130, unanswered(7, 30, 0))],
+                None,
             ),
-            // It answers each time.
-            (&[(130, unanswered(1, 60)), (190, unanswered(2, 90))], None),
+            (
+                &[(101, unanswered(3, 1, 0)), (131, unanswered(7, 31, 0))],
+                Some(131),
+            ),
+            // So do those for want of a carrier, after whatever silence.
+            (
+                &[(101, unanswered(3, 900, 0)), (130, unacknowledged(929, 3))],
+                None,
+            ),
+            (
+                &[(101, unanswered(3, 900, 0)), (131, unacknowledged(930, 3))],
+                Some(131),
+            ),
+            // One that is lost is not enough, and it answers each time.
+            (
+                &[(101, unanswered(1, 90, 0)), (131, unanswered(1, 120, 0))],
+                None,
+            ),
+            (
+                &[(101, unanswered(2, 90, 0)), (131, unanswered(3, 20, 0))],
+                None,
+            ),
         ] {
             assert_eq!(died_at(said), expected, "{said:?}");
         }

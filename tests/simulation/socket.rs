@@ -309,7 +309,11 @@ impl Socket {
                 },
             },
             (None, 0) => Liveness::Answered,
-            (None, probes) => Liveness::Unanswered { probes, heard },
+            (None, probes) => Liveness::Unanswered {
+                probes,
+                heard,
+                waited: heard,
+            },
         }
     }
 

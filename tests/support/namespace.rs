@@ -155,6 +155,14 @@ impl Cable {
         self.there(|| run("ip", &["link", "set", CLIENT_END, "down"]));
     }
 
+    /// The client's machine takes nothing any more, and the cable still holds: what is sent to it is lost
+    /// on its way.
+    #[track_caller]
+    pub(crate) fn lose(&self) {
+        let addr = format!("{CLIENT_IP}/24");
+        self.there(move || run("ip", &["addr", "del", &addr, "dev", CLIENT_END]));
+    }
+
     #[track_caller]
     pub(crate) fn plug_in(&self) {
         self.there(|| run("ip", &["link", "set", CLIENT_END, "up"]));

@@ -254,7 +254,17 @@ impl TcpState {
         let is_probing = matches!(self.timer, KEEPALIVE_TIMER | WINDOW_TIMER);
         if is_probing && self.retransmits > 0 {
             let probes = self.retransmits.into();
-            return Liveness::Unanswered { probes, heard };
+            // Those of keepalive come at their own pace, the first one after a long silence. Those of a
+            // closed window come fast at first; so do those that are sent while there is no carrier.
+            let waited = match self.timer {
+                KEEPALIVE_TIMER => heard,
+                _ => Duration::ZERO,
+            };
+            return Liveness::Unanswered {
+                probes,
+                heard,
+                waited,
+            };
         }
         if self.unacked > 0 && self.last_data_sent < heard {
             let waited = self.waited();
@@ -417,6 +427,7 @@ mod tests {
                 Liveness::Unanswered {
                     probes: 2,
                     heard: millis(75_000),
+                    waited: millis(75_000),
                 },
             ),
             // Data is on its way, and nothing was heard since.
@@ -465,6 +476,7 @@ mod tests {
                 Liveness::Unanswered {
                     probes: 3,
                     heard: millis(60_000),
+                    waited: Duration::ZERO,
                 },
             ),
         ] {
