@@ -9,7 +9,7 @@ use std::env;
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use line_chat::{Config, Limits};
@@ -110,6 +110,16 @@ impl<'c> Scene<'c> {
                 None
             }
         }
+    }
+}
+
+/// A process that ends with its test, be it stopped or not.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 
@@ -265,19 +275,20 @@ fn a_stopped_client_that_lives_is_kept_with_a_closed_window() {
         // A process whose input is the connection.
         let stream = cable.connect(scene.server.addrs()[0]);
         let input = stream.try_clone().expect("a descriptor");
-        let mut client = Command::new("cat")
+        let client = Command::new("cat")
             .stdin(Stdio::from(OwnedFd::from(input)))
             .stdout(Stdio::piped())
             .spawn()
             .expect("cat(1)");
-        let output = Lines::of(client.stdout.take().expect("it is a pipe"));
+        let mut client = Running(client);
+        let output = Lines::of(client.0.stdout.take().expect("it is a pipe"));
         let mut stream = stream;
         stream
             .write_all(&hello("sleeper"))
             .expect("the server reads");
         assert_eq!(output.next().as_deref(), Some("* yes\r\n"));
         scene.alice.await_line("* sleeper joined");
-        let pid = Pid::from_child(&client);
+        let pid = Pid::from_child(&client.0);
         kill_process(pid, Signal::STOP).expect("it lives");
         let lines = 500;
         for n in 0..lines {
@@ -299,9 +310,6 @@ fn a_stopped_client_that_lives_is_kept_with_a_closed_window() {
             let line = output.next();
             assert_eq!(line, Some(format!("ghost: {n:0>1000}\r\n")));
         }
-        drop(stream);
-        client.kill().expect("it is our child");
-        client.wait().expect("it is our child");
     });
 }
 
