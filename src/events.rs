@@ -247,6 +247,12 @@ pub enum Event<'a> {
         /// What the system said.
         error: &'a io::Error,
     },
+    /// The system does not tell which peers are still there (netlink's sock_diag). Those that vanish are
+    /// found by TCP keepalive only.
+    LivenessRefused {
+        /// What the system said.
+        error: &'a io::Error,
+    },
     /// The server is about to serve.
     Capacity {
         /// How many clients the limit of open files allows.

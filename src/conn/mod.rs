@@ -18,6 +18,7 @@
 //! after each event it is asked for an error, because a client that is written nothing would never
 //! be found to be gone.
 
+pub(crate) mod liveness;
 pub(crate) mod overflow;
 pub(crate) mod pool;
 pub(crate) mod send_queue;
@@ -35,6 +36,7 @@ use crate::metrics::Metrics;
 use crate::peer::Peer;
 use crate::time::moment::{Clock, Moment};
 use crate::time::rate_limit::LineRate;
+use liveness::{Awaited, Liveness};
 use overflow::Overflow;
 use pool::Pool;
 use send_queue::{Pushed, SendQueue, WriteState};
@@ -119,6 +121,8 @@ pub(crate) struct Io<S> {
     rd: BytesMut,
     pub(crate) out: SendQueue,
     read: ReadState,
+    /// Since when the peer owes an answer.
+    awaited: Awaited,
     /// What the poll loop was told last.
     registered: Interest,
 }
@@ -189,6 +193,7 @@ impl<S: Stream> Io<S> {
             rd: BytesMut::new(),
             out: SendQueue::new(Overflow::Disconnect),
             read: ReadState::Dry,
+            awaited: Awaited::default(),
             registered: Interest::Readable,
         }
     }
@@ -579,6 +584,11 @@ impl<S: Stream> Io<S> {
     /// Whether the peer was dialed and has not been reached.
     pub(crate) fn is_connecting(&self) -> bool {
         self.stream.is_connecting()
+    }
+
+    /// Takes note of what the system knows of the peer. Returns whether the peer is dead.
+    pub(crate) fn is_dead(&mut self, says: Liveness, env: &Env) -> bool {
+        self.awaited.judge(says, env.now, &env.limits)
     }
 
     /// How much memory its buffers hold, in bytes.

@@ -17,6 +17,7 @@ mod backpressure;
 mod budget;
 mod close;
 mod flush;
+mod liveness;
 mod read;
 mod run_queue;
 
@@ -31,6 +32,7 @@ pub use crate::client_id::ClientId;
 use crate::config::Config;
 use crate::config::addr::{Eol, Service};
 use crate::config::interactive::Interactive;
+pub use crate::conn::liveness::Liveness;
 use crate::conn::overflow::Overflow;
 pub use crate::conn::stream::{Interest, Stream};
 use crate::conn::{Env, Io, ReaderState};
@@ -47,6 +49,7 @@ use crate::time::moment::Moment;
 use crate::time::timer_queue::{TimerHandle, TimerQueue};
 use backpressure::Backpressure;
 use budget::TurnBudget;
+use liveness::Rounds;
 use run_queue::{Gates, Scheduler};
 
 /// For how long memory is kept that nobody needs.
@@ -71,6 +74,19 @@ pub trait Registry<S> {
     /// Stops watching a client, whose stream is about to be dropped.
     fn deregister(&mut self, stream: &mut S);
 
+    /// Whether the system can tell anything of peers. By default it cannot, and is not asked.
+    fn tells_liveness(&self) -> bool {
+        false
+    }
+
+    /// What the system knows of a client's peer. A client is given up if that tells that its peer is
+    /// gone, by the limits [`ack_timeout`](crate::Limits::ack_timeout) and
+    /// [`max_unanswered_probes`](crate::Limits::max_unanswered_probes). By default nothing is known.
+    fn liveness(&mut self, stream: &mut S, id: ClientId) -> Liveness {
+        let _ = (stream, id);
+        Liveness::Unknown
+    }
+
     /// Begins a connection to a peer. The stream may still be connecting: it
     /// [is handshaking](Stream::is_handshaking) and owes output until it is connected, and its
     /// `flush`(io::Write::flush) fails if it never will be.
@@ -89,6 +105,7 @@ pub struct Engine<S, O: Observer = ()> {
     room: Room,
     sched: Scheduler,
     timers: TimerQueue<ClientId>,
+    rounds: Rounds,
     /// How the members keep up.
     pressure: Backpressure,
     admission: Admission,
@@ -158,6 +175,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
             room: Room::new(&config),
             sched: Scheduler::default(),
             timers: TimerQueue::default(),
+            rounds: Rounds::default(),
             pressure: Backpressure::default(),
             admission: Admission::default(),
             auth: Auth::default(),
@@ -287,6 +305,9 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         };
         let id = ClientId::from_index(self.clients.vacant_key());
         let refused = |why| io::Error::new(io::ErrorKind::InvalidInput, format!("{why}"));
+        if let Some(holder) = self.room.holder_of(nick.as_bytes(), id) {
+            self.check_peer(holder, registry);
+        }
         let added = self.room.add(id, nick.as_bytes(), profile, self.env.now);
         added.map_err(refused)?;
         if script.eol == Eol::Lf {
@@ -362,8 +383,12 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         self.budget = TurnBudget::default();
         self.room.on_time(self.env.now);
         self.expire();
-        self.read_ready();
+        self.read_ready(registry);
+        self.check_peers(registry);
         self.flush_all(registry);
+        if self.rounds.is_idle() && registry.tells_liveness() {
+            self.schedule_round();
+        }
         if !self.upkeep.dials.is_empty() {
             self.dial_all(registry);
         }
@@ -382,6 +407,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         !self.effects.is_empty()
             || !self.room.outbox.is_empty()
             || self.room.batch_bytes() > 0
+            || self.rounds.is_running()
             || self.sched.has_work(|| self.gates())
     }
 
@@ -391,6 +417,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
             self.timers.next(),
             self.room.next_deadline(),
             self.upkeep.trim_at,
+            self.rounds.next(),
             self.first_bulk_is_sparse_at(),
         ];
         let deadline = deadlines.into_iter().flatten().min();

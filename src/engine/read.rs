@@ -11,14 +11,14 @@ use crate::client_id::ClientId;
 use crate::conn::stream::Stream;
 use crate::conn::{Fill, ReaderState};
 use crate::engine::run_queue::Failure;
-use crate::engine::{Engine, TurnState};
+use crate::engine::{Engine, Registry, TurnState};
 use crate::events::{Event, Observer};
 use crate::protocol::close_reason::CloseReason;
 use crate::session::{Ctx, Flow, Lane, Session, Step, Watch};
 use crate::time::moment::Moment;
 
 impl<S: Stream, O: Observer> Engine<S, O> {
-    pub(super) fn read_ready(&mut self) {
+    pub(super) fn read_ready(&mut self, registry: &mut impl Registry<S>) {
         self.settle();
         self.requeue_sparse();
         let (pressure, room) = (&self.pressure, &self.room);
@@ -29,7 +29,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
                 && client.turn == TurnState::Queued
             {
                 client.turn = TurnState::Idle;
-                self.read(id, &mut scratch);
+                self.read(id, &mut scratch, registry);
                 if self.budget.is_spent(self.room.len(), &self.env.limits) {
                     break;
                 }
@@ -67,12 +67,12 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         }
     }
 
-    fn read(&mut self, id: ClientId, scratch: &mut [u8]) {
-        self.decode_next(id, scratch);
+    fn read(&mut self, id: ClientId, scratch: &mut [u8], registry: &mut impl Registry<S>) {
+        self.decode_next(id, scratch, registry);
         if self.may_end_now(id) {
             // The end of the stream may stand behind its last line, and a client that has hung up
             // leaves at once.
-            self.decode_next(id, scratch);
+            self.decode_next(id, scratch, registry);
         }
         let Some(client) = self.clients.get(id.index()) else {
             return;
@@ -102,7 +102,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
     }
 
     /// Decodes what is held, or else what one read returns.
-    fn decode_next(&mut self, id: ClientId, scratch: &mut [u8]) {
+    fn decode_next(&mut self, id: ClientId, scratch: &mut [u8], registry: &mut impl Registry<S>) {
         let Some(client) = self.clients.get_mut(id.index()) else {
             return;
         };
@@ -110,13 +110,13 @@ impl<S: Stream, O: Observer> Engine<S, O> {
             return;
         }
         if client.io.holds_input() || client.session.has_waiting_line() {
-            return self.decode(id, &[]);
+            return self.decode(id, &[], registry);
         }
         match client.io.fill(scratch, &mut self.env) {
             Fill::Fresh(n) => {
                 // What is read counts, decoded or not: it may have to be held.
                 self.budget.input_bytes = self.budget.input_bytes.saturating_add(n);
-                self.decode(id, scratch.get(..n).unwrap_or_default());
+                self.decode(id, scratch.get(..n).unwrap_or_default(), registry);
             }
             Fill::Nothing if client.io.is_write_closed() => {
                 self.abort(id, &io::ErrorKind::BrokenPipe.into());
@@ -129,7 +129,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
 
     /// Decodes as much as may be decoded now of a client that is listened to, line by line, and keeps
     /// the rest: `fresh`, or what is held already.
-    fn decode(&mut self, id: ClientId, mut fresh: &[u8]) {
+    fn decode(&mut self, id: ClientId, mut fresh: &[u8], registry: &mut impl Registry<S>) {
         loop {
             let members = self.room.len();
             let gates = self.pressure.gates(members);
@@ -182,7 +182,11 @@ impl<S: Stream, O: Observer> Engine<S, O> {
             if step.flow == Flow::Wait {
                 io.hold(fresh, &mut self.env);
             }
-            if !self.finish_step(id, step, replies_before) {
+            let goes_on = self.finish_step(id, step, replies_before);
+            if let Flow::CheckPeer(holder) = step.flow {
+                self.check_peer(holder, registry);
+            }
+            if !goes_on {
                 return;
             }
         }
@@ -206,7 +210,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         client.session.charge(cost, self.env.now);
         match step.flow {
             // What it asked for may have closed it.
-            Flow::Continue => return client.session.listens(),
+            Flow::Continue | Flow::CheckPeer(_) => return client.session.listens(),
             Flow::Starved | Flow::Wait => {}
             Flow::Close(reason) => self.begin_close(id, reason),
             Flow::Drop => self.mark_closed(id),

@@ -280,8 +280,7 @@ impl Members {
 
     /// Gives a member another nick, of which `name` is the hash, if nobody else has one that is like it.
     pub(super) fn rename(&mut self, id: ClientId, nick: Nick, name: NameHash) -> Result<(), Taken> {
-        let owner = self.find_key(nick.key()).filter(|&other| other != id);
-        if let Some(owner) = owner.or_else(|| self.looking_like(&nick, name, id)) {
+        if let Some(owner) = self.holder(&nick, name, id) {
             return Err(self.taken(nick, Some(owner)));
         }
         if let Some(Ok(rank)) = self.get(id).map(|member| self.rank(member.nick.key())) {
@@ -494,6 +493,12 @@ impl Members {
     pub(super) fn alike(&self, name: NameHash) -> impl Iterator<Item = ClientId> {
         let ids = self.seats.iter().map(|seat| seat.id);
         ids.filter(move |&id| self.get(id).is_some_and(|it| it.name.is_alike(name)))
+    }
+
+    /// The member other than `id` because of which this nick is taken; `name` is its hash.
+    pub(super) fn holder(&self, nick: &Nick, name: NameHash, id: ClientId) -> Option<ClientId> {
+        let same = self.find_key(nick.key()).filter(|&other| other != id);
+        same.or_else(|| self.looking_like(nick, name, id))
     }
 
     fn find_key(&self, key: &str) -> Option<ClientId> {

@@ -302,6 +302,13 @@ impl Room {
         self.members.find_exact(name)
     }
 
+    /// The member because of which `asker` cannot have the nick that this line asks for.
+    pub(crate) fn holder_of(&mut self, line: &[u8], asker: ClientId) -> Option<ClientId> {
+        let nick = Nick::parse(line, self.max_nick_chars).ok()?;
+        let name = self.members.hash_for_member(&nick);
+        self.members.holder(&nick, name, asker)
+    }
+
     /// Removes a member; its nick is free at once. `None` if it was no member.
     pub(crate) fn leave(&mut self, id: ClientId, reason: CloseReason, now: Moment) -> Option<Nick> {
         let member = self.members.remove(id)?;

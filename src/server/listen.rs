@@ -8,12 +8,12 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, TcpListener, ToSocketAddrs};
-use std::time::Duration;
+use std::os::fd::AsFd;
 
 use rustix::io::Errno;
 use rustix::net::netdevice::name_to_index;
 use rustix::net::sockopt::{set_tcp_keepcnt, set_tcp_keepidle, set_tcp_keepintvl};
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use crate::config::addr::{ListenAddr, Place, Service};
 use crate::config::interactive::Profile;
@@ -26,14 +26,6 @@ const BACKLOG: i32 = 4096;
 /// How much a socket takes before it has sent it (tcp(7), `TCP_NOTSENT_LOWAT`), in bytes: what the
 /// kernel would hide from us of a slow reader, some 4 MB, stays below 256 KB with it.
 const NOT_SENT_BYTES: u32 = 128 << 10;
-
-/// A peer that is gone without a FIN is found after this time of silence, and six probes.
-const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
-const KEEPALIVE_PROBES: u32 = 6;
-
-/// The least time after which unacknowledged output breaks a connection.
-const MIN_USER_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// How often another port is tried where the system chooses one for two addresses, and somebody else
 /// has it for the second.
@@ -86,6 +78,7 @@ impl Listening {
         }
         for (socket, service) in bound {
             socket.set_nonblocking(true)?;
+            listening.set_keepalive(&socket, &config.limits);
             listening.sockets.push((socket, service));
         }
         if listening.sockets.is_empty() && !missing.is_empty() {
@@ -211,19 +204,23 @@ impl Listening {
             "a slow reader is noticed late",
             socket.set_tcp_notsent_lowat(NOT_SENT_BYTES),
         );
+        self.set_keepalive(socket, limits);
+    }
+
+    /// How the system probes a silent peer: see [`keepalive`](crate::server::transport::keepalive).
+    fn set_keepalive(&mut self, socket: &impl AsFd, limits: &Limits) {
         const GONE: &str = "a client that is gone without a word is noticed late";
-        self.note("SO_KEEPALIVE", GONE, socket.set_keepalive(true));
-        let idle = set_tcp_keepidle(socket, KEEPALIVE_IDLE);
-        self.note("TCP_KEEPIDLE", GONE, idle.map_err(io::Error::from));
-        let interval = set_tcp_keepintvl(socket, KEEPALIVE_INTERVAL);
-        self.note("TCP_KEEPINTVL", GONE, interval.map_err(io::Error::from));
-        let probes = set_tcp_keepcnt(socket, KEEPALIVE_PROBES);
-        self.note("TCP_KEEPCNT", GONE, probes.map_err(io::Error::from));
         self.note(
-            "TCP_USER_TIMEOUT",
+            "SO_KEEPALIVE",
             GONE,
-            socket.set_tcp_user_timeout(user_timeout(limits)),
+            SockRef::from(socket).set_keepalive(true),
         );
+        let idle = set_tcp_keepidle(socket, limits.keepalive_idle);
+        self.note("TCP_KEEPIDLE", GONE, idle.map_err(io::Error::from));
+        let interval = set_tcp_keepintvl(socket, limits.keepalive_interval);
+        self.note("TCP_KEEPINTVL", GONE, interval.map_err(io::Error::from));
+        let probes = set_tcp_keepcnt(socket, limits.keepalive_probes);
+        self.note("TCP_KEEPCNT", GONE, probes.map_err(io::Error::from));
     }
 
     /// Remembers an option that could not be set, once.
@@ -398,18 +395,6 @@ fn named(place: &Place, why: &str) -> io::Error {
     io::Error::other(format!("cannot listen on {place}: {why}"))
 }
 
-/// How long output may be unacknowledged before the system breaks a connection; `None`: as long as
-/// the system likes. This also kills a live peer that only does not read, so it must outlast what
-/// we promise to such a peer, and where that is for ever, there must be none.
-fn user_timeout(limits: &Limits) -> Option<Duration> {
-    let patience = limits.stall_patience()?;
-    let timeout = patience.saturating_mul(2).max(MIN_USER_TIMEOUT);
-    // Milliseconds in an int (tcp(7)).
-    i32::try_from(timeout.as_millis())
-        .is_ok()
-        .then_some(timeout)
-}
-
 fn is_mapped(addr: SocketAddr) -> bool {
     addr.ip() != addr.ip().to_canonical()
 }
@@ -449,6 +434,7 @@ mod tests {
     use super::*;
     use std::io::Write;
     use std::net::TcpStream;
+    use std::time::Duration;
 
     use socket2::SockRef;
 
@@ -484,28 +470,15 @@ mod tests {
         assert!(socket.out_of_band_inline().expect("SO_OOBINLINE"));
         assert!(socket.keepalive().expect("SO_KEEPALIVE"));
         let idle = socket.tcp_keepalive_time().expect("TCP_KEEPIDLE");
-        assert_eq!(idle, KEEPALIVE_IDLE);
+        let interval = socket.tcp_keepalive_interval().expect("TCP_KEEPINTVL");
+        let probes = socket.tcp_keepalive_retries().expect("TCP_KEEPCNT");
+        // A silent peer is given up after two minutes.
+        assert_eq!(idle + interval * probes, Duration::from_secs(120));
+        // It would switch the count of probes off (tcp(7)).
+        let user_timeout = socket.tcp_user_timeout().expect("TCP_USER_TIMEOUT");
+        assert_eq!(user_timeout, None);
         let not_sent = socket.tcp_notsent_lowat().expect("TCP_NOTSENT_LOWAT");
         assert_eq!(not_sent, NOT_SENT_BYTES);
-    }
-
-    #[test]
-    fn unread_output_does_not_break_a_connection_before_its_stall_time_out() {
-        for (seconds, expected) in [
-            (1, Some(120)),
-            (300, Some(600)),
-            (3_000_000, None),
-            (0, None),
-        ] {
-            let limits = Limits {
-                stall_timeout: Some(Duration::from_secs(seconds)),
-                ..Limits::default()
-            };
-            let (accepted, _peer) = connection(&limits);
-            let user_timeout = SockRef::from(&accepted).tcp_user_timeout();
-            let user_timeout = user_timeout.expect("TCP_USER_TIMEOUT");
-            assert_eq!(user_timeout, expected.map(Duration::from_secs));
-        }
     }
 
     #[test]

@@ -148,6 +148,12 @@ impl Observer for Log {
                 loss,
                 error,
             } => warn!(target: SERVER, "this system has no {option} ({error}): {loss}"),
+            Event::LivenessRefused { error } => warn!(
+                target: SERVER,
+                "the system does not tell which peers are gone (netlink's sock_diag: {error}): one that \
+                 vanishes without a word is found by TCP keepalive, or after 15 minutes if something \
+                 was written to it"
+            ),
             Event::Capacity {
                 max_clients,
                 asked,

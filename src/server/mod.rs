@@ -26,12 +26,13 @@ use mio::{Events, Poll, Token, Waker};
 use rustix::process::{Resource, getrlimit};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook_mio::v1_0::Signals;
+use socket2::TcpKeepalive;
 
 use crate::client_id::ClientId;
 use crate::config::Config;
 use crate::config::addr::Service;
 use crate::config::interactive::Interactive;
-use crate::engine::{Engine, Interest, Registry};
+use crate::engine::{Engine, Interest, Liveness, Registry};
 use crate::events::{Event, Observer};
 use crate::metrics::Metrics;
 use crate::peer::Peer;
@@ -40,7 +41,7 @@ use handle::{ControlBlock, Handle, Request};
 use listen::Listening;
 use log::Log;
 use signals::Ignored;
-use transport::Tcp;
+use transport::{SockDiag, Tcp, keepalive};
 
 /// How many events one poll takes; the others come with the next.
 const EVENTS_PER_TURN: usize = 4096;
@@ -51,7 +52,7 @@ const SIGNALS: Token = Token(usize::MAX - 1);
 const FIRST_LISTENER: usize = usize::MAX / 2;
 
 /// Descriptors that are not for clients: the standard streams, the poll, its waker, signals, the
-/// listeners and the spare one.
+/// listeners, the spare one, and the one by which the system is asked about peers.
 const RESERVED_DESCRIPTORS: u64 = 16;
 
 /// A chat server on its listeners, run by whoever calls [`turn`](Self::turn) or [`run`](Self::run). It
@@ -99,6 +100,10 @@ pub struct Server<O: Observer = ()> {
     /// How many of the requests to shut down have been acted on.
     shutdowns_seen: usize,
     engine: Engine<Tcp, (Log, O)>,
+    /// Tells which peers are still there.
+    system: SockDiag,
+    /// How the peers of dialed connections are probed.
+    keepalive: TcpKeepalive,
     /// Which files are read again.
     interactive: Interactive,
     /// Never sleep.
@@ -160,6 +165,7 @@ impl<O: Observer> Server<O> {
         let interactive = config.interactive.clone();
         let (spin, handle_signals) = (config.spin, config.handle_signals);
         let accepts_per_turn = config.limits.accepts_per_turn;
+        let keepalive = keepalive(&config.limits);
         let listen = Listening::bind(&config, bound);
         // Only now: a log that begins before everything is bound would hide the one line that says
         // what is not.
@@ -190,6 +196,8 @@ impl<O: Observer> Server<O> {
         report(&mut engine, capacity);
         // Registering comes after that as well, because mio logs it.
         let listeners = register_all(sockets, &poll)?;
+        let mut system = SockDiag::open();
+        report_refusal(&mut engine, &mut system);
         let signals = match handle_signals {
             true => Some(watch_signals(&poll, Ignored::of_process())?),
             false => None,
@@ -205,6 +213,8 @@ impl<O: Observer> Server<O> {
             control: Arc::new(ControlBlock::new(move || waker.wake())),
             shutdowns_seen: 0,
             engine,
+            system,
+            keepalive,
             interactive,
             spin,
             clock: TurnClock {
@@ -334,10 +344,15 @@ impl<O: Observer> Server<O> {
         self.clock.began = now;
         self.mark_ready();
         self.answer_requests();
-        let registry = &mut Registrations(self.poll.registry());
+        let registry = &mut Registrations {
+            poll: self.poll.registry(),
+            system: &mut self.system,
+            keepalive: &self.keepalive,
+        };
         self.acceptor.accept(now, &mut self.engine, registry);
         self.engine.turn(now, registry);
         self.engine.observer().0.on_time(now);
+        report_refusal(&mut self.engine, &mut self.system);
         if self.shutdowns_seen > 1 || self.engine.is_over(now) {
             self.stop();
         }
@@ -462,6 +477,13 @@ fn report<O: Observer>(engine: &mut Engine<Tcp, O>, event: Event<'_>) {
     }
 }
 
+/// Says, once, that the system does not tell which peers are still there.
+fn report_refusal<O: Observer>(engine: &mut Engine<Tcp, O>, system: &mut SockDiag) {
+    if let Some(error) = system.take_refusal() {
+        report(engine, Event::LivenessRefused { error: &error });
+    }
+}
+
 fn open_files() -> u64 {
     getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }
@@ -518,27 +540,39 @@ impl<O: Observer> fmt::Debug for Server<O> {
     }
 }
 
-/// mio's registry, as the engine sees it.
-struct Registrations<'a>(&'a mio::Registry);
+/// mio's registry, as the engine sees it, and what else only the system knows.
+struct Registrations<'a> {
+    poll: &'a mio::Registry,
+    system: &'a mut SockDiag,
+    keepalive: &'a TcpKeepalive,
+}
 
 impl Registry<Tcp> for Registrations<'_> {
     fn register(&mut self, stream: &mut Tcp, id: ClientId) -> io::Result<()> {
-        self.0
+        self.poll
             .register(stream, Token(id.index()), readiness(Interest::Readable))
     }
 
     fn reregister(&mut self, stream: &mut Tcp, id: ClientId, interest: Interest) -> io::Result<()> {
-        self.0
+        self.poll
             .reregister(stream, Token(id.index()), readiness(interest))
     }
 
     fn deregister(&mut self, stream: &mut Tcp) {
         // Dropping the stream takes it out of epoll in any case (epoll(7)).
-        let _ = self.0.deregister(stream);
+        let _ = self.poll.deregister(stream);
+    }
+
+    fn tells_liveness(&self) -> bool {
+        self.system.is_open()
+    }
+
+    fn liveness(&mut self, stream: &mut Tcp, _: ClientId) -> Liveness {
+        stream.liveness(self.system)
     }
 
     fn dial(&mut self, to: SocketAddr) -> io::Result<Tcp> {
-        Tcp::dial(to)
+        Tcp::dial(to, self.keepalive)
     }
 }
 

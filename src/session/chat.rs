@@ -18,6 +18,7 @@
 use std::time::Duration;
 
 use crate::broadcast::priority::Class;
+use crate::client_id::ClientId;
 use crate::config::Limits;
 use crate::config::addr::{Eof, Script};
 use crate::config::interactive::Profile;
@@ -65,6 +66,8 @@ pub(super) struct Talk {
     opening: Opening,
     /// It has sent nothing since it asked whether we are there.
     only_asks: bool,
+    /// The line that is kept asks for a nick that is taken, and the system was asked about its holder.
+    pub(super) has_checked_holder: bool,
     /// How many bytes at the head of the next input hold no telnet command.
     known_data: u32,
     /// Since when it has no nick; for a member, since when it has sent nothing.
@@ -107,6 +110,7 @@ impl ChatSession {
                 stage: Stage::Nick { refusals: 0 },
                 opening: Opening::Nothing,
                 only_asks: false,
+                has_checked_holder: false,
                 known_data: 0,
                 since: env.now,
                 said: TokenBucket::default(),
@@ -167,7 +171,13 @@ impl ChatSession {
                 talk.on_password(&line, decoder.telnet(), out, cx)
             }
             Some(Decoded::Line(line)) => {
-                talk.on_line(line, input.get(used..).unwrap_or_default(), out, cx)
+                let rest = input.get(used..).unwrap_or_default();
+                let step = talk.on_line(line, rest, out, cx);
+                if matches!(step.flow, Flow::CheckPeer(_)) {
+                    let line = line.to_vec();
+                    decoder.postpone(line);
+                }
+                step
             }
         };
         step.used = used;
@@ -214,6 +224,10 @@ impl ChatSession {
             Stage::Member => (limits.idle_patience()?, CloseReason::Idle),
         };
         Some((self.talk.since + patience, Timeout::Close(reason)))
+    }
+
+    pub(super) fn last_input(&self) -> Option<Moment> {
+        self.is_member().then_some(self.talk.since)
     }
 
     pub(super) fn touch(&mut self, now: Moment) {
@@ -390,6 +404,29 @@ impl Talk {
         !cx.may_say && self.command(line).is_none_or(commands::is_speech)
     }
 
+    /// Who has the nick that a line asks for, the first time that the line is looked at: that one may be
+    /// gone without a word.
+    pub(super) fn unchecked_holder(&mut self, nick: &[u8], cx: &mut Ctx<'_>) -> Option<ClientId> {
+        if std::mem::take(&mut self.has_checked_holder) {
+            return None;
+        }
+        let holder = cx.room.holder_of(nick, cx.id);
+        self.has_checked_holder = holder.is_some();
+        holder
+    }
+
+    /// A member's command.
+    fn on_command(&mut self, line: &[u8], out: &mut SendQueue, cx: &mut Ctx<'_>) -> Step {
+        if let Some(nick) = commands::wanted_nick(line)
+            && let Some(holder) = self.unchecked_holder(nick.as_bytes(), cx)
+        {
+            return Step::new(0, Flow::CheckPeer(holder));
+        }
+        let class = self.class(cx.env.now);
+        cx.env.line_rate.count_line(&mut self.lines, cx.env.now);
+        commands::run(line, class, &mut self.lines, out, cx)
+    }
+
     fn on_password(
         &mut self,
         line: &[u8],
@@ -430,14 +467,14 @@ impl Talk {
                     ..Step::new(0, flow)
                 }
             }
-            Stage::Member => {
-                let class = self.class(cx.env.now);
-                cx.env.line_rate.count_line(&mut self.lines, cx.env.now);
-                match self.command(line) {
-                    Some(line) => commands::run(line, class, &mut self.lines, out, cx),
-                    None => say(line, class, cx),
+            Stage::Member => match self.command(line) {
+                Some(line) => self.on_command(line, out, cx),
+                None => {
+                    let class = self.class(cx.env.now);
+                    cx.env.line_rate.count_line(&mut self.lines, cx.env.now);
+                    say(line, class, cx)
                 }
-            }
+            },
         }
     }
 

@@ -202,6 +202,17 @@ pub(super) fn is_speech(line: &[u8]) -> bool {
     }
 }
 
+/// The name that this command asks for, if it is the one to change a nick.
+pub(super) fn wanted_nick(line: &[u8]) -> Option<String> {
+    let mut scratch = String::new();
+    let typed = Typed::parse(text::clean(line, &mut scratch));
+    let Typed::Command(name, wanted) = typed else {
+        return None;
+    };
+    let is_nick = find(name.as_str()).is_some_and(|row| row.help.name == "nick");
+    is_nick.then(|| wanted.as_str().to_owned())
+}
+
 /// Whether this is the command to leave.
 pub(super) fn is_quit(line: &[u8]) -> bool {
     let mut scratch = String::new();

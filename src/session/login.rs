@@ -160,12 +160,18 @@ impl Talk {
             };
         }
         if let Err(why) = cx.room.join(cx.id, line, self.profile, cx.env.now) {
+            if matches!(why, NickError::Taken { .. })
+                && let Some(holder) = self.unchecked_holder(line, cx)
+            {
+                return Flow::CheckPeer(holder);
+            }
             let has_more = has_text(Decoder::new(cx.env.limits.max_line_bytes), rest);
             return self.refuse_nick(&why, has_more, out, cx);
         }
         if self.script.eol == Eol::Lf {
             cx.room.end_lines_with_lf(cx.id);
         }
+        self.has_checked_holder = false;
         self.enter(Stage::Member, cx.env.now);
         out.set_overflow(Overflow::for_member(cx.env.limits.lag));
         let nick = cx.room.nick_of(cx.id);

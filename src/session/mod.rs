@@ -107,6 +107,9 @@ pub(crate) enum Flow {
     Starved,
     /// A line must wait until the room's gate is open. The session keeps it.
     Wait,
+    /// A line asks for the nick of this client, whose peer may be gone. The session keeps the line, and
+    /// is called again when the system was asked.
+    CheckPeer(ClientId),
     /// Close the client for this reason.
     Close(CloseReason),
     /// Give up the connection without a word.
@@ -212,6 +215,14 @@ impl Session {
         match self {
             Self::Chat(chat) => chat.has_sent(),
             Self::Http(_) | Self::Closing(_) => true,
+        }
+    }
+
+    /// When a member has sent something last.
+    pub(crate) fn last_input(&self) -> Option<Moment> {
+        match self {
+            Self::Chat(chat) => chat.last_input(),
+            Self::Http(_) | Self::Closing(_) => None,
         }
     }
 

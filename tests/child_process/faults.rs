@@ -780,3 +780,61 @@ fn who_takes_little_at_a_time_gets_every_line_whole() {
     }
     expect_silence(&mut narrow);
 }
+
+// The kernel does not tell which peers are gone.
+
+/// The warnings in a log that say so.
+fn refusals(log: &str) -> usize {
+    let warnings = log.lines().filter(|line| line.contains(" WARN "));
+    let refusals = warnings.filter(|line| {
+        line.contains("the system does not tell which peers are gone (netlink's sock_diag: ")
+            && line.contains("TCP keepalive")
+    });
+    refusals.count()
+}
+
+/// Somebody asks for bob's nick, and bob is there.
+#[track_caller]
+fn expect_bob_keeps_his_nick(server: &Server) {
+    let mut other = server.connect();
+    other.say("bob");
+    other.expect("* nick \"bob\" is taken, choose another");
+}
+
+#[test]
+fn a_server_that_may_not_ask_about_peers_warns_once_and_serves() {
+    let _alone = alone();
+    let (server, mut alice, mut bob) = alice_and_bob();
+    expect_bob_keeps_his_nick(&server);
+    let Some(tracer) = Tracer::inject(&server, "write", "EPERM", "1") else {
+        return;
+    };
+    expect_bob_keeps_his_nick(&server);
+    tracer.end();
+    expect_bob_keeps_his_nick(&server);
+    expect_service(&server, &mut alice, &mut bob);
+    let log = server.stop().log;
+    assert_eq!(refusals(&log), 1, "{log}");
+}
+
+#[test]
+fn a_server_that_cannot_open_netlink_warns_once_and_serves() {
+    let _alone = alone();
+    let (server, ..) = alice_and_bob();
+    // Whether there is an strace that may trace.
+    if Tracer::watch(&server, "socket").is_none() {
+        return;
+    }
+    for error in ["EAFNOSUPPORT", "EPROTONOSUPPORT", "EPERM"] {
+        let strace = format!(
+            r#"exec strace --daemonize --output=/dev/null --trace=socket \
+               --inject=socket:error={error}:when=2 "$0" "$@""#
+        );
+        let server = Server::spawn(&mut command_after(&strace, &["-q", "127.0.0.1:0"]));
+        let [mut alice, mut bob] = ["alice", "bob"].map(|nick| server.join(nick));
+        expect_bob_keeps_his_nick(&server);
+        expect_service(&server, &mut alice, &mut bob);
+        let log = server.stop().log;
+        assert_eq!(refusals(&log), 1, "{error}: {log}");
+    }
+}

@@ -254,7 +254,7 @@ fn without_any_address_it_does_not_come_up() {
 
 /// Every option of a listener's socket, in the order in which they are set. The first is for IPv6
 /// alone.
-const OPTIONS: [&str; 10] = [
+const OPTIONS: [&str; 9] = [
     "IPV6_V6ONLY",
     "SO_REUSEADDR",
     "TCP_NODELAY",
@@ -264,7 +264,6 @@ const OPTIONS: [&str; 10] = [
     "TCP_KEEPIDLE",
     "TCP_KEEPINTVL",
     "TCP_KEEPCNT",
-    "TCP_USER_TIMEOUT",
 ];
 
 /// The options that a server names which serves without them.

@@ -5,6 +5,7 @@
 #![allow(clippy::expect_used, clippy::panic)]
 
 mod embedding;
+mod ghosts;
 mod hangup;
 mod inputs;
 mod interactive;

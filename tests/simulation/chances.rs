@@ -157,6 +157,8 @@ fn set_times(limits: &mut Limits, rng: &mut Rng) {
             time
         }
     };
+    limits.ack_timeout = limits.goodbye_timeout;
+    limits.liveness_interval = limits.linger_timeout;
     limits.login_timeout = or_never(login, 2);
     limits.idle_timeout = or_never(idle, 5);
     limits.stall_timeout = Some(or_never(stall, 1));
@@ -211,9 +213,9 @@ fn set_pending(config: &mut Config, has_people: bool, rng: &mut Rng) {
         _ if has_people => needed,
         _ => needed * rng.usize(6..60),
     };
-    limits.max_pending_total_bytes = match rng.u8(0..2) {
+    limits.max_pending_total_bytes = match rng.u8(0..3) {
         // Of memory: the smallest buffer has a kilobyte, and one is always there for a write.
-        0 => (limits.max_pending_bytes * rng.usize(2..9) / 2).max(16 << 10),
+        0 | 1 => (limits.max_pending_bytes * rng.usize(1..7) / 2).max(16 << 10),
         _ => 0,
     };
 }

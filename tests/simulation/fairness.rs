@@ -167,8 +167,13 @@ impl Room {
         let descriptor = Descriptor::open().expect("descriptors are left");
         let stream = ServerEnd::new(Rc::clone(&socket), descriptor);
         let service = Service::Chat(Profile::Plain);
-        self.engine
-            .accept(stream, addr, service, self.now, &mut Registrations);
+        self.engine.accept(
+            stream,
+            addr,
+            service,
+            self.now,
+            &mut Registrations(self.now),
+        );
         socket.borrow_mut().arrive(nick.as_bytes(), false);
         socket.borrow_mut().arrive(b"\r\n", false);
         self.members.push(Member {
@@ -184,7 +189,7 @@ impl Room {
         self.now += Duration::from_micros(self.rng.u64(0..=self.longest_tick_micros));
         for (typist, member) in self.members.iter_mut().enumerate() {
             // Everybody is in before the first line is typed.
-            member.act(typist, self.turn > 4, &mut self.rng);
+            member.act(typist, self.turn > 4, self.now, &mut self.rng);
         }
         let mut events = Vec::new();
         for member in &mut self.members {
@@ -199,7 +204,7 @@ impl Room {
                 self.engine.on_writable(event.id);
             }
         }
-        self.engine.turn(self.now, &mut Registrations);
+        self.engine.turn(self.now, &mut Registrations(self.now));
         for record in journal::take() {
             self.follow(&record);
         }
@@ -271,9 +276,9 @@ impl Room {
 }
 
 impl Member {
-    fn act(&mut self, number: usize, types: bool, rng: &mut Rng) {
+    fn act(&mut self, number: usize, types: bool, now: Instant, rng: &mut Rng) {
         let mut socket = self.socket.borrow_mut();
-        socket.begin_turn();
+        socket.begin_turn(now);
         match &mut self.role {
             Role::Typist { typed, waiting } if types && rng.u8(..) < 60 => {
                 *typed += 1;

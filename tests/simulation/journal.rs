@@ -62,6 +62,11 @@ pub(crate) enum Record {
     Deafened {
         peer: Peer,
     },
+    /// The peer sends nothing any more since then; `None`: it is there again.
+    Vanished {
+        peer: Peer,
+        at: Option<Instant>,
+    },
     /// The stream or its registration gave an error.
     Failed {
         peer: Peer,

@@ -26,6 +26,7 @@
 //! | `people` | people at a prompt, against the rules of the room |
 //! | `fairness` | who types, beside every kind of flood |
 //! | `exodus` | ten thousand members that leave at once |
+//! | `ghosts` | peers that vanish without a FIN or RST |
 //! | `scene`, `rare`, `arrivals` | one thing at a time: what few seeds see, and how clients come beside accept(2) |
 
 #![allow(
@@ -39,6 +40,7 @@ mod arrivals;
 mod chances;
 mod exodus;
 mod fairness;
+mod ghosts;
 mod inputs;
 mod journal;
 mod listener;

@@ -159,6 +159,11 @@ impl Model {
             Record::Read { peer, bytes } => self.read(peer, &bytes),
             Record::Ended { peer } => self.ended(peer),
             Record::Failed { peer } => self.failed(peer),
+            Record::Vanished { peer, at } => {
+                if let Some(client) = self.clients.get_mut(&peer) {
+                    client.vanished_at = at;
+                }
+            }
             Record::Deafened { peer } => self.client(peer).deafen(),
             Record::Wrote {
                 peer,
@@ -651,6 +656,12 @@ impl Model {
             let said_more = client.has_said_more() && !goes_at_once;
             assert!(!said_more, "peer {peer} hung up and is not heard");
         }
+        if reason == CloseReason::Broken && client.vanished_at.is_some() {
+            // It is given up, as if it had failed.
+            client.failed = true;
+            self.tally.given_up += 1;
+        }
+        let client = self.client(peer);
         client.leave(reason, now);
         if let Some(nick) = nick {
             self.nicks.remove(nick);
@@ -673,7 +684,11 @@ impl Model {
         let stall = reference::stall_patience(limits);
         match reason {
             CloseReason::HungUp => client.ended,
-            CloseReason::Broken => client.failed || client.is_deaf,
+            CloseReason::Broken => {
+                let vanished_at = client.vanished_at;
+                let is_dead = vanished_at.is_some_and(|at| is_past(at, Some(limits.ack_timeout)));
+                client.failed || client.is_deaf || is_dead
+            }
             CloseReason::Unreachable => client.failed || client.is_deaf,
             CloseReason::TooSlow => {
                 !client.is_member() || limits.lag != Lag::Skip || client.is_owed()

@@ -257,6 +257,12 @@ impl Person {
         if self.is_listener {
             return;
         }
+        if self.socket.borrow().has_vanished() {
+            if rng.u8(..) < 8 {
+                self.socket.borrow_mut().come_back();
+            }
+            return;
+        }
         if self.socket.borrow().is_finished() {
             return self.answer_the_end(rng);
         }
@@ -283,6 +289,10 @@ impl Person {
 
     /// Reads everything, says what it still has to say, and hangs up.
     pub(crate) fn finish(&mut self, rng: &mut Rng) {
+        if self.socket.borrow().has_vanished() {
+            // Keepalive finds it.
+            return self.socket.borrow_mut().reset();
+        }
         self.reads = true;
         self.socket.borrow_mut().read_greedily();
         while !self.typed.is_empty() && self.socket.borrow().window() > 0 {
@@ -324,6 +334,7 @@ impl Person {
             4 => socket.hang_up(),
             5 => socket.go(),
             6 => socket.reset(),
+            _ if rng.bool() => socket.vanish(),
             _ => self.reads = false,
         }
     }

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
-use line_chat::engine::{ClientId, Engine, Interest, Registry};
+use line_chat::engine::{ClientId, Engine, Interest, Liveness, Registry};
 use line_chat::{CloseReason, Config, Profile, Service};
 
 use crate::journal::{self, Journal, Peer, Record};
@@ -54,6 +54,7 @@ pub(crate) struct Scene {
 /// The registrations are the sockets' own, and who is dialed next is known.
 #[derive(Default)]
 struct Dialing {
+    now: Option<Instant>,
     next: VecDeque<Rc<RefCell<Socket>>>,
 }
 
@@ -73,6 +74,15 @@ impl Registry<ServerEnd> for Dialing {
 
     fn deregister(&mut self, stream: &mut ServerEnd) {
         stream.socket.borrow_mut().deregister();
+    }
+
+    fn tells_liveness(&self) -> bool {
+        true
+    }
+
+    fn liveness(&mut self, stream: &mut ServerEnd, _: ClientId) -> Liveness {
+        let now = self.now.expect("a turn has begun");
+        stream.socket.borrow_mut().liveness(now)
     }
 
     fn dial(&mut self, _: SocketAddr) -> io::Result<ServerEnd> {
@@ -171,6 +181,7 @@ impl Scene {
     pub(crate) fn adopt(&mut self, service: Service, nick: &str) -> io::Result<Peer> {
         let (peer, addr, socket) = self.socket(1 << 20);
         let stream = ServerEnd::new(socket, Descriptor::open()?);
+        self.registry.now = Some(self.now);
         let (now, registry) = (self.now, &mut self.registry);
         self.engine
             .adopt(stream, addr, service, nick, now, registry)?;
@@ -240,7 +251,7 @@ impl Scene {
     pub(crate) fn turn(&mut self) {
         for socket in &self.sockets {
             let mut socket = socket.borrow_mut();
-            socket.begin_turn();
+            socket.begin_turn(self.now);
             if let Some(event) = socket.take_event() {
                 socket.told(event);
                 drop(socket);
@@ -252,6 +263,7 @@ impl Scene {
                 }
             }
         }
+        self.registry.now = Some(self.now);
         self.engine.turn(self.now, &mut self.registry);
         for record in journal::take() {
             self.follow(record);

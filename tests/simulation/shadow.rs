@@ -77,6 +77,8 @@ pub(crate) struct Shadow {
     pub(crate) failed: bool,
     /// It takes nothing any more.
     pub(crate) is_deaf: bool,
+    /// Its peer is gone without a word since then.
+    pub(crate) vanished_at: Option<Instant>,
     pub(crate) shut: bool,
     pub(crate) discarded: usize,
 }
@@ -116,6 +118,7 @@ impl Shadow {
             ended: false,
             failed: false,
             is_deaf: false,
+            vanished_at: None,
             shut: false,
             discarded: 0,
         }

@@ -14,9 +14,10 @@ use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use fastrand::Rng;
-use line_chat::engine::{ClientId, Interest, Stream};
+use line_chat::engine::{ClientId, Interest, Liveness, Stream};
 
 use crate::journal::{self, Peer, Record};
 use crate::listener::Descriptor;
@@ -74,6 +75,16 @@ pub(crate) struct Socket {
     urgent_at: Option<usize>,
     /// The peer's FIN stands behind `arrived`.
     fin: bool,
+    /// When the last turn began.
+    now: Option<Instant>,
+    /// The peer has vanished: nothing comes from it any more, and it has answered nothing since.
+    vanished_at: Option<Instant>,
+    /// How many keepalive probes it has left unanswered.
+    probes: u32,
+    /// Since when something is unacknowledged that was sent to it.
+    unacknowledged: Option<Instant>,
+    /// How often the kernel was asked about the peer.
+    pub(crate) asked: u32,
     /// The peer has sent RST, or will answer the next byte with one.
     reset: bool,
     gone: bool,
@@ -142,6 +153,11 @@ impl Socket {
             dialed: None,
             arrived: VecDeque::new(),
             urgent_at: None,
+            now: None,
+            vanished_at: None,
+            probes: 0,
+            unacknowledged: None,
+            asked: 0,
             fin: false,
             reset: false,
             gone: false,
@@ -242,6 +258,63 @@ impl Socket {
         }
         self.reset = true;
         self.armed = true;
+    }
+
+    /// The peer of a client is gone without a FIN or RST.
+    pub(crate) fn vanish(&mut self) {
+        if self.id.is_some() && !self.has_hung_up() && self.vanished_at.is_none() {
+            self.vanished_at = self.now;
+            let (peer, at) = (self.peer, self.vanished_at);
+            journal::write(Record::Vanished { peer, at });
+        }
+    }
+
+    /// The peer is there again, and acknowledges what was sent to it.
+    pub(crate) fn come_back(&mut self) {
+        self.vanished_at = None;
+        self.probes = 0;
+        self.unacknowledged = None;
+        let (peer, at) = (self.peer, None);
+        journal::write(Record::Vanished { peer, at });
+    }
+
+    pub(crate) fn has_vanished(&self) -> bool {
+        self.vanished_at.is_some()
+    }
+
+    /// Another keepalive probe stays unanswered.
+    pub(crate) fn miss_probe(&mut self) {
+        self.probes += 1;
+    }
+
+    /// What the kernel knows of the peer.
+    pub(crate) fn liveness(&mut self, now: Instant) -> Liveness {
+        assert!(!self.deregistered, "asked about after its end");
+        self.asked += 1;
+        let Some(vanished_at) = self.vanished_at else {
+            return match self.unread_by_peer {
+                0 => Liveness::Answered,
+                _ => Liveness::Pending,
+            };
+        };
+        let heard = now - vanished_at;
+        match (self.unacknowledged, self.probes) {
+            (Some(at), _) => Liveness::Unacknowledged {
+                heard,
+                // Not every system can tell that.
+                waited: if self.peer.is_multiple_of(2) {
+                    now - at
+                } else {
+                    Duration::ZERO
+                },
+            },
+            (None, 0) => Liveness::Answered,
+            (None, probes) => Liveness::Unanswered {
+                probes,
+                heard,
+                waited: heard,
+            },
+        }
     }
 
     pub(crate) fn has_hung_up(&self) -> bool {
@@ -382,6 +455,9 @@ impl Socket {
             return Err(ErrorKind::BrokenPipe.into());
         }
         let taken = self.take(bytes.len());
+        if self.vanished_at.is_some() && taken > 0 {
+            self.unacknowledged = self.unacknowledged.or(self.now);
+        }
         self.no_space |= taken < bytes.len();
         if self.gone {
             self.reset();
@@ -411,7 +487,8 @@ impl Socket {
 
     // The engine's side.
 
-    pub(crate) fn begin_turn(&mut self) {
+    pub(crate) fn begin_turn(&mut self, now: Instant) {
+        self.now = Some(now);
         self.reads_this_turn = 0;
         self.writes_this_turn = 0;
     }

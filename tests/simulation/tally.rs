@@ -79,6 +79,8 @@ pub(crate) struct Tally {
     pub(crate) spare: u64,
     pub(crate) short: u64,
     pub(crate) ran_out_of_time: u64,
+    /// Members whose peers had vanished.
+    pub(crate) given_up: u64,
     pub(crate) shed_draining: u64,
     pub(crate) acted: u64,
     pub(crate) renamed: u64,
@@ -108,7 +110,7 @@ const OF_PEOPLE: [CloseReason; 6] = [
 const OF_SCENES: [CloseReason; 1] = [CloseReason::Unreachable];
 
 impl Tally {
-    fn numbers(&mut self) -> [(&'static str, &mut u64, bool); 24] {
+    fn numbers(&mut self) -> [(&'static str, &mut u64, bool); 25] {
         [
             ("joined", &mut self.joined, false),
             ("lines", &mut self.lines, false),
@@ -126,6 +128,7 @@ impl Tally {
             ("taken in with the spare descriptor", &mut self.spare, false),
             ("accepts that fell short", &mut self.short, false),
             ("ran out of time", &mut self.ran_out_of_time, false),
+            ("vanished and given up", &mut self.given_up, false),
             (
                 "longest queue of one that leaves",
                 &mut self.shed_draining,

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
-use line_chat::engine::{ClientId, Engine, Interest, Registry};
+use line_chat::engine::{ClientId, Engine, Interest, Liveness, Registry};
 use line_chat::server::accept::Acceptor;
 use line_chat::{Config, Profile, Service};
 
@@ -60,8 +60,8 @@ const FOR_ALL: &[Service] = &[
     Service::Http,
 ];
 
-/// The registrations are the sockets' own.
-pub(crate) struct Registrations;
+/// The registrations are the sockets' own, and so is what the kernel knows of a peer at this time.
+pub(crate) struct Registrations(pub(crate) Instant);
 
 impl Registry<ServerEnd> for Registrations {
     fn register(&mut self, stream: &mut ServerEnd, id: ClientId) -> io::Result<()> {
@@ -79,6 +79,14 @@ impl Registry<ServerEnd> for Registrations {
 
     fn deregister(&mut self, stream: &mut ServerEnd) {
         stream.socket.borrow_mut().deregister();
+    }
+
+    fn tells_liveness(&self) -> bool {
+        true
+    }
+
+    fn liveness(&mut self, stream: &mut ServerEnd, _: ClientId) -> Liveness {
+        stream.socket.borrow_mut().liveness(self.0)
     }
 }
 
@@ -219,7 +227,7 @@ impl World {
         self.model.tick(self.now);
         self.backlog.borrow_mut().begin_turn(self.now);
         for person in &self.persons {
-            person.socket.borrow_mut().begin_turn();
+            person.socket.borrow_mut().begin_turn(self.now);
         }
         for event in self.poll() {
             self.tell(event);
@@ -236,7 +244,7 @@ impl World {
             self.acceptor.mark(listener);
         }
         self.acceptor
-            .accept(self.now, &mut self.engine, &mut Registrations);
+            .accept(self.now, &mut self.engine, &mut Registrations(self.now));
         self.model.follow(journal::take());
         self.model.begin_turn(&self.engine.metrics());
         for socket in self.persons.iter().map(|person| person.socket.borrow()) {
@@ -244,7 +252,7 @@ impl World {
                 self.model.told_of_input(socket.peer);
             }
         }
-        self.engine.turn(self.now, &mut Registrations);
+        self.engine.turn(self.now, &mut Registrations(self.now));
         self.model.follow(journal::take());
         self.model.end_turn();
         let budget = self.config.limits.accepts_per_turn;
@@ -382,6 +390,9 @@ impl World {
             rounds += 1;
             assert!(rounds < MOST_TURNS, "the shutdown does not end");
             for person in &mut self.persons {
+                if person.socket.borrow().has_vanished() {
+                    person.reads = false;
+                }
                 if person.reads {
                     person.read_to_the_end();
                 }

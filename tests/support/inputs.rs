@@ -70,7 +70,7 @@ impl Row {
     }
 
     /// People see this.
-    const fn to_people(self, people: &'static str) -> Self {
+    const fn for_people(self, people: &'static str) -> Self {
         Self {
             people: Some(people),
             ..self
@@ -691,42 +691,42 @@ pub(crate) const ROWS: &[Row] = &[
         "x: a            * you are kicked\r\n",
         b"",
     )
-    .to_people("x: a        * you are kicked\r\n"),
+    .for_people("x: a        * you are kicked\r\n"),
     prompt(
         ("", "other blanks"),
         &["a\t\u{3000}   \u{a0} \u{2003}\t  b\r\n".as_bytes()],
         "x: a\t\u{3000}   \u{a0} \u{2003}\t  b\r\n",
         b"",
     )
-    .to_people("x: a\t\u{3000}   \u{a0} \u{2003}b\r\n"),
+    .for_people("x: a\t\u{3000}   \u{a0} \u{2003}b\r\n"),
     prompt(
         ("", "eight"),
         &[b"a        b\r\n"],
         "x: a        b\r\n",
         b"",
     )
-    .to_people("x: a        b\r\n"),
+    .for_people("x: a        b\r\n"),
     prompt(
         ("", "something done"),
         &[b"/me a            b\r\n"],
         "x: /me a        b\r\n",
         b"",
     )
-    .to_people("** x a        b\r\n"),
+    .for_people("** x a        b\r\n"),
     plain(
         ("", "from a script"),
         &[b"a            b\n"],
         "x: a            b\r\n",
         b"",
     )
-    .to_people("x: a        b\r\n"),
+    .for_people("x: a        b\r\n"),
     plain(
         ("a nick from right to left stands alone for people", ""),
         &["שלום\nhi\n".as_bytes()],
         "שלום: hi\r\n",
         b"",
     )
-    .to_people("* \u{2068}שלום\u{2069} joined\r\n\u{2068}שלום\u{2069}: hi\r\n")
+    .for_people("* \u{2068}שלום\u{2069} joined\r\n\u{2068}שלום\u{2069}: hi\r\n")
     .first(),
     plain(
         ("", "Arabic"),
@@ -734,7 +734,7 @@ pub(crate) const ROWS: &[Row] = &[
         "سلام: hi\r\n",
         b"",
     )
-    .to_people("* \u{2068}سلام\u{2069} joined\r\n\u{2068}سلام\u{2069}: hi\r\n")
+    .for_people("* \u{2068}سلام\u{2069} joined\r\n\u{2068}سلام\u{2069}: hi\r\n")
     .first(),
     plain(
         ("", "in a part"),
@@ -742,7 +742,7 @@ pub(crate) const ROWS: &[Row] = &[
         "bobשלום: hi\r\n",
         b"",
     )
-    .to_people("* \u{2068}bobשלום\u{2069} joined\r\n\u{2068}bobשלום\u{2069}: hi\r\n")
+    .for_people("* \u{2068}bobשלום\u{2069} joined\r\n\u{2068}bobשלום\u{2069}: hi\r\n")
     .first(),
     plain(
         ("", "from left to right"),
@@ -750,6 +750,6 @@ pub(crate) const ROWS: &[Row] = &[
         "漢字: hi\r\n",
         b"",
     )
-    .to_people("* 漢字 joined\r\n漢字: hi\r\n")
+    .for_people("* 漢字 joined\r\n漢字: hi\r\n")
     .first(),
 ];

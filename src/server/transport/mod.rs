@@ -2,6 +2,8 @@
 //! [`Stream`](crate::engine::Stream) on a socket of mio's. There is TCP; a Unix socket or TLS is another
 //! file here.
 
+mod sock_diag;
 mod tcp;
 
-pub(super) use tcp::Tcp;
+pub(super) use sock_diag::SockDiag;
+pub(super) use tcp::{Tcp, keepalive};

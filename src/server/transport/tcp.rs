@@ -7,8 +7,22 @@ use std::net::{Shutdown, SocketAddr};
 use mio::event::Source;
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
+use rustix::net::sockopt::socket_cookie;
+use socket2::{SockRef, TcpKeepalive};
 
-use crate::engine::Stream;
+use crate::config::Limits;
+use crate::engine::{Liveness, Stream};
+use crate::server::transport::sock_diag::{Connection, SockDiag};
+
+/// How the system probes a silent peer. It gives it up by these limits only as long as there is no
+/// TCP_USER_TIMEOUT, which switches the count of probes off (tcp(7)), and which also breaks the connection
+/// of a peer that lives and only does not read.
+pub(crate) fn keepalive(limits: &Limits) -> TcpKeepalive {
+    TcpKeepalive::new()
+        .with_time(limits.keepalive_idle)
+        .with_interval(limits.keepalive_interval)
+        .with_retries(limits.keepalive_probes)
+}
 
 /// A TCP connection on a poll loop of mio's.
 #[derive(Debug)]
@@ -30,13 +44,28 @@ impl Tcp {
     ///
     /// # Errors
     /// As connect(2), but never because it is in progress.
-    pub(crate) fn dial(to: SocketAddr) -> io::Result<Self> {
+    pub(crate) fn dial(to: SocketAddr, keepalive: &TcpKeepalive) -> io::Result<Self> {
         let socket = TcpStream::connect(to)?;
-        // A system without that option sends lines late, which is better than not at all.
+        // A system without these options serves all the same: lines come late, or a peer that is gone is
+        // noticed late.
         let _ = socket.set_nodelay(true);
+        let _ = SockRef::from(&socket).set_tcp_keepalive(keepalive);
         Ok(Self {
             socket,
             is_connecting: true,
+        })
+    }
+
+    /// What the system knows of the peer.
+    pub(crate) fn liveness(&self, system: &mut SockDiag) -> Liveness {
+        let (Ok(local), Ok(peer)) = (self.socket.local_addr(), self.socket.peer_addr()) else {
+            return Liveness::Unknown;
+        };
+        let cookie = socket_cookie(&self.socket).ok();
+        system.liveness(&Connection {
+            local,
+            peer,
+            cookie,
         })
     }
 

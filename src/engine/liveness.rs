@@ -1,0 +1,163 @@
+//! Peers that have vanished. Their system sends nothing at all, so no event tells of them, and they would
+//! keep their nicks for as long as our system goes on trying. So it is asked what it knows of them (see
+//! [`Registry::liveness`]), in two cases:
+//!
+//! * Every `liveness_interval` there is a [round](Rounds) over the clients that were not heard from since
+//!   the last one. When nothing was written to anybody, and nobody owes an answer, there are no rounds,
+//!   and nothing wakes an idle server.
+//! * At once when somebody asks for a nick that is taken: its holder may be a connection that the same
+//!   person has lost. If it is gone, the asker gets the nick.
+
+use std::io;
+
+use crate::client_id::ClientId;
+use crate::conn::liveness::Liveness;
+use crate::conn::stream::Stream;
+use crate::engine::{Engine, Registry};
+use crate::events::Observer;
+use crate::time::moment::Moment;
+
+/// How many peers a turn asks about: at 10 µs each, members do not notice.
+const CHECKS_PER_TURN: usize = 64;
+
+/// How many clients a turn looks at to find them.
+const LOOKS_PER_TURN: usize = 4096;
+
+/// Which peers the system is asked about, and when.
+#[derive(Debug, Default)]
+pub(super) struct Rounds {
+    state: Round,
+    /// How many bytes had been written when the last round began.
+    bytes_out: u64,
+}
+
+/// | [`Round`] | something was written | its time comes | it is through |
+/// |---|---|---|---|
+/// | `Idle` | `Due` | - | - |
+/// | `Due` | - | `Running` | - |
+/// | `Running` | - | - | `Due` if somebody was written to, or has to be looked at again; else `Idle` |
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Round {
+    #[default]
+    Idle,
+    Due(Moment),
+    Running {
+        began: Moment,
+        /// The next client, by its number.
+        next: usize,
+        /// Whether one of those before it has to be looked at again.
+        any: bool,
+    },
+}
+
+impl Rounds {
+    #[inline]
+    pub(super) fn is_idle(&self) -> bool {
+        self.state == Round::Idle
+    }
+
+    /// Whether a round goes on in the next turn.
+    #[inline]
+    pub(super) fn is_running(&self) -> bool {
+        matches!(self.state, Round::Running { .. })
+    }
+
+    /// When the next round begins.
+    pub(super) fn next(&self) -> Option<Moment> {
+        match self.state {
+            Round::Due(at) => Some(at),
+            Round::Idle | Round::Running { .. } => None,
+        }
+    }
+}
+
+impl<S: Stream, O: Observer> Engine<S, O> {
+    /// Begins a round whose time has come, and goes on with one that is under way.
+    #[inline]
+    pub(super) fn check_peers(&mut self, registry: &mut impl Registry<S>) {
+        if let Round::Due(at) = self.rounds.state
+            && at <= self.env.now
+        {
+            self.rounds.bytes_out = self.env.metrics.bytes_out;
+            self.rounds.state = Round::Running {
+                began: self.env.now,
+                next: 0,
+                any: false,
+            };
+        }
+        if self.rounds.is_running() {
+            self.go_on_round(registry);
+        }
+    }
+
+    /// Sees to it that there is a round after something was written.
+    pub(super) fn schedule_round(&mut self) {
+        if self.rounds.bytes_out != self.env.metrics.bytes_out {
+            self.rounds.state = Round::Due(self.env.now + self.env.limits.liveness_interval);
+        }
+    }
+
+    #[cold]
+    fn go_on_round(&mut self, registry: &mut impl Registry<S>) {
+        let Round::Running {
+            began,
+            next,
+            mut any,
+        } = self.rounds.state
+        else {
+            return;
+        };
+        let most = self.clients.capacity();
+        let end = next.saturating_add(LOOKS_PER_TURN).min(most);
+        let mut checks = 0;
+        for index in next..end {
+            let Some(client) = self.clients.get(index) else {
+                continue;
+            };
+            let heard_at = client.session.last_input();
+            if heard_at.is_some_and(|at| at + self.env.limits.liveness_interval > self.env.now) {
+                // It lives. What was written to it before may still be unacknowledged.
+                any = true;
+                continue;
+            }
+            if checks == CHECKS_PER_TURN {
+                let next = index;
+                self.rounds.state = Round::Running { began, next, any };
+                return;
+            }
+            checks = checks.saturating_add(1);
+            any |= self.check_peer(ClientId::from_index(index), registry);
+        }
+        self.rounds.state = if end < most {
+            Round::Running {
+                began,
+                next: end,
+                any,
+            }
+        } else if registry.tells_liveness()
+            && (any || self.env.metrics.bytes_out != self.rounds.bytes_out)
+        {
+            Round::Due(began + self.env.limits.liveness_interval)
+        } else {
+            Round::Idle
+        };
+    }
+
+    /// Asks the system about one client, and gives it up if its peer is dead. Returns whether it has
+    /// to be looked at again, although nothing more may be written to it.
+    pub(super) fn check_peer(&mut self, id: ClientId, registry: &mut impl Registry<S>) -> bool {
+        let Some(client) = self.clients.get_mut(id.index()) else {
+            return false;
+        };
+        // Both have an end of their own.
+        if client.session.is_closing() || client.io.is_connecting() {
+            return false;
+        }
+        let says = registry.liveness(&mut client.io.stream, id);
+        if client.io.is_dead(says, &self.env) {
+            self.abort(id, &io::ErrorKind::TimedOut.into());
+            return false;
+        }
+        !matches!(says, Liveness::Unknown | Liveness::Answered)
+    }
+}
