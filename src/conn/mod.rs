@@ -382,7 +382,9 @@ impl<S: Stream> Io<S> {
     /// Whether that many bytes need not be queued. Even bulk lines may fill half of an empty queue.
     #[inline]
     fn takes_at_once(&self, bytes: usize, env: &Env) -> bool {
-        self.out.is_calm() && bytes <= env.limits.max_pending_bytes / 2
+        self.out.is_calm()
+            && !self.stream.owes_output()
+            && bytes <= env.limits.max_pending_bytes / 2
     }
 
     /// Writes these lines, which were appended to the buffer that is this reader's for the moment. Only

@@ -137,11 +137,20 @@ impl ChatSession {
         let next = decoder.next_of(input, talk.known_data);
         talk.known_data = next.known_data;
         let Next { found, used, .. } = next;
-        let found = match found {
-            Some(Decoded::EndOfFile) if talk.is_interactive() => Some(Decoded::Line(b"/quit")),
-            found => found,
-        };
         let mut step = match found {
+            // So it is nearly always.
+            Some(Decoded::Line(line)) if talk.stage == Stage::Member => {
+                let must_wait = talk.must_wait(line, out, cx);
+                let step = match must_wait {
+                    true => Step::new(used, Flow::Wait),
+                    false => talk.on_member_line(line, out, cx),
+                };
+                if matches!(step.flow, Flow::Wait | Flow::CheckPeer(_)) {
+                    let line = line.to_vec();
+                    decoder.postpone(line);
+                }
+                step
+            }
             None => {
                 let unfinished = decoder.unfinished();
                 Step::new(used, talk.on_unfinished(unfinished, out, cx))
@@ -151,7 +160,7 @@ impl ChatSession {
                 let is_keep_alive = talk.is_keep_alive(last_input, cx.env.now);
                 Step::new(used, are_you_there(is_keep_alive, out, cx))
             }
-            Some(Decoded::EndOfFile) => Step::new(used, Flow::Continue),
+            Some(Decoded::EndOfFile) => talk.on_end_of_file(out, cx),
             // Line ends are no text.
             Some(Decoded::TooLong | Decoded::Line([_, ..])) if talk.sends_too_soon() => {
                 Step::new(used, talk.close_too_soon(out, cx))
@@ -160,11 +169,6 @@ impl ChatSession {
                 let rest = input.get(used..).unwrap_or_default();
                 Step::new(used, talk.on_too_long(rest, out, cx))
             }
-            Some(Decoded::Line(line)) if talk.must_wait(line, out, cx) => {
-                let line = line.to_vec();
-                decoder.postpone(line);
-                Step::new(used, Flow::Wait)
-            }
             Some(Decoded::Line(line)) if matches!(talk.stage, Stage::Password { .. }) => {
                 // An answer to it may concern the decoder as well: telnet's ECHO.
                 let line = line.to_vec();
@@ -172,7 +176,7 @@ impl ChatSession {
             }
             Some(Decoded::Line(line)) => {
                 let rest = input.get(used..).unwrap_or_default();
-                let step = talk.on_line(line, rest, out, cx);
+                let step = talk.on_nick(line, rest, out, cx);
                 if matches!(step.flow, Flow::CheckPeer(_)) {
                     let line = line.to_vec();
                     decoder.postpone(line);
@@ -445,37 +449,47 @@ impl Talk {
         Step::new(0, flow)
     }
 
-    fn on_line(&mut self, line: &[u8], rest: &[u8], out: &mut SendQueue, cx: &mut Ctx<'_>) -> Step {
-        let line = match self.stage {
-            Stage::Member => line,
-            Stage::Password { .. } | Stage::Nick { .. } | Stage::Refused { .. } => {
-                self.without_mark(line)
-            }
-        };
+    /// A line that is to be a nick; `rest` came with it.
+    fn on_nick(&mut self, line: &[u8], rest: &[u8], out: &mut SendQueue, cx: &mut Ctx<'_>) -> Step {
+        let line = self.without_mark(line);
         self.only_asks = false;
-        if line.is_empty() || (self.stage == Stage::Member && text::is_blank(line)) {
+        if line.is_empty() {
             return Step::new(0, self.on_empty_line(out, cx));
         }
         if let Some(protocol) = self.other_protocol(line, cx) {
             return Step::new(0, refuse_protocol(protocol, out, cx));
         }
-        match self.stage {
-            Stage::Password { .. } | Stage::Nick { .. } | Stage::Refused { .. } => {
-                let flow = self.try_nick(line, rest, out, cx);
-                Step {
-                    has_joined: self.stage == Stage::Member,
-                    ..Step::new(0, flow)
-                }
-            }
-            Stage::Member => match self.command(line) {
-                Some(line) => self.on_command(line, out, cx),
-                None => {
-                    let class = self.class(cx.env.now);
-                    cx.env.line_rate.count_line(&mut self.lines, cx.env.now);
-                    say(line, class, cx)
-                }
-            },
+        let flow = self.try_nick(line, rest, out, cx);
+        Step {
+            has_joined: self.stage == Stage::Member,
+            ..Step::new(0, flow)
         }
+    }
+
+    #[inline]
+    fn on_member_line(&mut self, line: &[u8], out: &mut SendQueue, cx: &mut Ctx<'_>) -> Step {
+        self.only_asks = false;
+        if text::is_blank(line) {
+            return Step::new(0, self.on_empty_line(out, cx));
+        }
+        if let Some(line) = self.command(line) {
+            return self.on_command(line, out, cx);
+        }
+        let class = self.class(cx.env.now);
+        cx.env.line_rate.count_line(&mut self.lines, cx.env.now);
+        say(line, class, cx)
+    }
+
+    /// A person has nothing more to say, and leaves. What a script's program means by it is not known.
+    fn on_end_of_file(&mut self, out: &mut SendQueue, cx: &mut Ctx<'_>) -> Step {
+        if !self.is_interactive() {
+            return Step::new(0, Flow::Continue);
+        }
+        if self.stage == Stage::Member {
+            return self.on_command(b"/quit", out, cx);
+        }
+        self.end_unechoed_line(out, cx);
+        Step::new(0, Flow::Close(CloseReason::Quit))
     }
 
     /// The line that is arriving is too long; `rest` of the input is not decoded yet.

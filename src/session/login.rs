@@ -76,7 +76,7 @@ impl Talk {
     }
 
     /// The Enter behind a password was not shown either.
-    fn end_unechoed_line(&self, out: &mut SendQueue, cx: &mut Ctx<'_>) {
+    pub(super) fn end_unechoed_line(&self, out: &mut SendQueue, cx: &mut Ctx<'_>) {
         if self.is_interactive() && matches!(self.stage, Stage::Password { .. }) {
             cx.push(out, b"\r\n", Content::Reply);
         }

@@ -37,11 +37,17 @@ impl<'a> CleanText<'a> {
     /// wraps, and looks like a line of its own.
     #[inline]
     pub(crate) fn has_wide_gap(self) -> bool {
-        // A gap of ASCII blanks that is wide has one at each eighth place.
-        let mut places = self.0.as_bytes().iter().step_by(MAX_GAP);
-        places.any(|byte| matches!(byte, b' ' | b'\t' | 0x80..)) && self.widest_gap() > MAX_GAP
+        // A wide gap has blanks, or parts of them, at some eighth place and behind it.
+        let may_be_blank = |byte: &u8| matches!(byte, b' ' | b'\t' | 0x80..);
+        let mut places = self.0.as_bytes().chunks(MAX_GAP);
+        let may_be_wide = places.any(|chunk| match chunk {
+            [first, second, ..] => may_be_blank(first) && may_be_blank(second),
+            _ => false,
+        });
+        may_be_wide && self.widest_gap() > MAX_GAP
     }
 
+    #[cold]
     fn widest_gap(self) -> usize {
         let words = self.0.split(|c: char| !c.is_whitespace());
         words.map(|gap| gap.chars().count()).max().unwrap_or(0)
@@ -437,6 +443,8 @@ mod tests {
                 Some("Grüße        an alle        !"),
             ),
             ("a b c d e f g h i j", None),
+            ("a         b c d e f g", Some("a        b c d e f g")),
+            ("abcdefgh         ", Some("abcdefgh        ")),
             ("         ", Some("        ")),
         ] {
             let text = CleanText(text);
@@ -444,6 +452,21 @@ mod tests {
             let mut scratch = String::from("left over");
             let shown = text.narrowed(&mut scratch);
             assert_eq!(shown.as_str(), narrow.unwrap_or(text.as_str()));
+        }
+    }
+
+    #[test]
+    fn a_gap_is_found_wherever_it_stands() {
+        for before in 0..20 {
+            for behind in 0..10 {
+                for (gap, is_wide) in [(8, false), (9, true), (17, true)] {
+                    for blank in [" ", "\t", "\u{a0}", "\u{3000}"] {
+                        let text =
+                            ["x".repeat(before), blank.repeat(gap), "y".repeat(behind)].concat();
+                        assert_eq!(CleanText(&text).has_wide_gap(), is_wide, "{text:?}");
+                    }
+                }
+            }
         }
     }
 

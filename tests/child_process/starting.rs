@@ -303,7 +303,9 @@ fn a_listener_that_cannot_leave_ipv4_alone_is_left_out_where_it_would_be_in_the_
     }
     let ip = Ipv4Addr::new(127, 0, 7, 3);
     let port = free_port(ip);
-    let fault = ["setsockopt:error=ENOPROTOOPT:when=10".to_owned()];
+    // The first listener has all options but the first.
+    let when = OPTIONS.len();
+    let fault = [format!("setsockopt:error=ENOPROTOOPT:when={when}")];
     let args = [format!("{ip}:{port}"), format!("[::]:{port}")];
     let Some(mut command) = command_with_faults(&fault, &[&args[0], &args[1]]) else {
         return;
