@@ -42,10 +42,6 @@ pub(super) enum KeySequence {
     Command {
         bytes: u8,
     },
-    /// The same, and an ESC.
-    CommandEscape {
-        bytes: u8,
-    },
 }
 
 /// What a byte is to a key that is arriving.
@@ -107,20 +103,15 @@ impl KeySequence {
                 (Self::Character { left }, Take::More)
             }
             (Self::Control { bytes: 2 }, b'[') => (Self::Shift, Take::More),
-            (Self::Control { .. } | Self::Shift, b'@'..=b'~')
-            | (Self::Command { .. }, BEL)
-            | (Self::CommandEscape { .. }, b'\\') => LAST,
+            (Self::Control { .. } | Self::Shift, b'@'..=b'~') | (Self::Command { .. }, BEL) => LAST,
             (Self::Control { bytes }, b' '..=b'?') => {
                 within_bound(bytes, |bytes| Self::Control { bytes })
             }
-            (Self::Command { bytes }, ESC) => {
-                within_bound(bytes, |bytes| Self::CommandEscape { bytes })
-            }
+            // It begins the end of this one, or another key; the end looks like one.
+            (Self::Command { .. }, ESC) => (Self::Escape, Take::More),
             (Self::Command { bytes }, b' '..) => {
                 within_bound(bytes, |bytes| Self::Command { bytes })
             }
-            // The ESC was the beginning of another key.
-            (Self::CommandEscape { .. }, _) => Self::Escape.after(byte),
             (
                 Self::Escape
                 | Self::Character { .. }

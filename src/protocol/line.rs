@@ -527,7 +527,6 @@ mod tests {
                     match byte {
                         _ if at == 30 => return 1 + at,
                         0x07 => return 2 + at,
-                        &ESC if at == 29 => return 2 + at,
                         &ESC if rest.get(at + 1) == Some(&b'\\') => return 3 + at,
                         &ESC => return 2 + at + naive_key_bytes(&rest[at + 1..]),
                         0..b' ' => return 1 + at,

@@ -252,7 +252,8 @@ fn is_key(bytes: &[u8]) -> Option<bool> {
         [b']', .., 0x1b] if last == b'\\' => Some(true),
         [b']', .., 0x1b] => is_key(&[last]),
         [b']', ..] if last == 0x07 => Some(true),
-        [b']', ..] if last == 0x1b || last >= 0x20 => is_long.then_some(true),
+        [b']', ..] if last == 0x1b => None,
+        [b']', ..] if last >= 0x20 => is_long.then_some(true),
         [b']', ..] => Some(false),
         [lead, more @ ..] => {
             let length = match lead {
