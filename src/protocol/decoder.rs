@@ -82,13 +82,6 @@ impl Decoder {
         }
     }
 
-    /// A decoder in the middle of a line that was [too long](Decoded::TooLong).
-    pub(crate) fn behind_too_long(max_line_bytes: usize) -> Self {
-        let mut decoder = Self::new(max_line_bytes);
-        decoder.lines.pending_is = Pending::Discarded;
-        decoder
-    }
-
     /// Lets keys do what a person who types expects: ^U, ^W, ^C and ^D, and arrow keys are left out.
     #[must_use]
     pub fn with_line_editing(mut self) -> Self {

@@ -165,18 +165,14 @@ impl ChatSession {
             Some(Decoded::TooLong | Decoded::Line([_, ..])) if talk.sends_too_soon() => {
                 Step::new(used, talk.close_too_soon(out, cx))
             }
-            Some(Decoded::TooLong) => {
-                let rest = input.get(used..).unwrap_or_default();
-                Step::new(used, talk.on_too_long(rest, out, cx))
-            }
+            Some(Decoded::TooLong) => Step::new(used, talk.on_too_long(out, cx)),
             Some(Decoded::Line(line)) if matches!(talk.stage, Stage::Password { .. }) => {
                 // An answer to it may concern the decoder as well: telnet's ECHO.
                 let line = line.to_vec();
                 talk.on_password(&line, decoder.telnet(), out, cx)
             }
             Some(Decoded::Line(line)) => {
-                let rest = input.get(used..).unwrap_or_default();
-                let step = talk.on_nick(line, rest, out, cx);
+                let step = talk.on_nick(line, out, cx);
                 if matches!(step.flow, Flow::CheckPeer(_)) {
                     let line = line.to_vec();
                     decoder.postpone(line);
@@ -337,7 +333,7 @@ impl Talk {
         matches!(self.stage, Stage::Refused { .. })
     }
 
-    pub(super) fn close_too_soon(&self, out: &mut SendQueue, cx: &mut Ctx<'_>) -> Flow {
+    fn close_too_soon(&self, out: &mut SendQueue, cx: &mut Ctx<'_>) -> Flow {
         let told = cx.reply(out, Message::DidNotWait);
         close_unless_full(told, CloseReason::NoNick)
     }
@@ -449,8 +445,8 @@ impl Talk {
         Step::new(0, flow)
     }
 
-    /// A line that is to be a nick; `rest` came with it.
-    fn on_nick(&mut self, line: &[u8], rest: &[u8], out: &mut SendQueue, cx: &mut Ctx<'_>) -> Step {
+    /// A line that is to be a nick.
+    fn on_nick(&mut self, line: &[u8], out: &mut SendQueue, cx: &mut Ctx<'_>) -> Step {
         let line = self.without_mark(line);
         self.only_asks = false;
         if line.is_empty() {
@@ -459,7 +455,7 @@ impl Talk {
         if let Some(protocol) = self.other_protocol(line, cx) {
             return Step::new(0, refuse_protocol(protocol, out, cx));
         }
-        let flow = self.try_nick(line, rest, out, cx);
+        let flow = self.try_nick(line, out, cx);
         Step {
             has_joined: self.stage == Stage::Member,
             ..Step::new(0, flow)
@@ -492,12 +488,11 @@ impl Talk {
         Step::new(0, Flow::Close(CloseReason::Quit))
     }
 
-    /// The line that is arriving is too long; `rest` of the input is not decoded yet.
-    fn on_too_long(&mut self, rest: &[u8], out: &mut SendQueue, cx: &mut Ctx<'_>) -> Flow {
+    fn on_too_long(&mut self, out: &mut SendQueue, cx: &mut Ctx<'_>) -> Flow {
         let max_line_bytes = cx.env.limits.max_line_bytes;
         match self.stage {
             Stage::Password { .. } => self.refuse_long_password(out, cx),
-            Stage::Nick { .. } | Stage::Refused { .. } => self.refuse_long_nick(rest, out, cx),
+            Stage::Nick { .. } | Stage::Refused { .. } => self.refuse_long_nick(out, cx),
             Stage::Member => {
                 cx.env.line_rate.count_line(&mut self.lines, cx.env.now);
                 cx.reply(out, Message::LineTooLong { max_line_bytes })

@@ -145,14 +145,8 @@ impl Talk {
         close_unless_full(told, CloseReason::WrongPassword)
     }
 
-    /// Takes a line as a nick, with which the client becomes a member. `rest` came with the line.
-    pub(super) fn try_nick(
-        &mut self,
-        line: &[u8],
-        rest: &[u8],
-        out: &mut SendQueue,
-        cx: &mut Ctx<'_>,
-    ) -> Flow {
+    /// Takes a line as a nick, with which the client becomes a member.
+    pub(super) fn try_nick(&mut self, line: &[u8], out: &mut SendQueue, cx: &mut Ctx<'_>) -> Flow {
         if let Some(command) = self.command(line) {
             return match commands::is_quit(command) {
                 true => Flow::Close(CloseReason::Quit),
@@ -165,8 +159,7 @@ impl Talk {
             {
                 return Flow::CheckPeer(holder);
             }
-            let has_more = has_text(Decoder::new(cx.env.limits.max_line_bytes), rest);
-            return self.refuse_nick(&why, has_more, out, cx);
+            return self.refuse_nick(&why, out, cx);
         }
         if self.script.eol == Eol::Lf {
             cx.room.end_lines_with_lf(cx.id);
@@ -183,32 +176,15 @@ impl Talk {
         Flow::Continue
     }
 
-    /// A line was too long to be a nick; `rest` came with its beginning.
-    pub(super) fn refuse_long_nick(
-        &mut self,
-        rest: &[u8],
-        out: &mut SendQueue,
-        cx: &mut Ctx<'_>,
-    ) -> Flow {
+    pub(super) fn refuse_long_nick(&mut self, out: &mut SendQueue, cx: &mut Ctx<'_>) -> Flow {
         let max_line_bytes = cx.env.limits.max_line_bytes;
-        let has_more = has_text(Decoder::behind_too_long(max_line_bytes), rest);
-        self.refuse_nick(
-            &NickError::LineTooLong { max_line_bytes },
-            has_more,
-            out,
-            cx,
-        )
+        self.refuse_nick(&NickError::LineTooLong { max_line_bytes }, out, cx)
     }
 
     /// Nobody reads answers at the other end of a plain connection that sends text behind its nick
-    /// at once: what was to follow a nick would become a nick, and be said under it.
-    fn refuse_nick(
-        &mut self,
-        why: &NickError,
-        has_more: bool,
-        out: &mut SendQueue,
-        cx: &mut Ctx<'_>,
-    ) -> Flow {
+    /// at once: what was to follow a nick would become a nick, and be said under it. So text that is
+    /// found before the answer is with the kernel closes it.
+    fn refuse_nick(&mut self, why: &NickError, out: &mut SendQueue, cx: &mut Ctx<'_>) -> Flow {
         let Stage::Nick { refusals } = self.stage else {
             return Flow::Continue;
         };
@@ -217,16 +193,11 @@ impl Talk {
             let told = cx.reply(out, Message::RefusedFinally(why, self.profile));
             return close_unless_full(told, CloseReason::NoNick);
         }
-        let told = cx.reply(out, Message::Refused(why, self.profile));
-        if self.is_interactive() {
-            self.stage = Stage::Nick { refusals };
-            return told;
-        }
-        self.stage = Stage::Refused { refusals };
-        match told {
-            Flow::Continue if has_more => self.close_too_soon(out, cx),
-            told => told,
-        }
+        self.stage = match self.is_interactive() {
+            true => Stage::Nick { refusals },
+            false => Stage::Refused { refusals },
+        };
+        cx.reply(out, Message::Refused(why, self.profile))
     }
 }
 
