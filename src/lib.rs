@@ -27,7 +27,7 @@
 //! | 9 | The session takes one line at most from the input. | `Session::on_input`, `ChatSession::on_input` | `session/mod.rs`, `session/chat.rs` |
 //! | 10 | Telnet's commands are taken out. | `TelnetDecoder::next` | `protocol/telnet.rs` |
 //! | 11 | The line is cut off at its end. | `LineDecoder::advance` | `protocol/line.rs` |
-//! | 12 | By her stage the line is a password, a nick, a command or something said. | `Talk::on_line` | `session/chat.rs` |
+//! | 12 | She is a member, so the line is a command or something said; before, it is a password or a nick. | `Talk::on_member_line`, `Talk::on_nick` | `session/chat.rs` |
 //! | | **The room says it** | | |
 //! | 13 | The room checks that the member is not muted. | `Room::say` | `room/mod.rs` |
 //! | 14 | Whatever could act on a terminal is replaced. | `text::clean` | `text/mod.rs` |
@@ -35,7 +35,7 @@
 //! | 16 | What the line asked for beside that is settled, and the line is charged to alice. | `Engine::finish_step`, `Engine::settle` | `engine/read.rs`, `engine/flush.rs` |
 //! | | **Bob gets it** | | |
 //! | 17 | All ready clients are read; one pass over the members begins, each turn with another one. | `Engine::flush_all`, `Engine::deliver_batch` | `engine/flush.rs` |
-//! | 18 | Bob's part of the batch: everything since his cursor, without his own lines. | `Pass::take_pending`, `Batch::since` | `room/mod.rs`, `broadcast/batch.rs` |
+//! | 18 | Bob's part of the batch: everything since his cursor, without his own lines. | `Pass::share`, `Batch::since` | `room/mod.rs`, `broadcast/batch.rs` |
 //! | 19 | One verdict for the whole part: it fits into his queue and nothing stands before it. | `Io::deliver`, `SendQueue::admits_all` | `conn/mod.rs`, `conn/send_queue.rs` |
 //! | 20 | The part is copied, into memory that is warm from the member before. | `Pool::append` | `conn/pool.rs` |
 //! | 21 | One write(2). All taken: the memory is the next member's. | `Stream::write` in `Io::deliver` | `conn/mod.rs` |
@@ -46,7 +46,7 @@
 //! | 25 | The clock is read again, and the loop polls. | `TurnClock::end_turn` | `server/mod.rs` |
 //!
 //! So a line costs one read, and one write for each of its receivers, which lines that come together
-//! share; `tests/costs` counts both. From station 3 to 24 that is 190 calls between functions of this
+//! share; `tests/costs` counts both. From station 3 to 24 that is 203 calls between functions of this
 //! crate for one line to one member, as `benches/calls` counts them in a debug build.
 //!
 //! Everything else is a way off this one: a queue that is too full (`conn/overflow.rs`), a room that
