@@ -38,7 +38,7 @@ fn check(received: &[u8]) {
     while let Some(place) = rest.iter().position(|&byte| byte == IAC) {
         text.extend_from_slice(&rest[..place]);
         rest = match &rest[place..] {
-            [IAC, 251..255, _, rest @ ..] => rest,
+            [IAC, 251..=254, _, rest @ ..] => rest,
             // NOP: a keep-alive is answered.
             [IAC, 241, rest @ ..] => rest,
             torn => panic!("{torn:?} is no telnet command"),
