@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use line_chat::{CloseReason, Config, Lag};
+use line_chat::{CloseReason, Config, Eof, Eol, Lag, Script, Service};
 
 use crate::scene::{INTERACTIVE, PLAIN, Scene, on_both};
 
@@ -341,5 +341,52 @@ fn a_goodbye_arrives_before_the_end_of_our_half() {
         scene.peer(person).hang_up();
         scene.settle();
         assert_eq!(scene.freed, 1);
+    });
+}
+
+/// A script that closes its sending half goes on listening, its lines end with LF alone, and it is
+/// told what it missed as anybody is.
+#[test]
+fn a_script_that_only_listens_gets_lines_with_lf_until_it_is_gone() {
+    on_both(|is_veiled| {
+        let mut config = Config::default();
+        config.limits.max_line_bytes = 100;
+        config.limits.max_pending_bytes = config.longest_line_bytes();
+        let mut scene = Scene::new(config, is_veiled);
+        let script = Service::Script(Script {
+            eof: Eof::Listen,
+            eol: Eol::Lf,
+        });
+        let log = scene.connect(script, 8);
+        scene.read_all();
+        scene.say(log, b"log");
+        scene.peer(log).hang_up();
+        scene.settle();
+        assert_eq!(scene.left(log), None, "it listens");
+        let bob = scene.join("bob", 1000);
+        let mut expected = String::new();
+        for n in 0..3 {
+            scene.say(bob, format!("line {n}").as_bytes());
+            expected += &format!("bob: line {n}\n");
+        }
+        // It takes a few bytes at a time, so a line may be cut anywhere.
+        for _ in 0..expected.len() {
+            scene.peer(log).peer_reads(1);
+            scene.settle();
+        }
+        scene.read_all();
+        assert_eq!(scene.got(log), expected);
+        scene.peer(log).peer_reads(0);
+        for _ in 0..50 {
+            scene.say(bob, &[b'x'; 100]);
+        }
+        scene.read_all();
+        let got = scene.got(log);
+        assert!(got.contains(" lines skipped\n"), "{got}");
+        assert!(!got.contains('\r'), "{got}");
+        // That it is gone shows when something is written to it.
+        scene.peer(log).reset();
+        scene.say(bob, b"gone?");
+        assert_eq!(scene.left(log), Some(CloseReason::Broken));
     });
 }
