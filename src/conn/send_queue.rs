@@ -75,6 +75,10 @@ impl SendQueue {
     }
 
     /// Changes what lines end with.
+    pub(crate) fn eol(&self) -> Eol {
+        self.eol
+    }
+
     pub(crate) fn set_eol(&mut self, eol: Eol) {
         self.eol = eol;
     }

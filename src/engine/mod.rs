@@ -314,7 +314,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
             self.room.end_lines_with_lf(id);
         }
         self.admission.adopt(&peer, &self.env.limits);
-        let session = Session::new_member(profile, script, &self.env);
+        let session = Session::new_member(profile, script.eof, &self.env);
         self.open(stream, peer, session, script.eol, registry);
         Ok(())
     }

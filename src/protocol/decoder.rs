@@ -119,8 +119,9 @@ impl Decoder {
 
     /// Puts a line back that was decoded and must wait: [`next`](Self::next) returns it again before
     /// anything else.
-    pub(crate) fn postpone(&mut self, line: Vec<u8>) {
-        self.lines.postpone(line);
+    /// `is_checked` is kept with it.
+    pub(crate) fn postpone(&mut self, line: Vec<u8>, is_checked: bool) {
+        self.lines.postpone(line, is_checked);
     }
 
     /// Frees what is kept of a line.
@@ -128,9 +129,15 @@ impl Decoder {
         self.lines.forget();
     }
 
+    /// Whether there is a line that was put back with `is_checked`.
+    #[inline]
+    pub(crate) fn has_checked(&self) -> bool {
+        self.lines.pending_is == Pending::Postponed { is_checked: true }
+    }
+
     /// Whether there is a line that was put back.
     pub(crate) fn has_postponed(&self) -> bool {
-        self.lines.pending_is == Pending::Postponed
+        matches!(self.lines.pending_is, Pending::Postponed { .. })
     }
 
     /// Returns the next thing that the client sent, or `None` when all of `input` is used up.
@@ -160,8 +167,8 @@ impl Decoder {
     /// `known_data` bytes are known from the last call to hold no telnet command, and are not searched
     /// again for each line.
     #[inline]
-    pub(crate) fn next_of<'s, 'i: 's>(&'s mut self, bytes: &'i [u8], known_data: u32) -> Next<'s> {
-        let known = bytes.split_at_checked(known_data as usize);
+    pub(crate) fn next_of<'s, 'i: 's>(&'s mut self, bytes: &'i [u8], known_data: u16) -> Next<'s> {
+        let known = bytes.split_at_checked(usize::from(known_data));
         let (data, raw) = known.unwrap_or((&[], bytes));
         let mut input = Input {
             whole: bytes,
@@ -172,7 +179,7 @@ impl Decoder {
         Next {
             found,
             used: input.used(),
-            known_data: u32::try_from(input.data.len()).unwrap_or(0),
+            known_data: u16::try_from(input.data.len()).unwrap_or(u16::MAX),
         }
     }
 }
@@ -184,7 +191,7 @@ pub(crate) struct Next<'s> {
     /// How many bytes of the input are decoded.
     pub(crate) used: usize,
     /// How many bytes after those are known to hold no telnet command.
-    pub(crate) known_data: u32,
+    pub(crate) known_data: u16,
 }
 
 #[cfg(test)]
@@ -218,7 +225,7 @@ mod tests {
                 None => break,
                 Some(Decoded::Line(line)) if n % postpone_every == 0 => {
                     let line = line.to_vec();
-                    decoder.postpone(line);
+                    decoder.postpone(line, false);
                     assert!(decoder.has_postponed() && decoder.unfinished().is_empty());
                 }
                 Some(decoded) => said.push(format!("{decoded:?}")),

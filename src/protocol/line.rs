@@ -75,8 +75,9 @@ pub(super) enum Pending {
     Unfinished,
     /// A complete line that was returned: it is dropped before the next byte.
     HandedOut,
-    /// A complete line that is to be returned again.
-    Postponed,
+    /// A complete line that is to be returned again. `is_checked`: what it had to wait for was a check
+    /// of a peer, which was made.
+    Postponed { is_checked: bool },
     /// Nothing: the line that is arriving passed the limit, and everything up to its end is thrown
     /// away.
     Discarded,
@@ -134,7 +135,7 @@ impl LineDecoder {
     /// [`next`](Self::next) for callers that loop: its result does not borrow the decoder.
     pub(crate) fn advance<'i>(&mut self, data: &mut &'i [u8]) -> Option<Found<'i>> {
         match self.pending_is {
-            Pending::Postponed => {
+            Pending::Postponed { .. } => {
                 self.pending_is = Pending::HandedOut;
                 return Some(Found::Assembled);
             }
@@ -171,7 +172,7 @@ impl LineDecoder {
     pub fn unfinished(&self) -> &[u8] {
         match self.pending_is {
             Pending::Unfinished | Pending::Discarded => &self.pending,
-            Pending::HandedOut | Pending::Postponed => &[],
+            Pending::HandedOut | Pending::Postponed { .. } => &[],
         }
     }
 
@@ -185,7 +186,7 @@ impl LineDecoder {
     /// How much of a line is kept here that was not handed out for good, in bytes.
     pub(crate) fn kept_bytes(&self) -> usize {
         match self.pending_is {
-            Pending::Unfinished | Pending::Postponed => self.pending.len(),
+            Pending::Unfinished | Pending::Postponed { .. } => self.pending.len(),
             Pending::HandedOut | Pending::Discarded => 0,
         }
     }
@@ -207,9 +208,9 @@ impl LineDecoder {
     }
 
     /// Keeps a line that was returned, to return it again before anything else.
-    pub(crate) fn postpone(&mut self, line: Vec<u8>) {
+    pub(crate) fn postpone(&mut self, line: Vec<u8>, is_checked: bool) {
         self.pending = line;
-        self.pending_is = Pending::Postponed;
+        self.pending_is = Pending::Postponed { is_checked };
     }
 
     #[inline]

@@ -147,10 +147,36 @@ impl Signature {
 pub(crate) enum Opening {
     /// It has sent nothing.
     Nothing,
-    /// With the first `matched` bytes of a signature.
-    Signature { which: u8, matched: u8 },
+    /// With the first bytes of a signature.
+    Signature(Place),
     /// Otherwise.
     Other,
+}
+
+/// How much of which signature has come, in one byte, because each connection has one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Place(u8);
+
+impl Place {
+    /// No signature has as many bytes.
+    const MOST_BYTES: u8 = 16;
+
+    fn new(which: u8, matched: u8) -> Self {
+        let before = which.saturating_mul(Self::MOST_BYTES);
+        Self(before.saturating_add(matched))
+    }
+
+    fn which(self) -> u8 {
+        self.0 / Self::MOST_BYTES
+    }
+
+    fn matched(self) -> u8 {
+        self.0 % Self::MOST_BYTES
+    }
+
+    fn signature(self) -> Option<&'static Signature> {
+        SIGNATURES.get(usize::from(self.which()))
+    }
 }
 
 impl Opening {
@@ -158,9 +184,9 @@ impl Opening {
     pub(crate) fn protocol(self, input: &[u8]) -> Option<OtherProtocol> {
         let signature = match self {
             Self::Nothing => SIGNATURES.iter().find(|it| it.ends(0, input)),
-            Self::Signature { which, matched } => {
-                let signature = SIGNATURES.get(usize::from(which));
-                signature.filter(|it| it.ends(matched, input))
+            Self::Signature(place) => {
+                let signature = place.signature();
+                signature.filter(|it| it.ends(place.matched(), input))
             }
             Self::Other => None,
         };
@@ -177,18 +203,16 @@ impl Opening {
             Self::Nothing => {
                 let mut signatures = (0..).zip(&SIGNATURES);
                 let begun = signatures.find(|(_, it)| it.continues(0, taken));
-                begun.map_or(Self::Other, |(which, _)| Self::Signature {
-                    which,
-                    matched: more,
+                begun.map_or(Self::Other, |(which, _)| {
+                    Self::Signature(Place::new(which, more))
                 })
             }
-            Self::Signature { which, matched } => {
-                let signature = SIGNATURES.get(usize::from(which));
+            Self::Signature(place) => {
+                let (signature, matched) = (place.signature(), place.matched());
                 match signature.is_some_and(|it| it.continues(matched, taken)) {
-                    true => Self::Signature {
-                        which,
-                        matched: matched.saturating_add(more),
-                    },
+                    true => {
+                        Self::Signature(Place::new(place.which(), matched.saturating_add(more)))
+                    }
                     false => Self::Other,
                 }
             }

@@ -18,9 +18,8 @@
 use std::time::Duration;
 
 use crate::broadcast::priority::Class;
-use crate::client_id::ClientId;
 use crate::config::Limits;
-use crate::config::addr::{Eof, Script};
+use crate::config::addr::Eof;
 use crate::config::interactive::Profile;
 use crate::conn::Env;
 use crate::conn::overflow::Content;
@@ -60,16 +59,11 @@ pub(crate) struct ChatSession {
 #[derive(Debug)]
 pub(super) struct Talk {
     pub(super) profile: Profile,
-    pub(super) script: Script,
+    eof: Eof,
     pub(super) stage: Stage,
-    /// What its first bytes are.
-    opening: Opening,
-    /// It has sent nothing since it asked whether we are there.
-    only_asks: bool,
-    /// The line that is kept asks for a nick that is taken, and the system was asked about its holder.
-    pub(super) has_checked_holder: bool,
-    /// How many bytes at the head of the next input hold no telnet command.
-    known_data: u32,
+    sent: Sent,
+    /// How many bytes at the head of the next input hold no telnet command, as far as is known.
+    known_data: u16,
     /// Since when it has no nick; for a member, since when it has sent nothing.
     since: Moment,
     /// What it has said, in bytes, against what can be read.
@@ -92,12 +86,21 @@ pub(super) enum Stage {
     Member,
 }
 
+/// What a client has sent so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sent {
+    /// It began so.
+    Begun(Opening),
+    /// Something, and nothing since it asked whether we are there.
+    OnlyQuestions,
+}
+
 /// For how long a client that asked whether we are there is taken to ask only to keep its connection
 /// alive, if it sends nothing else.
 const KEEP_ALIVE: Duration = Duration::from_secs(300);
 
 impl ChatSession {
-    pub(super) fn new(profile: Profile, script: Script, env: &Env) -> Self {
+    pub(super) fn new(profile: Profile, eof: Eof, env: &Env) -> Self {
         let decoder = Decoder::new(env.limits.max_line_bytes);
         Self {
             decoder: match profile {
@@ -106,11 +109,9 @@ impl ChatSession {
             },
             talk: Talk {
                 profile,
-                script,
+                eof,
                 stage: Stage::Nick { refusals: 0 },
-                opening: Opening::Nothing,
-                only_asks: false,
-                has_checked_holder: false,
+                sent: Sent::Begun(Opening::Nothing),
                 known_data: 0,
                 since: env.now,
                 said: TokenBucket::default(),
@@ -129,11 +130,12 @@ impl ChatSession {
         let Self { decoder, talk } = self;
         let last_input = talk.since;
         talk.on_bytes(cx.env.now);
-        let is_opening = talk.opening != Opening::Other;
-        if is_opening && let Some(protocol) = talk.opening.protocol(input) {
-            talk.opening = Opening::Other;
+        let opening = talk.opening();
+        if let Some(protocol) = opening.and_then(|it| it.protocol(input)) {
+            talk.sent = Sent::Begun(Opening::Other);
             return Step::new(input.len(), refuse_protocol(protocol, out, cx));
         }
+        let is_checked = decoder.has_checked();
         let next = decoder.next_of(input, talk.known_data);
         talk.known_data = next.known_data;
         let Next { found, used, .. } = next;
@@ -143,11 +145,11 @@ impl ChatSession {
                 let must_wait = talk.must_wait(line, out, cx);
                 let step = match must_wait {
                     true => Step::new(used, Flow::Wait),
-                    false => talk.on_member_line(line, out, cx),
+                    false => talk.on_member_line(line, is_checked, out, cx),
                 };
                 if matches!(step.flow, Flow::Wait | Flow::CheckPeer(_)) {
                     let line = line.to_vec();
-                    decoder.postpone(line);
+                    decoder.postpone(line, matches!(step.flow, Flow::CheckPeer(_)));
                 }
                 step
             }
@@ -172,17 +174,17 @@ impl ChatSession {
                 talk.on_password(&line, decoder.telnet(), out, cx)
             }
             Some(Decoded::Line(line)) => {
-                let step = talk.on_nick(line, out, cx);
+                let step = talk.on_nick(line, is_checked, out, cx);
                 if matches!(step.flow, Flow::CheckPeer(_)) {
                     let line = line.to_vec();
-                    decoder.postpone(line);
+                    decoder.postpone(line, true);
                 }
                 step
             }
         };
         step.used = used;
-        if is_opening {
-            talk.opening.take(input.get(..used).unwrap_or_default());
+        if let (Some(_), Sent::Begun(opening)) = (opening, &mut talk.sent) {
+            opening.take(input.get(..used).unwrap_or_default());
         }
         if step.flow == Flow::Continue && used == input.len() && decoder.is_drained() {
             step.flow = Flow::Starved;
@@ -254,11 +256,11 @@ impl ChatSession {
     }
 
     pub(super) fn outlives_input(&self) -> bool {
-        self.is_member() && self.talk.script.eof == Eof::Listen
+        self.is_member() && self.talk.eof == Eof::Listen
     }
 
     pub(super) fn has_sent(&self) -> bool {
-        self.talk.opening != Opening::Nothing
+        self.talk.sent != Sent::Begun(Opening::Nothing)
     }
 }
 
@@ -304,12 +306,28 @@ impl Talk {
         }
     }
 
+    /// How it began, as long as that may become a signature.
+    #[inline]
+    fn opening(&self) -> Option<Opening> {
+        match self.sent {
+            Sent::Begun(Opening::Other) | Sent::OnlyQuestions => None,
+            Sent::Begun(opening) => Some(opening),
+        }
+    }
+
+    #[inline]
+    fn says_something(&mut self) {
+        if self.sent == Sent::OnlyQuestions {
+            self.sent = Sent::Begun(Opening::Other);
+        }
+    }
+
     /// The beginning of a line has come, or nothing.
     fn on_unfinished(&mut self, begun: &[u8], out: &mut SendQueue, cx: &mut Ctx<'_>) -> Flow {
         if begun.is_empty() {
             return Flow::Starved;
         }
-        self.only_asks = false;
+        self.says_something();
         if self.sends_too_soon() {
             return self.close_too_soon(out, cx);
         }
@@ -323,8 +341,9 @@ impl Talk {
     /// A person's client asks whether we are there. Returns whether it does so only to keep its
     /// connection alive; its last input was at `last_input`.
     fn is_keep_alive(&mut self, last_input: Moment, now: Moment) -> bool {
-        let asked = std::mem::replace(&mut self.only_asks, true);
-        self.is_interactive() && asked && now < last_input + KEEP_ALIVE
+        let before = std::mem::replace(&mut self.sent, Sent::OnlyQuestions);
+        let has_asked = before == Sent::OnlyQuestions;
+        self.is_interactive() && has_asked && now < last_input + KEEP_ALIVE
     }
 
     /// Whether text that comes now was sent before a refusal could be read.
@@ -404,21 +423,17 @@ impl Talk {
         !cx.may_say && self.command(line).is_none_or(commands::is_speech)
     }
 
-    /// Who has the nick that a line asks for, the first time that the line is looked at: that one may be
-    /// gone without a word.
-    pub(super) fn unchecked_holder(&mut self, nick: &[u8], cx: &mut Ctx<'_>) -> Option<ClientId> {
-        if std::mem::take(&mut self.has_checked_holder) {
-            return None;
-        }
-        let holder = cx.room.holder_of(nick, cx.id);
-        self.has_checked_holder = holder.is_some();
-        holder
-    }
-
-    /// A member's command.
-    fn on_command(&mut self, line: &[u8], out: &mut SendQueue, cx: &mut Ctx<'_>) -> Step {
-        if let Some(nick) = commands::wanted_nick(line)
-            && let Some(holder) = self.unchecked_holder(nick.as_bytes(), cx)
+    /// A member's command. `is_checked`: the peer of a member whose nick it asks for was checked.
+    fn on_command(
+        &mut self,
+        line: &[u8],
+        is_checked: bool,
+        out: &mut SendQueue,
+        cx: &mut Ctx<'_>,
+    ) -> Step {
+        if !is_checked
+            && let Some(nick) = commands::wanted_nick(line)
+            && let Some(holder) = cx.room.holder_of(nick.as_bytes(), cx.id)
         {
             return Step::new(0, Flow::CheckPeer(holder));
         }
@@ -445,17 +460,23 @@ impl Talk {
         Step::new(0, flow)
     }
 
-    /// A line that is to be a nick.
-    fn on_nick(&mut self, line: &[u8], out: &mut SendQueue, cx: &mut Ctx<'_>) -> Step {
+    /// A line that is to be a nick. `is_checked`: the peer of a member that has it was checked.
+    fn on_nick(
+        &mut self,
+        line: &[u8],
+        is_checked: bool,
+        out: &mut SendQueue,
+        cx: &mut Ctx<'_>,
+    ) -> Step {
         let line = self.without_mark(line);
-        self.only_asks = false;
+        self.says_something();
         if line.is_empty() {
             return Step::new(0, self.on_empty_line(out, cx));
         }
         if let Some(protocol) = self.other_protocol(line, cx) {
             return Step::new(0, refuse_protocol(protocol, out, cx));
         }
-        let flow = self.try_nick(line, out, cx);
+        let flow = self.try_nick(line, is_checked, out, cx);
         Step {
             has_joined: self.stage == Stage::Member,
             ..Step::new(0, flow)
@@ -463,13 +484,19 @@ impl Talk {
     }
 
     #[inline]
-    fn on_member_line(&mut self, line: &[u8], out: &mut SendQueue, cx: &mut Ctx<'_>) -> Step {
-        self.only_asks = false;
+    fn on_member_line(
+        &mut self,
+        line: &[u8],
+        is_checked: bool,
+        out: &mut SendQueue,
+        cx: &mut Ctx<'_>,
+    ) -> Step {
+        self.says_something();
         if text::is_blank(line) {
             return Step::new(0, self.on_empty_line(out, cx));
         }
         if let Some(line) = self.command(line) {
-            return self.on_command(line, out, cx);
+            return self.on_command(line, is_checked, out, cx);
         }
         let class = self.class(cx.env.now);
         cx.env.line_rate.count_line(&mut self.lines, cx.env.now);
@@ -482,7 +509,7 @@ impl Talk {
             return Step::new(0, Flow::Continue);
         }
         if self.stage == Stage::Member {
-            return self.on_command(b"/quit", out, cx);
+            return self.on_command(b"/quit", false, out, cx);
         }
         self.end_unechoed_line(out, cx);
         Step::new(0, Flow::Close(CloseReason::Quit))

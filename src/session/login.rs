@@ -146,7 +146,14 @@ impl Talk {
     }
 
     /// Takes a line as a nick, with which the client becomes a member.
-    pub(super) fn try_nick(&mut self, line: &[u8], out: &mut SendQueue, cx: &mut Ctx<'_>) -> Flow {
+    /// `is_checked`: the peer of a member that has that nick was checked.
+    pub(super) fn try_nick(
+        &mut self,
+        line: &[u8],
+        is_checked: bool,
+        out: &mut SendQueue,
+        cx: &mut Ctx<'_>,
+    ) -> Flow {
         if let Some(command) = self.command(line) {
             return match commands::is_quit(command) {
                 true => Flow::Close(CloseReason::Quit),
@@ -154,17 +161,17 @@ impl Talk {
             };
         }
         if let Err(why) = cx.room.join(cx.id, line, self.profile, cx.env.now) {
-            if matches!(why, NickError::Taken { .. })
-                && let Some(holder) = self.unchecked_holder(line, cx)
+            if !is_checked
+                && matches!(why, NickError::Taken { .. })
+                && let Some(holder) = cx.room.holder_of(line, cx.id)
             {
                 return Flow::CheckPeer(holder);
             }
             return self.refuse_nick(&why, out, cx);
         }
-        if self.script.eol == Eol::Lf {
+        if out.eol() == Eol::Lf {
             cx.room.end_lines_with_lf(cx.id);
         }
-        self.has_checked_holder = false;
         self.enter(Stage::Member, cx.env.now);
         out.set_overflow(Overflow::for_member(cx.env.limits.lag));
         let nick = cx.room.nick_of(cx.id);

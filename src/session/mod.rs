@@ -21,7 +21,7 @@ use ipnet::IpNet;
 
 use crate::client_id::ClientId;
 use crate::config::Limits;
-use crate::config::addr::{Script, Service};
+use crate::config::addr::{Eof, Service};
 use crate::config::interactive::Profile;
 use crate::conn::Env;
 use crate::conn::overflow::Content;
@@ -129,15 +129,17 @@ impl Session {
     /// The session of a new connection.
     pub(crate) fn new(service: Service, env: &Env) -> Self {
         match service {
-            Service::Chat(profile) => Self::Chat(ChatSession::new(profile, Script::default(), env)),
-            Service::Script(script) => Self::Chat(ChatSession::new(Profile::Plain, script, env)),
+            Service::Chat(profile) => Self::Chat(ChatSession::new(profile, Eof::default(), env)),
+            Service::Script(script) => {
+                Self::Chat(ChatSession::new(Profile::Plain, script.eof, env))
+            }
             Service::Http => Self::Http(HttpSession::new(env.now)),
         }
     }
 
     /// The session of a client that is a member already, under a nick that the room knows.
-    pub(crate) fn new_member(profile: Profile, script: Script, env: &Env) -> Self {
-        Self::Chat(ChatSession::new(profile, script, env).into_member())
+    pub(crate) fn new_member(profile: Profile, eof: Eof, env: &Env) -> Self {
+        Self::Chat(ChatSession::new(profile, eof, env).into_member())
     }
 
     /// The client has connected.
