@@ -53,13 +53,18 @@ pub enum Liveness {
 
 /// Since when something is known to wait for an answer of a peer, without anything having come from it.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Awaited {
+pub(crate) struct Awaited {
     since: Option<Moment>,
 }
 
 impl Awaited {
+    /// Whether nothing is known to wait.
+    pub(crate) fn is_nothing(self) -> bool {
+        self.since.is_none()
+    }
+
     /// Takes note of what the system says. Returns whether the peer is dead.
-    pub(super) fn judge(&mut self, says: Liveness, now: Moment, limits: &Limits) -> bool {
+    pub(crate) fn judge(&mut self, says: Liveness, now: Moment, limits: &Limits) -> bool {
         let before = self.since.take();
         let (heard, waited, is_enough) = match says {
             Liveness::Unknown | Liveness::Answered | Liveness::Pending => return false,

@@ -36,7 +36,6 @@ use crate::metrics::Metrics;
 use crate::peer::Peer;
 use crate::time::moment::{Clock, Moment};
 use crate::time::rate_limit::LineRate;
-use liveness::{Awaited, Liveness};
 use overflow::Overflow;
 use pool::Pool;
 use send_queue::{Pushed, SendQueue, WriteState};
@@ -121,8 +120,6 @@ pub(crate) struct Io<S> {
     rd: BytesMut,
     pub(crate) out: SendQueue,
     read: ReadState,
-    /// Since when the peer owes an answer.
-    awaited: Awaited,
     /// What the poll loop was told last.
     registered: Interest,
 }
@@ -193,7 +190,6 @@ impl<S: Stream> Io<S> {
             rd: BytesMut::new(),
             out: SendQueue::new(Overflow::Disconnect),
             read: ReadState::Dry,
-            awaited: Awaited::default(),
             registered: Interest::Readable,
         }
     }
@@ -586,11 +582,6 @@ impl<S: Stream> Io<S> {
     /// Whether the peer was dialed and has not been reached.
     pub(crate) fn is_connecting(&self) -> bool {
         self.stream.is_connecting()
-    }
-
-    /// Takes note of what the system knows of the peer. Returns whether the peer is dead.
-    pub(crate) fn is_dead(&mut self, says: Liveness, env: &Env) -> bool {
-        self.awaited.judge(says, env.now, &env.limits)
     }
 
     /// How much memory its buffers hold, in bytes.

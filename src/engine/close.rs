@@ -142,6 +142,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
             }
             let mut client = self.clients.remove(id.index());
             self.timers.cancel(id, &mut client.timer);
+            self.rounds.forget(id);
             registry.deregister(&mut client.io.stream);
             self.admission.leave(&client.io.peer, &self.env.limits);
             if let Session::Closing(closing) = client.session {

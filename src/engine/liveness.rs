@@ -8,10 +8,12 @@
 //! * At once when somebody asks for a nick that is taken: its holder may be a connection that the same
 //!   person has lost. If it is gone, the asker gets the nick.
 
+use std::collections::BTreeMap;
 use std::io;
 
 use crate::client_id::ClientId;
-use crate::conn::liveness::Liveness;
+use crate::conn::Env;
+use crate::conn::liveness::{Awaited, Liveness};
 use crate::conn::stream::Stream;
 use crate::engine::{Engine, Registry};
 use crate::events::Observer;
@@ -29,6 +31,9 @@ pub(super) struct Rounds {
     state: Round,
     /// How many bytes had been written when the last round began.
     bytes_out: u64,
+    /// The clients whose peers are known to owe an answer. They are few, so they are kept here and not
+    /// in each connection.
+    awaited: BTreeMap<ClientId, Awaited>,
 }
 
 /// | [`Round`] | something was written | its time comes | it is through |
@@ -60,6 +65,24 @@ impl Rounds {
     #[inline]
     pub(super) fn is_running(&self) -> bool {
         matches!(self.state, Round::Running { .. })
+    }
+
+    /// A client is freed, and its number may become another's.
+    #[inline]
+    pub(super) fn forget(&mut self, id: ClientId) {
+        if !self.awaited.is_empty() {
+            self.awaited.remove(&id);
+        }
+    }
+
+    /// Takes note of what the system says of a client's peer. Returns whether the peer is dead.
+    fn judge(&mut self, id: ClientId, says: Liveness, env: &Env) -> bool {
+        let mut awaited = self.awaited.remove(&id).unwrap_or_default();
+        let is_dead = awaited.judge(says, env.now, &env.limits);
+        if !awaited.is_nothing() {
+            self.awaited.insert(id, awaited);
+        }
+        is_dead
     }
 
     /// When the next round begins.
@@ -154,7 +177,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
             return false;
         }
         let says = registry.liveness(&mut client.io.stream, id);
-        if client.io.is_dead(says, &self.env) {
+        if self.rounds.judge(id, says, &self.env) {
             self.abort(id, &io::ErrorKind::TimedOut.into());
             return false;
         }
