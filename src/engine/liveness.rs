@@ -184,3 +184,29 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         !matches!(says, Liveness::Unknown | Liveness::Answered)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Limits;
+    use std::time::{Duration, Instant};
+
+    #[test]
+    fn only_peers_that_owe_an_answer_are_kept_and_no_longer_than_their_clients() {
+        let env = Env::new(Limits::default(), Instant::now());
+        let owes = Liveness::Unacknowledged {
+            heard: Duration::from_secs(2),
+            waited: Duration::from_secs(1),
+        };
+        let mut rounds = Rounds::default();
+        let [one, other] = [1, 2].map(ClientId::from_index);
+        for id in [one, other] {
+            assert!(!rounds.judge(id, owes, &env));
+        }
+        assert_eq!(rounds.awaited.len(), 2);
+        rounds.judge(one, Liveness::Answered, &env);
+        assert!(rounds.awaited.keys().eq([&other]));
+        rounds.forget(other);
+        assert!(rounds.awaited.is_empty());
+    }
+}

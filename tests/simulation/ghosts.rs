@@ -257,27 +257,3 @@ fn a_round_over_many_members_is_spread_over_turns() {
     assert_eq!(asked(&scene), before + 90);
     assert!(!scene.engine.has_work());
 }
-
-/// What was known of a client's peer is not held against the next client with its number.
-#[test]
-fn a_newcomer_does_not_inherit_what_its_predecessor_owed() {
-    on_both(|is_veiled| {
-        let (mut scene, alice, ghost) = scene_with_ghost(is_veiled);
-        scene.peer(ghost).vanish();
-        scene.say(alice, b"one");
-        pass(&mut scene, 29);
-        assert_eq!(scene.left(ghost), None, "it owes an answer");
-        scene.peer(ghost).come_back();
-        scene.peer(ghost).hang_up();
-        pass(&mut scene, 1);
-        assert!(scene.left(ghost).is_some());
-        let heir = scene.join_reading("heir");
-        scene.say(heir, b"hello");
-        scene.peer(heir).vanish();
-        scene.say(alice, b"two");
-        pass(&mut scene, 29);
-        assert_eq!(scene.left(heir), None, "it may be back");
-        pass(&mut scene, 16);
-        assert_eq!(scene.left(heir), Some(CloseReason::Broken));
-    });
-}
