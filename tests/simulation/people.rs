@@ -76,6 +76,9 @@ struct Room {
     seen: BTreeSet<&'static str>,
 }
 
+/// How often a stream does something else than expected.
+const OFTEN: f64 = 0.1;
+
 /// What has to come about, or nothing is shown.
 const EVENTS: [&str; 13] = [
     "announced",
@@ -141,12 +144,10 @@ impl Room {
             config.interactive.password = "sesame".parse().ok();
         }
         let mut scene = Scene::new(config, is_veiled);
-        let often = 0.1;
         scene.faults = Faults {
-            interrupted: often,
-            falsely_blocked: often,
-            // Whether a script has read that its nick is refused depends on what is read at once.
-            short: 0.0,
+            interrupted: OFTEN,
+            falsely_blocked: OFTEN,
+            short: OFTEN,
             ..Faults::NONE
         };
         Self {
@@ -197,6 +198,8 @@ impl Room {
         let is_person = self.rng.u8(..4) > 0;
         let service: Service = if is_person { INTERACTIVE } else { PLAIN };
         let capacity = self.rng.usize(10..400);
+        // Whether a script could know that its nick is refused depends on what is read at once.
+        self.scene.faults.short = if is_person { OFTEN } else { 0.0 };
         let peer = self.scene.connect(service, capacity);
         let mut expected = String::new();
         if is_person {
