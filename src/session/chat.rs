@@ -1,19 +1,19 @@
-//! A client of the room: [`ChatSession`] decodes what it sends and makes a line of it, which is a
-//! password, a nick, a command or something said, by its [`Stage`]. The stages before a member are in
+//! A client of the room: [`ChatSession`] decodes its input into lines. The [`Stage`] decides whether a
+//! line is a password, a nick, a command or text for the room. The stages before membership are in
 //! `login`, and commands are in `commands`.
 //!
-//! | [`Stage`] | right line | wrong line | last wrong line | too long | hangs up |
+//! | [`Stage`] | right line | wrong line | last wrong line | too long | end of input |
 //! |---|---|---|---|---|---|
 //! | `Password` | `Nick` | stays, its rate pauses | closed | as a wrong line | closed |
-//! | `Nick` | `Member` | `Refused`; for people, stays | closed | as a wrong line | closed |
+//! | `Nick` | `Member` | `Refused`; at a prompt, stays | closed | as a wrong line | closed |
 //! | `Refused` | closed | closed | closed | closed | closed |
 //! | `Member` | said, or a command | - | - | told | closed, or goes on with [`Eof::Listen`] |
 //!
-//! `Refused` is `Nick` again as soon as the refusal is with the kernel, if there is no text among what
-//! was received before.
+//! `Refused` becomes `Nick` again once the refusal was passed to the kernel, unless there is text in
+//! the input that was received before.
 //!
-//! While the address of a client has no tries left, its passwords are neither right nor wrong: they are
-//! not looked at, and the client stays where it is.
+//! While the address of a client has no attempts left, its passwords are neither right nor wrong: they
+//! are not checked, and the client stays where it is.
 
 use std::time::Duration;
 
@@ -62,11 +62,12 @@ pub(super) struct Talk {
     pub(super) profile: Profile,
     pub(super) script: Script,
     pub(super) stage: Stage,
-    /// What its first bytes are.
+    /// What the first bytes of its input are.
     opening: Opening,
-    /// It has sent nothing since it asked whether we are there.
+    /// It has sent nothing since its last "are you there" (telnet's AYT).
     only_asks: bool,
-    /// The line that is kept asks for a nick that is taken, and the system was asked about its holder.
+    /// The postponed line asks for a nick that is taken, and the kernel was asked whether the holder's
+    /// peer is alive.
     pub(super) has_checked_holder: bool,
     /// How many bytes at the head of the next input hold no telnet command.
     known_data: u32,
@@ -85,15 +86,15 @@ pub(super) enum Stage {
     Password { refusals: u8 },
     /// Its nick.
     Nick { refusals: u8 },
-    /// Its nick as well, but the refusal of the last one is not with the kernel yet: a plain client
-    /// that sends text now does not read answers, and the text was not meant as a nick.
+    /// Its nick as well, but the last refusal was not passed to the kernel yet: a plain client that
+    /// sends text now does not read answers, and the text was not meant as a nick.
     Refused { refusals: u8 },
     /// Something for the room.
     Member,
 }
 
-/// For how long a client that asked whether we are there is taken to ask only to keep its connection
-/// alive, if it sends nothing else.
+/// A client that sends AYT again within this time, and nothing else, is assumed to send it only to keep
+/// its connection alive.
 const KEEP_ALIVE: Duration = Duration::from_secs(300);
 
 impl ChatSession {
@@ -138,7 +139,7 @@ impl ChatSession {
         talk.known_data = next.known_data;
         let Next { found, used, .. } = next;
         let mut step = match found {
-            // So it is nearly always.
+            // The common case.
             Some(Decoded::Line(line)) if talk.stage == Stage::Member => {
                 let must_wait = talk.must_wait(line, out, cx);
                 let step = match must_wait {
@@ -161,13 +162,13 @@ impl ChatSession {
                 Step::new(used, are_you_there(is_keep_alive, out, cx))
             }
             Some(Decoded::EndOfFile) => talk.on_end_of_file(out, cx),
-            // Line ends are no text.
+            // Empty lines are not text.
             Some(Decoded::TooLong | Decoded::Line([_, ..])) if talk.sends_too_soon() => {
                 Step::new(used, talk.close_too_soon(out, cx))
             }
             Some(Decoded::TooLong) => Step::new(used, talk.on_too_long(out, cx)),
             Some(Decoded::Line(line)) if matches!(talk.stage, Stage::Password { .. }) => {
-                // An answer to it may concern the decoder as well: telnet's ECHO.
+                // Handling a password may also change the decoder: telnet's ECHO.
                 let line = line.to_vec();
                 talk.on_password(&line, decoder.telnet(), out, cx)
             }
@@ -236,7 +237,8 @@ impl ChatSession {
         }
     }
 
-    /// All that is to be sent is with the kernel, and this was received before and is not decoded yet.
+    /// All output was passed to the kernel; `held` is the input that was received before and is not
+    /// decoded yet.
     pub(super) fn on_answered(&mut self, held: &[u8]) {
         if let Stage::Refused { refusals } = self.talk.stage
             && !has_text(self.decoder.clone(), held)
@@ -262,7 +264,7 @@ impl ChatSession {
     }
 }
 
-/// Closes a client that speaks another protocol, and tells it what this is.
+/// Closes a client that speaks another protocol, after telling it what this server is.
 fn refuse_protocol(protocol: OtherProtocol, out: &mut SendQueue, cx: &mut Ctx<'_>) -> Flow {
     cx.watch.emit(|| Event::OtherProtocol {
         id: cx.id,
@@ -286,8 +288,7 @@ pub(super) fn negotiate(answer: [u8; 3], out: &mut SendQueue, cx: &mut Ctx<'_>) 
     flow
 }
 
-/// Answers a client that asks for a sign of life. One that asks only to keep its connection alive
-/// need not see it.
+/// Answers AYT. The answer to a client that only keeps its connection alive shows nothing on a screen.
 fn are_you_there(is_keep_alive: bool, out: &mut SendQueue, cx: &mut Ctx<'_>) -> Flow {
     match is_keep_alive {
         true => cx.push(out, &NOP, Content::Telnet),
@@ -296,7 +297,7 @@ fn are_you_there(is_keep_alive: bool, out: &mut SendQueue, cx: &mut Ctx<'_>) -> 
 }
 
 impl Talk {
-    /// Bytes have come.
+    /// Notes that input was received.
     #[inline]
     fn on_bytes(&mut self, now: Moment) {
         if self.stage == Stage::Member {
@@ -304,7 +305,7 @@ impl Talk {
         }
     }
 
-    /// The beginning of a line has come, or nothing.
+    /// Handles the beginning of a line, which may be empty.
     fn on_unfinished(&mut self, begun: &[u8], out: &mut SendQueue, cx: &mut Ctx<'_>) -> Flow {
         if begun.is_empty() {
             return Flow::Starved;
@@ -320,14 +321,14 @@ impl Talk {
         }
     }
 
-    /// A person's client asks whether we are there. Returns whether it does so only to keep its
-    /// connection alive; its last input was at `last_input`.
+    /// Handles AYT. Returns whether a client at a prompt sends it only to keep its connection alive;
+    /// `last_input` is the time of its last input.
     fn is_keep_alive(&mut self, last_input: Moment, now: Moment) -> bool {
         let asked = std::mem::replace(&mut self.only_asks, true);
         self.is_interactive() && asked && now < last_input + KEEP_ALIVE
     }
 
-    /// Whether text that comes now was sent before a refusal could be read.
+    /// Whether text that is received now was sent before a refusal could be read.
     #[inline]
     fn sends_too_soon(&self) -> bool {
         matches!(self.stage, Stage::Refused { .. })
@@ -354,7 +355,7 @@ impl Talk {
         )
     }
 
-    /// What a line holds behind the byte order mark that some programs write before the first one.
+    /// Returns a line without the byte order mark that some programs write before the first one.
     fn without_mark<'l>(&self, line: &'l [u8]) -> &'l [u8] {
         match self.is_first() {
             true => line.strip_prefix(text::BYTE_ORDER_MARK).unwrap_or(line),
@@ -362,7 +363,8 @@ impl Talk {
         }
     }
 
-    /// What a line is, if it is the first one and neither a nick nor the password of the room.
+    /// Returns the protocol of a line, if it is the first one and neither a nick nor the password of
+    /// the room.
     fn other_protocol(&self, line: &[u8], cx: &Ctx<'_>) -> Option<OtherProtocol> {
         if !self.is_first() {
             return None;
@@ -404,8 +406,8 @@ impl Talk {
         !cx.may_say && self.command(line).is_none_or(commands::is_speech)
     }
 
-    /// Who has the nick that a line asks for, the first time that the line is looked at: that one may be
-    /// gone without a word.
+    /// Returns the member that holds the nick that a line asks for, the first time that the line is
+    /// processed: the peer of that member may have vanished.
     pub(super) fn unchecked_holder(&mut self, nick: &[u8], cx: &mut Ctx<'_>) -> Option<ClientId> {
         if std::mem::take(&mut self.has_checked_holder) {
             return None;
@@ -415,7 +417,7 @@ impl Talk {
         holder
     }
 
-    /// A member's command.
+    /// Handles a command of a member.
     fn on_command(&mut self, line: &[u8], out: &mut SendQueue, cx: &mut Ctx<'_>) -> Step {
         if let Some(nick) = commands::wanted_nick(line)
             && let Some(holder) = self.unchecked_holder(nick.as_bytes(), cx)
@@ -445,7 +447,7 @@ impl Talk {
         Step::new(0, flow)
     }
 
-    /// A line that is to be a nick.
+    /// Handles a line that asks for a nick.
     fn on_nick(&mut self, line: &[u8], out: &mut SendQueue, cx: &mut Ctx<'_>) -> Step {
         let line = self.without_mark(line);
         self.only_asks = false;
@@ -476,7 +478,7 @@ impl Talk {
         say(line, class, cx)
     }
 
-    /// A person has nothing more to say, and leaves. What a script's program means by it is not known.
+    /// Handles an end of file: a person leaves. For a script, its meaning is not known.
     fn on_end_of_file(&mut self, out: &mut SendQueue, cx: &mut Ctx<'_>) -> Step {
         if !self.is_interactive() {
             return Step::new(0, Flow::Continue);
