@@ -55,7 +55,7 @@ pub(crate) enum Kind {
     /// An action, last words, or a line that is shown at a prompt in another form than to plain
     /// members: for people who do not ignore the member.
     Action,
-    /// The same content in the form for plain members, who are not at a prompt.
+    /// An action, or such a line, in the form for plain members, which are not at a prompt.
     PlainAction,
     /// The leaving of a member, without its last words: for people who ignore it.
     WordlessLeave,
@@ -273,7 +273,7 @@ impl<'b> Lines<'b> {
         })
     }
 
-    /// The same lines, with no segment that ends before them.
+    /// These lines, without segments that end before them.
     fn without_earlier_segments(mut self) -> Self {
         let earlier = self
             .segments
