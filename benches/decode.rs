@@ -4,7 +4,7 @@
 //!
 //! `cargo bench --bench decode`, or with a part of a name: `-- 'line, UTF-8'`.
 //!
-//! `benches/instructions` counts what is executed instead: it runs this executable under callgrind as
+//! `benches/instructions` counts instructions instead: it runs this executable under callgrind as
 //! `decode count ROW ROUNDS`.
 
 use std::hint::black_box;
@@ -36,7 +36,7 @@ const TEXTS: [(&str, &str); 2] = [
     ("UTF-8", "Füchse springen, 狐が跳ぶ, лиса прыгает 🦊, "),
 ];
 
-/// Where the rows go: to a stopwatch, or one of them to a tool that counts what is executed.
+/// Where the rows go: to a stopwatch, or one of them to a tool that counts instructions.
 enum Runner {
     Timed(Box<Criterion>),
     Counted { row: String, rounds: u32 },
@@ -148,7 +148,7 @@ fn by_length(c: &mut Runner, name: &str, sample: &str, mut decode: impl FnMut(&[
     group.finish();
 }
 
-/// Runs a row for a number of rounds, if it is `row`. Prints how many bytes a round decodes.
+/// Runs a row for a number of rounds, if it is `row`. Prints the number of bytes that a round decodes.
 fn count(row: &str, rounds: u32, name: &str, sample: &str, mut decode: impl FnMut(&[u8]) -> usize) {
     for line_bytes in LINE_BYTES {
         if row == format!("{name}/{line_bytes}") {

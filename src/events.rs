@@ -52,7 +52,7 @@ pub enum Event<'a> {
         /// What the system said.
         error: &'a io::Error,
     },
-    /// A client's first bytes are those of another protocol. It leaves for this.
+    /// A client's first bytes are those of another protocol. It is closed for this reason.
     OtherProtocol {
         /// The client.
         id: ClientId,
@@ -208,12 +208,12 @@ pub enum Event<'a> {
         /// The file.
         path: &'a Path,
     },
-    /// Others than its owner can write a file with a password, and so choose it.
+    /// Users other than its owner can write a file with a password, and so choose the password.
     SecretWritable {
         /// The file.
         path: &'a Path,
     },
-    /// The greeting holds escape sequences, such as colours, which are left out of it.
+    /// The greeting contains escape sequences, such as colours, which are dropped.
     EscapesLeftOut {
         /// The file.
         path: &'a Path,
@@ -232,25 +232,25 @@ pub enum Event<'a> {
         /// What the system said.
         error: &'a io::Error,
     },
-    /// One of several addresses could not be had, and the server serves without it: a host name stands
-    /// for it beside others, or this machine has no addresses of its kind.
+    /// One of several addresses was not available, and the server runs without it: a host name has
+    /// other addresses, or this machine lacks the address family.
     ListenFailed {
         /// Which, and what to do.
         error: &'a io::Error,
     },
-    /// The system does not have a socket option, and the server serves without it.
+    /// The system does not support a socket option, and the server runs without it.
     OptionUnsupported {
-        /// Its name.
+        /// The name of the option.
         option: &'static str,
-        /// What is different without it.
+        /// What is lost without it.
         loss: &'static str,
-        /// What the system said.
+        /// The error that the system returned.
         error: &'a io::Error,
     },
-    /// The system does not tell which peers are still there (netlink's sock_diag). Those that vanish are
-    /// found by TCP keepalive only.
+    /// The kernel does not report the state of connections (netlink's sock_diag). Peers that vanish are
+    /// detected by TCP alone.
     LivenessRefused {
-        /// What the system said.
+        /// The error that the kernel returned.
         error: &'a io::Error,
     },
     /// The server is about to serve.
@@ -272,7 +272,7 @@ pub enum Event<'a> {
         /// Which file, and what to do; then everything stays what it was.
         error: Option<&'a io::Error>,
     },
-    /// SIGHUP came, and there is no file to read again.
+    /// SIGHUP was received, and there is no file to read again.
     NothingToReload,
     /// The server has begun to shut down.
     ShuttingDown,

@@ -40,7 +40,7 @@ impl Peer {
         }
     }
 
-    /// Its address, if it has one.
+    /// Its IP address, if it has one.
     pub(crate) fn ip(&self) -> Option<IpAddr> {
         match *self {
             Self::Ip(addr) => Some(addr.ip().to_canonical()),
@@ -48,7 +48,7 @@ impl Peer {
         }
     }
 
-    /// Whether its address is one of this network. A network of IPv4-mapped addresses has none.
+    /// Whether its address is in this network. A network of IPv4-mapped addresses contains no peer.
     pub(crate) fn is_in(&self, network: &IpNet) -> bool {
         self.ip().is_some_and(|ip| network.contains(&ip))
     }

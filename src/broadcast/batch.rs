@@ -2,9 +2,9 @@
 //! reader in one piece, or in a few if some lines are not for that reader. So a reader costs one copy
 //! and one write a turn, however many lines come together.
 //!
-//! A few readers want lines that end with LF alone. For them the batch is rendered a second time, when
-//! the first of them is given something: a copy without the CRs, so every line is one byte shorter and
-//! a position in it is the other one less the lines before.
+//! Some readers want lines that end with LF alone. For them the batch is rendered a second time, when
+//! the first of them needs it: a copy without the CRs, so every line is one byte shorter, and a
+//! position in the copy is the position in the batch minus the number of lines before it.
 //!
 //! A reader need not wait for the end of the turn. What it was given is a [`Cursor`], a position in
 //! the stream of all lines ever said, so nothing has to be reset when a turn ends.
@@ -17,15 +17,15 @@ use crate::text::alike::Identity;
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
     bytes: Vec<u8>,
-    /// The first lines once more, each with LF at its end.
+    /// A copy of the first lines, each ending with LF.
     with_lf: Vec<u8>,
-    /// How many bytes of `bytes` are rendered there.
+    /// The number of bytes of `bytes` that are rendered in `with_lf`.
     rendered: usize,
     lines: usize,
     segments: Vec<Segment>,
     /// The end of the batch before.
     base: Cursor,
-    /// The position behind its last line.
+    /// The position after the last line.
     end: Cursor,
     has_bulk: bool,
     /// Some lines are not for everybody.
@@ -52,10 +52,10 @@ impl Speaker {
 pub(crate) enum Kind {
     /// What a member said: for everybody who does not ignore it.
     Line,
-    /// What a member did, or its last words, or a line that people see otherwise than plain members
-    /// do: for people who do not ignore it.
+    /// An action, last words, or a line that is shown at a prompt in another form than to plain
+    /// members: for people who do not ignore the member.
     Action,
-    /// An action, or such a line, as plain members see it: for those at no prompt.
+    /// An action, or such a line, in the form for plain members, which are not at a prompt.
     PlainAction,
     /// The leaving of a member, without its last words: for people who ignore it.
     WordlessLeave,
@@ -103,7 +103,7 @@ pub(crate) struct Lines<'b> {
     pub(crate) has_bulk: bool,
     /// The segments that hold them. The first may begin before them.
     segments: &'b [Segment],
-    /// Where they begin in the batch, or in its rendering with LF.
+    /// The offset of the segment in the batch, or in its rendering with LF.
     offset: usize,
     /// How many lines of the batch come before them.
     lines_before: usize,
@@ -183,7 +183,7 @@ impl Batch {
         }
     }
 
-    /// Renders what was said since the last time with LF at the ends of lines.
+    /// Renders the lines that were added since the last call, with LF at their ends.
     #[cold]
     pub(crate) fn render_with_lf(&mut self) {
         let rest = self.bytes.get(self.rendered..).unwrap_or_default();
@@ -193,7 +193,7 @@ impl Batch {
         self.rendered = self.bytes.len();
     }
 
-    /// Everything that was said after `from` and before the batch was last
+    /// Returns everything that was said after `from` and before the batch was last
     /// [rendered](Self::render_with_lf), with LF at the ends of lines.
     #[cold]
     #[inline(never)]
@@ -240,7 +240,7 @@ fn number(n: usize) -> u32 {
     u32::try_from(n).unwrap_or(u32::MAX)
 }
 
-/// Lines that end with CR LF, in parts that leave the CRs out.
+/// Splits lines that end with CR LF into parts that leave out the CRs.
 pub(crate) fn with_lf(lines: &[u8]) -> impl Iterator<Item = &[u8]> {
     let lines = lines.split_inclusive(|&byte| byte == b'\n');
     lines.flat_map(|line| match line.strip_suffix(b"\r\n") {
@@ -273,7 +273,7 @@ impl<'b> Lines<'b> {
         })
     }
 
-    /// The same lines, with no segment that ends before them.
+    /// These lines, without segments that end before them.
     fn without_earlier_segments(mut self) -> Self {
         let earlier = self
             .segments
@@ -282,7 +282,7 @@ impl<'b> Lines<'b> {
         self
     }
 
-    /// Where a segment ends, in the rendering of these lines.
+    /// Returns where a segment ends in the rendering of these lines.
     fn end_of(&self, segment: &Segment) -> usize {
         match self.is_with_lf {
             true => segment.end.saturating_sub(segment.lines_end),

@@ -158,7 +158,7 @@ impl Args {
     }
 }
 
-/// What must not be taken as not set.
+/// Variables that must not count as not set when they are blank.
 const PASSWORD_FILES: [&str; 2] = ["password_file", "ops_password_file"];
 
 /// Addresses separated by white space, as they stand in a variable.
@@ -173,7 +173,8 @@ impl FromStr for ListenAddrs {
     }
 }
 
-/// Addresses separated by white space, of listeners that are plain unless a word says otherwise.
+/// Addresses separated by white space. Without a word before them, they are addresses of plain
+/// listeners.
 #[derive(Debug, Clone)]
 struct PlainAddrs(Vec<ListenAddr>);
 

@@ -35,10 +35,10 @@ pub struct ListenAddr {
 pub enum Place {
     /// `127.0.0.1:6142` or `[::1]:6142`.
     Socket(SocketAddr),
-    /// `6142` or `:6142`: that port on this machine, 127.0.0.1 and, where there is IPv6, `[::1]`. No
-    /// name is looked up for it.
+    /// `6142` or `:6142`: that port on this machine, on 127.0.0.1 and, if the machine has IPv6, on
+    /// `[::1]`. No name is looked up.
     Loopback {
-        /// The TCP port; 0 lets the system choose one, the same for both.
+        /// The TCP port; 0 lets the kernel choose one, which both addresses share.
         port: u16,
     },
     /// `[fe80::1%eth0]:6142`, an address that is valid on one interface only (RFC 4007, section 11).
@@ -48,7 +48,7 @@ pub enum Place {
         ip: Ipv6Addr,
         /// The name of the interface, to be looked up when the server is bound.
         interface: String,
-        /// The TCP port; 0 lets the system choose one.
+        /// The TCP port; 0 lets the kernel choose one.
         port: u16,
     },
     /// `localhost:6142`: every address that the name resolves to.
@@ -67,13 +67,13 @@ pub enum Place {
 pub enum Service {
     /// The room, as this profile serves it.
     Chat(Profile),
-    /// The room as [`Profile::Plain`] serves it, for scripts that need something else than usual.
+    /// The room as [`Profile::Plain`] serves it, for scripts with special needs.
     Script(Script),
     /// HTTP: `GET /healthz` is answered, and nothing else.
     Http,
 }
 
-/// What a script may need that reads or is piped with the simplest tools. The default is what every
+/// Settings for scripts that read or are piped with simple tools. The default is what every other
 /// client gets.
 ///
 /// ```
@@ -86,34 +86,34 @@ pub enum Service {
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Script {
-    /// What becomes of a member that closes its sending half.
+    /// What happens to a member that closes its sending half.
     pub eof: Eof,
-    /// What the lines end with that it receives.
+    /// The line end of the lines that it receives.
     pub eol: Eol,
 }
 
-/// What becomes of a member that closes its sending half (shutdown(2), `SHUT_WR`) while it still reads.
+/// What happens to a member that closes its sending half (shutdown(2), `SHUT_WR`) while it still reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Eof {
     /// It gets what was said before, and leaves.
     #[default]
     Leave,
-    /// It goes on listening until its connection ends: `eof=listen`.
+    /// It stays and listens until its connection ends: `eof=listen`.
     Listen,
 }
 
-/// What the lines end with that a client receives. What it sends may end with either.
+/// The line end of the lines that a client receives. Lines that it sends may end with either.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Eol {
-    /// CR LF, as telnet wants it (RFC 854).
+    /// CR LF, as telnet requires (RFC 854).
     #[default]
     CrLf,
-    /// LF alone, as the tools of Unix want it: `eol=lf`.
+    /// LF alone, as Unix tools expect: `eol=lf`.
     Lf,
 }
 
 impl Service {
-    /// How clients of the room are served; `None` for whoever is no such client.
+    /// Returns how clients of the room are served; `None` for services other than the room.
     pub(crate) fn chat(self) -> Option<(Profile, Script)> {
         match self {
             Self::Chat(profile) => Some((profile, Script::default())),
@@ -122,7 +122,7 @@ impl Service {
         }
     }
 
-    /// What the lines end with that its clients receive.
+    /// Returns the line end of the lines that its clients receive.
     pub(crate) fn eol(self) -> Eol {
         self.chat().map_or(Eol::CrLf, |(_, script)| script.eol)
     }
@@ -189,11 +189,11 @@ impl FromStr for ListenAddr {
 }
 
 impl ListenAddr {
-    /// Parses an address whose clients are plain unless a word before it says otherwise, so that it
-    /// may have the attributes of a [`Script`].
+    /// Parses an address as [`from_str`](Self::from_str) does, except that an address without a word
+    /// before it is that of a plain listener, and may have the attributes of a [`Script`].
     ///
     /// # Errors
-    /// As [`from_str`](Self::from_str).
+    /// See [`from_str`](Self::from_str).
     ///
     /// ```
     /// use line_chat::ListenAddr;
@@ -211,7 +211,7 @@ impl ListenAddr {
     }
 }
 
-/// What stands before and behind the first comma. The name of an interface may hold one.
+/// Splits at the first comma that begins the attributes. The name of an interface may contain a comma.
 fn split_attributes(addr: &str) -> (&str, Option<&str>) {
     let (bracketed, rest) = match addr.rfind(']') {
         Some(end) => addr.split_at_checked(end).unwrap_or_default(),
@@ -246,7 +246,7 @@ impl FromStr for Script {
 }
 
 impl fmt::Display for Script {
-    /// What differs from the default, each with a comma before it.
+    /// Writes the attributes that differ from the default, each after a comma.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.eof == Eof::Listen {
             f.write_str(",eof=listen")?;
@@ -289,7 +289,7 @@ impl FromStr for Place {
             return Err(ListenAddrError::NotAnAddress);
         }
         let port = port(port_text)?;
-        // With a good port it would be an address by now.
+        // With a valid port it would have been parsed as an address.
         match is_like_ipv4(name) {
             true => Err(ListenAddrError::NoIpv4(name.to_owned())),
             false => Ok(Self::Host {
@@ -300,7 +300,7 @@ impl FromStr for Place {
     }
 }
 
-/// The rest of a place that begins with a bracket.
+/// Parses a place that begins with a bracket; `rest` is what follows the bracket.
 fn in_brackets(rest: &str) -> Result<Place, ListenAddrError> {
     let (inside, behind) = rest.split_once(']').ok_or(ListenAddrError::NotAnAddress)?;
     let (ip, interface) = match inside.split_once('%') {
@@ -315,7 +315,7 @@ fn in_brackets(rest: &str) -> Result<Place, ListenAddrError> {
     let port = port(port_text.ok_or(ListenAddrError::NotAnAddress)?)?;
     match interface {
         None => Ok(Place::Socket(SocketAddr::new(IpAddr::V6(ip), port))),
-        // What the kernel takes as a name (net/core/dev.c, dev_valid_name).
+        // The names that the kernel accepts (net/core/dev.c, dev_valid_name).
         Some(name) if !name.is_empty() && !name.contains(['/', ':']) && !has_blank(name) => {
             Ok(Place::Scoped {
                 ip,
@@ -344,7 +344,7 @@ fn is_host(name: &str) -> bool {
     !name.is_empty() && !name.contains([':', '[', ']', '/', '%', ',']) && !has_blank(name)
 }
 
-/// Four numbers with dots between them: an IPv4 address, or meant as one.
+/// Whether a name is four numbers with dots between them: an IPv4 address, or meant as one.
 fn is_like_ipv4(name: &str) -> bool {
     name.split('.').count() == 4 && name.split('.').all(is_number)
 }
@@ -377,23 +377,23 @@ impl fmt::Display for Place {
     }
 }
 
-/// Why a text is no address to listen on.
+/// Why a text is not an address to listen on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ListenAddrError {
-    /// The text is no address, no port, and no host with a port.
+    /// The text is not an address, a port, or a host with a port.
     NotAnAddress,
-    /// The port behind this address or host is missing.
+    /// The port after this address or host is missing.
     NoPort(String),
-    /// This, where the port should be, is no number from 0 to 65535.
+    /// The text in the place of the port is not a number from 0 to 65535.
     NotAPort(String),
-    /// This looks like an IPv4 address and is none.
+    /// This looks like an IPv4 address but is not a valid one.
     NoIpv4(String),
-    /// An IPv6 address stands without brackets, so its end cannot be told from a port.
+    /// An IPv6 address has no brackets, so its end cannot be told from a port.
     NoBrackets,
-    /// This stands where an attribute should, and is none.
+    /// The text in the place of an attribute is not an attribute.
     NoAttribute(String),
-    /// An attribute of a [`Script`] stands behind an address whose clients are not plain.
+    /// An attribute of a [`Script`] follows an address whose clients are not plain.
     NotForScripts,
 }
 

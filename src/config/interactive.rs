@@ -97,8 +97,8 @@ pub struct Interactive {
 #[cfg(feature = "cli")]
 const PEOPLE: &str = "People at a prompt";
 
-/// Parses the name of a file with a password. Without a name the room would be open to everybody, which
-/// is never what is meant by naming none.
+/// Parses the name of a file with a password. An empty name is an error: it would open the room to
+/// everyone, which is never intended.
 #[cfg(feature = "cli")]
 fn file_name() -> impl clap::builder::TypedValueParser<Value = PathBuf> {
     use clap::builder::{OsStringValueParser, TypedValueParser};

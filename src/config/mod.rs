@@ -449,9 +449,9 @@ pub struct Limits {
     #[cfg_attr(feature = "cli", arg(skip = DEFAULT.linger_bytes))]
     pub linger_bytes: usize,
 
-    /// After how much silence of a peer the system begins to probe it (tcp(7), `TCP_KEEPIDLE`): 1 s to
-    /// 32767 s, in whole seconds. With the two limits below, a peer that is gone is found after two
-    /// minutes of silence, which is time enough to change from one wireless network to another.
+    /// The silence of a peer after which the kernel begins to probe it (tcp(7), `TCP_KEEPIDLE`): 1 s to
+    /// 32767 s, in whole seconds. With the two limits below, a peer that has vanished is detected after
+    /// two minutes of silence, which leaves time to change from one wireless network to another.
     #[cfg_attr(feature = "cli", arg(skip = DEFAULT.keepalive_idle))]
     pub keepalive_idle: Duration,
 
@@ -459,26 +459,25 @@ pub struct Limits {
     #[cfg_attr(feature = "cli", arg(skip = DEFAULT.keepalive_interval))]
     pub keepalive_interval: Duration,
 
-    /// How many probes in a row go unanswered before the system gives the connection up (tcp(7),
+    /// The number of consecutive unanswered probes after which the kernel ends the connection (tcp(7),
     /// `TCP_KEEPCNT`): 1 to 127.
     #[cfg_attr(feature = "cli", arg(skip = DEFAULT.keepalive_probes))]
     pub keepalive_probes: u32,
 
-    /// How often the system is asked whether the peers answer to which something was written since
-    /// they were heard from; longer than zero. The system itself takes a quarter of an hour to give up
-    /// a connection with unacknowledged data (tcp(7), `tcp_retries2`), and sends no keepalive probes
-    /// meanwhile. 10 000 such peers at 10 µs each every 15 s are 0.7 % of a processor.
+    /// The time between two rounds in which the kernel is asked about peers that were written to and
+    /// from which nothing was received since; longer than zero. The kernel itself takes a quarter of an
+    /// hour to end a connection with unacknowledged data (tcp(7), `tcp_retries2`), and sends no
+    /// keepalive probes meanwhile. 10 000 such peers at 10 µs each every 15 s are 0.7 % of a processor.
     #[cfg_attr(feature = "cli", arg(skip = DEFAULT.liveness_interval))]
     pub liveness_interval: Duration,
 
-    /// How long nothing may come from a peer while data for it is unacknowledged; longer than zero.
-    /// After it, the peer counts as dead when the system is asked. In 30 s a segment is sent eight
-    /// times (RFC 6298, 5.5).
+    /// The silence of a peer with unacknowledged data after which it counts as dead when the kernel is
+    /// asked; longer than zero. In 30 s a segment is sent eight times (RFC 6298, 5.5).
     #[cfg_attr(feature = "cli", arg(skip = DEFAULT.ack_timeout))]
     pub ack_timeout: Duration,
 
-    /// How many probes in a row may go unanswered, of keepalive or of a closed window, before the peer
-    /// counts as dead when the system is asked; 1 or more.
+    /// The number of consecutive unanswered probes, of keepalive or of a closed window, from which on a
+    /// peer counts as dead when the kernel is asked; 1 or more.
     #[cfg_attr(feature = "cli", arg(skip = DEFAULT.max_unanswered_probes))]
     pub max_unanswered_probes: u32,
 }
@@ -525,7 +524,7 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Checks what decides whether a peer is there.
+    /// Checks the limits that decide whether a peer is alive.
     fn check_liveness(&self) -> Result<(), ConfigError> {
         let times = [
             ("liveness_interval", self.liveness_interval),

@@ -1,6 +1,6 @@
 //! The text before a line: a template such as `{nick}: `, parsed once at the start. A template that
-//! could break a line, act on a terminal or pass for a notice is refused, and so is one that does not
-//! show where a nick begins or ends; so nothing is left to check when a line is formatted.
+//! could break a line, act on a terminal or pass for a notice is refused, and so is a template that
+//! does not show where a nick begins or ends. So nothing is left to check when a line is formatted.
 
 use std::fmt;
 use std::str::FromStr;
@@ -39,7 +39,7 @@ impl Prefix {
         }
     }
 
-    /// Whether lines look like what members do, as people see it: `** bob waves`.
+    /// Whether lines look like actions as they are shown at a prompt: `** bob waves`.
     pub(crate) fn is_like_action(&self) -> bool {
         stars(&self.before) == 2
     }
@@ -86,7 +86,7 @@ impl FromStr for Prefix {
         if before.starts_with(char::is_whitespace) {
             return Err(PrefixError::Blank);
         }
-        // No nick holds one of these characters, so the first one shows how long the nick is.
+        // No nick contains one of these characters, so the first of them shows where the nick ends.
         let ends = |c: char| c == ':' || c.is_whitespace();
         if !after_each.iter().any(|after| after.contains(ends)) {
             return Err(PrefixError::NoEnd);
@@ -95,8 +95,8 @@ impl FromStr for Prefix {
     }
 }
 
-/// With how many stars of any shape a text begins, whatever blanks and invisible characters stand
-/// before or between them; 0 if no blank follows.
+/// The number of stars of any shape with which a text begins. Blanks and invisible characters before or
+/// between them are ignored. 0 if no blank follows.
 fn stars(before: &str) -> usize {
     let shown = before.chars().filter(|&c| !is_invisible(c));
     let mut shown = shown.skip_while(|c| c.is_whitespace());
@@ -132,8 +132,8 @@ pub enum PrefixError {
     Notice,
     /// The template begins with white space.
     Blank,
-    /// Nothing in the template shows where a nick ends and the text begins: no white space and no `:`
-    /// stands behind `{nick}`.
+    /// Nothing in the template shows where a nick ends and the text begins: neither white space nor a
+    /// `:` follows `{nick}`.
     NoEnd,
 }
 
@@ -255,7 +255,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..Default::default() })]
 
-        /// Nobody can say a line that could be another's.
+        /// No member can say a line that looks like another member's.
         #[test]
         fn two_nicks_never_make_the_same_line(
             template in "[<ab:| ]{0,2}[{]nick[}]([>ab:| ]{0,2}[{]nick[}])?[>ab:| ]{0,2}",

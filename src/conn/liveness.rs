@@ -1,57 +1,59 @@
-//! Whether the peer of a connection is still there. A peer that vanishes sends no FIN and no RST, so only
-//! its silence tells; but a listener is silent as well, and so is a client whose user has suspended it.
-//! The difference is that the system of a peer that lives acknowledges what is sent to it. [`Liveness`]
-//! is what our own system knows of that when it is asked, and [`Awaited`] judges it:
+//! Decides whether the peer of a connection is still alive. A peer that vanishes sends neither FIN nor
+//! RST, so silence is the only sign of it; but a listener is silent as well, and so is a client whose
+//! user has suspended it. The difference is that the kernel of a live peer acknowledges what is sent to
+//! it. [`Liveness`] is what our own kernel reports about that, and [`Awaited`] judges the reports:
 //!
-//! | the system says | `since` becomes | dead |
+//! | report | `since` becomes | dead |
 //! |---|---|---|
 //! | `Unknown`, `Answered`, `Pending` | none | never |
-//! | `Unacknowledged`, and something came after `since` | as long ago as it `waited` | `ack_timeout` after `since` |
-//! | `Unacknowledged`, nothing came after `since` | stays, or the same if that is earlier | the same |
-//! | `Unanswered` | as for `Unacknowledged` | the same, from `max_unanswered_probes` probes on |
+//! | `Unacknowledged`, and input arrived after `since` | now less `waited` | `ack_timeout` after `since` |
+//! | `Unacknowledged`, no input after `since` | the earlier of `since` and now less `waited` | as above |
+//! | `Unanswered` | as for `Unacknowledged` | as above, from `max_unanswered_probes` probes on |
 //!
-//! So whenever a peer counts as dead, something has waited for the whole of
-//! `ack_timeout`, and nothing has come from the peer in that time: a peer that was silent before, and is
-//! written to just now, is not dead. Writing itself costs nothing for this.
+//! So when a peer is declared dead, data or a probe has waited for the whole of `ack_timeout`, and
+//! nothing was received from the peer in that time: a peer that was silent for long and was written to
+//! only now is not dead. Writing itself costs nothing extra.
 
 use std::time::Duration;
 
 use crate::config::Limits;
 use crate::time::moment::Moment;
 
-/// What the system knows of the peer of a connection. In each case `heard` is how long ago anything came
-/// from it, an acknowledgement included.
+/// What the kernel reports about the peer of a connection. In each case `heard` is how long ago anything
+/// was received from the peer, including acknowledgements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Liveness {
-    /// Nothing.
+    /// The kernel cannot tell.
     #[default]
     Unknown,
-    /// All that was written was sent and acknowledged, and no probe waits for an answer.
+    /// Everything that was written was sent and acknowledged, and no probe is unanswered.
     Answered,
-    /// Something is left to be acknowledged, but nothing was sent since the peer was heard: its window
-    /// is closed, and it has answered the last probe.
+    /// Data is unacknowledged, but nothing was sent since the peer was last heard: its window is
+    /// closed, and it has answered the last probe.
     Pending,
-    /// Data was sent since the peer was heard, and is not acknowledged.
+    /// Data was sent since the peer was last heard, and is not acknowledged.
     Unacknowledged {
-        /// See above.
+        /// How long ago anything was received from the peer.
         heard: Duration,
-        /// For how long the first of that data has waited at least, as far as the system can tell.
+        /// The minimum time for which the oldest of that data has waited, as far as the kernel can
+        /// tell.
         waited: Duration,
     },
-    /// Probes were sent since the peer was heard, of keepalive (RFC 1122, 4.2.3.6) or of a closed window
-    /// (RFC 9293, 3.8.6.1).
+    /// Probes were sent since the peer was last heard: keepalive probes (RFC 1122, 4.2.3.6) or probes of
+    /// a closed window (RFC 9293, 3.8.6.1).
     Unanswered {
-        /// How many, one after the other.
+        /// The number of consecutive unanswered probes.
         probes: u32,
-        /// See above.
+        /// How long ago anything was received from the peer.
         heard: Duration,
-        /// For how long the first of them has waited at least, as far as the system can tell.
+        /// The minimum time for which the oldest of them has waited, as far as the kernel can tell.
         waited: Duration,
     },
 }
 
-/// Since when something is known to wait for an answer of a peer, without anything having come from it.
+/// The earliest known time from which data or a probe has waited for the peer, with nothing received
+/// since.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Awaited {
     since: Option<Moment>,
@@ -63,7 +65,7 @@ impl Awaited {
         self.since.is_none()
     }
 
-    /// Takes note of what the system says. Returns whether the peer is dead.
+    /// Records a report of the kernel. Returns whether the peer is dead.
     pub(crate) fn judge(&mut self, says: Liveness, now: Moment, limits: &Limits) -> bool {
         let before = self.since.take();
         let (heard, waited, is_enough) = match says {
@@ -75,7 +77,7 @@ impl Awaited {
                 waited,
             } => (heard, waited, probes >= limits.max_unanswered_probes),
         };
-        // What waits now may be younger than what was heard last.
+        // The data that waits now may be younger than the last input.
         let since = before.filter(|&since| heard >= now.saturating_since(since));
         let told = now.saturating_sub(waited.min(heard));
         let since = since.unwrap_or(now).min(told);
@@ -107,8 +109,8 @@ mod tests {
         }
     }
 
-    /// When a peer counts as dead, in seconds, if the system says this at those times; `None`: it never
-    /// does.
+    /// Returns the time in seconds at which a peer is declared dead, if the kernel reports this at
+    /// those times, or `None` if it never is.
     fn died_at(said: &[(u64, Liveness)]) -> Option<u64> {
         let mut awaited = Awaited::default();
         let limits = Limits::default();
@@ -122,10 +124,10 @@ mod tests {
         for (said, expected) in [
             (&[(100, unacknowledged(29, 29))][..], None),
             (&[(100, unacknowledged(30, 30))], Some(100)),
-            // It was silent before, which is no sin.
+            // Silence before the data was sent does not count.
             (&[(100, unacknowledged(60, 29))], None),
             (&[(100, unacknowledged(60, 30))], Some(100)),
-            // What waited before is seen again, and time has passed since.
+            // The data of the first report still waits, and more time has passed.
             (
                 &[
                     (100, unacknowledged(70, 12)),
@@ -134,7 +136,7 @@ mod tests {
                 ],
                 Some(118),
             ),
-            // It was heard while something older waited.
+            // Input was received while older data waited.
             (&[(100, unacknowledged(29, 60))], None),
         ] {
             assert_eq!(died_at(said), expected, "{said:?}");
@@ -154,13 +156,13 @@ mod tests {
                 &[(100, says(70)), (115, says(85)), (130, says(100))],
                 Some(130),
             ),
-            // An acknowledgement came in between: the time counts from when that is seen.
+            // An acknowledgement arrived in between: the time counts from the report that shows it.
             (&[(100, says(5)), (130, says(29)), (159, says(58))], None),
             (
                 &[(100, says(5)), (130, says(29)), (160, says(59))],
                 Some(160),
             ),
-            // All was answered in between.
+            // Everything was acknowledged in between.
             (&[(100, says(70)), (115, Answered), (130, says(100))], None),
             (&[(100, says(70)), (115, Pending), (130, says(100))], None),
             (&[(100, says(70)), (115, Unknown), (130, says(100))], None),
@@ -181,12 +183,12 @@ mod tests {
     #[test]
     fn a_peer_is_dead_when_three_probes_are_unanswered_and_time_has_passed() {
         for (said, expected) in [
-            // Those of keepalive.
+            // Keepalive probes.
             (
                 &[(180, unanswered(2, 79, 79)), (181, unanswered(3, 80, 80))][..],
                 Some(181),
             ),
-            // The first probes of a closed window come one upon the other.
+            // The first probes of a closed window follow each other quickly.
             (
                 &[(101, unanswered(3, 1, 0)), (130, unanswered(7, 30, 0))],
                 None,
@@ -195,7 +197,7 @@ mod tests {
                 &[(101, unanswered(3, 1, 0)), (131, unanswered(7, 31, 0))],
                 Some(131),
             ),
-            // So do those for want of a carrier, after whatever silence.
+            // So do probes that are sent while there is no carrier, after a silence of any length.
             (
                 &[(101, unanswered(3, 900, 0)), (130, unacknowledged(929, 3))],
                 None,
@@ -204,7 +206,7 @@ mod tests {
                 &[(101, unanswered(3, 900, 0)), (131, unacknowledged(930, 3))],
                 Some(131),
             ),
-            // One that is lost is not enough, and it answers each time.
+            // A single lost probe is not enough, and the peer answers each time.
             (
                 &[(101, unanswered(1, 90, 0)), (131, unanswered(1, 120, 0))],
                 None,

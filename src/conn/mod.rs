@@ -2,8 +2,8 @@
 //! the [queue](send_queue) of what is to be written. It is the only place that reads or writes a
 //! stream; it knows no protocol, no room and no other client.
 //!
-//! Readiness comes in edges: an event is reported once, so whoever stops before `WouldBlock` has to
-//! remember that. [`ReadState`] and [`WriteState`] are this memory.
+//! Readiness is edge-triggered: an event is reported once, so a reader or writer that stops before
+//! `WouldBlock` has to remember that. [`ReadState`] and [`WriteState`] are this memory.
 //!
 //! | [`ReadState`] | readable event | read fills the buffer | short read | read blocks | end or error |
 //! |---|---|---|---|---|---|
@@ -12,11 +12,11 @@
 //! | `Eof` | - | - | - | - | - |
 //! | `Outlived` | `Outlived`, to be checked | - | - | - | - |
 //!
-//! `Dry` also becomes `Ready` when what a handshake owed is sent, and when the write half breaks,
-//! because what the peer sent before may still be there. `Eof` becomes `Outlived` for a client that
-//! goes on without input: it is not read any more, which would only find the same end again, but
-//! after each event it is asked for an error, because a client that is written nothing would never
-//! be found to be gone.
+//! `Dry` also becomes `Ready` when the pending output of a handshake is sent, and when the write half
+//! breaks, because earlier input of the peer may still be there. `Eof` becomes `Outlived` for a client
+//! that stays without input: it is not read any more, which would only find the same end again, but it
+//! is checked for an error after each event, because otherwise the loss of a client to which nothing is
+//! written would never be noticed.
 
 pub(crate) mod liveness;
 pub(crate) mod overflow;
@@ -63,8 +63,8 @@ pub(crate) struct Env {
     session_bytes: usize,
     /// What this turn has queued for single clients, in bytes: everything but the batch.
     pub(crate) turn_reply_bytes: usize,
-    /// Of how many left-out lines the present client was told just now. Whoever knows which client
-    /// that is takes it, for the observer.
+    /// The number of skipped lines of which the present client was told just now. The caller that knows
+    /// the client takes it, for the observer.
     pub(crate) told_skipped: u64,
     /// Where a line is written before it is queued. Empty between two uses.
     pub(crate) scratch_line: Vec<u8>,
@@ -133,7 +133,7 @@ enum ReadState {
     /// it may have stopped before the end of the stream or at urgent data (tcp(7), SO_OOBINLINE), of
     /// which no further event tells.
     Ready { to_the_end: bool },
-    /// The peer has sent all that it will ever send.
+    /// The peer has closed its sending half.
     Eof,
     /// So it has, and goes on reading. `to_check`: an event may have told of the end of the connection.
     Outlived { to_check: bool },
@@ -207,8 +207,8 @@ impl<S: Stream> Io<S> {
         };
     }
 
-    /// The peer has sent all that it will ever send, and is still written to. Returns whether it can
-    /// be.
+    /// Keeps a client whose peer has closed its sending half, and goes on writing to it. Returns
+    /// whether that is possible.
     pub(crate) fn outlive_input(&mut self) -> bool {
         self.read = ReadState::Outlived { to_check: true };
         !self.is_write_closed()
@@ -223,8 +223,7 @@ impl<S: Stream> Io<S> {
 
     // Reading.
 
-    /// Whether there may be something to decode: held input, or a stream that was not read to its
-    /// end.
+    /// Whether there may be something to decode: held input, or a stream that was not read to its end.
     #[inline]
     pub(crate) fn has_input(&self) -> bool {
         let is_read_due = match self.read {
@@ -290,7 +289,7 @@ impl<S: Stream> Io<S> {
         }
     }
 
-    /// Whether the connection has ended of a peer that is not read any more.
+    /// Whether the connection to a peer that is no longer read has ended.
     #[cold]
     fn check(&mut self) -> Fill {
         self.read = ReadState::Outlived { to_check: false };
@@ -383,8 +382,8 @@ impl<S: Stream> Io<S> {
             && bytes <= env.limits.max_pending_bytes / 2
     }
 
-    /// Writes these lines, which were appended to the buffer that is this reader's for the moment. Only
-    /// if something is left does it become its queue.
+    /// Writes these lines, which were appended to a buffer that is lent to this reader. It becomes the
+    /// reader's queue only if something is left.
     #[inline]
     fn write_hot(&mut self, lines: usize, env: &mut Env) -> Delivered {
         env.metrics.deliveries = env.metrics.deliveries.saturating_add(lines as u64);

@@ -63,8 +63,8 @@ pub(crate) enum Overflow {
     /// The room waits: [`Lag::Wait`]. Lines are appended beyond the limit, but none is said while
     /// there is such a queue. Notices of members who come and go cannot wait; they are left out.
     Wait {
-        /// Notices that were left out and of which the reader was not told. Four bytes fewer than
-        /// for lines save eight in each client; a reader that has missed as many is closed.
+        /// Skipped notices of which the reader was not told. Using four bytes fewer than for lines
+        /// saves eight per client; a reader that overflows the counter is closed.
         untold: u32,
         /// Since when the queue exceeds the limit. It ends when half of the queue is free.
         over_since: Option<Moment>,
@@ -173,7 +173,7 @@ impl Overflow {
         }
     }
 
-    /// Counts lines that were left out. Returns whether they can be counted.
+    /// Counts skipped lines. Returns `false` if the counter would overflow.
     pub(super) fn count_skipped(&mut self, lines: usize) -> bool {
         match self {
             Self::Skip { untold, .. } => {

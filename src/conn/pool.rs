@@ -19,10 +19,10 @@ const MIN_BUFFER_BYTES: usize = 1088;
 /// What all buffers that are kept hold together at most, in bytes.
 const MAX_POOL_BYTES: usize = 1 << 20;
 
-/// Buffers are kept by size, from below 2 KiB in steps of a power of two up to [`MAX_BUFFER_BYTES`].
+/// Buffers are pooled by size, from below 2 KiB in steps of a power of two up to [`MAX_BUFFER_BYTES`].
 const SIZE_CLASSES: usize = (MAX_BUFFER_BYTES.ilog2() - SMALLEST_CLASS + 1) as usize;
 
-/// The binary logarithm of what the buffers of the first class hold, rounded down.
+/// The binary logarithm of the capacity of the first class, rounded down.
 const SMALLEST_CLASS: u32 = MIN_BUFFER_BYTES.ilog2();
 
 /// Empty buffers that have memory.
@@ -85,7 +85,7 @@ impl Pool {
         self.lent_bytes = self.lent_bytes.saturating_sub(whole(smaller).capacity());
     }
 
-    /// A spare buffer for this many bytes, from the smallest class that fits or the next.
+    /// Takes a spare buffer for this many bytes, from the smallest class that fits or the next.
     fn take_spare(&mut self, bytes: usize) -> Option<BytesMut> {
         let class = size_class(bytes.checked_next_power_of_two()?);
         let mut near = self.spare.iter_mut().skip(class).take(2);
@@ -155,7 +155,7 @@ impl Pool {
     }
 }
 
-/// The class of a buffer of at least this many bytes.
+/// Returns the class of a buffer of at least this many bytes.
 fn size_class(bytes: usize) -> usize {
     bytes.max(1).ilog2().saturating_sub(SMALLEST_CLASS) as usize
 }

@@ -32,7 +32,7 @@ pub(crate) struct SendQueue {
     pub(super) buf: BytesMut,
     pub(super) write: WriteState,
     overflow: Overflow,
-    /// What lines end with. Lines of the room come with that end already.
+    /// The line end. Lines of the room arrive with that end already.
     eol: Eol,
     /// The memory of `buf`, in bytes. Its own capacity does not show what was consumed from the front.
     memory_bytes: u32,
@@ -74,16 +74,16 @@ impl SendQueue {
         }
     }
 
-    /// Changes what lines end with.
     pub(crate) fn eol(&self) -> Eol {
         self.eol
     }
 
+    /// Changes the line end.
     pub(crate) fn set_eol(&mut self, eol: Eol) {
         self.eol = eol;
     }
 
-    /// Changes the rule for a full queue, and starts with nothing left out.
+    /// Changes the rule for a full queue, and resets the count of skipped lines.
     pub(crate) fn set_overflow(&mut self, overflow: Overflow) {
         self.overflow = overflow;
     }
@@ -128,7 +128,7 @@ impl SendQueue {
         self.buf.is_empty() && self.write == WriteState::Open && self.overflow.is_calm()
     }
 
-    /// Queues all of `bytes` or nothing of it.
+    /// Queues all of `bytes` or none of them.
     pub(crate) fn push(&mut self, bytes: &[u8], content: Content, env: &mut Env) -> Pushed {
         env.turn_reply_bytes = env.turn_reply_bytes.saturating_add(bytes.len());
         self.push_one(bytes, content, env)
@@ -214,8 +214,8 @@ impl SendQueue {
         }
     }
 
-    /// Queues how many lines were left out, if the reader was not told. The notice may exceed the
-    /// limit, as a telnet answer may.
+    /// Queues a notice with the number of skipped lines, if the reader was not told yet. The notice may
+    /// exceed the limit, as a telnet answer may.
     pub(crate) fn tell_skipped(&mut self, env: &mut Env) {
         let untold = self.overflow.untold();
         if untold > 0 && self.write != WriteState::Closed {
@@ -225,7 +225,7 @@ impl SendQueue {
         }
     }
 
-    /// Queues a message as last words.
+    /// Queues a message as the last words to the client.
     pub(crate) fn push_last_message(&mut self, message: Message<'_>, env: &mut Env) {
         let mut words = std::mem::take(&mut env.scratch_line);
         words.clear();
@@ -242,7 +242,7 @@ impl SendQueue {
         }
     }
 
-    /// Appends lines of the server's own, with the end that this client's lines have.
+    /// Appends lines of the server's own, with the line end of this client.
     #[inline]
     fn append_lines(&mut self, lines: &[u8], env: &mut Env) {
         match self.eol {

@@ -41,16 +41,16 @@ pub trait Stream: Read + Write {
     }
 
     /// Whether the stream was dialed and its connect(2) is still in progress, or has failed: the peer
-    /// was never reached. It [is handshaking](Self::is_handshaking) as well.
+    /// was never reached. In that state it also [is handshaking](Self::is_handshaking).
     fn is_connecting(&self) -> bool {
         false
     }
 
-    /// The error that has ended the connection, if there is one, of a stream that was read to its end
-    /// and so is not read any more (socket(7), SO_ERROR).
+    /// Checks for an error that has ended the connection (socket(7), SO_ERROR), on a stream that was
+    /// read to its end and is therefore not read again.
     ///
     /// # Errors
-    /// That error.
+    /// The error of the connection.
     fn check(&mut self) -> io::Result<()> {
         Ok(())
     }

@@ -34,7 +34,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
             self.room.forget_lines_of(id);
         }
         let is_full = self.catch_up(id) == Pushed::Full;
-        // What it cannot be given was said before, so that is what ends it.
+        // The output that does not fit was queued first, so the full queue is the reason.
         let reason = if is_full {
             CloseReason::TooSlow
         } else {
@@ -275,7 +275,7 @@ pub(super) fn turn_away(
     if eol == Eol::Lf {
         notice = with_lf(&notice).collect::<Vec<_>>().concat();
     }
-    // The peer is gone if any of these fails, which changes nothing.
+    // If any of these calls fails, the peer is gone, which changes nothing.
     let _ = retry(|| stream.write(&notice));
     let _ = stream.shutdown_write();
     let _ = retry(|| stream.read(scratch));

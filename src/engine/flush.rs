@@ -246,7 +246,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         worst
     }
 
-    /// Reports what this client was just told that it missed.
+    /// Reports the number of skipped lines that this client was just told of.
     fn watch_skipped(&mut self, id: ClientId) {
         Watch::new(&mut self.observer, self.env.instant).emit_skipped(id, &mut self.env);
     }
@@ -286,8 +286,8 @@ impl<S: Stream, O: Observer> Engine<S, O> {
     }
 }
 
-/// Gives a member whose lines end with LF what it has not been given. It is kept out of the way of all
-/// others, also in the machine code.
+/// Gives a member whose lines end with LF the lines that it has not been given. A function of its own,
+/// so that its machine code does not slow down the common case.
 #[cold]
 #[inline(never)]
 fn deliver_with_lf<S: Stream>(
@@ -299,7 +299,7 @@ fn deliver_with_lf<S: Stream>(
 ) -> Delivered {
     let bytes = pass.pieces(id, from).map(|lines| lines.bytes.len()).sum();
     match bytes {
-        // Nobody else has spoken.
+        // No other member has spoken.
         0 => Delivered::AtOnce,
         bytes => io.deliver_pieces(pass.pieces(id, from), bytes, env),
     }

@@ -1,12 +1,12 @@
-//! Peers that have vanished. Their system sends nothing at all, so no event tells of them, and they would
-//! keep their nicks for as long as our system goes on trying. So it is asked what it knows of them (see
-//! [`Registry::liveness`]), in two cases:
+//! Detects peers that have vanished. Such a peer sends nothing at all, so no event reports it, and it
+//! would keep its nick until the kernel gives up retransmitting. So the engine asks the kernel about
+//! peers (see [`Registry::liveness`]) in two cases:
 //!
-//! * Every `liveness_interval` there is a [round](Rounds) over the clients that were not heard from since
-//!   the last one. When nothing was written to anybody, and nobody owes an answer, there are no rounds,
-//!   and nothing wakes an idle server.
-//! * At once when somebody asks for a nick that is taken: its holder may be a connection that the same
-//!   person has lost. If it is gone, the asker gets the nick.
+//! * Every `liveness_interval` a [round](Rounds) checks the clients from which nothing was received since
+//!   the last one. While nothing is written and no answer is outstanding there are no rounds, and nothing
+//!   wakes an idle server.
+//! * At once when a client asks for a nick that is taken: the holder may be a lost connection of the
+//!   same person. If its peer is dead, the new client gets the nick.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -19,28 +19,28 @@ use crate::engine::{Engine, Registry};
 use crate::events::Observer;
 use crate::time::moment::Moment;
 
-/// How many peers a turn asks about: at 10 µs each, members do not notice.
+/// The maximum number of peers that a turn checks: at 10 µs each, members do not notice.
 const CHECKS_PER_TURN: usize = 64;
 
-/// How many clients a turn looks at to find them.
+/// The maximum number of clients that a turn visits to find them.
 const LOOKS_PER_TURN: usize = 4096;
 
-/// Which peers the system is asked about, and when.
+/// The state of the liveness checks.
 #[derive(Debug, Default)]
 pub(super) struct Rounds {
     state: Round,
-    /// How many bytes had been written when the last round began.
+    /// The total of bytes written when the last round began.
     bytes_out: u64,
     /// The clients whose peers are known to owe an answer. They are few, so they are kept here and not
     /// in each connection.
     awaited: BTreeMap<ClientId, Awaited>,
 }
 
-/// | [`Round`] | something was written | its time comes | it is through |
+/// | [`Round`] | output was written | its time comes | all clients were visited |
 /// |---|---|---|---|
 /// | `Idle` | `Due` | - | - |
 /// | `Due` | - | `Running` | - |
-/// | `Running` | - | - | `Due` if somebody was written to, or has to be looked at again; else `Idle` |
+/// | `Running` | - | - | `Due` if output was written, or a client must be checked again; else `Idle` |
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum Round {
     #[default]
@@ -48,9 +48,9 @@ enum Round {
     Due(Moment),
     Running {
         began: Moment,
-        /// The next client, by its number.
+        /// The index of the next client to visit.
         next: usize,
-        /// Whether one of those before it has to be looked at again.
+        /// Whether a client that was visited must be checked again.
         any: bool,
     },
 }
@@ -61,7 +61,7 @@ impl Rounds {
         self.state == Round::Idle
     }
 
-    /// Whether a round goes on in the next turn.
+    /// Whether a round continues in the next turn.
     #[inline]
     pub(super) fn is_running(&self) -> bool {
         matches!(self.state, Round::Running { .. })
@@ -95,7 +95,7 @@ impl Rounds {
 }
 
 impl<S: Stream, O: Observer> Engine<S, O> {
-    /// Begins a round whose time has come, and goes on with one that is under way.
+    /// Begins a round that is due, and continues one that is running.
     #[inline]
     pub(super) fn check_peers(&mut self, registry: &mut impl Registry<S>) {
         if let Round::Due(at) = self.rounds.state
@@ -113,7 +113,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         }
     }
 
-    /// Sees to it that there is a round after something was written.
+    /// Schedules a round, after output was written.
     pub(super) fn schedule_round(&mut self) {
         if self.rounds.bytes_out != self.env.metrics.bytes_out {
             self.rounds.state = Round::Due(self.env.now + self.env.limits.liveness_interval);
@@ -139,7 +139,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
             };
             let heard_at = client.session.last_input();
             if heard_at.is_some_and(|at| at + self.env.limits.liveness_interval > self.env.now) {
-                // It lives. What was written to it before may still be unacknowledged.
+                // It is alive, but output that was written before may still be unacknowledged.
                 any = true;
                 continue;
             }
@@ -166,13 +166,13 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         };
     }
 
-    /// Asks the system about one client, and gives it up if its peer is dead. Returns whether it has
-    /// to be looked at again, although nothing more may be written to it.
+    /// Asks the kernel about one client, and closes it if its peer is dead. Returns whether it must be
+    /// checked again even if nothing more is written.
     pub(super) fn check_peer(&mut self, id: ClientId, registry: &mut impl Registry<S>) -> bool {
         let Some(client) = self.clients.get_mut(id.index()) else {
             return false;
         };
-        // Both have an end of their own.
+        // Closing and connecting have timeouts of their own.
         if client.session.is_closing() || client.io.is_connecting() {
             return false;
         }

@@ -74,13 +74,14 @@ pub trait Registry<S> {
     /// Stops watching a client, whose stream is about to be dropped.
     fn deregister(&mut self, stream: &mut S);
 
-    /// Whether the system can tell anything of peers. By default it cannot, and is not asked.
+    /// Whether [`liveness`](Self::liveness) can report anything. By default it cannot, and is not
+    /// called.
     fn tells_liveness(&self) -> bool {
         false
     }
 
-    /// What the system knows of a client's peer. A client is given up if that tells that its peer is
-    /// gone, by the limits [`ack_timeout`](crate::Limits::ack_timeout) and
+    /// Returns what the system knows of a client's peer. The client is closed if that shows that the
+    /// peer is dead, by the limits [`ack_timeout`](crate::Limits::ack_timeout) and
     /// [`max_unanswered_probes`](crate::Limits::max_unanswered_probes). By default nothing is known.
     fn liveness(&mut self, stream: &mut S, id: ClientId) -> Liveness {
         let _ = (stream, id);
@@ -195,7 +196,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         Ok(engine)
     }
 
-    /// Reads the greeting and the passwords again, except what was read from a FIFO.
+    /// Reads the greeting and the passwords again, except those that came from a FIFO.
     ///
     /// # Errors
     /// The text names the file and says what to do. Everything stays what it was.
@@ -205,7 +206,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         Ok(())
     }
 
-    /// Whether there is a file that [`reload`](Self::reload) reads again.
+    /// Whether there is a file that [`reload`](Self::reload) would read again.
     pub fn has_files(&self) -> bool {
         self.auth.secrets.has_files()
     }
@@ -232,7 +233,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         &mut self.observer
     }
 
-    /// The observer, to ask it something.
+    /// The observer, for calls that ask it something.
     pub(crate) fn observed_by(&self) -> &O {
         &self.observer
     }
@@ -263,8 +264,8 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         }
     }
 
-    /// Tells a peer of this service why it is not let in, and closes its connection. It counts as
-    /// accepted and closed.
+    /// Tells a peer of this service why it is not admitted, and closes its connection. The metrics
+    /// count it as accepted and closed.
     pub fn refuse(
         &mut self,
         mut stream: S,

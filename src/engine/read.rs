@@ -88,7 +88,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         }
     }
 
-    /// Whether a client may be read a second time in this turn, for the end of its stream.
+    /// Whether a client may be read a second time in this turn, to find the end of its stream.
     fn may_end_now(&self, id: ClientId) -> bool {
         let client = self.clients.get(id.index());
         client.is_some_and(|client| {
@@ -127,8 +127,8 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         }
     }
 
-    /// Decodes as much as may be decoded now of a client that is listened to, line by line, and keeps
-    /// the rest: `fresh`, or what is held already.
+    /// Decodes as much of a client's input as may be decoded now, line by line, and keeps the rest. The
+    /// input is `fresh`, or what is already held.
     fn decode(&mut self, id: ClientId, mut fresh: &[u8], registry: &mut impl Registry<S>) {
         loop {
             let members = self.room.len();
@@ -209,7 +209,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         };
         client.session.charge(cost, self.env.now);
         match step.flow {
-            // What it asked for may have closed it.
+            // The command may have closed the client.
             Flow::Continue | Flow::CheckPeer(_) => return client.session.listens(),
             Flow::Starved | Flow::Wait => {}
             Flow::Close(reason) => self.begin_close(id, reason),
@@ -229,8 +229,8 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         }
     }
 
-    /// Whether a client that has sent all that it will ever send goes on, and sees to it that the end
-    /// of its connection is still noticed.
+    /// Whether a client stays although its peer has closed its sending half. If so, makes sure that the
+    /// end of the connection is still noticed.
     fn outlives_input(&mut self, id: ClientId) -> bool {
         let Some(client) = self.clients.get_mut(id.index()) else {
             return false;
@@ -238,7 +238,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         if !client.session.outlives_input() || !client.io.outlive_input() {
             return false;
         }
-        // The rest of an unfinished line never comes.
+        // The rest of an unfinished line will never arrive.
         let before = client.session.memory_bytes();
         client.session.forget_input();
         self.env

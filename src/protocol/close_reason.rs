@@ -17,7 +17,7 @@ use std::fmt;
 pub enum CloseReason {
     /// The client closed its sending half (FIN): it has sent everything.
     HungUp,
-    /// The connection broke: reset by the peer, timed out, refused by the poll loop, or its peer has
+    /// The connection broke: reset by the peer, timed out, refused by the poll loop, or the peer
     /// vanished.
     Broken,
     /// The client's queue passed `max_pending_bytes`, and the lines could not be left out.

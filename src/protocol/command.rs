@@ -2,9 +2,10 @@
 //! command for `/help`. This module knows words, not members: whether a member of that name exists, and
 //! whether a command is allowed, is decided elsewhere.
 //!
-//! People type a slash as their keyboard has it. A slash of another width or shape ([`is_slash`]) is a
-//! slash, so that no password is told to everybody by `／op`. What another key gives in its place
-//! ([`may_be_slash`]) is one only before a command that exists, because text may begin so as well.
+//! A slash of another width or shape ([`is_slash`]), as some keyboards and input methods type it,
+//! counts as a slash, so that `／op` does not send a password to the whole room. A character that
+//! another keyboard layout has on the slash key ([`may_be_slash`]) counts only before the name of an
+//! existing command, because ordinary text may begin with it.
 
 use std::time::Duration;
 
@@ -37,7 +38,7 @@ pub(crate) enum Role {
 }
 
 impl Help {
-    /// Whether `name` is its name or an alias of it, in letters of any case and width.
+    /// Whether `name` is the name of this command or an alias of it, in any case and width.
     pub(crate) fn is_called(&self, name: &str) -> bool {
         if name.is_ascii() {
             return self.names().any(|it| it.eq_ignore_ascii_case(name));
@@ -51,26 +52,27 @@ impl Help {
     }
 }
 
-/// No name of a command has more characters, nor a slip of the finger that is meant for one.
+/// Longer than every command name, with room for the typing errors that [`nearest`] corrects, in
+/// characters.
 const MAX_NAME_CHARS: usize = 16;
 
-/// A typed name in lower case and letters of ordinary width, as an input method that types `ｗｈｏ` means
-/// it; `None` if it is too long to be a name, because folding takes long.
+/// A typed name in lower case and ordinary width, so that `ｗｈｏ` from an input method is `who`. `None`
+/// if it is too long to be a command name: folding it would waste time.
 fn folded(name: &str) -> Option<String> {
     let is_short = name.chars().nth(MAX_NAME_CHARS).is_none();
     is_short.then(|| key(name))
 }
 
-/// Whether a character is a slash, of whatever width or shape: input methods for Chinese and Japanese
-/// type the full-width one (U+FF0F), and the others (U+2044, U+2215, U+29F8) come from what was copied.
+/// Whether a character is a slash of any width or shape. Input methods for Chinese and Japanese type
+/// the full-width one (U+FF0F); the others (U+2044, U+2215, U+29F8) come from copied text.
 pub(crate) fn is_slash(c: char) -> bool {
     matches!(c, '/' | '\u{ff0f}' | '\u{2044}' | '\u{2215}' | '\u{29f8}')
 }
 
-/// Whether a character may stand for a slash because it is on the same key, or on the key that one takes
-/// for it: the ideographic comma of Chinese input methods (U+3001, half-width U+FF64), and the backslash,
-/// also full-width (U+FF3C), small (U+FE68), or as keyboards for Japanese and Korean have it (U+00A5,
-/// U+20A9, U+FFE5, U+FFE6).
+/// Whether a character may stand for a slash because it is on the same key, or on a key easily confused
+/// with it: the ideographic comma of Chinese input methods (U+3001, half-width U+FF64), and the
+/// backslash, also full-width (U+FF3C), small (U+FE68), or as Japanese and Korean keyboards have it
+/// (U+00A5, U+20A9, U+FFE5, U+FFE6).
 fn may_be_slash(c: char) -> bool {
     matches!(
         c,
@@ -95,8 +97,8 @@ pub(crate) enum Typed<'a> {
 }
 
 impl<'a> Typed<'a> {
-    /// Parses a clean line that begins with a slash, or with what stands for one. White space may stand
-    /// behind it.
+    /// Parses a clean line that begins with a slash or a substitute for one. White space may follow the
+    /// slash.
     pub(crate) fn parse(line: CleanText<'a>) -> Self {
         let text = line.without_first();
         if line.as_str().starts_with(is_slash) && text.as_str().starts_with(is_slash) {
@@ -121,8 +123,8 @@ pub(crate) fn minutes(text: CleanText<'_>) -> Option<Option<Duration>> {
     Some(Some(Duration::from_secs(minutes.saturating_mul(60))))
 }
 
-/// Words for which other chats and shells have a command that is called otherwise here. They are no
-/// slips of the finger, however near to another name: `/quiet` has nothing to do with `/quit`.
+/// Words for which other chats and shells have a command that has another name here. They are not
+/// typing errors, however close they are to another name: `/quiet` has nothing to do with `/quit`.
 const ELSEWHERE: [(&str, &str); 22] = [
     ("action", "me"),
     ("block", "ignore"),
@@ -148,13 +150,13 @@ const ELSEWHERE: [(&str, &str); 22] = [
     ("whois", "who"),
 ];
 
-/// The command, of those that the person can use, that was probably meant by a typed word. `None` if none
-/// is near enough.
+/// Returns the command that was probably meant by a typed word, of those that the person can use, or
+/// `None` if none is close enough.
 pub(crate) fn nearest<'h>(
     typed: CleanText<'_>,
     usable: impl Iterator<Item = &'h Help> + Clone,
 ) -> Option<&'static str> {
-    // A long word is no slip of the finger, and costs more to compare.
+    // A long word is not a typing error, and comparing it would cost more.
     let typed = folded(typed.as_str()).filter(|typed| !typed.is_empty())?;
     let names = usable.map(|help| help.name);
     if let Some((_, meant)) = ELSEWHERE.iter().find(|(word, _)| *word == typed) {
@@ -165,20 +167,21 @@ pub(crate) fn nearest<'h>(
     begins.or_else(|| slips.min_by_key(|name| strsim::osa_distance(&typed, name)))
 }
 
-/// Whether a typed word may be a slip of the finger for this name: one letter is wrong, missing, one too
-/// many, or has changed places with its neighbour; two of them in a name of six letters or more.
+/// Whether a typed word may be this name with a typing error: one letter is wrong, missing, added or
+/// swapped with its neighbour. A name of six letters or more may have two such errors.
 fn is_slip_of(typed: &str, name: &str) -> bool {
     let most = if name.len() < 6 { 1 } else { 2 };
     let is_near = strsim::osa_distance(typed, name) <= most && name.len() > most;
-    // Nobody should leave who did not want to: a word with another letter in it is another word.
+    // `/quit` must not be suggested by accident: a word with a letter that is not in "quit" is another
+    // word.
     is_near && (name != "quit" || typed.chars().all(|c| name.contains(c)))
 }
 
 const ESC: char = '\u{1b}';
 
-/// The command that a line holds, from its slash on. Invisible characters and the sequences of arrow
-/// keys may stand before the slash: a slip of the finger must not show a password to everybody. What is
-/// only like a slash counts before the name of a command, which `is_command` knows.
+/// Returns the command that a line holds, from its slash on. Invisible characters and arrow-key
+/// sequences may precede the slash, so that a stray key does not send a password to the whole room. A
+/// substitute for a slash counts only before the name of a command, which `is_command` checks.
 pub(crate) fn in_line(line: &[u8], is_command: impl FnOnce(&str) -> bool) -> Option<&[u8]> {
     let text = line.utf8_chunks().next()?.valid();
     let hides = |c: char| c != ESC && (c.is_whitespace() || c.is_control() || is_invisible(c));
@@ -343,13 +346,13 @@ mod tests {
             ("anounce", None, Some("announce")),
             ("unignroe", Some("unignore"), Some("unignore")),
             ("ignnroe", Some("ignore"), Some("ignore")),
-            // The beginning of a name.
+            // A prefix of a name.
             ("q", Some("quit"), Some("quit")),
             ("qui", Some("quit"), Some("quit")),
             ("k", None, Some("kick")),
             ("mut", None, Some("mute")),
             ("o", None, Some("op")),
-            // Slips for the one command that cannot be taken back, and words that are none.
+            // Typing errors for the one command that cannot be undone, and words that are not.
             ("quti", Some("quit"), Some("quit")),
             ("quitt", Some("quit"), Some("quit")),
             ("qit", Some("quit"), Some("quit")),
@@ -361,12 +364,12 @@ mod tests {
             ("suit", None, None),
             ("quilt", None, None),
             ("quid", None, None),
-            // What operators have is suggested to nobody else, nor is what is near it.
+            // Commands of operators, and words close to them, are suggested to operators only.
             ("kcik", None, Some("kick")),
             ("bann", None, Some("ban")),
             ("umnute", None, Some("unmute")),
             ("unkick", None, None),
-            // Other chats call it so.
+            // The names that other chats use.
             ("exit", Some("quit"), Some("quit")),
             ("list", Some("who"), Some("who")),
             ("tell", Some("msg"), Some("msg")),

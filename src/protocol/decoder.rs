@@ -11,10 +11,9 @@ pub enum Decoded<'a> {
     Line(&'a [u8]),
     /// The line that is arriving is longer than the limit; the rest of it is thrown away.
     TooLong,
-    /// There will be no more: telnet's EOF or, where there is line editing, ^D at the beginning of a
-    /// line.
+    /// No more input will follow: telnet's EOF or, with line editing, ^D at the beginning of a line.
     EndOfFile,
-    /// These bytes are to be sent: the answer to a request for a telnet option, or the offer of one.
+    /// Bytes to send: the answer to a request for a telnet option, or the offer of one.
     Negotiate([u8; 3]),
     /// Telnet's AYT: the client wants a sign of life.
     AreYouThere,
@@ -82,14 +81,14 @@ impl Decoder {
         }
     }
 
-    /// Lets keys do what a person who types expects: ^U, ^W, ^C and ^D, and arrow keys are left out.
+    /// Turns line editing on: ^U, ^W, ^C and ^D work as in a terminal, and arrow keys are dropped.
     #[must_use]
     pub fn with_line_editing(mut self) -> Self {
         self.lines = self.lines.with_line_editing();
         self
     }
 
-    /// The telnet options of this client.
+    /// The state of this client's telnet options.
     pub fn telnet(&mut self) -> &mut TelnetDecoder {
         &mut self.telnet
     }
@@ -105,8 +104,8 @@ impl Decoder {
         self.lines.memory_bytes()
     }
 
-    /// Whether nothing is kept of what was decoded: no line is arriving, none that was handed out
-    /// still has memory, and no offer is due.
+    /// Whether the decoder holds no state of earlier input: no line is incomplete, no line that was
+    /// returned still occupies memory, and no offer is due.
     #[inline]
     pub(crate) fn is_drained(&self) -> bool {
         self.lines.is_drained() && !self.telnet.has_more()

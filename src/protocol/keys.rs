@@ -1,18 +1,19 @@
-//! Keys that are no characters: an arrow key, say, arrives as ESC `[` `A`. [`KeySequence`] finds the
-//! end of such a sequence (ECMA-48, 5.4 and 5.6; xterm's "Control Sequences"), so that it can be left
-//! out of a line, however the bytes are split. It has a bound, so that one that is begun by mistake
-//! costs a line no more than [`MAX_SEQUENCE_BYTES`]; the end of the line ends it as well.
+//! Keys that send more than one character: an arrow key, for example, arrives as ESC `[` `A`.
+//! [`KeySequence`] finds the end of such a sequence (ECMA-48, 5.4 and 5.6; xterm's "Control
+//! Sequences"), however the bytes are split, so that it can be dropped from a line. The length is
+//! bounded, so a sequence that is begun by mistake costs a line at most [`MAX_SEQUENCE_BYTES`]; the end
+//! of the line also ends it.
 //!
-//! | what has come | is followed by | and ends with |
+//! | received | may be followed by | ends with |
 //! |---|---|---|
 //! | ESC `[` | parameters and intermediates, 0x20 to 0x3F | 0x40 to 0x7E |
 //! | ESC `[` `[` (a function key of Linux's console), ESC `O` | | 0x40 to 0x7E |
-//! | ESC `]` | anything that is no control | BEL, or ESC `\\` |
+//! | ESC `]` | anything but a control | BEL, or ESC `\\` |
 //! | ESC | | any other character, or BS or DEL |
 //!
-//! Another control, or a byte that does not fit, ends the sequence and is not a part of it.
+//! Any other control, or a byte that does not fit, ends the sequence and is not part of it.
 
-/// The longest sequence that is left out, in bytes.
+/// The longest sequence that is dropped, in bytes.
 const MAX_SEQUENCE_BYTES: u8 = 32;
 
 const BEL: u8 = 0x07;
@@ -20,38 +21,38 @@ const BS: u8 = 0x08;
 const ESC: u8 = 0x1b;
 const DEL: u8 = 0x7f;
 
-/// A key that is arriving.
+/// A key sequence that is being received.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum KeySequence {
-    /// Keys are not looked for.
+    /// Key sequences are not recognised.
     Ignored,
-    /// No key is arriving.
+    /// No sequence is in progress.
     None,
     Escape,
-    /// ESC and a part of a character, of which this many bytes are missing.
+    /// ESC and part of a UTF-8 character, of which this many bytes are missing.
     Character {
         left: u8,
     },
-    /// ESC `[`; with it, so many bytes have come.
+    /// A sequence begun by ESC `[`, of which this many bytes were received.
     Control {
         bytes: u8,
     },
     /// ESC `O`, or ESC `[` `[`.
     Shift,
-    /// ESC `]`; with it, so many bytes have come.
+    /// A sequence begun by ESC `]`, of which this many bytes were received.
     Command {
         bytes: u8,
     },
 }
 
-/// What a byte is to a key that is arriving.
+/// How a byte relates to the sequence in progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Take {
-    /// A part of it.
+    /// It is part of the sequence, which continues.
     More,
-    /// Its last part.
+    /// It ends the sequence and is part of it.
     Last,
-    /// The key has ended before it.
+    /// The sequence ended before it.
     NotMine,
 }
 
@@ -60,21 +61,21 @@ impl KeySequence {
         !matches!(self, Self::Ignored | Self::None)
     }
 
-    /// An ESC has come.
+    /// Starts a sequence at an ESC.
     pub(super) fn begin(&mut self) {
         *self = Self::Escape;
     }
 
-    /// The line ends.
+    /// Ends the sequence at the end of the line.
     pub(super) fn end(&mut self) {
         if self.is_arriving() {
             *self = Self::None;
         }
     }
 
-    /// The next byte.
+    /// Takes the next byte.
     pub(super) fn take(&mut self, byte: u8) -> Take {
-        // NUL is no operation anywhere.
+        // NUL is ignored everywhere.
         if byte == 0 {
             return Take::More;
         }
@@ -88,7 +89,7 @@ impl KeySequence {
         const NOT_MINE: (KeySequence, Take) = (KeySequence::None, Take::NotMine);
         match (self, byte) {
             (Self::Ignored | Self::None, _) => (self, Take::NotMine),
-            // Two ESC are Alt and another key.
+            // ESC ESC is Alt and another key.
             (Self::Escape, ESC) => (Self::Escape, Take::More),
             (Self::Escape, b'[') => (Self::Control { bytes: 2 }, Take::More),
             (Self::Escape, b'O') => (Self::Shift, Take::More),
@@ -107,7 +108,8 @@ impl KeySequence {
             (Self::Control { bytes }, b' '..=b'?') => {
                 within_bound(bytes, |bytes| Self::Control { bytes })
             }
-            // It begins the end of this one, or another key; the end looks like one.
+            // ESC begins the terminator or another key. The terminator, ESC and a backslash, ends as a
+            // key does.
             (Self::Command { .. }, ESC) => (Self::Escape, Take::More),
             (Self::Command { bytes }, b' '..) => {
                 within_bound(bytes, |bytes| Self::Command { bytes })
@@ -124,7 +126,7 @@ impl KeySequence {
     }
 }
 
-/// The state behind one more byte, unless the sequence is as long as it may be.
+/// The state after one more byte, unless the sequence has reached its maximum length.
 fn within_bound(bytes: u8, state: impl FnOnce(u8) -> KeySequence) -> (KeySequence, Take) {
     match bytes.saturating_add(1) {
         MAX_SEQUENCE_BYTES.. => (KeySequence::None, Take::Last),

@@ -1,17 +1,15 @@
-//! Bytes become lines: [`LineDecoder`] finds the line ends, applies erasures and throws an
-//! over-long line away. It looks at each byte once and keeps at most one unfinished line. Its result
-//! does not depend on how the bytes were split, because a TCP segment means nothing to a person who
-//! types.
+//! Turns bytes into lines: [`LineDecoder`] finds the line ends, applies erasures and discards over-long
+//! lines. It looks at each byte once and keeps at most one unfinished line. Its result does not depend
+//! on how the bytes were split, because TCP does not preserve the boundaries of writes.
 //!
-//! A line ends with `\r\n`, `\n`, `\r\0` (RFC 854, "The NVT Printer and Keyboard") or a lone `\r`.
-//! It is complete at its `\r`; a `\n` or NUL that follows, however late, is swallowed. Any other NUL
-//! is no operation (RFC 854): padding, or a keep-alive. BS and DEL erase the code point before them,
-//! so a terminal in character mode can be used.
+//! A line ends with `\r\n`, `\n`, `\r\0` (RFC 854, "The NVT Printer and Keyboard") or a lone `\r`. It
+//! is complete at its `\r`; a `\n` or NUL that follows, however late, is swallowed. Any other NUL is
+//! ignored (RFC 854): it is padding or a keep-alive. BS and DEL erase the code point before them, so a
+//! terminal in character mode can be used.
 //!
-//! For people, more keys do what they do in a terminal's own line editor (termios(3)): ^U and ^C
-//! erase the line, ^W its last word, and ^D at the beginning of a line means that there will be no
-//! more. All other keys that are no characters are left out: arrow keys, say, and the
-//! brackets around a paste.
+//! With line editing, more keys work as in a terminal's own line editor (termios(3)): ^U and ^C erase
+//! the line, ^W erases its last word, and ^D at the beginning of a line ends the input. All other keys
+//! that are not characters are dropped, such as arrow keys and the brackets around a paste.
 
 use memchr::{memchr2, memchr3};
 
@@ -26,7 +24,7 @@ const CTRL_W: u8 = 0x17;
 const ESC: u8 = 0x1b;
 const DEL: u8 = 0x7f;
 
-/// From here on memchr is faster.
+/// From this length on memchr is faster.
 const LONG_LINE_BYTES: usize = 128;
 
 /// What a [`LineDecoder`] found.
@@ -37,7 +35,7 @@ pub enum Line<'a> {
     /// The line that is arriving passed the limit. This is reported once, when the limit is passed;
     /// the rest of that line is thrown away as it comes.
     TooLong,
-    /// ^D at the beginning of a line: there will be no more.
+    /// ^D at the beginning of a line: no more input will follow.
     EndOfFile,
 }
 
@@ -64,7 +62,7 @@ pub struct LineDecoder {
     pub(super) pending_is: Pending,
     /// The last byte was a CR: a LF or NUL that comes next belongs to it.
     after_cr: bool,
-    /// Which key is arriving, if keys are looked for.
+    /// The key sequence that is being received, if line editing is on.
     keys: KeySequence,
 }
 
@@ -75,11 +73,10 @@ pub(super) enum Pending {
     Unfinished,
     /// A complete line that was returned: it is dropped before the next byte.
     HandedOut,
-    /// A complete line that is to be returned again. `is_checked`: what it had to wait for was a check
-    /// of a peer, which was made.
+    /// A complete line that is to be returned again. `is_checked`: it waited for a check of a peer,
+    /// which was made.
     Postponed { is_checked: bool },
-    /// Nothing: the line that is arriving passed the limit, and everything up to its end is thrown
-    /// away.
+    /// Nothing to keep: the current line passed the limit, and everything up to its end is discarded.
     Discarded,
 }
 
@@ -95,7 +92,7 @@ pub(crate) enum Found<'i> {
     EndOfFile,
 }
 
-/// Why the rest of a segment is not appended.
+/// Why the rest of a segment is not appended to the line.
 enum Stop<'t> {
     TooLong,
     EndOfFile { rest: &'t [u8] },
@@ -114,7 +111,7 @@ impl LineDecoder {
         }
     }
 
-    /// Lets keys do what a person who types expects.
+    /// Turns line editing on.
     #[must_use]
     pub fn with_line_editing(mut self) -> Self {
         self.keys = KeySequence::None;
@@ -152,7 +149,7 @@ impl LineDecoder {
                 Ok(None) => {}
                 Ok(found) => return found,
                 Err(used) => {
-                    // What follows is not decoded yet, not even the line end.
+                    // Everything after the ^D is still to be decoded, including the line end.
                     self.after_cr = false;
                     *data = whole.get(used..).unwrap_or_default();
                     return Some(Found::EndOfFile);
@@ -250,7 +247,7 @@ impl LineDecoder {
         self.pending = Vec::new();
     }
 
-    /// Cuts off what belongs to the CR before it.
+    /// Drops a `\n` or NUL that belongs to the CR before it.
     fn swallow_after_cr(&mut self, data: &mut &[u8]) {
         if let Some((&byte, rest)) = data.split_first() {
             self.after_cr = false;
@@ -275,8 +272,8 @@ impl LineDecoder {
         (text, true)
     }
 
-    /// Takes a segment of a line, and the end of the line if that has come. Returns what was found;
-    /// `Err`: the end of all lines, behind this many bytes of the segment.
+    /// Takes a segment of a line, including the line end if it was received. Returns what was found, or
+    /// `Err` with the number of bytes of the segment up to an end of file.
     #[inline]
     fn accept<'i>(&mut self, text: &'i [u8], ended: bool) -> Result<Option<Found<'i>>, usize> {
         if self.pending_is == Pending::Discarded {
@@ -312,7 +309,7 @@ impl LineDecoder {
         Ok(ended.then_some(Found::Assembled))
     }
 
-    /// Appends to the unfinished line what are characters, and obeys the other keys.
+    /// Appends the characters to the unfinished line, and applies the keys that edit it.
     fn append<'t>(&mut self, mut text: &'t [u8]) -> Result<(), Stop<'t>> {
         loop {
             if self.keys.is_arriving() {
@@ -330,13 +327,13 @@ impl LineDecoder {
                 CTRL_W => self.erase_word(),
                 CTRL_D if self.pending.is_empty() => return Err(Stop::EndOfFile { rest }),
                 ESC => self.keys.begin(),
-                // NUL is no operation, and what the other keys do can't be done to a line.
+                // NUL is ignored, and so are keys that do not edit a line.
                 _ => {}
             }
         }
     }
 
-    /// Leaves out what belongs to the key that is arriving. Returns the rest.
+    /// Drops the bytes that belong to the key sequence in progress. Returns the rest.
     fn take_key<'t>(&mut self, mut text: &'t [u8]) -> &'t [u8] {
         while let Some((&byte, rest)) = text.split_first() {
             match self.keys.take(byte) {
@@ -348,14 +345,14 @@ impl LineDecoder {
         text
     }
 
-    /// Whether something in a line is not appended. Where [`find_control`](Self::find_control) is called
-    /// for each line that would cost short ones more than all the rest.
+    /// Whether a line contains a byte that is not appended. Short lines do not go through
+    /// [`find_control`](Self::find_control), which would cost them more than everything else together.
     #[inline]
     fn has_control(&self, text: &[u8]) -> bool {
         if text.len() > LONG_LINE_BYTES {
             return self.find_control(text).is_some();
         }
-        // No branch for each byte: 16 at a time, and the last 16 may overlap the ones before.
+        // No branch per byte: 16 at a time, and the last 16 may overlap the ones before.
         let any = |found, &byte: &u8| found | (byte == NUL) | (byte == BS) | (byte == DEL);
         let any_key = |found, &byte: &u8| found | is_control(byte);
         let is_plain = self.keys == KeySequence::Ignored;
@@ -373,7 +370,7 @@ impl LineDecoder {
         }
     }
 
-    /// The position of the next byte that is not appended.
+    /// Returns the position of the next byte that is not appended.
     fn find_control(&self, text: &[u8]) -> Option<usize> {
         if self.keys == KeySequence::Ignored {
             memchr3(NUL, BS, DEL, text)
@@ -459,7 +456,7 @@ mod tests {
         said
     }
 
-    /// Lines first and then each line alone, with none of the shortcuts.
+    /// Splits into lines first and then decodes each line alone, without any of the shortcuts.
     fn naive(max: usize, edits: bool, input: &[u8]) -> Vec<Said> {
         let mut said = Vec::new();
         let mut line = Vec::new();
@@ -504,7 +501,7 @@ mod tests {
         said
     }
 
-    /// How many bytes behind an ESC belong to it, as ECMA-48 and xterm define its sequences.
+    /// Returns how many bytes after an ESC belong to it, as ECMA-48 and xterm define its sequences.
     fn naive_key_bytes(rest: &[u8]) -> usize {
         let is_final = |byte: &u8| (b'@'..=b'~').contains(byte);
         let parameters = |bytes: &[u8]| {

@@ -24,7 +24,7 @@ pub(crate) enum Message<'a> {
     // What members say and do.
     /// A member's line.
     Line(&'a Prefix, &'a Nick, CleanText<'a>),
-    /// The line of a member whose nick is written from right to left, as people see it.
+    /// The line of a member whose nick is written from right to left, as shown at a prompt.
     IsolatedLine(&'a Prefix, &'a Nick, CleanText<'a>),
     /// What a member does.
     Action(&'a Nick, CleanText<'a>),
@@ -44,14 +44,14 @@ pub(crate) enum Message<'a> {
     AskPassword,
     WrongPassword,
     WrongPasswordFinally,
-    /// The password is not looked at, because too many from this address were wrong.
+    /// The password was not checked, because too many wrong ones came from this address.
     TooManyTries(Duration),
     AskNick,
     /// The line cannot be the client's nick; the next line is taken as the nick.
     Refused(&'a NickError, Profile),
     /// The line cannot be the client's nick, and that was the last try: the connection ends.
     RefusedFinally(&'a NickError, Profile),
-    /// The client sent text before it could read that its nick was refused: the connection ends.
+    /// The client sent text before it could read that its nick was refused: the connection is closed.
     DidNotWait,
     Welcome(&'a Nick, Names<'a>),
 
@@ -82,7 +82,8 @@ pub(crate) enum Message<'a> {
     YouHearAgain(&'a Nick),
     YouAreOperator,
     IsBanned(&'a str, Option<Duration>),
-    /// A name is banned that nobody here has. The only member whose name begins so is not.
+    /// A banned name that no present member has, and the only member whose name begins with it, which
+    /// is not banned.
     IsBannedUnmet(&'a str, Option<Duration>, Option<&'a Nick>),
     CameFrom(&'a Nick, Peer),
     IsNoLongerBanned(&'a str),
@@ -117,16 +118,16 @@ pub(crate) enum Message<'a> {
     NotOperator,
     NoOperators,
     IsNotBanned(&'a str),
-    /// An address or a network is banned with a larger one.
+    /// An address or a network that is already covered by the ban of a larger network.
     IsBannedWith(&'a str, &'a str),
-    /// That looks like an address.
+    /// It looks like an address, but is not a valid one.
     NoAddress(&'a str),
-    /// A network of all addresses.
+    /// A network that holds every address.
     IsEverybody(&'a str),
     IsNotMuted(&'a str),
     TooManySanctions(usize),
     YourOwnAddress,
-    /// The operator comes from this network.
+    /// A network that holds the operator's own address.
     YourOwnNetwork(&'a str),
 
     /// The last words before the server closes.
@@ -154,7 +155,7 @@ impl Message<'_> {
         line.extend_from_slice(b"\r\n");
     }
 
-    /// Like [`write`](Self::write), where it is called too rarely to be part of its caller.
+    /// Like [`write`](Self::write), but not inlined into callers that use it rarely.
     #[cold]
     pub(crate) fn write_rare(self, line: &mut Vec<u8>) {
         self.write(line);
@@ -397,7 +398,7 @@ impl Names<'_> {
     }
 }
 
-/// Why a nick is refused. Plain clients are told of nicks as they are, people isolated.
+/// Why a nick is refused. Plain clients get nicks as they are; at a prompt they are isolated.
 struct Why<'a>(&'a NickError, Profile);
 
 impl fmt::Display for Why<'_> {
@@ -409,7 +410,7 @@ impl fmt::Display for Why<'_> {
     }
 }
 
-/// A number of people, which no nick can be mistaken for.
+/// A number of people, worded so that no nick can be mistaken for it.
 struct People(u32);
 
 impl fmt::Display for People {
@@ -597,7 +598,7 @@ mod tests {
         assert_eq!(came(0, 1), "* 1 person left");
     }
 
-    /// Each notice that begins with a nick, and what else a notice may be.
+    /// Each notice that begins with a nick, and the notices without one that could be confused with it.
     fn notices<'a>(nick: &'a Nick, other: &'a Nick, none: CleanText<'a>) -> Vec<Message<'a>> {
         let reasons = CloseReason::ALL.into_iter();
         let mut notices = vec![
@@ -682,7 +683,7 @@ mod tests {
         {
             for message in notices(nick, other, none) {
                 let kind = match message {
-                    // The last words of a member may be none.
+                    // A member may leave without last words.
                     Message::HasQuit(nick, _) => Message::HasLeft(nick),
                     message => message,
                 };

@@ -1,18 +1,18 @@
-//! One telnet option, on one side of a connection: [`TelnetOption`] is the state machine of RFC 1143
-//! ("the Q method") without its queue. It knows which answers are due and which are answers to a
-//! request of ours, so that no negotiation can loop.
+//! One telnet option on one side of a connection: [`TelnetOption`] is the state machine of RFC 1143
+//! ("the Q method") without its queue. It distinguishes requests, which need an answer, from answers to
+//! our own requests, so that no negotiation can loop.
 //!
 //! "Yes" is WILL for an option of our side and DO for one of the peer's; "no" is WONT or DONT.
 //!
 //! | state | the peer says yes | the peer says no | we offer | we withdraw |
 //! |---|---|---|---|---|
-//! | `No` | yes, `Yes`, if it is agreed to; else no | - | yes, `WantYes` | - |
+//! | `No` | yes, `Yes`, if we agree; else no | - | yes, `WantYes` | - |
 //! | `Yes` | - | no, `No` | - | no, `WantNo` |
 //! | `WantNo` | `No` | `No` | - | - |
 //! | `WantYes` | `Yes` | `No` | - | no, `WantNo` |
 //!
-//! The last cell differs from RFC 1143, which would wait for the answer first. A peer that is no
-//! telnet client never answers, and one that does answers twice, which ends in `No` as well.
+//! The last cell differs from RFC 1143, which would wait for the answer first. A peer that is not a
+//! telnet client never answers; a telnet client answers both, which ends in `No` as well.
 
 /// The state of an option.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -20,13 +20,13 @@ pub(super) enum TelnetOption {
     #[default]
     No,
     Yes,
-    /// We said no, and the peer has not answered.
+    /// We sent no, and the peer has not answered.
     WantNo,
-    /// We said yes, and the peer has not answered.
+    /// We sent yes, and the peer has not answered.
     WantYes,
 }
 
-/// What one side says of an option.
+/// What one side sends about an option.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Word {
     Yes,
@@ -34,8 +34,8 @@ pub(super) enum Word {
 }
 
 impl TelnetOption {
-    /// The peer has said something. `agrees`: whether a request of the peer's is agreed to. Returns
-    /// what is to be answered.
+    /// Handles what the peer sent about the option. `agrees`: whether we agree to a request of the
+    /// peer. Returns the answer to send, if any.
     pub(super) fn on_word(&mut self, word: Word, agrees: bool) -> Option<Word> {
         let (next, answer) = match (*self, word) {
             (Self::No, Word::Yes) if agrees => (Self::Yes, Some(Word::Yes)),
@@ -50,7 +50,7 @@ impl TelnetOption {
         answer
     }
 
-    /// We offer it. Returns whether that has to be said.
+    /// Offers the option. Returns whether the offer has to be sent.
     pub(super) fn offer(&mut self) -> bool {
         let is_news = *self == Self::No;
         if is_news {
@@ -59,7 +59,7 @@ impl TelnetOption {
         is_news
     }
 
-    /// We withdraw it. Returns whether that has to be said.
+    /// Withdraws the option. Returns whether the withdrawal has to be sent.
     pub(super) fn withdraw(&mut self) -> bool {
         let is_news = matches!(self, Self::Yes | Self::WantYes);
         if is_news {
@@ -111,7 +111,7 @@ mod tests {
         assert_eq!(option.on_word(Word::No, true), Some(Word::No));
     }
 
-    /// Two sides that both follow the rules fall silent, whatever each has begun.
+    /// Two sides that both follow the rules stop sending, whatever each of them began.
     #[test]
     fn no_negotiation_loops() {
         for a in STATES {

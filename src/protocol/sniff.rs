@@ -1,31 +1,31 @@
-//! Peers that speak another protocol: [`of_line`] and [`Opening`] know the first bytes of the
-//! protocols with which public ports are scanned, and of programs that were given the wrong port. Such
-//! a peer is closed with a reason of its own and never becomes a member. It is told in one line what
-//! is wrong, because that line often ends in a log that somebody reads.
+//! Detects peers that speak another protocol: [`of_line`] and [`Opening`] recognise the first bytes of
+//! the protocols that port scanners try, and of programs that were given the wrong port. Such a peer
+//! never becomes a member and is closed with a reason of its own. It is told in one line what is wrong,
+//! because that line often ends up in a log that a person reads.
 
 use memchr::memchr;
 
-/// A protocol that is not this server's.
+/// A protocol other than this server's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum OtherProtocol {
     Tls,
-    /// HTTP, or one that is modelled on it: RTSP, SIP.
+    /// HTTP, or a protocol modelled on it: RTSP, SIP.
     Http,
     Ssh,
-    /// What a proxy sends before the bytes of its client.
+    /// The header that a proxy sends before the bytes of its client.
     Proxy,
     Redis,
-    /// No protocol, but another encoding.
+    /// Not a protocol, but an encoding that the server does not read.
     Utf16,
     /// SMTP, or LMTP.
     Mail,
-    /// FTP, or POP3, which begins in the same way.
+    /// FTP, or POP3, which begins with `USER` as well.
     Ftp,
     Irc,
 }
 
 impl OtherProtocol {
-    /// The last notice for the peer, without the `* ` before it.
+    /// The last notice to the peer, without the leading `* `.
     pub(crate) fn goodbye(self) -> &'static str {
         match self {
             Self::Tls | Self::Http | Self::Ssh => "this is a chat server for telnet, goodbye",
@@ -38,7 +38,7 @@ impl OtherProtocol {
         }
     }
 
-    /// Its name, for the log.
+    /// The name of the protocol, for the log.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Tls => "TLS",
@@ -54,7 +54,8 @@ impl OtherProtocol {
     }
 }
 
-/// What a client's first line, or as much of it as has come, is. `is_complete`: its line end has come.
+/// Recognises the protocol of a client's first line, or of the part received so far. `is_complete`:
+/// whether the line end was received.
 ///
 /// | protocol | first line | source |
 /// |---|---|---|
@@ -67,7 +68,7 @@ impl OtherProtocol {
 /// | FTP | `USER x`, `AUTH TLS` | RFC 959, 4.1.1; RFC 4217, 4 |
 /// | IRC | `CAP LS`, `NICK x`, `PASS x`, `USER x 0 * :x` | RFC 2812, 3.1; IRCv3 capability negotiation |
 ///
-/// A command alone is none of them, because a person may be called so.
+/// A command without arguments is not recognised, because it may be the nick of a person.
 pub(crate) fn of_line(line: &[u8], is_complete: bool) -> Option<OtherProtocol> {
     // Nobody can type a TLS record, and it has no line end.
     if line.starts_with(b"\x16\x03") {
@@ -82,7 +83,7 @@ pub(crate) fn of_line(line: &[u8], is_complete: bool) -> Option<OtherProtocol> {
     if is_redis(line) {
         return Some(OtherProtocol::Redis);
     }
-    // Nothing else is one word.
+    // The other protocols send at least two words.
     memchr(b' ', line)?;
     if is_request(line) {
         return Some(OtherProtocol::Http);
@@ -90,14 +91,14 @@ pub(crate) fn of_line(line: &[u8], is_complete: bool) -> Option<OtherProtocol> {
     of_command(line)
 }
 
-/// A beginning of bytes that nobody types; `None` stands for any byte.
+/// Leading bytes that nobody types; `None` stands for any byte.
 struct Signature {
     bytes: &'static [Option<u8>],
     protocol: OtherProtocol,
 }
 
-/// They begin with different bytes. The PROXY protocol's is that of its version 2
-/// (proxy-protocol.txt, 2.2); a byte order mark of UTF-16 is followed by an ASCII character.
+/// No two begin with the same byte. The one for the PROXY protocol is that of version 2
+/// (proxy-protocol.txt, 2.2); a byte order mark of UTF-16 must be followed by an ASCII character.
 const SIGNATURES: [Signature; 3] = [
     Signature {
         bytes: &[
@@ -127,14 +128,14 @@ const SIGNATURES: [Signature; 3] = [
 ];
 
 impl Signature {
-    /// Whether these bytes, behind the first `matched` ones, are its next.
+    /// Whether these bytes continue the signature after its first `matched` bytes.
     fn continues(&self, matched: u8, input: &[u8]) -> bool {
         let rest = self.bytes.get(usize::from(matched)..).unwrap_or_default();
         let mut pairs = rest.iter().zip(input);
         input.len() <= rest.len() && pairs.all(|(it, byte)| it.is_none_or(|it| it == *byte))
     }
 
-    /// Whether its rest, behind the first `matched` ones, is how `input` begins.
+    /// Whether `input` begins with the rest of the signature after its first `matched` bytes.
     fn ends(&self, matched: u8, input: &[u8]) -> bool {
         let rest = self.bytes.len().saturating_sub(usize::from(matched));
         let head = input.get(..rest);
@@ -142,14 +143,14 @@ impl Signature {
     }
 }
 
-/// How a client began.
+/// How a client's input begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Opening {
-    /// It has sent nothing.
+    /// Nothing was received.
     Nothing,
-    /// With the first bytes of a signature.
+    /// The first bytes of a signature.
     Signature(Place),
-    /// Otherwise.
+    /// Anything else.
     Other,
 }
 
@@ -180,7 +181,7 @@ impl Place {
 }
 
 impl Opening {
-    /// What the client speaks if `input` follows what was taken before.
+    /// The protocol that the client speaks if `input` follows the bytes taken before.
     pub(crate) fn protocol(self, input: &[u8]) -> Option<OtherProtocol> {
         let signature = match self {
             Self::Nothing => SIGNATURES.iter().find(|it| it.ends(0, input)),
@@ -193,7 +194,7 @@ impl Opening {
         signature.map(|it| it.protocol)
     }
 
-    /// These bytes were taken.
+    /// Records these bytes as taken.
     pub(crate) fn take(&mut self, taken: &[u8]) {
         if taken.is_empty() {
             return;
@@ -225,7 +226,7 @@ fn words(line: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
     line.split(|&byte| byte == b' ')
 }
 
-/// A request line: a method, what it is for, and a version.
+/// A request line: a method, a target and a version.
 fn is_request(line: &[u8]) -> bool {
     let mut words = words(line);
     let method = words.next().unwrap_or_default();
@@ -235,13 +236,13 @@ fn is_request(line: &[u8]) -> bool {
     is_method && words.next().is_some() && versions.iter().any(|it| version.starts_with(it))
 }
 
-/// The head of an array: a star and the number of its elements.
+/// The header of a RESP array: a star and the number of elements.
 fn is_redis(line: &[u8]) -> bool {
     let count = line.strip_prefix(b"*").unwrap_or_default();
     !count.is_empty() && count.iter().all(u8::is_ascii_digit)
 }
 
-/// A command in capitals and its arguments.
+/// A command in capitals with its arguments.
 fn of_command(line: &[u8]) -> Option<OtherProtocol> {
     let mut words = words(line).filter(|word| !word.is_empty());
     let command = words.next()?;
@@ -349,7 +350,7 @@ mod tests {
         assert_eq!(of_line(b"PROXY UNKNOWN", false), None, "its line may go on");
     }
 
-    /// What becomes of bytes that come in these pieces and are taken as they come.
+    /// The protocol that is detected when bytes arrive in these pieces, each taken as it arrives.
     fn sniffed(pieces: &[&[u8]]) -> Option<OtherProtocol> {
         let mut opening = Opening::Nothing;
         pieces.iter().find_map(|piece| {

@@ -1,7 +1,7 @@
-//! What a ban is for: a name, or addresses. [`Target::parse`] takes an address in every form in which an
-//! operator finds one (in the log it has a port), a network as CIDR (RFC 4632, RFC 4291, 2.3), with a
-//! netmask, or with `*` for its rest. What looks like an address and is none is not taken for a name,
-//! because the operator would believe that somebody is banned.
+//! The target of a ban: a name or addresses. [`Target::parse`] accepts an address in every form in which
+//! an operator finds it (in the log it has a port), and a network as CIDR (RFC 4632; RFC 4291, 2.3),
+//! with a netmask, or with `*` for its rest. A word that looks like an address but is not valid is not
+//! taken for a name, because the operator would believe that the ban works.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -11,36 +11,38 @@ use ipnet::IpNet;
 use crate::text::CleanText;
 use crate::text::alike::key;
 
-/// No address is longer, with its zone, brackets and port; more would take long to fold.
+/// The longest address, with its zone, brackets and port, in characters. Folding a longer word would
+/// waste time.
 const MAX_ADDRESS_CHARS: usize = 80;
 
-/// What a ban of an IPv6 address holds for: one subscriber has all addresses of a /64 (RFC 6177).
+/// The size of the network that a ban of an IPv6 address covers: one subscriber has all addresses of a
+/// /64 (RFC 6177).
 const IPV6_SUBSCRIBER_BITS: u8 = 64;
 
-/// The name or the addresses that a ban is for.
+/// The name or the addresses that a ban covers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Target<'a> {
     Name(CleanText<'a>),
     Network(Network),
     /// A network that holds every address.
     Everybody,
-    /// It looks like an address, and is none.
+    /// It looks like an address, but is not a valid one.
     NoAddress,
 }
 
-/// Addresses that somebody typed. [`Display`](fmt::Display) is as they were meant: as an address, or as
-/// a network.
+/// Addresses that an operator typed. [`Display`](fmt::Display) writes them as they were meant: as an
+/// address, or as a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Network {
-    /// Without host bits, and IPv4 where its addresses are IPv4-mapped ones.
+    /// The network without host bits. An IPv4-mapped network is stored as IPv4.
     pub(crate) network: IpNet,
-    /// The one address that was typed. If it is an IPv6 address, the network is the one of its
+    /// The address, if a single one was typed. For an IPv6 address, `network` is the /64 of its
     /// subscriber.
     address: Option<IpAddr>,
 }
 
 impl<'a> Target<'a> {
-    /// Takes a word apart. Whether a member has it as a name is decided elsewhere.
+    /// Parses a word. Whether a member has it as a name is decided elsewhere.
     pub(crate) fn parse(word: CleanText<'a>) -> Self {
         if word.as_str().chars().nth(MAX_ADDRESS_CHARS).is_some() {
             return Self::Name(word);
@@ -57,7 +59,7 @@ impl<'a> Target<'a> {
 }
 
 impl Network {
-    /// Whether one address was typed.
+    /// Whether a single address was typed.
     pub(crate) fn is_address(&self) -> bool {
         self.address.is_some()
     }
@@ -89,14 +91,15 @@ impl Network {
         })
     }
 
-    /// Host bits are left out: who bans 10.0.0.1/8 bans 10.0.0.0/8.
+    /// Clears the host bits: a ban of 10.0.0.1/8 is a ban of 10.0.0.0/8.
     fn of_network(network: IpNet) -> Option<Self> {
         let mapped = match network.addr() {
             IpAddr::V6(ip) => ip.to_ipv4_mapped(),
             IpAddr::V4(_) => None,
         };
         let network = match mapped {
-            // 96 bits say that it is one (RFC 4291, 2.5.5.2). No peer is in a network of fewer.
+            // The first 96 bits mark an IPv4-mapped address (RFC 4291, 2.5.5.2). No peer is in a
+            // network with a shorter prefix.
             Some(ip) => IpNet::new(ip.into(), network.prefix_len().checked_sub(96)?).ok()?,
             None => network,
         };
@@ -116,7 +119,8 @@ impl fmt::Display for Network {
     }
 }
 
-/// The address before a port: `192.0.2.7:51234`, `[2001:db8::1]:51234`. `None` if there is no port.
+/// Returns the address before a port: `192.0.2.7:51234`, `[2001:db8::1]:51234`. `None` if there is no
+/// port.
 fn without_port(text: &str) -> Option<&str> {
     let (address, port) = text.rsplit_once(':')?;
     let is_whole = address.ends_with(']') || !address.contains([':', '/', '*']);
@@ -124,8 +128,8 @@ fn without_port(text: &str) -> Option<&str> {
     Some(address)
 }
 
-/// An address, which may stand in brackets. An IPv6 address may have a zone (RFC 4007, 11), which no ban
-/// looks at.
+/// Parses an address, which may stand in brackets. The zone of an IPv6 address (RFC 4007, 11) is
+/// ignored: bans do not depend on it.
 fn parse_address(text: &str) -> Option<IpAddr> {
     let text = match text.strip_prefix('[') {
         Some(text) => text.strip_suffix(']')?,
@@ -138,7 +142,7 @@ fn parse_address(text: &str) -> Option<IpAddr> {
     }
 }
 
-/// The network of this address whose size is given as a number of bits or as a netmask.
+/// Returns the network of this address with a size given as a number of bits or as a netmask.
 fn sized(address: IpAddr, size: &str) -> Option<IpNet> {
     let network = match number(size) {
         Some(bits) => IpNet::new(address, bits),
@@ -147,7 +151,7 @@ fn sized(address: IpAddr, size: &str) -> Option<IpNet> {
     network.ok()
 }
 
-/// The network whose addresses begin with what stands before a `*`: `10.`, `10.1.*.`, `2001:db8:`.
+/// Returns the network whose addresses begin with the text before a `*`: `10.`, `10.1.*.`, `2001:db8:`.
 fn beginning(start: &str) -> Option<IpNet> {
     if start.contains(':') {
         return ipv6_beginning(start);
@@ -184,19 +188,19 @@ fn ipv6_beginning(start: &str) -> Option<IpNet> {
     IpNet::new(Ipv6Addr::from(segments).into(), bits).ok()
 }
 
-/// A number of digits alone, without a sign.
+/// Parses a number that consists of digits only, without a sign.
 fn number<N: std::str::FromStr>(text: &str) -> Option<N> {
     let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
     text.parse().ok().filter(|_| is_number)
 }
 
-/// A part of an IPv4 address. One with a leading zero may be octal.
+/// Parses one part of an IPv4 address. Leading zeros are refused, because the number may be octal.
 fn octet(text: &str) -> Option<u8> {
     number(text).filter(|_| text == "0" || !text.starts_with('0'))
 }
 
-/// Whether nobody would have this for a name who does not want to be taken for an address: it is made of
-/// digits and dots, or of hexadecimal digits and more than one colon.
+/// Whether a word could only be a name that imitates an address: it is made of digits and dots, or of
+/// hexadecimal digits and more than one colon.
 fn looks_like_address(text: &str) -> bool {
     let text = text.trim_start_matches('[');
     let head = text.split([':', '/', ']', '%']).next().unwrap_or_default();

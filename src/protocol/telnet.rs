@@ -3,13 +3,13 @@
 //! directions, because Debian's `telnet` damages characters without it; and ECHO (RFC 857), which is
 //! offered while a password is typed. All others are refused.
 //!
-//! A peer that never sends IAC (255) is no telnet client and never gets an answer. The refusal of
-//! `DO TIMING-MARK` (RFC 860) matters: after ^C a telnet client throws all output away until it gets
+//! A peer that never sends IAC (255) is not a telnet client and never gets an answer. The refusal of
+//! `DO TIMING-MARK` (RFC 860) matters: after ^C a telnet client discards all output until it receives
 //! this answer.
 //!
-//! In old 8-bit character sets 255 is a letter, often the last one of a line. So an IAC before a
-//! byte that is no command is data, and no line end is ever taken as a part of a command, but as an
-//! option's number.
+//! In old 8-bit character sets 255 is a letter, often the last one of a line. So an IAC before a byte
+//! that is not a command is data, and a line end is never taken as part of a command, except as the
+//! number of an option.
 
 use memchr::memchr;
 
@@ -17,10 +17,10 @@ use crate::protocol::negotiation::{TelnetOption, Word};
 
 /// The longest subnegotiation (`IAC SB ... IAC SE`, RFC 855) that is skipped, in bytes. A longer one is
 /// a mistake or an attack: it ends at this length, and what follows is data again, so that the client
-/// is not ignored for ever. It also ends where a line ends.
+/// is not ignored for ever. A subnegotiation also ends at a line end.
 pub const MAX_SUBNEGOTIATION_BYTES: u16 = 1024;
 
-/// The first command (RFC 1184, 2): EOF, then SUSP, ABORT and EOR (RFC 885).
+/// The lowest command byte (RFC 1184, 2): EOF, then SUSP, ABORT and EOR (RFC 885).
 const EOF: u8 = 236;
 const AYT: u8 = 246;
 const EC: u8 = 247;
@@ -35,13 +35,13 @@ const IAC: u8 = 255;
 /// A byte 255 that is data.
 static LONE_IAC: [u8; 1] = [IAC];
 
-/// The option of sending bytes as they are (RFC 856).
+/// The option of sending bytes unchanged (RFC 856).
 const BINARY: u8 = 0;
 
 /// The option of echoing what the other side types (RFC 857).
 const ECHO: u8 = 1;
 
-/// NOP: a sign of life that shows on no screen.
+/// NOP: keeps a connection alive, and terminals show nothing.
 pub(crate) const NOP: [u8; 2] = [IAC, 241];
 
 /// What a [`TelnetDecoder`] found.
@@ -53,11 +53,11 @@ pub enum Telnet<'a> {
     EraseCharacter,
     /// EL: the user erased the line.
     EraseLine,
-    /// EOF: the user has nothing more to say.
+    /// EOF: the client will send no more.
     EndOfFile,
     /// AYT: the user wants a sign of life.
     AreYouThere,
-    /// These bytes are to be sent: the answer to a request for an option, or the offer of one.
+    /// Bytes to send: the answer to a request for an option, or the offer of one.
     Negotiate([u8; 3]),
 }
 
@@ -76,21 +76,22 @@ pub enum Telnet<'a> {
 #[derive(Debug, Clone, Default)]
 pub struct TelnetDecoder {
     state: State,
-    /// Whether we echo what the peer types.
+    /// ECHO on our side: whether we echo what the peer types.
     our_echo: TelnetOption,
-    /// Whether we send bytes as they are.
+    /// BINARY on our side: whether we send bytes unchanged.
     our_binary: TelnetOption,
-    /// Whether the peer sends bytes as they are.
+    /// BINARY on the peer's side: whether the peer sends bytes unchanged.
     peer_binary: TelnetOption,
     offer: Offer,
 }
 
-/// The offer to receive BINARY. It is made once, to a peer that has shown that it negotiates.
+/// The state of our offer to receive BINARY. It is made once, to a peer that has shown that it
+/// negotiates.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 enum Offer {
     #[default]
     NotYet,
-    /// It comes next, before any more input.
+    /// The offer is returned next, before any more input is processed.
     Due,
     Made,
 }
@@ -125,7 +126,7 @@ impl TelnetDecoder {
             }
             let (head, rest) = input.split_at_checked(1)?;
             if self.is_data_after_all(head) {
-                // The byte is looked at afresh.
+                // The byte is processed again as data.
                 self.state = State::Data;
                 return Some(Telnet::Data(&LONE_IAC));
             }
@@ -140,18 +141,19 @@ impl TelnetDecoder {
         }
     }
 
-    /// Offers to echo what the peer types. Returns the bytes of the offer, if that is news.
+    /// Offers to echo what the peer types. Returns the bytes to send, unless the option is already
+    /// offered or in use.
     pub fn offer_echo(&mut self) -> Option<[u8; 3]> {
         self.our_echo.offer().then_some([IAC, WILL, ECHO])
     }
 
-    /// Withdraws the offer to echo. Returns the bytes that say so, if that is news.
+    /// Withdraws the offer to echo. Returns the bytes to send, unless the option is already off.
     pub fn withdraw_echo(&mut self) -> Option<[u8; 3]> {
         self.our_echo.withdraw().then_some([IAC, WONT, ECHO])
     }
 
-    /// Asks the peer to send bytes as they are, before it has shown that it negotiates. Returns the
-    /// request.
+    /// Asks the peer to send bytes unchanged, before it has shown that it negotiates. Returns the
+    /// request to send.
     pub fn offer_binary(&mut self) -> [u8; 3] {
         self.make_offer()
     }
@@ -168,7 +170,7 @@ impl TelnetDecoder {
         [IAC, DO, BINARY]
     }
 
-    /// Whether the IAC before this byte was a letter.
+    /// Whether the IAC before this byte was data: a letter of an 8-bit character set.
     fn is_data_after_all(&self, head: &[u8]) -> bool {
         let is_after_iac = matches!(
             self.state,
@@ -177,7 +179,8 @@ impl TelnetDecoder {
         is_after_iac && head.first().is_some_and(|&byte| byte < EOF)
     }
 
-    /// Whether a line end stands in a subnegotiation, which was none, then, or has lost its end.
+    /// Whether a subnegotiation contains a line end: it was not a subnegotiation, or its end is
+    /// missing.
     fn is_cut_off(&self, head: &[u8]) -> bool {
         matches!(self.state, State::Subnegotiation { .. }) && matches!(head, b"\r" | b"\n")
     }
@@ -222,7 +225,7 @@ impl TelnetDecoder {
         None
     }
 
-    /// The peer said this of an option. Returns the answer, if there is to be one.
+    /// Handles what the peer sent about an option. Returns the answer to send, if any.
     fn negotiate(&mut self, verb: u8, option: u8) -> Option<[u8; 3]> {
         let word = match verb {
             WILL | DO => Word::Yes,
@@ -237,7 +240,7 @@ impl TelnetDecoder {
         };
         if self.offer == Offer::NotYet {
             self.offer = match (is_ours, option) {
-                // The peer came first.
+                // The peer asked first.
                 (false, BINARY) => Offer::Made,
                 _ => Offer::Due,
             };
@@ -262,9 +265,9 @@ impl TelnetDecoder {
     }
 }
 
-/// How many bytes at the head of what is to be sent are the rest of a command whose beginning was sent
-/// already. What is to be sent consists of commands as this server sends them: [`NOP`], or three bytes
-/// of a negotiation.
+/// Returns how many leading bytes of the pending output are the rest of a command that was sent in
+/// part. The output consists of commands as this server sends them: [`NOP`], or three bytes of a
+/// negotiation.
 pub(crate) fn torn_bytes(commands: &[u8]) -> usize {
     let is_whole = |from: &usize| {
         let mut rest = commands.get(*from..).unwrap_or_default();
@@ -320,7 +323,7 @@ mod tests {
         }
     }
 
-    /// What is to be answered to these bytes, one after the other.
+    /// The answers to these bytes, in order.
     fn answers(telnet: &mut TelnetDecoder, mut input: &[u8]) -> Vec<[u8; 3]> {
         std::iter::from_fn(|| telnet.next(&mut input))
             .map(|found| match found {
@@ -424,7 +427,7 @@ mod tests {
     fn naive(mut input: &[u8]) -> Found {
         let mut found = Found::default();
         let limit = usize::from(MAX_SUBNEGOTIATION_BYTES);
-        // Whether BINARY is in use, in our direction and the peer's; a request of ours is open.
+        // Whether BINARY is in use in our direction and the peer's; whether a request of ours is open.
         let (mut ours, mut peers, mut is_open, mut is_offered) = (false, false, false, false);
         loop {
             input = match *input {

@@ -1,7 +1,7 @@
-//! What was said last: [`History`] keeps a limited number of lines, as they were seen, and no more
-//! bytes than may be handed to one reader at once. It is a queue of bytes and a queue of their lengths,
-//! so a server that keeps nothing pays nothing. It knows who said each line and from where, so that what
-//! a banned member said is not shown again, though that member has left.
+//! The last lines of the room: [`History`] keeps a limited number of them, as they were seen, and no
+//! more bytes than may be handed to one reader at once. It is a queue of bytes and a queue of their
+//! lengths, so a server that keeps nothing pays nothing. The author of each line is stored, so that the
+//! lines of a banned member are not shown again, even after that member has left.
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -35,7 +35,7 @@ struct Line {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Author {
     pub(crate) identity: Identity,
-    /// The address of its connection, if it had one.
+    /// The address of the author's connection, if it had one.
     pub(crate) ip: Option<IpAddr>,
 }
 
@@ -78,7 +78,7 @@ impl History {
         }
     }
 
-    /// Forgets the lines of some authors.
+    /// Removes the lines of some authors.
     pub(crate) fn forget(&mut self, is_forgotten: impl Fn(&Author) -> bool) {
         if !self.lines.iter().any(|line| is_forgotten(&line.speaker)) {
             return;

@@ -1,12 +1,11 @@
 //! The members by number, without gaps, and in the order of their names: [`Members`] finds a member in
-//! each of these ways. Names are unique by their key, and a person finds another by the beginning of a
-//! name, so they are kept sorted; what is sorted are numbers, so a name is held once. Where a name is
-//! only compared, and the member may have left, a hash stands for it.
+//! each of these ways. Names are unique by their key, and a member can be found by a prefix of its
+//! name, so they are kept sorted. The sorted list holds numbers, so each name is stored once. Where a
+//! name is only compared, and its member may have left, its hash is stored instead.
 //!
-//! No two members have names that are [alike](crate::text::alike). As long as all names are ASCII, that
-//! takes no more than their keys. A name in ASCII is compared with those
-//! that are not ASCII, found by their looks; any other also with every name in ASCII, if it can look like
-//! one.
+//! No two members have names that are [alike](crate::text::alike). As long as all names are ASCII,
+//! comparing their keys is enough. An ASCII name is also compared with the non-ASCII ones, which are
+//! found by their looks; a non-ASCII name also with every ASCII name, if it can look like one.
 //!
 //! What a delivery touches of a member is its [`Seat`]. Seats stand side by side, so a pass over all
 //! readers walks through memory in order.
@@ -24,14 +23,14 @@ use crate::text::nick::{Nick, NickError};
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Seat {
     pub(crate) id: ClientId,
-    /// This member is not given the piece that everybody is given, even of a batch that is for
-    /// everybody: it has spoken in this batch, it ignores somebody, or its lines end with LF.
+    /// This member cannot be sent the segment that is shared by all readers, even of a batch that is
+    /// for everyone: it has spoken in this batch, it ignores another member, or its lines end with LF.
     pub(super) is_filtered: bool,
     /// What it has been given.
     pub(super) cursor: Cursor,
 }
 
-/// A nick that cannot be had, and the nick of the member that it is like.
+/// A nick that is not available, and the nick of the member that it is like.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Taken {
     pub(super) nick: Nick,
@@ -175,14 +174,14 @@ pub(crate) struct Members {
     seats: Vec<Seat>,
     /// The members in the order of their keys. Four bytes are enough for a number.
     by_name: Vec<u32>,
-    /// Both looks of each member whose name is not ASCII, and its number.
+    /// Both looks of each member whose name is not ASCII, with the number of the member.
     by_look: BTreeSet<(u32, u32)>,
     hasher: NameHasher,
-    /// The hashes of the members' names have looks.
+    /// Whether the hashes of the members' names include looks.
     knows_looks: bool,
     /// How many of them are people at a prompt.
     persons: usize,
-    /// How many of them have lines that end with LF alone.
+    /// The number of readers whose lines end with LF alone.
     with_lf: usize,
     /// The serial number of the last person.
     last_serial: u64,
@@ -207,8 +206,8 @@ impl Members {
         }
     }
 
-    /// Adds a member, which has been given everything up to `cursor`. `name` is the hash of its nick.
-    /// If the nick is like that of another member, returns that one.
+    /// Adds a member that has been sent everything up to `cursor`. `name` is the hash of its nick.
+    /// Returns the other member if the nick is like that of one.
     pub(super) fn add(
         &mut self,
         id: ClientId,
@@ -278,7 +277,8 @@ impl Members {
         Some(member)
     }
 
-    /// Gives a member another nick, of which `name` is the hash, if nobody else has one that is like it.
+    /// Changes the nick of a member, unless another member has one that is like it. `name` is the hash
+    /// of the new nick.
     pub(super) fn rename(&mut self, id: ClientId, nick: Nick, name: NameHash) -> Result<(), Taken> {
         if let Some(owner) = self.holder(&nick, name, id) {
             return Err(self.taken(nick, Some(owner)));
@@ -325,7 +325,7 @@ impl Members {
         }
     }
 
-    /// The member other than `id` whose nick has another key, and looks like this one.
+    /// Returns a member other than `id` whose nick has another key but looks like this one.
     #[inline]
     fn looking_like(&self, nick: &Nick, name: NameHash, id: ClientId) -> Option<ClientId> {
         if name.is_ascii() && self.by_look.is_empty() {
@@ -346,7 +346,8 @@ impl Members {
             .filter(|_| is_compared)
             .map(|seat| seat.id);
         let ascii = ascii.filter(|&id| self.get(id).is_some_and(|it| it.name.is_alike(name)));
-        // Equal hashes are equal names but for a chance that is small.
+        // Different names have equal hashes with a small probability, so the names themselves are
+        // compared.
         not_ascii.chain(ascii).find(|&other| {
             let other = self.get(other).filter(|_| other != id);
             other.is_some_and(|it| is_alike(it.nick.as_str(), nick.as_str()))
@@ -421,7 +422,7 @@ impl Members {
         }
     }
 
-    /// From now on the lines of this member end with LF alone.
+    /// Ends the lines of this member with LF alone from now on.
     pub(super) fn end_lines_with_lf(&mut self, id: ClientId) {
         if let Some(member) = self.get_mut(id)
             && !member.ends_lines_with_lf
@@ -432,7 +433,7 @@ impl Members {
         }
     }
 
-    /// Whether there is anybody whose lines end with LF alone.
+    /// Whether a member's lines end with LF alone.
     #[inline]
     pub(super) fn has_lf(&self) -> bool {
         self.with_lf > 0
@@ -446,7 +447,7 @@ impl Members {
         is_short(name, self.max_nick_chars).then(|| key(name))
     }
 
-    /// The hash of a nick that is to be remembered.
+    /// Hashes a nick that is to be remembered.
     pub(super) fn hash(&mut self, nick: &Nick) -> NameHash {
         let (name, key) = nick.with_key();
         self.hash_with_key(name, key)
@@ -459,8 +460,8 @@ impl Members {
         self.hasher.hash(name, key)
     }
 
-    /// The hash of a nick for a member. As long as all names are ASCII it is without looks, which
-    /// nobody asks for.
+    /// Hashes the nick of a member. As long as all names are ASCII the hash has no looks, because they
+    /// are not needed.
     pub(super) fn hash_for_member(&mut self, nick: &Nick) -> NameHash {
         let (name, key) = nick.with_key();
         if name.is_ascii() && !self.knows_looks {
@@ -469,8 +470,8 @@ impl Members {
         self.hash(nick)
     }
 
-    /// From now on there are names that are not ASCII, so the looks of all names matter. What members
-    /// said before, and is kept, is told apart by their keys only.
+    /// Adds the looks to the hashes of all names, once there is a name that is not ASCII. Stored lines
+    /// of the history keep hashes without looks, which are compared by key only.
     #[cold]
     fn know_looks(&mut self) {
         if !std::mem::replace(&mut self.knows_looks, true) {
@@ -481,7 +482,7 @@ impl Members {
         }
     }
 
-    /// The hash of a name that somebody typed; nobody's if it cannot be one.
+    /// Hashes a name that a person typed; returns the hash of no name if it is not a possible one.
     pub(super) fn hash_of(&mut self, name: &str) -> NameHash {
         match self.typed_key(name) {
             Some(key) if !key.is_empty() => self.hash_with_key(name, &key),
@@ -489,13 +490,14 @@ impl Members {
         }
     }
 
-    /// The members whose names are alike this one: at most one, unless they are not alike each other.
+    /// Returns the members whose names are alike this one. They are several only if they are not alike
+    /// each other.
     pub(super) fn alike(&self, name: NameHash) -> impl Iterator<Item = ClientId> {
         let ids = self.seats.iter().map(|seat| seat.id);
         ids.filter(move |&id| self.get(id).is_some_and(|it| it.name.is_alike(name)))
     }
 
-    /// The member other than `id` because of which this nick is taken; `name` is its hash.
+    /// Returns the member other than `id` because of which this nick is taken; `name` is its hash.
     pub(super) fn holder(&self, nick: &Nick, name: NameHash, id: ClientId) -> Option<ClientId> {
         let same = self.find_key(nick.key()).filter(|&other| other != id);
         same.or_else(|| self.looking_like(nick, name, id))
@@ -515,8 +517,8 @@ impl Members {
         self.find_key(&self.typed_key(name)?)
     }
 
-    /// The member that is meant by a name: the one that has it, or else the only one whose name is like
-    /// it, or else the only one whose name begins with it.
+    /// Finds the member that a typed name means: the one with that name, or else the only one whose
+    /// name is like it, or else the only one whose name begins with it.
     pub(super) fn find(&mut self, name: &str) -> Result<ClientId, NotFound> {
         if let Some(id) = self.find_exact(name) {
             return Ok(id);
@@ -536,7 +538,7 @@ impl Members {
         }
     }
 
-    /// Whether somebody else than this member had a name that is like this one and has given it up.
+    /// Whether a person other than this member had a name that is like this one and has given it up.
     fn has_another_left(&self, name: NameHash, id: ClientId) -> bool {
         let own = self.get(id).map(|member| member.name);
         let is_own = |it: &GivenUp| own.is_some_and(|own| own.is_same(it.name));

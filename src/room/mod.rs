@@ -40,14 +40,14 @@ const MAX_HISTORY_BYTES: usize = 64 << 10;
 /// How many members are named where many are listed.
 const MAX_NAMED: usize = 20;
 
-/// Words that are no nicks, because notices of the server begin with them.
+/// Words that cannot be nicks, because notices of the server begin with them.
 const NOTICE_WORDS: [&str; 5] = ["server", "you", "nobody", "everybody", "operator"];
 
 /// The members, and the lines that are on their way to them.
 #[derive(Debug)]
 pub(crate) struct Room {
     prefix: Prefix,
-    /// Some clients may be people at a prompt.
+    /// Whether some clients may be people at a prompt.
     has_people: bool,
     max_nick_chars: usize,
     members: Members,
@@ -98,7 +98,7 @@ impl<'a> Spoken<'a> {
     }
 }
 
-/// What a line goes into.
+/// The parts of the room that a line is written to.
 struct Medium<'a> {
     batch: &'a mut Batch,
     history: &'a mut History,
@@ -135,8 +135,9 @@ impl<'a> Medium<'a> {
         }
     }
 
-    /// A line that people see otherwise than scripts do: with its nick isolated, if that is written
-    /// from right to left, and with gaps so narrow that what wraps never looks like another line.
+    /// Writes a line in the form that is shown at a prompt, if that differs from the one for scripts:
+    /// with the nick isolated, if it is written from right to left, and with runs of blanks so short
+    /// that wrapped text never looks like another line.
     #[cold]
     fn say_twice(
         self,
@@ -232,7 +233,7 @@ impl Room {
         Ok(())
     }
 
-    /// From now on the lines of this member end with LF alone.
+    /// Ends the lines of this member with LF alone from now on.
     pub(crate) fn end_lines_with_lf(&mut self, id: ClientId) {
         self.members.end_lines_with_lf(id);
     }
@@ -246,7 +247,8 @@ impl Room {
         }
     }
 
-    /// A line as a nick that may be had here, if nobody has it, and the hash of that nick.
+    /// Parses a line as a nick that is allowed in this room. Whether a member has it is not checked.
+    /// Returns it with its hash.
     fn nick(&mut self, line: &[u8], now: Moment) -> Result<(Nick, NameHash), NickError> {
         let nick = Nick::parse(line, self.max_nick_chars)?;
         let name = self.members.hash_for_member(&nick);
@@ -302,7 +304,7 @@ impl Room {
         self.members.find_exact(name)
     }
 
-    /// The member because of which `asker` cannot have the nick that this line asks for.
+    /// Returns the member because of which `asker` cannot have the nick that this line asks for.
     pub(crate) fn holder_of(&mut self, line: &[u8], asker: ClientId) -> Option<ClientId> {
         let nick = Nick::parse(line, self.max_nick_chars).ok()?;
         let name = self.members.hash_for_member(&nick);
@@ -446,7 +448,7 @@ impl Room {
         Some(medium.say(member, id, from, text, class, now))
     }
 
-    /// What a line goes into, the members, and where it is cleaned.
+    /// Borrows what a line is written to, the members, and the buffer in which the line is cleaned.
     #[inline]
     fn medium(&mut self) -> (Medium<'_>, &mut Members, &mut String) {
         let medium = Medium {
@@ -530,7 +532,8 @@ impl Room {
         shown
     }
 
-    /// Shows nobody again what this member said, under whatever name, or anybody of its name.
+    /// Removes from the history the lines of this member, under any name, and those of anyone with its
+    /// name.
     pub(crate) fn forget_lines_of(&mut self, id: ClientId) {
         if let Some(member) = self.members.get(id) {
             let whom = member.identity();
@@ -538,7 +541,7 @@ impl Room {
         }
     }
 
-    /// Shows nobody again what was said from this network.
+    /// Removes from the history the lines that were said from this network.
     pub(crate) fn forget_lines_from(&mut self, network: &IpNet) {
         let is_from = |ip: &IpAddr| network.contains(ip);
         self.history
@@ -643,7 +646,7 @@ pub(crate) struct PassWithLf<'b> {
 }
 
 impl<'b> PassWithLf<'b> {
-    /// What this member has not been given, if that begins there.
+    /// Returns the lines that this member has not been given; they begin at `from`.
     pub(crate) fn pieces(
         self,
         id: ClientId,
@@ -657,7 +660,7 @@ impl<'b> PassWithLf<'b> {
 }
 
 impl<'b> Pass<'b> {
-    /// The same pass for members whose lines end with LF.
+    /// Returns this pass for members whose lines end with LF.
     pub(crate) fn with_lf(&self) -> PassWithLf<'b> {
         PassWithLf {
             batch: self.batch,
@@ -708,7 +711,7 @@ pub(crate) enum Share<'p, P> {
     Nothing,
     /// What everybody is given.
     Whole(&'p Lines<'p>),
-    /// Its lines end with LF, and begin there: see [`Pass::with_lf`].
+    /// Its lines end with LF, and begin at this cursor: see [`Pass::with_lf`].
     WithLf(Cursor),
     /// Some lines are not for this member.
     Pieces {

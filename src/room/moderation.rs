@@ -1,6 +1,6 @@
-//! What an operator can ask of the room: to close a member, to keep a name out, and to let nobody see
-//! what a member says. Names are banned and muted, not connections, so coming again under the same
-//! name does not help. Against another name there are bans of networks, which are not the room's.
+//! What an operator can do in the room: close a member, keep a name out, and hide what a member says.
+//! Names are banned and muted, not connections, so joining again under the same name does not help.
+//! Against other names there are bans of networks, which are not part of the room.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use crate::text::nick::Nick;
 use crate::time::expiring_set::MAX_ENTRIES;
 use crate::time::moment::Moment;
 
-/// A nick that nobody may take, nor one that is like it.
+/// A nick that is banned, with all nicks that are like it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct BannedNick {
     pub(super) name: NameHash,
@@ -57,9 +57,9 @@ impl Room {
         }
     }
 
-    /// Bans a name for a time, and all that are like it. Returns the members that have such a name now.
-    /// A name is not completed here: the member that is meant may have left already, and another's name
-    /// may begin with it.
+    /// Bans a name and all names that are like it for a time. Returns the members that have such a name
+    /// now. A name is not completed here: the intended member may have left already, and another
+    /// member's name may begin with it.
     pub(crate) fn ban_name(
         &mut self,
         by: ClientId,
@@ -182,7 +182,7 @@ impl Room {
     }
 }
 
-/// The nick of the only member whose name begins with this.
+/// Returns the nick of the only member whose name begins with this text.
 fn only_beginning<'m>(members: &'m Members, name: &str) -> Option<&'m Nick> {
     let mut beginning = members.beginning(name);
     let only = beginning.next().filter(|_| beginning.len() == 0)?;

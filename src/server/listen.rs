@@ -1,10 +1,11 @@
-//! From the places that were asked for to listening sockets, with every option set. Options are set on
-//! the listener, because Linux hands them down to each accepted socket, and so a connection costs no
-//! system call for them.
+//! Turns the requested addresses into listening sockets with every option set. Options are set on the
+//! listener, because Linux copies them to each accepted socket, so they cost no system call per
+//! connection.
 //!
-//! What the system does not have is no reason not to serve: an option that it does not know (WSL 1,
-//! gVisor and old kernels answer ENOPROTOOPT), or IPv6 altogether, is a warning as long as one address
-//! can be listened on. What the operator can mend, such as a port that is in use, is an error.
+//! A missing feature of the system does not keep the server from starting: a socket option that is not
+//! supported (WSL 1, gVisor and old kernels answer ENOPROTOOPT), or missing IPv6, is a warning as long
+//! as the server can listen on one address. A problem that the operator can fix, such as a port in use,
+//! is an error.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, TcpListener, ToSocketAddrs};
@@ -27,32 +28,33 @@ const BACKLOG: i32 = 4096;
 /// kernel would hide from us of a slow reader, some 4 MB, stays below 256 KB with it.
 const NOT_SENT_BYTES: u32 = 128 << 10;
 
-/// How often another port is tried where the system chooses one for two addresses, and somebody else
-/// has it for the second.
+/// How often another port is tried if the kernel chose a port for the first of two addresses that is in
+/// use on the second.
 const PORT_TRIES: u32 = 16;
 
-/// Sockets that listen, each with what its clients get, and what the operator has to know of them.
+/// The listening sockets, each with the service for its clients, and the problems to report to the
+/// operator.
 #[derive(Debug, Default)]
 pub(super) struct Listening {
     pub(super) sockets: Vec<(TcpListener, Service)>,
-    /// Addresses that could not be had and that the server can do without.
+    /// Errors of addresses that are not available and that the server can do without.
     pub(super) errors: Vec<io::Error>,
-    /// Options that could not be set, each once.
+    /// Unsupported socket options, each once.
     pub(super) unsupported: Vec<Unsupported>,
 }
 
-/// A socket option that the system does not have.
+/// A socket option that the system does not support.
 #[derive(Debug)]
 pub(super) struct Unsupported {
-    /// Its name, as in socket(7), tcp(7) and ipv6(7).
+    /// The name of the option, as in socket(7), tcp(7) and ipv6(7).
     pub(super) option: &'static str,
-    /// What is different without it.
+    /// What is lost without it.
     pub(super) loss: &'static str,
-    /// What the system said.
+    /// The error that the system returned.
     pub(super) error: io::Error,
 }
 
-/// One address as it was asked for, with what it stands for.
+/// A requested address, with the socket addresses that it stands for.
 #[derive(Debug)]
 struct Request<'c> {
     asked: &'c ListenAddr,
@@ -64,7 +66,7 @@ impl Listening {
     /// Binds every address of `config`, and takes over `bound`.
     ///
     /// # Errors
-    /// The text names the address, and says what to do.
+    /// The text names the address and says what to do.
     pub(super) fn bind(config: &Config, bound: Vec<(TcpListener, Service)>) -> io::Result<Self> {
         let requests = requests(config)?;
         let all: Vec<SocketAddr> = requests.iter().flat_map(|it| &it.addrs).copied().collect();
@@ -88,7 +90,8 @@ impl Listening {
         Ok(listening)
     }
 
-    /// Binds one request. Addresses that this machine does not have are put into `missing`.
+    /// Binds one request. The errors of addresses that this machine does not have are added to
+    /// `missing`.
     fn bind_request(
         &mut self,
         request: &Request<'_>,
@@ -121,8 +124,9 @@ impl Listening {
         Ok(())
     }
 
-    /// Binds a port on this machine itself. That there is no `::1` is worth no warning, but if somebody
-    /// else has the port there, who types `localhost` would come to him.
+    /// Binds a port on both loopback addresses. A missing `::1` needs no warning, but a port that
+    /// another process has on `::1` is an error: clients that connect to `localhost` would reach that
+    /// process.
     fn bind_loopback(
         &mut self,
         port: u16,
@@ -163,7 +167,7 @@ impl Listening {
         Ok(())
     }
 
-    /// A socket that listens. Of its options only the one that it does not block has to be there.
+    /// Opens a listening socket. Of its options, only non-blocking mode is required.
     fn listen(
         &mut self,
         addr: SocketAddr,
@@ -193,7 +197,8 @@ impl Listening {
             "lines may arrive late",
             socket.set_tcp_nodelay(true),
         );
-        // Telnet's Synch sends a byte as urgent data; it belongs where it was sent (RFC 1123, 3.2.4).
+        // Telnet's Synch sends a byte as urgent data; it must stay in its place in the stream (RFC
+        // 1123, 3.2.4).
         self.note(
             "SO_OOBINLINE",
             "after telnet's Synch a character may be lost",
@@ -207,7 +212,8 @@ impl Listening {
         self.set_keepalive(socket, limits);
     }
 
-    /// How the system probes a silent peer: see [`keepalive`](crate::server::transport::keepalive).
+    /// Sets how the kernel probes a silent peer: see
+    /// [`keepalive`](crate::server::transport::keepalive).
     fn set_keepalive(&mut self, socket: &impl AsFd, limits: &Limits) {
         const GONE: &str = "a client that is gone without a word is noticed late";
         self.note(
@@ -223,7 +229,7 @@ impl Listening {
         self.note("TCP_KEEPCNT", GONE, probes.map_err(io::Error::from));
     }
 
-    /// Remembers an option that could not be set, once.
+    /// Records an option that could not be set, unless it was recorded before.
     fn note(&mut self, option: &'static str, loss: &'static str, result: io::Result<()>) {
         if let Err(error) = result
             && !self.lacks(option)
@@ -240,14 +246,14 @@ impl Listening {
         self.unsupported.iter().any(|it| it.option == option)
     }
 
-    /// Whether an address could not be had because this machine has nothing of its kind, which the
+    /// Whether an address is not available because this machine lacks its address family, which the
     /// operator may not be able to change.
     fn is_missing(&self, addr: SocketAddr, error: &io::Error, all: &[SocketAddr]) -> bool {
         match Errno::from_io_error(error) {
             Some(Errno::AFNOSUPPORT) => true,
-            // IPv6 is switched off (sysctl net.ipv6.conf.lo.disable_ipv6).
+            // IPv6 is disabled (sysctl net.ipv6.conf.lo.disable_ipv6).
             Some(Errno::ADDRNOTAVAIL) => addr.ip() == Ipv6Addr::LOCALHOST,
-            // It could not be told to leave IPv4 alone.
+            // Without `IPV6_V6ONLY`, `[::]` also takes the IPv4 port, which another listener has.
             Some(Errno::ADDRINUSE) => {
                 self.lacks(ONLY_V6) && is_all_ipv6(addr) && !serves_ipv4_too(addr, all)
             }
@@ -266,14 +272,14 @@ fn is_all_ipv6(addr: SocketAddr) -> bool {
     addr.ip() == Ipv6Addr::UNSPECIFIED
 }
 
-/// Whether a listener on this address takes IPv4 clients as well (ipv6(7)): it is `[::]`, and no other
-/// listener has its port by IPv4.
+/// Whether a listener on this address also accepts IPv4 clients (ipv6(7)): it is `[::]`, and no other
+/// listener has its port for IPv4.
 fn serves_ipv4_too(addr: SocketAddr, all: &[SocketAddr]) -> bool {
     let is_taken = |other: &SocketAddr| other.is_ipv4() && other.port() == addr.port();
     is_all_ipv6(addr) && (addr.port() == 0 || !all.iter().any(is_taken))
 }
 
-/// What is asked for, in the order in which it is bound.
+/// Returns the requests of the configuration, in the order in which they are bound.
 fn requests(config: &Config) -> io::Result<Vec<Request<'_>>> {
     let usual = Service::Chat(config.interactive.profile());
     let plain = Service::Chat(Profile::Plain);
@@ -290,7 +296,7 @@ fn requests(config: &Config) -> io::Result<Vec<Request<'_>>> {
     Ok(requests)
 }
 
-/// The addresses that a place stands for; at least one.
+/// Returns the addresses that a place stands for, at least one.
 fn resolve(place: &Place) -> io::Result<Vec<SocketAddr>> {
     match place {
         Place::Socket(addr) => Ok(vec![*addr]),
@@ -315,7 +321,7 @@ fn resolve(place: &Place) -> io::Result<Vec<SocketAddr>> {
     }
 }
 
-/// The number of a network interface (netdevice(7), SIOCGIFINDEX).
+/// Returns the index of a network interface (netdevice(7), SIOCGIFINDEX).
 fn interface_number(name: &str) -> io::Result<u32> {
     let any = Socket::new(Domain::IPV6, Type::DGRAM, None)?;
     Ok(name_to_index(&any, name)?)
@@ -343,8 +349,8 @@ fn resolve_host(name: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     }
 }
 
-/// Refuses two requests of which one takes what the other asks for: the system would only say that the
-/// address is in use, as if by somebody else.
+/// Refuses two requests that overlap: the kernel would only report that the address is in use, as if
+/// another process had it.
 fn check_overlaps(requests: &[Request<'_>], all: &[SocketAddr]) -> io::Result<()> {
     let mut rest = requests;
     while let Some((first, others)) = rest.split_first() {
@@ -362,7 +368,7 @@ fn check_overlaps(requests: &[Request<'_>], all: &[SocketAddr]) -> io::Result<()
     Ok(())
 }
 
-/// Why two addresses cannot both be listened on, if they cannot.
+/// Returns why the server cannot listen on both addresses, if it cannot.
 fn overlap(
     (first, a): (&ListenAddr, SocketAddr),
     (second, b): (&ListenAddr, SocketAddr),
@@ -399,7 +405,7 @@ fn is_mapped(addr: SocketAddr) -> bool {
     addr.ip() != addr.ip().to_canonical()
 }
 
-/// Whether it is an address that needs an interface and has none (RFC 4007, section 6).
+/// Whether this is an address that needs an interface but has none (RFC 4007, section 6).
 fn lacks_scope(addr: SocketAddr) -> bool {
     matches!(addr, SocketAddr::V6(v6) if v6.ip().is_unicast_link_local() && v6.scope_id() == 0)
 }
@@ -472,9 +478,9 @@ mod tests {
         let idle = socket.tcp_keepalive_time().expect("TCP_KEEPIDLE");
         let interval = socket.tcp_keepalive_interval().expect("TCP_KEEPINTVL");
         let probes = socket.tcp_keepalive_retries().expect("TCP_KEEPCNT");
-        // A silent peer is given up after two minutes.
+        // A silent peer is closed after two minutes.
         assert_eq!(idle + interval * probes, Duration::from_secs(120));
-        // It would switch the count of probes off (tcp(7)).
+        // TCP_USER_TIMEOUT would override the number of probes (tcp(7)).
         let user_timeout = socket.tcp_user_timeout().expect("TCP_USER_TIMEOUT");
         assert_eq!(user_timeout, None);
         let not_sent = socket.tcp_notsent_lowat().expect("TCP_NOTSENT_LOWAT");

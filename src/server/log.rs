@@ -10,9 +10,9 @@
 //! | `line_chat::auth` | passwords and operators |
 //! | `line_chat::server` | the server itself |
 //!
-//! What a peer can cause ten thousand times a second is counted, and logged at most every ten seconds:
-//! it is [`Throttled`]. The server sees to it that the last lines of a burst are written although nothing
-//! follows them.
+//! Events that a peer can cause ten thousand times a second are [`Throttled`]: they are counted, and
+//! logged at most every ten seconds. A deadline ensures that the end of a burst is logged even if no
+//! event follows it.
 
 use std::fmt;
 use std::time::Instant;
@@ -177,7 +177,7 @@ impl Observer for Log {
 }
 
 impl Log {
-    /// When there is a line to write although nothing happens.
+    /// When a line is due even if no event follows.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         let deadlines = [
             self.refused.deadline(),
@@ -200,7 +200,7 @@ impl Log {
         self.accept_failures.log_due(now);
     }
 
-    /// Writes what was counted and not logged, because nothing comes after it.
+    /// Writes the counted events that are not logged yet, because no more will follow.
     fn write_rest(&mut self) {
         self.refused.log_rest();
         self.strangers.log_rest();
@@ -222,12 +222,12 @@ impl Log {
     }
 }
 
-/// Something that a peer can cause again and again.
+/// An event that a peer can cause again and again.
 trait Throttled {
-    /// Writes the line that stands for so many times, of which this was the last.
+    /// Writes one line for this many events, of which this is the last.
     fn write(&self, times: u64);
 
-    /// Writes a line for this one time, into a log that is to hold every one.
+    /// Writes a line for this single event, into a log that holds every one.
     fn write_kept(&self) {}
 }
 
@@ -259,7 +259,7 @@ impl<T: Throttled> Throttle<T> for LogThrottle<T> {
     }
 }
 
-/// A connection was not let in.
+/// A connection was refused.
 #[derive(Debug)]
 struct Refusal {
     level: Level,
@@ -323,11 +323,11 @@ impl Throttled for Stranger {
     }
 }
 
-/// A client left before it said anything.
+/// A client left before it sent anything.
 #[derive(Debug)]
 struct Silent(Peer, CloseReason);
 
-/// A client left that had sent something, but no nick.
+/// A client left after it had sent something, but no nick.
 #[derive(Debug)]
 struct Nameless(Peer, CloseReason);
 

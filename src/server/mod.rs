@@ -52,7 +52,7 @@ const SIGNALS: Token = Token(usize::MAX - 1);
 const FIRST_LISTENER: usize = usize::MAX / 2;
 
 /// Descriptors that are not for clients: the standard streams, the poll, its waker, signals, the
-/// listeners, the spare one, and the one by which the system is asked about peers.
+/// listeners, the spare one, and the netlink socket.
 const RESERVED_DESCRIPTORS: u64 = 16;
 
 /// A chat server on its listeners, run by whoever calls [`turn`](Self::turn) or [`run`](Self::run). It
@@ -94,13 +94,13 @@ pub struct Server<O: Observer = ()> {
     events: Events,
     acceptor: Acceptor<Listener>,
     signals: Option<Signals>,
-    /// SIGHUP may mean that the terminal is gone.
+    /// Whether the process has a terminal, so that SIGHUP may mean that it was closed.
     has_terminal: bool,
     control: Arc<ControlBlock>,
     /// How many of the requests to shut down have been acted on.
     shutdowns_seen: usize,
     engine: Engine<Tcp, (Log, O)>,
-    /// Tells which peers are still there.
+    /// Asks the kernel whether peers are alive.
     system: SockDiag,
     /// How the peers of dialed connections are probed.
     keepalive: TcpKeepalive,
@@ -404,9 +404,9 @@ impl<O: Observer> Server<O> {
         }
     }
 
-    /// SIGHUP asks a server that has read files to read them again. Without any it is what happens when
-    /// a terminal is closed; it comes from the kernel and from the shell, so a second one is no second
-    /// request to shut down.
+    /// Handles SIGHUP: a server that has read files reads them again. Without files, SIGHUP means that
+    /// the terminal was closed. The kernel and the shell both send it then, so a second one does not
+    /// count as a second request to shut down.
     fn on_hang_up(&mut self) {
         if self.engine.has_files() {
             let result = self.reload();
@@ -477,7 +477,7 @@ fn report<O: Observer>(engine: &mut Engine<Tcp, O>, event: Event<'_>) {
     }
 }
 
-/// Says, once, that the system does not tell which peers are still there.
+/// Reports, once, that the kernel does not answer queries about connections.
 fn report_refusal<O: Observer>(engine: &mut Engine<Tcp, O>, system: &mut SockDiag) {
     if let Some(error) = system.take_refusal() {
         report(engine, Event::LivenessRefused { error: &error });
@@ -508,7 +508,7 @@ fn register_all(
     sockets.into_iter().enumerate().map(register).collect()
 }
 
-/// A signal that was ignored when the process was started stays ignored.
+/// Watches the signals, except those that were ignored when the process was started.
 fn watch_signals(poll: &Poll, ignored: Ignored) -> io::Result<Signals> {
     let all = [SIGINT, SIGTERM, SIGUSR1, SIGHUP];
     let mut signals = Signals::new(all.into_iter().filter(|&it| !ignored.contains(it)))?;
@@ -540,7 +540,7 @@ impl<O: Observer> fmt::Debug for Server<O> {
     }
 }
 
-/// mio's registry, as the engine sees it, and what else only the system knows.
+/// mio's registry as the engine sees it, and what else the kernel must be asked for.
 struct Registrations<'a> {
     poll: &'a mio::Registry,
     system: &'a mut SockDiag,

@@ -1,15 +1,16 @@
-//! What the process was started with and its signals depend on: which of them it was told to ignore,
-//! and whether there is a terminal that can hang up.
+//! What the handling of signals depends on: which signals the process was started with as ignored, and
+//! whether it has a terminal that can hang up.
 
 use std::fs::{self, File};
 
-/// The signals that are ignored, a bit each. Who starts a program in the background or under nohup(1)
-/// has it ignore SIGINT or SIGHUP (signal(7): that is inherited), and means it.
+/// The set of ignored signals, one bit each. A program that is started in the background or under
+/// nohup(1) inherits that SIGINT or SIGHUP is ignored (signal(7)), and that is intended.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Ignored(u64);
 
 impl Ignored {
-    /// What this process ignores now, as proc(5) tells it; nothing where there is no proc.
+    /// Returns the signals that this process ignores now, according to proc(5), or none if there is no
+    /// /proc.
     pub(super) fn of_process() -> Self {
         let status = fs::read_to_string("/proc/self/status");
         status.map_or(Self::default(), |status| Self::parse(&status))
@@ -21,7 +22,7 @@ impl Ignored {
         Self(mask.unwrap_or_default())
     }
 
-    /// Whether this signal is among them.
+    /// Whether the set contains this signal.
     pub(super) fn contains(self, signal: i32) -> bool {
         let bit = u32::try_from(signal).ok().and_then(|it| it.checked_sub(1));
         let bit = bit.and_then(|bit| 1_u64.checked_shl(bit));
@@ -29,7 +30,7 @@ impl Ignored {
     }
 }
 
-/// Whether this process has a controlling terminal, whose end is told by SIGHUP (tty(4)).
+/// Whether this process has a controlling terminal, which sends SIGHUP when it is closed (tty(4)).
 pub(super) fn has_terminal() -> bool {
     File::open("/dev/tty").is_ok()
 }

@@ -1,6 +1,6 @@
-//! Rights: [`Auth`] knows the passwords, counts wrong ones by origin, and holds the bans of
-//! networks. A wrong password costs time: its connection waits a second, and its origin has ten
-//! attempts and another one every six seconds.
+//! Rights: [`Auth`] holds the passwords, counts wrong ones by origin, and holds the bans of networks. A
+//! wrong password costs time: its connection waits a second, and its origin has ten attempts and one
+//! more every six seconds.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -29,17 +29,17 @@ pub(crate) struct Auth {
     /// The greeting and the passwords.
     pub(crate) secrets: Secrets,
     pub(crate) throttle: AuthThrottle,
-    /// Networks that nobody may come from.
+    /// Networks from which no client is admitted.
     pub(crate) banned: ExpiringSet<IpNet>,
 }
 
 impl Auth {
-    /// Whether a peer comes from a network that is banned.
+    /// Whether a peer comes from a banned network.
     pub(crate) fn is_banned(&self, peer: &Peer, now: Moment) -> bool {
         self.banned.in_force(now).any(|network| peer.is_in(network))
     }
 
-    /// A banned network that holds all of this one.
+    /// Returns a banned network that contains all of this one.
     pub(crate) fn banned_around(&self, network: &IpNet, now: Moment) -> Option<IpNet> {
         let mut banned = self.banned.in_force(now);
         banned.find(|banned| banned.contains(network)).copied()

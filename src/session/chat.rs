@@ -1,19 +1,19 @@
-//! A client of the room: [`ChatSession`] decodes what it sends and makes a line of it, which is a
-//! password, a nick, a command or something said, by its [`Stage`]. The stages before a member are in
+//! A client of the room: [`ChatSession`] decodes its input into lines. The [`Stage`] decides whether a
+//! line is a password, a nick, a command or text for the room. The stages before membership are in
 //! `login`, and commands are in `commands`.
 //!
-//! | [`Stage`] | right line | wrong line | last wrong line | too long | hangs up |
+//! | [`Stage`] | right line | wrong line | last wrong line | too long | end of input |
 //! |---|---|---|---|---|---|
 //! | `Password` | `Nick` | stays, its rate pauses | closed | as a wrong line | closed |
-//! | `Nick` | `Member` | `Refused`; for people, stays | closed | as a wrong line | closed |
+//! | `Nick` | `Member` | `Refused`; at a prompt, stays | closed | as a wrong line | closed |
 //! | `Refused` | closed | closed | closed | closed | closed |
 //! | `Member` | said, or a command | - | - | told | closed, or goes on with [`Eof::Listen`] |
 //!
-//! `Refused` is `Nick` again as soon as the refusal is with the kernel, if there is no text among what
-//! was received before.
+//! `Refused` becomes `Nick` again once the refusal was passed to the kernel, unless there is text in
+//! the input that was received before.
 //!
-//! While the address of a client has no tries left, its passwords are neither right nor wrong: they are
-//! not looked at, and the client stays where it is.
+//! While the address of a client has no attempts left, its passwords are neither right nor wrong: they
+//! are not checked, and the client stays where it is.
 
 use std::time::Duration;
 
@@ -62,7 +62,7 @@ pub(super) struct Talk {
     eof: Eof,
     pub(super) stage: Stage,
     sent: Sent,
-    /// How many bytes at the head of the next input hold no telnet command, as far as is known.
+    /// How many bytes at the head of the next input are known to hold no telnet command.
     known_data: u16,
     /// Since when it has no nick; for a member, since when it has sent nothing.
     since: Moment,
@@ -79,8 +79,8 @@ pub(super) enum Stage {
     Password { refusals: u8 },
     /// Its nick.
     Nick { refusals: u8 },
-    /// Its nick as well, but the refusal of the last one is not with the kernel yet: a plain client
-    /// that sends text now does not read answers, and the text was not meant as a nick.
+    /// Its nick as well, but the last refusal was not passed to the kernel yet: a plain client that
+    /// sends text now does not read answers, and the text was not meant as a nick.
     Refused { refusals: u8 },
     /// Something for the room.
     Member,
@@ -89,14 +89,14 @@ pub(super) enum Stage {
 /// What a client has sent so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Sent {
-    /// It began so.
+    /// Input that begins like this.
     Begun(Opening),
-    /// Something, and nothing since it asked whether we are there.
+    /// Nothing since its last "are you there" (telnet's AYT).
     OnlyQuestions,
 }
 
-/// For how long a client that asked whether we are there is taken to ask only to keep its connection
-/// alive, if it sends nothing else.
+/// A client that sends AYT again within this time, and nothing else, is assumed to send it only to keep
+/// its connection alive.
 const KEEP_ALIVE: Duration = Duration::from_secs(300);
 
 impl ChatSession {
@@ -140,7 +140,7 @@ impl ChatSession {
         talk.known_data = next.known_data;
         let Next { found, used, .. } = next;
         let mut step = match found {
-            // So it is nearly always.
+            // The common case.
             Some(Decoded::Line(line)) if talk.stage == Stage::Member => {
                 let must_wait = talk.must_wait(line, out, cx);
                 let step = match must_wait {
@@ -163,13 +163,13 @@ impl ChatSession {
                 Step::new(used, are_you_there(is_keep_alive, out, cx))
             }
             Some(Decoded::EndOfFile) => talk.on_end_of_file(out, cx),
-            // Line ends are no text.
+            // Empty lines are not text.
             Some(Decoded::TooLong | Decoded::Line([_, ..])) if talk.sends_too_soon() => {
                 Step::new(used, talk.close_too_soon(out, cx))
             }
             Some(Decoded::TooLong) => Step::new(used, talk.on_too_long(out, cx)),
             Some(Decoded::Line(line)) if matches!(talk.stage, Stage::Password { .. }) => {
-                // An answer to it may concern the decoder as well: telnet's ECHO.
+                // Handling a password may also change the decoder: telnet's ECHO.
                 let line = line.to_vec();
                 talk.on_password(&line, decoder.telnet(), out, cx)
             }
@@ -238,7 +238,8 @@ impl ChatSession {
         }
     }
 
-    /// All that is to be sent is with the kernel, and this was received before and is not decoded yet.
+    /// All output was passed to the kernel; `held` is the input that was received before and is not
+    /// decoded yet.
     pub(super) fn on_answered(&mut self, held: &[u8]) {
         if let Stage::Refused { refusals } = self.talk.stage
             && !has_text(self.decoder.clone(), held)
@@ -264,7 +265,7 @@ impl ChatSession {
     }
 }
 
-/// Closes a client that speaks another protocol, and tells it what this is.
+/// Closes a client that speaks another protocol, after telling it what this server is.
 fn refuse_protocol(protocol: OtherProtocol, out: &mut SendQueue, cx: &mut Ctx<'_>) -> Flow {
     cx.watch.emit(|| Event::OtherProtocol {
         id: cx.id,
@@ -288,8 +289,7 @@ pub(super) fn negotiate(answer: [u8; 3], out: &mut SendQueue, cx: &mut Ctx<'_>) 
     flow
 }
 
-/// Answers a client that asks for a sign of life. One that asks only to keep its connection alive
-/// need not see it.
+/// Answers AYT. The answer to a client that only keeps its connection alive shows nothing on a screen.
 fn are_you_there(is_keep_alive: bool, out: &mut SendQueue, cx: &mut Ctx<'_>) -> Flow {
     match is_keep_alive {
         true => cx.push(out, &NOP, Content::Telnet),
@@ -298,7 +298,7 @@ fn are_you_there(is_keep_alive: bool, out: &mut SendQueue, cx: &mut Ctx<'_>) -> 
 }
 
 impl Talk {
-    /// Bytes have come.
+    /// Notes that input was received.
     #[inline]
     fn on_bytes(&mut self, now: Moment) {
         if self.stage == Stage::Member {
@@ -306,7 +306,7 @@ impl Talk {
         }
     }
 
-    /// How it began, as long as that may become a signature.
+    /// How its input begins, as long as that may become a signature.
     #[inline]
     fn opening(&self) -> Option<Opening> {
         match self.sent {
@@ -322,7 +322,7 @@ impl Talk {
         }
     }
 
-    /// The beginning of a line has come, or nothing.
+    /// Handles the beginning of a line, which may be empty.
     fn on_unfinished(&mut self, begun: &[u8], out: &mut SendQueue, cx: &mut Ctx<'_>) -> Flow {
         if begun.is_empty() {
             return Flow::Starved;
@@ -338,15 +338,15 @@ impl Talk {
         }
     }
 
-    /// A person's client asks whether we are there. Returns whether it does so only to keep its
-    /// connection alive; its last input was at `last_input`.
+    /// Handles AYT. Returns whether a client at a prompt sends it only to keep its connection alive;
+    /// `last_input` is the time of its last input.
     fn is_keep_alive(&mut self, last_input: Moment, now: Moment) -> bool {
         let before = std::mem::replace(&mut self.sent, Sent::OnlyQuestions);
         let has_asked = before == Sent::OnlyQuestions;
         self.is_interactive() && has_asked && now < last_input + KEEP_ALIVE
     }
 
-    /// Whether text that comes now was sent before a refusal could be read.
+    /// Whether text that is received now was sent before a refusal could be read.
     #[inline]
     fn sends_too_soon(&self) -> bool {
         matches!(self.stage, Stage::Refused { .. })
@@ -373,7 +373,7 @@ impl Talk {
         )
     }
 
-    /// What a line holds behind the byte order mark that some programs write before the first one.
+    /// Returns a line without the byte order mark that some programs write before the first one.
     fn without_mark<'l>(&self, line: &'l [u8]) -> &'l [u8] {
         match self.is_first() {
             true => line.strip_prefix(text::BYTE_ORDER_MARK).unwrap_or(line),
@@ -381,7 +381,8 @@ impl Talk {
         }
     }
 
-    /// What a line is, if it is the first one and neither a nick nor the password of the room.
+    /// Returns the protocol of a line, if it is the first one and neither a nick nor the password of
+    /// the room.
     fn other_protocol(&self, line: &[u8], cx: &Ctx<'_>) -> Option<OtherProtocol> {
         if !self.is_first() {
             return None;
@@ -423,7 +424,8 @@ impl Talk {
         !cx.may_say && self.command(line).is_none_or(commands::is_speech)
     }
 
-    /// A member's command. `is_checked`: the peer of a member whose nick it asks for was checked.
+    /// Handles a command of a member. `is_checked`: the peer of the member that holds the nick that it
+    /// asks for was checked.
     fn on_command(
         &mut self,
         line: &[u8],
@@ -460,7 +462,8 @@ impl Talk {
         Step::new(0, flow)
     }
 
-    /// A line that is to be a nick. `is_checked`: the peer of a member that has it was checked.
+    /// Handles a line that asks for a nick. `is_checked`: the peer of the member that holds the nick was
+    /// checked.
     fn on_nick(
         &mut self,
         line: &[u8],
@@ -503,7 +506,7 @@ impl Talk {
         say(line, class, cx)
     }
 
-    /// A person has nothing more to say, and leaves. What a script's program means by it is not known.
+    /// Handles an end of file: a person leaves. For a script, its meaning is not known.
     fn on_end_of_file(&mut self, out: &mut SendQueue, cx: &mut Ctx<'_>) -> Step {
         if !self.is_interactive() {
             return Step::new(0, Flow::Continue);

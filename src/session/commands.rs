@@ -155,12 +155,13 @@ fn find(name: &str) -> Option<&'static Row> {
     COMMANDS.iter().find(|row| row.help.is_called(name))
 }
 
-/// The command that a person's line holds, from its slash on, whether there is such a command or not.
+/// Returns the command in a line from a prompt, from its slash on, whether or not such a command
+/// exists.
 pub(super) fn in_line(line: &[u8]) -> Option<&[u8]> {
     command::in_line(line, |name| find(name).is_some())
 }
 
-/// Carries out a command that was found [in a line](in_line).
+/// Runs a command that was found [in a line](in_line).
 pub(super) fn run(
     line: &[u8],
     class: Class,
@@ -202,7 +203,7 @@ pub(super) fn is_speech(line: &[u8]) -> bool {
     }
 }
 
-/// The name that this command asks for, if it is the one to change a nick.
+/// Returns the name that this command asks for, if it is the command that changes a nick.
 pub(super) fn wanted_nick(line: &[u8]) -> Option<String> {
     let mut scratch = String::new();
     let typed = Typed::parse(text::clean(line, &mut scratch));
@@ -274,7 +275,7 @@ impl Call<'_, '_> {
         Some(())
     }
 
-    /// The commands that are there for this person.
+    /// The commands that are listed for this person.
     fn listed(&self) -> impl Iterator<Item = &'static Row> + Clone + use<> {
         let has_operators = self.cx.auth.secrets.ops_password.is_some();
         let is_operator = self.cx.room.is_operator(self.cx.id);
@@ -285,7 +286,7 @@ impl Call<'_, '_> {
         })
     }
 
-    /// Those of them that would be carried out now.
+    /// The listed commands that this person may run now.
     fn usable(&self) -> impl Iterator<Item = &'static Help> + Clone + use<> {
         let is_muted = self.is_muted();
         let rows = self
@@ -494,7 +495,7 @@ fn ban_name(call: &mut Call<'_, '_>, name: &str, time: Option<Duration>) {
 
 fn unban(call: &mut Call<'_, '_>, whom: CleanText<'_>) {
     let now = call.cx.env.now;
-    // What can be an address may also be a name that was banned.
+    // A word that looks like an address may also be a banned name.
     let was_name = call.cx.room.unban_name(whom.as_str(), now);
     let done = Message::IsNoLongerBanned(whom.as_str());
     let typed = match Target::parse(whom) {

@@ -30,7 +30,8 @@ impl ChatSession {
         if is_interactive {
             let offer = self.decoder.telnet().offer_binary();
             negotiate(offer, out, cx);
-            // A terminal without telnet may show the last byte: this takes it back.
+            // A terminal without telnet may show the last byte of the command: CR and NUL let the next
+            // text overwrite it.
             cx.push(out, b"\r\0", Content::Telnet);
             show_greeting(out, cx);
         }
@@ -82,7 +83,7 @@ impl Talk {
         }
     }
 
-    /// Takes a line as the password of the room.
+    /// Checks a line as the password of the room.
     pub(super) fn try_password(
         &mut self,
         attempt: &[u8],
@@ -116,7 +117,7 @@ impl Talk {
         self.ask(out, cx)
     }
 
-    /// A line was too long to be the password.
+    /// Handles a line that is too long to be the password.
     pub(super) fn refuse_long_password(&mut self, out: &mut SendQueue, cx: &mut Ctx<'_>) -> Flow {
         if let Some(wait) = cx.auth.throttle.wait(cx.peer.origin(), cx.env.now) {
             return self.refuse_unseen(wait, out, cx);
@@ -125,13 +126,13 @@ impl Talk {
         self.refuse_password(out, cx)
     }
 
-    /// Answers a password that was not looked at, so that this is none of the client's tries.
+    /// Answers a password that was not checked, and does not count it as one of the client's attempts.
     fn refuse_unseen(&self, wait: Duration, out: &mut SendQueue, cx: &mut Ctx<'_>) -> Flow {
         self.end_unechoed_line(out, cx);
         cx.reply(out, Message::TooManyTries(wait))
     }
 
-    /// Answers a wrong password. The last one that is allowed closes the client.
+    /// Answers a wrong password. The last allowed attempt closes the client.
     fn refuse_password(&mut self, out: &mut SendQueue, cx: &mut Ctx<'_>) -> Flow {
         self.end_unechoed_line(out, cx);
         let Stage::Password { refusals } = &mut self.stage else {
@@ -188,9 +189,9 @@ impl Talk {
         self.refuse_nick(&NickError::LineTooLong { max_line_bytes }, out, cx)
     }
 
-    /// Nobody reads answers at the other end of a plain connection that sends text behind its nick
-    /// at once: what was to follow a nick would become a nick, and be said under it. So text that is
-    /// found before the answer is with the kernel closes it.
+    /// A plain client that sends text right behind its nick does not read answers: if the nick is
+    /// refused, its next line would become a nick, and the lines after it would be said under that
+    /// nick. So text that is found before the refusal was passed to the kernel closes the client.
     fn refuse_nick(&mut self, why: &NickError, out: &mut SendQueue, cx: &mut Ctx<'_>) -> Flow {
         let Stage::Nick { refusals } = self.stage else {
             return Flow::Continue;
@@ -208,7 +209,7 @@ impl Talk {
     }
 }
 
-/// Whether there is more than empty lines and telnet commands in what comes next to `decoder`.
+/// Whether the input that follows in `decoder` has more than empty lines and telnet commands.
 pub(super) fn has_text(mut decoder: Decoder, input: &[u8]) -> bool {
     let mut input = Input::new(input);
     while let Some(decoded) = decoder.next(&mut input) {
@@ -219,7 +220,7 @@ pub(super) fn has_text(mut decoder: Decoder, input: &[u8]) -> bool {
     !decoder.unfinished().is_empty()
 }
 
-/// Says something of a telnet option, unless the peer knows.
+/// Sends what a telnet option has to say, unless the peer already knows.
 fn negotiate_if_new(bytes: Option<[u8; 3]>, out: &mut SendQueue, cx: &mut Ctx<'_>) {
     if let Some(bytes) = bytes {
         negotiate(bytes, out, cx);

@@ -107,8 +107,8 @@ pub(crate) enum Flow {
     Starved,
     /// A line must wait until the room's gate is open. The session keeps it.
     Wait,
-    /// A line asks for the nick of this client, whose peer may be gone. The session keeps the line, and
-    /// is called again when the system was asked.
+    /// A line asks for the nick of this client, whose peer may have vanished. The session keeps the
+    /// line, and is called again once the kernel was asked.
     CheckPeer(ClientId),
     /// Close the client for this reason.
     Close(CloseReason),
@@ -207,7 +207,7 @@ impl Session {
         matches!(self, Self::Chat(chat) if chat.is_member())
     }
 
-    /// Whether it goes on although its peer has sent all that it will ever send.
+    /// Whether the client stays after its peer has closed its sending half.
     pub(crate) fn outlives_input(&self) -> bool {
         matches!(self, Self::Chat(chat) if chat.outlives_input())
     }
@@ -220,7 +220,7 @@ impl Session {
         }
     }
 
-    /// When a member has sent something last.
+    /// When the member last sent something.
     pub(crate) fn last_input(&self) -> Option<Moment> {
         match self {
             Self::Chat(chat) => chat.last_input(),
@@ -274,7 +274,8 @@ impl Session {
         }
     }
 
-    /// All that is to be sent is with the kernel, and this was received before and is not decoded yet.
+    /// All output was passed to the kernel; `held` is the input that was received before and is not
+    /// decoded yet.
     pub(crate) fn on_answered(&mut self, held: &[u8]) {
         if let Self::Chat(chat) = self {
             chat.on_answered(held);
@@ -365,8 +366,8 @@ impl<'a> Watch<'a> {
 }
 
 impl Watch<'_> {
-    /// Reports of how many left-out lines this client was just told, if it was. Returns whether it
-    /// was.
+    /// Emits an event with the number of skipped lines, if this client was just told of any. Returns
+    /// whether it was.
     pub(crate) fn emit_skipped(&mut self, id: ClientId, env: &mut Env) -> bool {
         let lines = std::mem::take(&mut env.told_skipped);
         if lines > 0 {

@@ -1,9 +1,9 @@
 //! The greeting and the passwords: [`Secrets`] are read from files at the start and again at SIGHUP, or
-//! come from the program. A file that cannot serve is an error that names it, so a server never runs
-//! with less than it was asked for.
+//! are set by the embedding program. A file that cannot be used is an error that names it, so a server
+//! never runs with less protection than was asked for.
 //!
-//! A FIFO, such as `<(pass show chat)` of a shell, can be read once: at the start, where it is waited
-//! for, and never again.
+//! A FIFO, such as `<(pass show chat)` in a shell, can be read only once: at the start, where the
+//! server waits for it, and never again.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
@@ -28,7 +28,7 @@ const MAX_GREETING_BYTES: usize = 4096;
 /// No file is read beyond this, in bytes: the loop waits for it.
 const MAX_FILE_BYTES: u64 = 1 << 20;
 
-/// How long the start waits for a FIFO to be written and closed, in seconds.
+/// How long the start waits until a FIFO is written and closed, in seconds.
 const FIFO_SECONDS: i64 = 5;
 
 /// What the files hold.
@@ -39,7 +39,7 @@ pub(crate) struct Secrets {
     /// The password of the room.
     pub(crate) password: Option<Password>,
     pub(crate) ops_password: Option<Password>,
-    /// Where all of that was read from.
+    /// The files that were read.
     sources: Vec<Source>,
 }
 
@@ -51,14 +51,14 @@ struct Source {
     flaws: Vec<Flaw>,
 }
 
-/// Something about a file that its owner should know.
+/// A problem of a file that its owner should know about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Flaw {
-    /// It holds a password, and everybody on this machine can read it.
+    /// It holds a password, and every user of this machine can read it.
     Readable,
-    /// It holds a password, and its group or everybody can write it.
+    /// It holds a password, and its group or every user can write it.
     Writable,
-    /// It holds a greeting with escape sequences, which are left out.
+    /// It holds a greeting with escape sequences, which are dropped.
     Escapes,
 }
 
@@ -71,18 +71,18 @@ impl Secrets {
         Self::read_behind(None, interactive)
     }
 
-    /// Reads all files that are named again. What came from a FIFO stays what it is.
+    /// Reads all named files again. Values that came from a FIFO are kept.
     ///
     /// # Errors
-    /// As [`read`](Self::read).
+    /// See [`read`](Self::read).
     pub(crate) fn read_again(&self, interactive: &Interactive) -> io::Result<Self> {
         Self::read_behind(Some(self), interactive)
     }
 
-    /// `before`: what was read at the start.
+    /// Reads the files. `before`: what was read at the start, if this is a reload.
     fn read_behind(before: Option<&Self>, interactive: &Interactive) -> io::Result<Self> {
         let mut sources = Vec::new();
-        // The source of what stays, if it does.
+        // The source of a value that is kept, if it came from a FIFO.
         let kept = |path: &Path| {
             let sources = before.into_iter().flat_map(|before| &before.sources);
             let fifos = sources.filter(|source| source.is_fifo);
@@ -145,7 +145,7 @@ impl Secrets {
         self.sources.iter().any(|source| !source.is_fifo)
     }
 
-    /// What the owners of the files should know.
+    /// The problems that the owners of the files should know about.
     pub(crate) fn flaws(&self) -> impl Iterator<Item = (&Path, Flaw)> {
         self.sources.iter().flat_map(|source| {
             let flaws = source.flaws.iter();
@@ -154,7 +154,7 @@ impl Secrets {
     }
 }
 
-/// Whoever may come in would be an operator.
+/// The error for equal passwords, which would make every member an operator.
 fn same_password(interactive: &Interactive) -> io::Error {
     let files = [&interactive.password_file, &interactive.ops_password_file];
     let names = files.map(|file| match file {
@@ -198,9 +198,9 @@ fn read_password(path: &Path, wait: bool) -> io::Result<(Password, Source)> {
     Ok((password, source))
 }
 
-/// The content of a regular file, or of a FIFO if it is waited for. Anything else might never come to
-/// an end. The file is opened once, and everything that is asked of it is asked of the descriptor, so
-/// it cannot be exchanged or grow in between.
+/// Returns the content of a regular file, or of a FIFO if `wait` is set. Any other kind of file might
+/// never end. The file is opened once, and all checks use its descriptor, so it cannot be exchanged or
+/// grow in between.
 fn read(path: &Path, wait: bool) -> io::Result<(Vec<u8>, File, Source)> {
     let read = || {
         let mut file = open(path)?;
@@ -243,7 +243,7 @@ fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).custom_flags(flags).open(path)
 }
 
-/// Reads a FIFO to its end, which comes when its last writer has closed it, or until it is too long.
+/// Reads a FIFO until its last writer closes it, or until it is too long.
 fn read_fifo(fifo: &mut File, seconds: i64, content: &mut Vec<u8>) -> io::Result<()> {
     let alarm = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC)?;
     let once = Itimerspec {
@@ -256,7 +256,8 @@ fn read_fifo(fifo: &mut File, seconds: i64, content: &mut Vec<u8>) -> io::Result
     timerfd_settime(&alarm, TimerfdTimerFlags::empty(), &once)?;
     let mut chunk = [0; 4096];
     while content.len() as u64 <= MAX_FILE_BYTES {
-        // A FIFO that nobody has opened for writing is at its end, and yet not over (poll(2), POLLHUP).
+        // A FIFO without writers reads as end of file although a writer may still come (poll(2),
+        // POLLHUP).
         let mut descriptors = [
             PollFd::new(&*fifo, PollFlags::IN),
             PollFd::from_borrowed_fd(alarm.as_fd(), PollFlags::IN),
@@ -278,8 +279,8 @@ fn read_fifo(fifo: &mut File, seconds: i64, content: &mut Vec<u8>) -> io::Result
     Ok(())
 }
 
-/// What others may do with a file that holds a password. Whoever cannot enter its folder, or one above
-/// it, can do nothing: secrets are handed to containers like that.
+/// Returns what other users may do with a file that holds a password. A user who cannot enter one of
+/// the folders above it can do nothing: secrets are handed to containers that way.
 fn exposure(file: &File) -> io::Result<Vec<Flaw>> {
     let mode = file.metadata()?.permissions().mode();
     let (others_read, others_write) = (mode & 0o004 != 0, mode & 0o002 != 0);
@@ -300,7 +301,7 @@ fn exposure(file: &File) -> io::Result<Vec<Flaw>> {
     Ok(flaws)
 }
 
-/// The permissions of the folders in which an open file lies, as far as they can be known.
+/// Returns the permissions of the folders above an open file, as far as they can be known.
 fn folders_of(file: &File) -> Vec<u32> {
     let path = fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()));
     let path = path.unwrap_or_default();

@@ -1,7 +1,7 @@
-//! When two names are alike. Each name has three keys: the [`key`] that makes it unique, and two
-//! [`looks`], skeletons as of [UTS 39] in which letters of different scripts that look the same are one.
-//! Two names are alike if their keys are equal or, unless both are ASCII, if one of their looks is: so
-//! `аlice` with a Cyrillic `а` is alike `alice`, and `n1` is not alike `nl`.
+//! Decides whether two names are alike. Each name has three keys: the [`key`] that makes it unique, and
+//! two [`looks`], skeletons as defined by [UTS 39], in which look-alike letters of different scripts are
+//! one letter. Two names are alike if their keys are equal or, unless both are ASCII, if one of their
+//! looks is: so `аlice` with a Cyrillic `а` is alike `alice`, but `n1` is not alike `nl`.
 //!
 //! There are two looks because a skeleton is not stable under case: `В` looks like `B`, but `в` does
 //! not look like `b`. One look is the skeleton in lower case, the other the skeleton of the name in
@@ -20,26 +20,26 @@ use unicode_normalization::char::is_combining_mark;
 use unicode_script::{Script, UnicodeScript};
 use unicode_security::confusable_detection::skeleton;
 
-/// How many characters of a decomposed name there may be for each character of a name.
+/// The maximum number of characters of a decomposed name per character of the name.
 const MAX_DECOMPOSED: usize = 4;
 
-/// Whether a name has at most `max_chars` characters, and four times as many when it is decomposed,
-/// which no letter of a language exceeds. Only of such a name keys are made, because U+FDFA is one
-/// character and becomes eighteen.
+/// Whether a name has at most `max_chars` characters, and at most four times as many when it is
+/// decomposed, which no letter of a language exceeds. Keys are made of such names only, because a
+/// single U+FDFA decomposes into eighteen characters.
 pub(crate) fn is_short(name: &str, max_chars: usize) -> bool {
     let max_decomposed = max_chars.saturating_mul(MAX_DECOMPOSED);
     name.chars().nth(max_chars).is_none()
         && (name.is_ascii() || name.nfkd().nth(max_decomposed).is_none())
 }
 
-/// The key of a name, or of the beginning of one: its NFKC in lower case, without invisible
-/// characters. The key of a key is the key itself.
+/// Returns the key of a name, or of a prefix of one: its NFKC in lower case, without invisible
+/// characters. The key of a key is that key.
 pub(crate) fn key(name: &str) -> String {
     if name.is_ascii() {
         return name.to_ascii_lowercase();
     }
-    // Twice, because an invisible character may separate a letter from its accent, and lower case may
-    // be two characters.
+    // Twice, because an invisible character may separate a letter from its accent, and the lower case
+    // of one character may be two.
     fold(&fold(name))
 }
 
@@ -58,8 +58,8 @@ fn looks(name: &str) -> [String; 2] {
     ]
 }
 
-/// A name decomposed (the NFD of its NFKC, which is its NFKD), without invisible characters, and
-/// without the marks U+0300-036F on letters that are Latin, Greek or Cyrillic.
+/// Returns a name decomposed (the NFD of its NFKC, which is its NFKD), without invisible characters,
+/// and without the marks U+0300-036F on Latin, Greek and Cyrillic letters.
 fn without_accents(name: &str) -> String {
     let mut is_accented = false;
     let visible = name.chars().filter(|&c| !is_invisible(c));
@@ -92,23 +92,23 @@ pub(crate) fn is_alike(one: &str, other: &str) -> bool {
 /// Hashes of the three keys of a name, with the secret of one [`NameHasher`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct NameHash {
-    /// Another name has the same with a chance of one in 2^64.
+    /// Two different names have the same hash with a probability of 1 in 2^64.
     key: u64,
-    /// 31 bits of a hash each, above a bit of their own: of the first, whether the name is not ASCII;
-    /// of the second, whether a name in ASCII may have one of these looks. 0 if they are not known, as
-    /// they need not be for a name in ASCII that is compared with names in ASCII only.
+    /// A 31-bit hash of each look, above a flag in the lowest bit. The flag of the first: the name is
+    /// not ASCII; of the second: an ASCII name may have one of these looks. Both are 0 if the looks
+    /// were not computed, which an ASCII name does not need while it is compared with ASCII names only.
     looks: [u32; 2],
 }
 
 impl NameHash {
-    /// Nobody's.
+    /// The hash of no name.
     pub(crate) const NONE: Self = Self {
         key: 0,
         looks: [0; 2],
     };
 
-    /// Whether the names are alike. Two names that are not are taken for it with a chance of about one
-    /// in 2^30, and never if both are ASCII.
+    /// Whether the names are alike. Two names that are not are mistaken for it with a probability of
+    /// about 1 in 2^30, and never if both are ASCII.
     #[inline]
     pub(crate) fn is_alike(self, other: Self) -> bool {
         self.is_same(other) || self.looks_like(other)
@@ -132,18 +132,18 @@ impl NameHash {
         self.looks[0] & 1 == 0
     }
 
-    /// Whether a name in ASCII may look like this one.
+    /// Whether an ASCII name may look like this one.
     pub(crate) fn has_look_of_ascii(self) -> bool {
         self.looks[1] & 1 != 0
     }
 
-    /// The hashes of both looks, which differ from each other even if the looks are equal.
+    /// The hashers of both looks, which differ from each other even if the looks are equal.
     pub(crate) fn looks(self) -> [u32; 2] {
         self.looks.map(|look| look >> 1)
     }
 }
 
-/// The identity of a member: its name, on whatever connection, and its connection, under whatever name.
+/// The identity of a member: its name, on any connection, and its connection, under any name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Identity {
     pub(crate) name: NameHash,
@@ -152,23 +152,23 @@ pub(crate) struct Identity {
 }
 
 impl Identity {
-    /// The identity of nobody.
+    /// The identity of no member.
     pub(crate) const NONE: Self = Self {
         name: NameHash::NONE,
         serial: 0,
     };
 
-    /// Whether both are the same person, as far as that can be known.
+    /// Whether both are the same person, as far as the server can know.
     pub(crate) fn is(self, other: Self) -> bool {
         self.name.is_alike(other.name) || (self.serial != 0 && self.serial == other.serial)
     }
 }
 
-/// Hashes names, with a secret of its own.
+/// Hashes names with a random secret of its own.
 #[derive(Debug)]
 pub(crate) struct NameHasher {
     key: RandomState,
-    /// Where the polynomials of the looks are evaluated.
+    /// The points at which the polynomials of the looks are evaluated.
     points: [u32; 2],
 }
 
@@ -182,14 +182,14 @@ impl Default for NameHasher {
 }
 
 impl NameHasher {
-    /// The hash of a name in ASCII that is compared with names in ASCII only, and so needs no looks.
+    /// Hashes an ASCII name that is compared with ASCII names only, and so needs no looks.
     #[inline]
     pub(crate) fn hash_key(&self, key: &str) -> NameHash {
         let key = self.key.hash_one(key);
         NameHash { key, looks: [0; 2] }
     }
 
-    /// The hash of a name whose key is known.
+    /// Hashes a name whose key is known.
     pub(crate) fn hash(&self, name: &str, key: &str) -> NameHash {
         let key = self.key.hash_one(key);
         if name.is_ascii() {
@@ -200,7 +200,7 @@ impl NameHasher {
         NameHash { key, looks }
     }
 
-    /// The hash of a name whose own hash may be without looks.
+    /// Adds the looks to the hash of a name that may lack them.
     pub(crate) fn with_looks(&self, hash: NameHash, name: &str) -> NameHash {
         match name.is_ascii() {
             true => NameHash {
@@ -222,7 +222,7 @@ impl NameHasher {
         [one.finish(true), other.finish(may_be_ascii)]
     }
 
-    /// The looks of a name in ASCII, without making them.
+    /// Hashes the looks of an ASCII name without building them.
     fn ascii_looks(&self, name: &str) -> [u32; 2] {
         let [mut one, mut other] = self.looks();
         for byte in name.as_bytes() {
@@ -246,7 +246,7 @@ impl NameHasher {
     }
 }
 
-/// What UTS 39 has instead of an ASCII character in a skeleton.
+/// Returns what UTS 39 puts in a skeleton for an ASCII character.
 fn ascii_prototype(byte: &u8) -> &[u8] {
     match byte {
         b'0' => b"O",
@@ -259,7 +259,7 @@ fn ascii_prototype(byte: &u8) -> &[u8] {
     }
 }
 
-/// Whether an ASCII character stands for itself in a skeleton.
+/// Whether an ASCII character is unchanged in a skeleton.
 #[inline]
 fn has_own_prototype(byte: u8) -> bool {
     !matches!(byte, b'0' | b'1' | b'I' | b'|' | b'm' | b'`' | b'"' | b'%')
@@ -269,9 +269,9 @@ fn is_in_looks_of_ascii(c: char) -> bool {
     c.is_ascii() || matches!(c, '°' | '₀')
 }
 
-/// The bytes of a look as the coefficients of a polynomial, modulo the prime 2^31 - 1, at a secret
-/// point. Two looks of `n` bytes have the same value at `n` points at most, so nobody can choose them,
-/// and a byte costs one multiplication.
+/// Hashes the bytes of a look as the coefficients of a polynomial, modulo the prime 2^31 - 1, at a
+/// secret point. Two looks of `n` bytes have equal values at no more than `n` points, so a client
+/// cannot choose names that collide, and a byte costs one multiplication.
 #[derive(Debug, Clone, Copy)]
 struct LookHash {
     /// Below 2^30.
@@ -289,7 +289,7 @@ impl LookHash {
         self.sum = Self::fold(product.wrapping_add(u64::from(byte)));
     }
 
-    /// A smaller number that is the same modulo the prime: of one below 2^63 one below 2^33.
+    /// Reduces a number below 2^63 to a number below 2^33 that is congruent modulo the prime.
     #[inline]
     fn fold(n: u64) -> u64 {
         (n & Self::PRIME).wrapping_add(n >> 31)
@@ -336,7 +336,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// What `is_alike` says, which must be what the hashes say, in either order.
+    /// Checks that `is_alike` returns this, and that the hashes agree, in either order.
     #[track_caller]
     fn alike(one: &str, other: &str) -> bool {
         let hasher = NameHasher::default();
@@ -377,7 +377,7 @@ mod tests {
             ("ⓑⓞⓑ", "bob"),
             ("b०b", "bob"),
             ("n\u{217c}", "n1"),
-            // Two characters that look like one.
+            // Two characters that look like a single one.
             ("torn\u{e9}", "tomé"),
             ("rnark\u{e9}", "marké"),
         ] {
@@ -494,7 +494,7 @@ mod tests {
         }
     }
 
-    /// Names that have much to do with each other.
+    /// Names that are easily confused with each other.
     fn name() -> impl Strategy<Value = String> {
         prop_oneof![
             "[a-cil1mrn0oIO|%]{1,4}",

@@ -1,7 +1,7 @@
-//! The only road from a peer's bytes to text that another terminal may see is [`clean`]. A terminal
+//! [`clean`] is the only way from a peer's bytes to text that another terminal may see. A terminal
 //! obeys control characters and reorders text at bidi controls, so a peer that could send them could
-//! rewrite another person's screen. Each of them becomes U+FFFD, or is left out if it is harmless in
-//! itself and only marks something; everything else arrives as it was sent.
+//! rewrite another person's screen. Each of them becomes U+FFFD, or is dropped if it is a harmless
+//! mark; everything else arrives as it was sent.
 
 pub(crate) mod alike;
 pub(crate) mod nick;
@@ -14,13 +14,14 @@ use unicode_bidi::BidiClass;
 
 use unicode_normalization::char::is_combining_mark;
 
-/// What some programs write before UTF-8 text. It is no part of the text.
+/// The mark that some programs write before UTF-8 text. It is not part of the text.
 pub(crate) const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
-/// How many blanks stand in a row at most, where people see them.
+/// The maximum number of consecutive blanks in text that is shown at a prompt.
 const MAX_GAP: usize = 8;
 
-/// How many combining marks stand on one base at most. More pile up over other lines of a screen.
+/// The maximum number of combining marks on one base character. More of them pile up over other lines
+/// of the screen.
 const MAX_MARKS: u32 = 8;
 
 /// Text that is safe to show on a terminal, on one line: a result of [`clean`], or a part of one.
@@ -33,11 +34,12 @@ impl<'a> CleanText<'a> {
         self.0
     }
 
-    /// Whether more than eight blanks stand in a row: a line can be padded with them until its rest
-    /// wraps, and looks like a line of its own.
+    /// Whether the text has more than eight consecutive blanks: a line can be padded with them until
+    /// the rest wraps and looks like a line of its own.
     #[inline]
     pub(crate) fn has_wide_gap(self) -> bool {
-        // A wide gap has blanks, or parts of them, at some eighth place and behind it.
+        // Every run of more than eight blanks covers some index divisible by eight and the byte after
+        // it.
         let may_be_blank = |byte: &u8| matches!(byte, b' ' | b'\t' | 0x80..);
         let mut places = self.0.as_bytes().chunks(MAX_GAP);
         let may_be_wide = places.any(|chunk| match chunk {
@@ -53,7 +55,7 @@ impl<'a> CleanText<'a> {
         words.map(|gap| gap.chars().count()).max().unwrap_or(0)
     }
 
-    /// This text with at most eight blanks in a row; `scratch` is overwritten.
+    /// Returns this text with at most eight consecutive blanks; `scratch` is overwritten.
     pub(crate) fn narrowed(self, scratch: &mut String) -> CleanText<'_> {
         scratch.clear();
         let mut gap = 0_usize;
@@ -73,7 +75,7 @@ impl<'a> CleanText<'a> {
     /// No text at all.
     pub(crate) const EMPTY: Self = Self("");
 
-    /// The text behind its first character. A part of clean text is clean.
+    /// Returns the text after its first character. Part of a clean text is clean.
     pub(crate) fn without_first(self) -> Self {
         let mut rest = self.0.chars();
         rest.next();
@@ -90,15 +92,15 @@ impl<'a> CleanText<'a> {
     }
 }
 
-/// A name between U+2068 (first strong isolate) and U+2069 (pop directional isolate), if it is written
-/// from right to left: otherwise a terminal that knows the bidirectional algorithm ([UAX 9]) would
-/// reorder what stands beside it. The text of a peer cannot hold either of them.
+/// A name that is placed between U+2068 (first strong isolate) and U+2069 (pop directional isolate) if
+/// it is written from right to left: otherwise a terminal that implements the bidirectional algorithm
+/// ([UAX 9]) would reorder the text next to it. The text of a peer cannot contain either character.
 ///
 /// [UAX 9]: https://www.unicode.org/reports/tr9/
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Isolated<'a>(pub(crate) &'a str);
 
-/// The longest that [`Isolated`] adds to a name, in bytes.
+/// The maximum number of bytes that [`Isolated`] adds to a name.
 pub(crate) const ISOLATE_BYTES: usize = "\u{2068}\u{2069}".len();
 
 impl fmt::Display for Isolated<'_> {
@@ -111,7 +113,7 @@ impl fmt::Display for Isolated<'_> {
     }
 }
 
-/// A line without the characters with which [`Isolated`] marks names.
+/// Returns a line without the characters with which [`Isolated`] encloses names.
 pub(crate) fn without_isolates(line: &[u8]) -> Cow<'_, [u8]> {
     let isolates = ["\u{2068}".as_bytes(), "\u{2069}".as_bytes()];
     let is_isolate = |c: &[u8]| isolates.contains(&c);
@@ -123,7 +125,7 @@ pub(crate) fn without_isolates(line: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(bare.into_bytes())
 }
 
-/// Whether some of a text is written from right to left: a letter of such a script, or an Arabic
+/// Whether part of a text is written from right to left: it has a letter of such a script, or an Arabic
 /// number.
 pub(crate) fn is_right_to_left(text: &str) -> bool {
     use BidiClass::{AL, AN, R};
@@ -137,9 +139,9 @@ pub(crate) fn is_right_to_left(text: &str) -> bool {
 /// - Malformed UTF-8 becomes U+FFFD as in [`String::from_utf8_lossy`].
 /// - Each of these characters becomes one U+FFFD: C0 controls except TAB, DEL, C1 controls, the line
 ///   and paragraph separators U+2028/2029, and the bidi controls U+202A-202E and U+2066-2069.
-/// - These are left out: the bidi marks U+061C and U+200E/F, U+FEFF, the tag characters
-///   U+E0000-E007F that are not part of the flag of a region (Unicode Technical Standard 51, C.1), and
-///   all combining marks on one base but the first eight.
+/// These are dropped: the bidi marks U+061C and U+200E/F, U+FEFF, the tag characters U+E0000-E007F that
+/// are not part of the flag of a region (Unicode Technical Standard 51, C.1), and all combining marks
+/// on one base character after the first eight.
 ///
 /// A text of `n` bytes grows to at most `3 * n`.
 ///
@@ -158,10 +160,10 @@ pub fn clean<'a>(raw: &'a [u8], scratch: &'a mut String) -> CleanText<'a> {
     }
 }
 
-/// Whether a line has nothing to show but Unicode's White_Space.
+/// Whether a line contains only Unicode's White_Space.
 #[inline]
 pub(crate) fn is_blank(raw: &[u8]) -> bool {
-    // So it is for nearly every line.
+    // The common case.
     if matches!(raw.first(), Some(b'!'..=b'~')) {
         return false;
     }
@@ -183,7 +185,8 @@ fn is_plain_ascii(raw: &[u8]) -> bool {
     chunks.all(|chunk| chunk.iter().fold(true, is_plain))
 }
 
-/// Whether a text surely needs no change. One with many combining marks is looked at more closely.
+/// Whether a text certainly needs no change. The answer is `false` for some clean texts with many
+/// combining marks, which take the slow path.
 fn is_clean(text: &str) -> bool {
     let mut marks = 0_u32;
     for c in text.chars() {
@@ -198,7 +201,7 @@ fn is_clean(text: &str) -> bool {
 
 fn clean_into(raw: &[u8], scratch: &mut String) {
     scratch.clear();
-    // How many marks there are on the present base.
+    // The number of marks on the current base character.
     let mut marks = 0_u32;
     for chunk in raw.utf8_chunks() {
         let mut rest = chunk.valid().chars();
@@ -234,8 +237,8 @@ fn clean_into(raw: &[u8], scratch: &mut String) {
 
 const BLACK_FLAG: char = '\u{1f3f4}';
 
-/// Splits off what makes a black flag the flag of a region: three to six tags of letters and digits
-/// and the end of tags.
+/// Splits off the tags that turn a black flag into the flag of a region: three to six tags of letters
+/// and digits, then the cancel tag.
 fn split_region(text: &str) -> Option<(&str, &str)> {
     let is_tag = |c: &char| matches!(c, '\u{e0030}'..='\u{e0039}' | '\u{e0061}'..='\u{e007a}');
     let tags = text.chars().take_while(is_tag).count();
@@ -248,13 +251,13 @@ fn split_region(text: &str) -> Option<(&str, &str)> {
     text.split_at_checked(length)
 }
 
-/// What is done with a character.
+/// What `clean` does with a character.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Treatment {
     Keep,
     Replace,
     LeaveOut,
-    /// It is kept unless there are too many.
+    /// It is kept unless its base character has too many.
     Mark,
 }
 
@@ -264,8 +267,8 @@ impl Treatment {
         match c {
             '\t' => Self::Keep,
             '\0'..='\u{1f}' | '\u{7f}'..='\u{9f}' => Self::Replace,
-            // Latin, Greek and Cyrillic, and most of what is written in China, Japan and Korea: there
-            // is no need to look at the rest of the list.
+            // Latin, Greek, Cyrillic and most of Chinese, Japanese and Korean: a short cut past the
+            // rest of the list.
             '\u{20}'..='\u{2ff}' | '\u{370}'..='\u{482}' => Self::Keep,
             '\u{3100}'..='\u{a66e}' | '\u{ac00}'..='\u{d7a3}' => Self::Keep,
             '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => Self::Replace,
@@ -278,9 +281,9 @@ impl Treatment {
     }
 }
 
-/// A text without the sequences that an operator's terminal would obey: colours, titles, cursor
-/// movements (ECMA-48, 5.4 to 5.6). Returns whether there were any. One without an end reaches to the
-/// end of its line.
+/// Removes the escape sequences that an operator's terminal would obey: colours, titles, cursor
+/// movements (ECMA-48, 5.4 to 5.6). Returns whether there were any. A sequence without an end extends
+/// to the end of its line.
 pub(crate) fn without_escapes(text: &[u8]) -> (Vec<u8>, bool) {
     const ESC: u8 = 0x1b;
     let mut kept = Vec::with_capacity(text.len());
@@ -296,7 +299,7 @@ pub(crate) fn without_escapes(text: &[u8]) -> (Vec<u8>, bool) {
     (kept, has_escapes)
 }
 
-/// The length of the escape sequence with which this text begins, in bytes.
+/// Returns the length of the escape sequence with which this text begins, in bytes.
 fn escape_bytes(text: &[u8]) -> usize {
     let line = text.iter().position(|byte| b"\r\n".contains(byte));
     let line = text.get(..line.unwrap_or(text.len())).unwrap_or_default();
@@ -307,7 +310,7 @@ fn escape_bytes(text: &[u8]) -> usize {
     };
     let end = match line.get(1) {
         Some(b'[') => end_behind(2, &is_final(0x40..=0x7e)),
-        // A string of characters, up to BEL or ST, which is ESC and a backslash.
+        // A control string, which ends at BEL or at ST, which is ESC and a backslash.
         Some(b']' | b'P' | b'X' | b'^' | b'_') => {
             let st = memchr::memmem::find(line, b"\x1b\\").map(|at| at.saturating_add(2));
             let bel = memchr::memchr(0x07, line).map(|at| at.saturating_add(1));
@@ -401,7 +404,7 @@ mod tests {
         ] {
             assert_eq!(cleaned(piled.as_bytes()), expected);
         }
-        // There are more, but not on one base.
+        // Many marks, but few on any one base character.
         let hindi = "हिन्दी में बातचीत करते हैं और यह ठीक है";
         assert_eq!(cleaned(hindi.as_bytes()), hindi);
     }

@@ -1,7 +1,7 @@
-//! A member's name: [`Nick::parse`] makes a nick of a line. A nick is safe to show, cannot be mistaken
-//! for a notice, and has a [key](Nick::key) that it shares with all nicks that are written almost alike;
-//! which names look alike is decided in [`alike`](crate::text::alike). A line that is not a nick is
-//! refused with the reason, in words for the person who typed it.
+//! A member's name: [`Nick::parse`] turns a line into a nick. A nick is safe to show and cannot be
+//! mistaken for a notice. Its [key](Nick::key) is shared by all nicks that differ only in case, width or
+//! the like; [`alike`](crate::text::alike) decides which names look alike. An invalid line is refused
+//! with a reason, worded for the person who typed it.
 
 use std::fmt;
 
@@ -12,15 +12,15 @@ use crate::text::alike::{is_invisible, is_short, key};
 use crate::text::shape::{is_colon, is_slash, is_star};
 use crate::text::{self, Isolated};
 
-/// How many combining marks may stand in a row, as many as the letters of any language need.
+/// The maximum number of consecutive combining marks. The letters of all languages need no more.
 const MAX_MARKS: usize = 3;
 
-/// A valid nick: 1 to `max` characters (and [no more than four times as many](is_short) when it is
-/// decomposed), none of them white space, a colon of any shape or unsafe. The
-/// first one shows, and is neither a star nor a slash of any shape.
+/// A valid nick: 1 to `max` characters ([at most four times as many](is_short) when it is decomposed),
+/// none of which is white space, unsafe, or a colon of any shape. The first one is visible, and neither
+/// a star nor a slash of any shape.
 ///
 /// [`Display`](fmt::Display) is for a terminal: a nick that is written from right to left is
-/// [isolated](Isolated), and `{:#}` writes it bare.
+/// [isolated](Isolated). `{:#}` writes it bare.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Nick(
     /// The nick. If its key differs, the key follows behind a line feed, which no nick contains. It is
@@ -29,8 +29,8 @@ pub(crate) struct Nick(
 );
 
 impl Nick {
-    /// Parses the first line of a client, without the white space around it, as a nick of at most
-    /// `max_chars` code points. What is left out of text is left out of a nick.
+    /// Parses the first line of a client, without surrounding white space, as a nick of at most
+    /// `max_chars` code points. Characters that are dropped from text are dropped from a nick as well.
     pub(crate) fn parse(line: &[u8], max_chars: usize) -> Result<Self, NickError> {
         let mut scratch = String::new();
         let text = text::clean(line, &mut scratch).as_str();
@@ -85,31 +85,31 @@ impl Nick {
         self.with_key().0
     }
 
-    /// What makes a nick unique. The key of a key is the key itself.
+    /// Returns the key that makes a nick unique. The key of a key is that key.
     #[inline]
     pub(crate) fn key(&self) -> &str {
         self.with_key().1
     }
 
-    /// Where the nick ends, if its key follows. Most nicks are so short that a loop finds it sooner than
-    /// a search that is made for long texts.
+    /// The index at which the nick ends and its key follows. Most nicks are so short that a loop finds
+    /// it sooner than a search made for long texts.
     #[inline]
     fn end(&self) -> Option<usize> {
         self.0.bytes().position(|byte| byte == b'\n')
     }
 
-    /// Whether it is spelled as another one, but for the case of ASCII letters.
+    /// Whether the nick is spelled like another one, except for the case of ASCII letters.
     fn is_spelled(&self, other: &str) -> bool {
         self.as_str().eq_ignore_ascii_case(other)
     }
 }
 
-/// Refuses a name that is not ASCII if it can be mistaken for something else.
+/// Refuses a non-ASCII name that can be mistaken for something else.
 fn check_shape(name: &str, key: &str) -> Result<(), NickError> {
     let Some(first) = key.chars().next() else {
         return Err(NickError::Invisible);
     };
-    // Invisible characters may stand before a star or a slash.
+    // Invisible characters may precede a star or a slash.
     let first_shown = name.chars().find(|&c| !is_invisible(c));
     let is_reserved = |c| is_star(c) || is_slash(c);
     if is_reserved(first) || first_shown.is_some_and(is_reserved) {
@@ -150,8 +150,8 @@ impl fmt::Display for Nick {
     }
 }
 
-/// Why a line is not a nick, or cannot be this client's. [`Display`](fmt::Display) is for the client;
-/// `{:#}` writes nicks bare.
+/// Why a line is not a nick, or cannot be this client's nick. [`Display`](fmt::Display) is for a
+/// terminal; `{:#}` writes nicks bare.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum NickError {
     Empty,
@@ -175,7 +175,7 @@ pub(crate) enum NickError {
         nick: Nick,
         banned: Nick,
     },
-    /// It is, or looks like, a word that notices of the server begin with.
+    /// It is, or looks like, a word with which notices of the server begin.
     NoticeWord {
         nick: Nick,
         word: &'static str,
@@ -217,7 +217,8 @@ impl fmt::Display for NickError {
     }
 }
 
-/// Says what is wrong with a nick, and whom it looks like, if that is written otherwise.
+/// Writes what is wrong with a nick and, if the other name is spelled differently, which one it looks
+/// like.
 fn refuse(f: &mut fmt::Formatter<'_>, nick: &Nick, like: &str, what: &str) -> fmt::Result {
     f.write_str("nick \"")?;
     fmt::Display::fmt(nick, f)?;
@@ -264,7 +265,7 @@ mod tests {
             ("tab\tbed", NickError::WhiteSpace),
             ("\u{1b}[31mbob", NickError::Unsafe),
             ("bob\u{202e}", NickError::Unsafe),
-            // Typed, or in the place of something that could not be read.
+            // Typed, or the replacement for a byte that is not UTF-8.
             ("b\u{fffd}b", NickError::Unsafe),
             ("bob\u{fffd}", NickError::Unsafe),
             ("\u{200b}", NickError::Invisible),
@@ -399,7 +400,7 @@ mod tests {
         let name = "é".repeat(32);
         assert_eq!(parse(&name).expect("32 characters").as_str(), name);
         assert!(Nick::parse("ab".as_bytes(), 1).is_err());
-        // One character, of which eighteen are made.
+        // One character that decomposes into eighteen.
         assert!(parse("\u{fdfa}").is_ok());
         let long = "\u{fdfa}".repeat(8);
         assert_eq!(parse(&long), Err(NickError::TooLong { max_chars: 32 }));

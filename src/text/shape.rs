@@ -1,10 +1,11 @@
-//! Characters that can be taken for one that means something in a line: the star that begins a notice,
-//! the slash that begins a command, and the colon behind a nick. They come in other widths and shapes.
+//! Characters that can be mistaken for a character with a meaning in a line: the star that begins a
+//! notice, the slash that begins a command, and the colon after a nick. They come in other widths and
+//! shapes.
 
 use unicode_security::confusable_detection::skeleton;
 
-/// Whether a character is a star or an asterisk of any width or shape: whatever UTS 39 or its name in
-/// the Unicode Character Database calls so. Those inside a circle, or in a picture, are not.
+/// Whether a character is a star or an asterisk of any width or shape, according to UTS 39 or its name
+/// in the Unicode Character Database. Stars inside a circle or a picture do not count.
 pub(crate) fn is_star(c: char) -> bool {
     matches!(
         c,
@@ -28,14 +29,14 @@ pub(crate) fn is_star(c: char) -> bool {
     ) || looks_like(c, '*')
 }
 
-/// Whether a character is a slash of any width or shape. Letters are not, because names are written
-/// with them: the `ノ` of Katakana looks like a slash.
+/// Whether a character is a slash of any width or shape. Letters do not count, because names are
+/// written with them: the `ノ` of Katakana looks like a slash.
 pub(crate) fn is_slash(c: char) -> bool {
     !c.is_alphanumeric() && looks_like(c, '/')
 }
 
-/// Whether a character is a colon of any width or shape. Letters and the signs of Indic scripts are
-/// not.
+/// Whether a character is a colon of any width or shape. Letters and the signs of Indic scripts do not
+/// count.
 pub(crate) fn is_colon(c: char) -> bool {
     c == 'ː' || (!c.is_alphanumeric() && looks_like(c, ':'))
 }

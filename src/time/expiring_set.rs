@@ -49,7 +49,7 @@ impl<K: PartialEq> ExpiringSet<K> {
         self.remove_if(now, |it| it == key)
     }
 
-    /// Removes the keys of which `is_meant` is true. Returns whether one of them was in force.
+    /// Removes the keys for which `is_meant` is true. Returns whether one of them was in force.
     pub(crate) fn remove_if(&mut self, now: Moment, mut is_meant: impl FnMut(&K) -> bool) -> bool {
         let was = self.find(now, &mut is_meant).is_some();
         self.0.retain(|entry| !is_meant(&entry.key));
@@ -63,7 +63,7 @@ impl<K: PartialEq> ExpiringSet<K> {
         in_force.map(|entry| &entry.key)
     }
 
-    /// The first key in force of which `is_meant` is true.
+    /// Returns the first key in force for which `is_meant` is true.
     pub(crate) fn find(&self, now: Moment, mut is_meant: impl FnMut(&K) -> bool) -> Option<&K> {
         let mut entries = self.0.iter();
         let entry = entries.find(|entry| entry.is_in_force(now) && is_meant(&entry.key));

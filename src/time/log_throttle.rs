@@ -3,9 +3,9 @@
 //! and the last event. Without it, a peer that is refused could fill the disk by connecting again and
 //! again.
 //!
-//! A burst may end before its line is due, and nothing may follow it for hours. So whoever owns a
-//! throttle asks it for its [deadline](LogThrottle::deadline), and takes the line
-//! [then](LogThrottle::take_due).
+//! A burst may end before its line is due, and nothing may follow it for hours. So the owner of a
+//! throttle asks for its [deadline](LogThrottle::deadline), and [takes the line](LogThrottle::take_due)
+//! at that time.
 
 use std::time::{Duration, Instant};
 
@@ -15,17 +15,17 @@ const BETWEEN_LINES: Duration = Duration::from_secs(10);
 /// Events of one kind.
 #[derive(Debug)]
 pub(crate) struct LogThrottle<T> {
-    /// How many events no line of the log has counted yet.
+    /// The number of events that are not in the log yet.
     unlogged: u64,
     /// The last of them.
     last: Option<T>,
     logged_at: Option<Instant>,
 }
 
-/// What becomes of an event.
+/// What happens to an event.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Counted<'t, T> {
-    /// It is time for a line, which stands for so many events. This is the last of them.
+    /// A line is due, for this many events. The last of them is returned with the count.
     Line(u64, T),
     /// It is too early for a line: the event is kept for the next one.
     Kept(&'t T),
@@ -53,20 +53,20 @@ impl<T> LogThrottle<T> {
         Counted::Line(std::mem::take(&mut self.unlogged), event)
     }
 
-    /// When the next line is due although nothing happens: `None` if all events have been logged.
+    /// When the next line is due even if no event follows: `None` if all events have been logged.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         self.next_line_at().filter(|_| self.unlogged > 0)
     }
 
-    /// The line that is due: how many events it stands for, and the last of them.
+    /// Returns the line that is due: the number of its events, and the last of them.
     pub(crate) fn take_due(&mut self, now: Instant) -> Option<(u64, T)> {
         self.deadline().filter(|&at| at <= now)?;
         self.logged_at = Some(now);
         self.take_all()
     }
 
-    /// The events that no line has counted, whether a line is due or not: how many they are, and the
-    /// last of them.
+    /// Returns the events that are not in the log yet, whether a line is due or not: their number, and
+    /// the last of them.
     pub(crate) fn take_all(&mut self) -> Option<(u64, T)> {
         let last = self.last.take()?;
         Some((std::mem::take(&mut self.unlogged), last))
@@ -123,7 +123,7 @@ mod tests {
             assert_eq!(events.take_due(due), Some((count, burst)));
             assert_eq!(events.deadline(), None);
             assert_eq!(events.take_due(due + 99 * SECOND), None);
-            // That was a line as well, so the next one is due ten seconds later.
+            // That line counts as well, so the next one is due ten seconds later.
             assert_eq!(events.count(7, due + 9 * SECOND), Counted::Kept(&7));
             assert_eq!(events.deadline(), Some(due + 10 * SECOND));
             assert_eq!(events.count(8, due + 10 * SECOND), Counted::Line(2, 8));

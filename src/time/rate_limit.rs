@@ -26,7 +26,7 @@ impl TokenBucket {
             .map_or(Duration::ZERO, |at| at.saturating_since(now))
     }
 
-    /// Whether more than `missing` is missing.
+    /// Whether it takes longer than `missing` until it is full again.
     pub(crate) fn lacks_more_than(&self, missing: Duration, now: Moment) -> bool {
         self.full_at.is_some_and(|at| at > now + missing)
     }

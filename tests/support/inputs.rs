@@ -1,5 +1,6 @@
-//! Inputs that real clients, scripts and networks send, and what has to come of them: a report is a row
-//! of [`ROWS`]. A row says what it is an example of; its neighbours vary that, and say how.
+//! Inputs that real clients, scripts and networks send, with the expected results: a bug report becomes
+//! a row of [`ROWS`]. A row says what it is an example of; the rows after it are variations, and say
+//! what they vary.
 //!
 //! Every row runs in memory and over real sockets (`tests/in_process/inputs.rs`), on the streams of
 //! the simulation (`tests/simulation/inputs.rs`), and through the decoder, with each split of its
@@ -9,21 +10,21 @@
 #[derive(Debug)]
 pub(crate) struct Row {
     pub(crate) name: &'static str,
-    /// What it varies, of the example before it. An example varies nothing.
+    /// What it varies of the example before it; empty for an example.
     pub(crate) varies: &'static str,
     pub(crate) is_at_prompt: bool,
-    /// The client is the member `x` already, and has seen its welcome; else it has just connected, and
-    /// has seen the greeting if there is one.
+    /// Whether the client is already the member `x` and has seen its welcome. Otherwise it has just
+    /// connected, and has seen the greeting if there is one.
     pub(crate) has_joined: bool,
-    /// What it sends, with a pause behind each piece.
+    /// What it sends, with a pause after each piece.
     pub(crate) sends: &'static [&'static [u8]],
     /// What a plain member sees.
     pub(crate) others: &'static str,
-    /// What a person sees, if that is another thing.
+    /// What a person sees, if that differs.
     pub(crate) people: Option<&'static str>,
     /// What the client sees.
     pub(crate) sees: &'static [u8],
-    /// The server closes the connection.
+    /// Whether the server closes the connection.
     pub(crate) is_closed: bool,
 }
 
@@ -61,7 +62,7 @@ const fn prompt(
 }
 
 impl Row {
-    /// It has just connected.
+    /// The client has just connected.
     const fn first(self) -> Self {
         Self {
             has_joined: false,
@@ -621,7 +622,7 @@ pub(crate) const ROWS: &[Row] = &[
         b"",
     ),
     prompt(("", "at a prompt"), &[b"  \r\n"], "", b""),
-    // A sign of life.
+    // AYT.
     prompt(
         ("a keep-alive shows on no screen", ""),
         &[b"\xff\xf6", b"\xff\xf6"],
@@ -684,7 +685,7 @@ pub(crate) const ROWS: &[Row] = &[
         TAKEN,
     )
     .first(),
-    // What only people see otherwise.
+    // Differences between what people and scripts see.
     prompt(
         ("a wide gap shrinks to eight blanks for people", ""),
         &[b"a            * you are kicked\r\n"],

@@ -1,7 +1,7 @@
-//! Two machines and a cable between them, in the kernel of this one: network namespaces and a veth pair
+//! Two simulated machines with a cable between them: network namespaces and a veth pair
 //! (network_namespaces(7), veth(4)). A test runs once more, in a process of its own that unshare(1) starts
-//! as the root of new namespaces; the server is in the first of them, and a thread of the test is in the
-//! second and makes the sockets of clients there.
+//! as root of new namespaces. The server is in the first of them; a thread of the test is in the second,
+//! and creates the sockets of clients there.
 
 use std::env;
 use std::fs::File;
@@ -17,7 +17,7 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use super::DEADLINE;
 use super::child::Lines;
 
-/// Set in the process that is inside.
+/// Set in the process inside the namespaces.
 const INSIDE: &str = "LINE_CHAT_INSIDE_NAMESPACE";
 
 /// The server's end of the cable, and the client's.
@@ -26,9 +26,8 @@ const CLIENT_END: &str = "client-end";
 pub(crate) const SERVER_IP: &str = "10.99.0.1";
 const CLIENT_IP: &str = "10.99.0.2";
 
-/// Runs a test where it may set up networks of its own. Where that is not permitted, that is said on
-/// standard error, and the test passes; `LINE_CHAT_CLIENTS=all` makes it a failure if a program is
-/// missing.
+/// Runs a test where it may set up networks of its own. Where that is not permitted, it says so on
+/// standard error, and the test passes. With `LINE_CHAT_CLIENTS=all`, a missing program is a failure.
 #[track_caller]
 pub(crate) fn on_two_machines(test: impl FnOnce(&Cable)) {
     if env::var_os(INSIDE).is_some() {
@@ -37,7 +36,7 @@ pub(crate) fn on_two_machines(test: impl FnOnce(&Cable)) {
     if let Some(reason) = obstacle() {
         let thread = thread::current();
         let name = thread.name().unwrap_or_default();
-        // Not by eprintln, which a test that passes keeps to itself.
+        // Not eprintln, whose output is hidden if the test passes.
         let _ = writeln!(io::stderr(), "{name} skipped: {reason}");
         return;
     }
@@ -59,7 +58,7 @@ pub(crate) fn on_two_machines(test: impl FnOnce(&Cable)) {
     assert!(output.status.success() && has_run, "it failed inside");
 }
 
-/// What keeps tests from having networks of their own.
+/// Returns the reason why tests cannot set up networks of their own, if there is one.
 fn obstacle() -> Option<String> {
     let is_required = env::var_os("LINE_CHAT_CLIENTS").is_some_and(|tools| tools == "all");
     for (program, argument) in [("unshare", "--version"), ("ip", "-V")] {
@@ -78,7 +77,7 @@ fn obstacle() -> Option<String> {
     (!output.status.success()).then(|| format!("network namespaces: {}", stderr.trim()))
 }
 
-/// Runs a program to its good end.
+/// Runs a program, which must succeed.
 #[track_caller]
 fn run(program: &str, args: &[&str]) {
     let output = Command::new(program).args(args).output();
@@ -87,13 +86,13 @@ fn run(program: &str, args: &[&str]) {
     assert!(output.status.success(), "{program} {args:?}: {stderr}");
 }
 
-/// Something that is done on the client's machine.
+/// A function to run on the client's machine.
 type Task = Box<dyn FnOnce() + Send>;
 
 /// A cable from the server's machine to the client's.
 pub(crate) struct Cable {
     there: Sender<Task>,
-    /// It has the client's machine, and ends with its input.
+    /// The process that keeps the client's machine. It ends when its input ends.
     _machine: Child,
 }
 
@@ -130,7 +129,7 @@ impl Cable {
         cable
     }
 
-    /// Does something on the client's machine.
+    /// Runs a function on the client's machine.
     #[track_caller]
     fn there<T: Send + 'static>(&self, act: impl FnOnce() -> T + Send + 'static) -> T {
         let (tell, result): (_, Receiver<T>) = mpsc::channel();
@@ -142,21 +141,21 @@ impl Cable {
         result.recv_timeout(DEADLINE).expect("it is done there")
     }
 
-    /// A connection from the client's machine.
+    /// Opens a connection from the client's machine.
     #[track_caller]
     pub(crate) fn connect(&self, to: SocketAddr) -> TcpStream {
         let connected = self.there(move || TcpStream::connect_timeout(&to, DEADLINE));
         connected.expect("the server listens")
     }
 
-    /// Nothing passes any more. Neither machine closes anything.
+    /// Pulls the cable: nothing passes any more, and neither machine closes anything.
     #[track_caller]
     pub(crate) fn pull(&self) {
         self.there(|| run("ip", &["link", "set", CLIENT_END, "down"]));
     }
 
-    /// The client's machine takes nothing any more, and the cable still holds: what is sent to it is lost
-    /// on its way.
+    /// The client's machine receives nothing any more, although the cable is connected: what is sent to
+    /// it is lost.
     #[track_caller]
     pub(crate) fn lose(&self) {
         let addr = format!("{CLIENT_IP}/24");

@@ -21,7 +21,8 @@ use line_chat::{Config, Interactive, Metrics, Peer, Profile, Service};
 /// More turns at one time are an endless loop.
 const MAX_TURNS: usize = 100_000;
 
-/// How a person is greeted: IAC DO BINARY, and what hides it on a screen without telnet.
+/// The bytes with which a person's greeting begins: IAC DO BINARY, and what hides it on a screen
+/// without telnet.
 pub(crate) const OFFER: &[u8] = b"\xff\xfd\0\r\0";
 
 type Waiting = Rc<RefCell<VecDeque<(Wire, SocketAddr)>>>;
@@ -219,7 +220,7 @@ impl Wire {
         self.take(usize::MAX);
     }
 
-    /// What has come since this was last asked, without the offer with which every greeting begins.
+    /// Returns the output since the last call, without the offer with which every greeting begins.
     pub(crate) fn received(&self) -> String {
         let received = self.0.received.take();
         let text = received.strip_prefix(OFFER).unwrap_or(&received);

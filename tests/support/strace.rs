@@ -30,8 +30,7 @@ pub(crate) fn command_with_faults(faults: &[String], args: &[&str]) -> Option<Co
     is_there().then_some(command)
 }
 
-/// Whether there is an strace that may trace. That fails if `LINE_CHAT_CLIENTS=all` says that every
-/// tool is there.
+/// Whether strace is installed and may trace. With `LINE_CHAT_CLIENTS=all`, its absence is a failure.
 #[track_caller]
 pub(crate) fn is_there() -> bool {
     let strace = Command::new("strace")
@@ -46,12 +45,12 @@ pub(crate) fn is_there() -> bool {
     false
 }
 
-/// Says that a test is skipped, unless it must not be.
+/// Reports that a test is skipped, unless every test must run.
 #[track_caller]
 fn skip(missing: &str) {
     let is_required = env::var_os("LINE_CHAT_CLIENTS").is_some_and(|tools| tools == "all");
     assert!(!is_required, "strace: {missing}");
-    // Not by eprintln, which a test that passes keeps to itself.
+    // Not eprintln, whose output is hidden if the test passes.
     let test = thread::current();
     let test = test.name().unwrap_or_default();
     let _ = writeln!(io::stderr(), "{test} skipped, strace: {}", missing.trim());

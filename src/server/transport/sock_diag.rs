@@ -1,15 +1,16 @@
-//! What the kernel knows of a TCP connection, by netlink's sock_diag (netlink(7), sock_diag(7)):
-//! [`SockDiag`] asks for one connection at a time. getsockopt(2) with `TCP_INFO` tells less (neither which
-//! timer runs nor how many probes are unanswered), and no crate has it without `unsafe`.
+//! Asks the kernel about the state of a TCP connection, using netlink's sock_diag (netlink(7),
+//! sock_diag(7)). [`SockDiag`] queries one connection at a time. getsockopt(2) with `TCP_INFO` reports
+//! less (neither which timer is running nor how many probes are unanswered), and no crate offers it
+//! without `unsafe`.
 //!
-//! A request is a header and 56 bytes, and its answer lies on the socket when write(2) returns. An answer
-//! is a header, 72 bytes and attributes, of which `INET_DIAG_INFO` holds a `tcp_info`. Numbers stand in
-//! the byte order of the machine, but for ports and addresses. The layouts are those of `linux/netlink.h`,
-//! `linux/inet_diag.h` and `linux/tcp.h`, which the kernel extends at the end only; everything is read by
-//! offsets that are checked.
+//! A request is a header and 56 bytes, and its answer is ready on the socket when write(2) returns. An
+//! answer is a header, 72 bytes and attributes, of which `INET_DIAG_INFO` holds a `tcp_info`. Numbers are
+//! in the byte order of the machine, except for ports and addresses. The layouts are those of
+//! `linux/netlink.h`, `linux/inet_diag.h` and `linux/tcp.h`, which the kernel extends only at the end;
+//! every field is read at a checked offset.
 //!
-//! Asking takes no rights. Where it is not allowed (seccomp(2), a kernel without it), it is not tried
-//! again.
+//! A query needs no privileges. Where it is refused (by seccomp(2), or by a kernel without sock_diag),
+//! it is not tried again.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -43,13 +44,13 @@ const IPPROTO_TCP: u8 = 6;
 const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;
 
-/// What `idiag_timer` says, in `inet_sk_diag_fill` of net/ipv4/inet_diag.c.
+/// The values of `idiag_timer`, from `inet_sk_diag_fill` in net/ipv4/inet_diag.c.
 const RETRANSMIT_TIMER: u8 = 1;
 const KEEPALIVE_TIMER: u8 = 2;
 const WINDOW_TIMER: u8 = 4;
 
-/// Where a `tcp_info` has what. Times are in milliseconds, but for the time-out of retransmissions, which
-/// is in microseconds.
+/// Offsets of the fields of `tcp_info`. Times are in milliseconds, except for the retransmission timeout,
+/// which is in microseconds.
 const BACKOFF_AT: usize = 4;
 const TIMEOUT_AT: usize = 8;
 const UNACKED_AT: usize = 24;
@@ -57,33 +58,33 @@ const LAST_DATA_SENT_AT: usize = 44;
 const LAST_DATA_RECEIVED_AT: usize = 52;
 const LAST_ACK_RECEIVED_AT: usize = 56;
 
-/// The longest answer that is read. The kernel's has some 450 bytes.
+/// The longest answer that is read, in bytes. The kernel's answers have about 450.
 const MOST_ANSWER_BYTES: usize = 4096;
 
-/// How many answers to requests that were given up are passed over.
+/// How many answers to abandoned requests are skipped.
 const MOST_STALE_ANSWERS: usize = 16;
 
-/// A connection, as the kernel finds it.
+/// A connection, with the fields by which the kernel looks it up.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Connection {
     pub(crate) local: SocketAddr,
     pub(crate) peer: SocketAddr,
-    /// What no other socket has (socket(7), `SO_COOKIE`), so that no other one is found: not one of
-    /// another network namespace either.
+    /// The cookie that no other socket has (socket(7), `SO_COOKIE`). It keeps the kernel from returning
+    /// another socket, even one of another network namespace.
     pub(crate) cookie: Option<u64>,
 }
 
-/// Asks the kernel about connections.
+/// Queries the kernel about connections.
 #[derive(Debug)]
 pub(crate) struct SockDiag {
-    /// `None`: it does not answer.
+    /// `None` if the kernel does not answer.
     socket: Option<OwnedFd>,
     sequence: u32,
     refusal: Option<io::Error>,
 }
 
 impl SockDiag {
-    /// Opens the way to the kernel and tries it.
+    /// Opens the netlink socket and tries it.
     pub(crate) fn open() -> Self {
         let mut system = Self {
             socket: None,
@@ -96,7 +97,7 @@ impl SockDiag {
             Ok(socket) => system.socket = Some(socket),
             Err(error) => system.refuse(error),
         }
-        // A list of all connections in no state at all: it is empty, and costs nothing.
+        // A list of the connections in no state at all: it is empty, and costs nothing.
         let nothing = Request {
             flags: REQUEST_FLAG | DUMP_FLAGS,
             states: 0,
@@ -106,17 +107,17 @@ impl SockDiag {
         system
     }
 
-    /// Whether it answers, as far as is known.
+    /// Whether the kernel answers, as far as is known.
     pub(crate) fn is_open(&self) -> bool {
         self.socket.is_some()
     }
 
-    /// Why it does not answer, once.
+    /// Returns why the kernel does not answer, once.
     pub(crate) fn take_refusal(&mut self) -> Option<io::Error> {
         self.refusal.take()
     }
 
-    /// What the kernel knows of the peer of a connection.
+    /// Returns what the kernel knows of the peer of a connection.
     pub(crate) fn liveness(&mut self, connection: &Connection) -> Liveness {
         let request = Request {
             flags: REQUEST_FLAG,
@@ -137,7 +138,7 @@ impl SockDiag {
         let answer = exchange(self.socket.as_ref()?, request, self.sequence);
         match answer {
             Ok(state) => state,
-            // It is not there any more, or in another network namespace; or memory is short.
+            // The connection no longer exists, or is in another network namespace; or memory is short.
             Err(Errno::NOENT | Errno::STALE) if request.connection.is_some() => None,
             Err(Errno::NOMEM | Errno::NOBUFS | Errno::AGAIN) => None,
             Err(error) => {
@@ -166,16 +167,16 @@ fn exchange(
     Err(Errno::AGAIN)
 }
 
-/// A question to the kernel.
+/// A request to the kernel.
 struct Request<'c> {
     flags: u16,
-    /// One bit for each state of a connection.
+    /// One bit for each TCP state.
     states: u32,
     connection: Option<&'c Connection>,
 }
 
 impl Request<'_> {
-    /// A `nlmsghdr` and an `inet_diag_req_v2`.
+    /// Encodes the request: an `nlmsghdr` and an `inet_diag_req_v2`.
     fn bytes(&self, sequence: u32) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(HEADER_BYTES + 56);
         bytes.extend(72_u32.to_ne_bytes());
@@ -196,7 +197,7 @@ impl Request<'_> {
 }
 
 impl Connection {
-    /// An `inet_diag_sockid`.
+    /// Appends an `inet_diag_sockid`.
     fn write(&self, bytes: &mut Vec<u8>) {
         bytes.extend(self.local.port().to_be_bytes());
         bytes.extend(self.peer.port().to_be_bytes());
@@ -209,7 +210,7 @@ impl Connection {
                 IpAddr::V6(ip) => bytes.extend(ip.octets()),
             }
         }
-        // A link-local address means something only with its interface (RFC 4007).
+        // A link-local address is meaningful only with its interface (RFC 4007).
         let interface = match self.peer {
             SocketAddr::V4(_) => 0,
             SocketAddr::V6(peer) => peer.scope_id(),
@@ -227,20 +228,21 @@ fn u32_le(bytes: &[u8]) -> u32 {
     bytes.try_into().map_or(0, u32::from_le_bytes)
 }
 
-/// What the kernel says of a connection.
+/// What the kernel reports about a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct TcpState {
     timer: u8,
-    /// How often the data that this timer is for was sent again, or how many probes are unanswered.
+    /// How often the data for which this timer runs was retransmitted, or how many probes are
+    /// unanswered.
     retransmits: u8,
-    /// After which time the timer fires.
+    /// The time until the timer fires.
     expires: Duration,
-    /// The time-out of retransmissions, and how often it was doubled.
+    /// The retransmission timeout, and how often it was doubled.
     timeout: Duration,
     backoff: u8,
-    /// Bytes that were written and are not acknowledged, be they sent or not.
+    /// The number of bytes that were written and are not acknowledged, whether sent or not.
     queued_bytes: u32,
-    /// Segments that were sent and are not acknowledged.
+    /// The number of segments that were sent and are not acknowledged.
     unacked: u32,
     last_data_sent: Duration,
     last_data_received: Duration,
@@ -249,13 +251,14 @@ struct TcpState {
 
 impl TcpState {
     fn liveness(&self) -> Liveness {
-        // A segment with nothing but new data counts as data only.
+        // A segment that carries new data and acknowledges nothing new counts as data only.
         let heard = self.last_ack_received.min(self.last_data_received);
         let is_probing = matches!(self.timer, KEEPALIVE_TIMER | WINDOW_TIMER);
         if is_probing && self.retransmits > 0 {
             let probes = self.retransmits.into();
-            // Those of keepalive come at their own pace, the first one after a long silence. Those of a
-            // closed window come fast at first; so do those that are sent while there is no carrier.
+            // Keepalive probes are sent at fixed intervals, the first one after a long silence. Window
+            // probes follow each other quickly at first, and so do probes that are sent while there is
+            // no carrier.
             let waited = match self.timer {
                 KEEPALIVE_TIMER => heard,
                 _ => Duration::ZERO,
@@ -278,10 +281,11 @@ impl TcpState {
 }
 
 impl TcpState {
-    /// How long the first segment has waited for its acknowledgement, at least. It was sent again after the
-    /// first time-out, after twice that time, and so on (RFC 6298, 5.5), so up to the last time it has
-    /// waited for the present time-out less the first one. Where the time-out is limited to less
-    /// (`tcp_rto_max_ms`), or not doubled (`tcp_thin_linear_timeouts`), it has waited longer.
+    /// Returns the minimum time for which the first segment has waited for its acknowledgement. It is
+    /// retransmitted after the first timeout, after twice that time, and so on (RFC 6298, 5.5), so at the
+    /// last retransmission it had waited for the present timeout minus the first one. If the timeout has a
+    /// lower limit (`tcp_rto_max_ms`) or is not doubled (`tcp_thin_linear_timeouts`), the segment has
+    /// waited longer.
     fn waited(&self) -> Duration {
         if self.timer != RETRANSMIT_TIMER || self.retransmits == 0 {
             return Duration::ZERO;
@@ -295,7 +299,7 @@ impl TcpState {
 
 /// Reads an answer: `None` at the end of a list.
 fn parse(answer: &[u8]) -> Result<Option<TcpState>, Errno> {
-    // Whatever is cut off or of another kind says nothing.
+    // A truncated answer, or one of another kind, is an error.
     let strange = Errno::PROTO;
     let payload = answer.get(HEADER_BYTES..).unwrap_or_default();
     match u16_at(answer, 4).ok_or(strange)? {
@@ -306,13 +310,13 @@ fn parse(answer: &[u8]) -> Result<Option<TcpState>, Errno> {
     }
 }
 
-/// A negated error number; zero is none.
+/// Converts a negated error number; zero is no error.
 fn errno(number: u32) -> Option<Errno> {
     let number = number.cast_signed().checked_neg()?;
     (number > 0).then(|| Errno::from_raw_os_error(number))
 }
 
-/// Reads an `inet_diag_msg` and its attributes.
+/// Decodes an `inet_diag_msg` and its attributes.
 fn parse_state(message: &[u8]) -> Option<TcpState> {
     let info = attribute(message.get(MESSAGE_BYTES..)?, INET_DIAG_INFO)?;
     let millis = |at| Some(Duration::from_millis(u32_at(info, at)?.into()));
@@ -330,7 +334,7 @@ fn parse_state(message: &[u8]) -> Option<TcpState> {
     })
 }
 
-/// What the first attribute of this type holds (rtnetlink(7)).
+/// Returns the content of the first attribute of this type (rtnetlink(7)).
 fn attribute(mut attributes: &[u8], wanted: u16) -> Option<&[u8]> {
     const ATTRIBUTE_HEADER_BYTES: usize = 4;
     loop {
@@ -362,13 +366,13 @@ mod tests {
     use proptest::prelude::*;
     use rustix::net::sockopt::socket_cookie;
 
-    /// What a kernel answers for a connection with these numbers.
+    /// The answer of a kernel for a connection with these numbers.
     fn answer(timer: u8, retransmits: u8, queued_bytes: u32, info: &[(usize, u32)]) -> Vec<u8> {
         let mut message = vec![0; MESSAGE_BYTES];
         message[TIMER_AT] = timer;
         message[RETRANSMITS_AT] = retransmits;
         message[QUEUED_AT..QUEUED_AT + 4].copy_from_slice(&queued_bytes.to_ne_bytes());
-        // Another attribute, which is padded.
+        // Another attribute, with padding.
         message.extend(5_u16.to_ne_bytes());
         message.extend(8_u16.to_ne_bytes());
         message.extend([7, 0, 0, 0]);
@@ -409,7 +413,7 @@ mod tests {
             ]
         };
         for (timer, retransmits, queued, info, expected) in [
-            // Idle, and keepalive is on.
+            // Idle, with keepalive on.
             (
                 KEEPALIVE_TIMER,
                 0,
@@ -418,7 +422,7 @@ mod tests {
                 Liveness::Answered,
             ),
             (0, 0, 0, all(0, 900, 50_000, 900), Liveness::Answered),
-            // A probe of keepalive is unanswered.
+            // A keepalive probe is unanswered.
             (
                 KEEPALIVE_TIMER,
                 2,
@@ -430,7 +434,7 @@ mod tests {
                     waited: millis(75_000),
                 },
             ),
-            // Data is on its way, and nothing was heard since.
+            // Data is in flight, and nothing was received since.
             (
                 RETRANSMIT_TIMER,
                 5,
@@ -441,7 +445,7 @@ mod tests {
                     waited: Duration::ZERO,
                 },
             ),
-            // It was heard by its data.
+            // The peer was last heard by its data.
             (
                 RETRANSMIT_TIMER,
                 5,
@@ -452,7 +456,7 @@ mod tests {
                     waited: Duration::ZERO,
                 },
             ),
-            // It has answered what was sent last, without taking it: the window is closed.
+            // The peer has answered the last segment without accepting it: its window is closed.
             (
                 RETRANSMIT_TIMER,
                 9,
@@ -460,7 +464,7 @@ mod tests {
                 all(1, 34_000, 50_000, 33_900),
                 Liveness::Pending,
             ),
-            // The window is closed and the probes are answered, or not.
+            // The window is closed, and the probes are answered or not.
             (
                 WINDOW_TIMER,
                 0,
@@ -496,10 +500,10 @@ mod tests {
             let state = parse(&answer).expect("it is whole");
             state.expect("a connection").waited().as_millis()
         };
-        // Sent again after 0.2 s, 0.4 s, 0.8 s, of which 0.7 s are still to come.
+        // Retransmitted after 0.2 s and 0.4 s; of the next 0.8 s, 0.7 s remain.
         assert_eq!(waited(2, 700, 800_000, 2), 200 + 400 + 100);
         assert_eq!(waited(8, 1_200, 51_200_000, 8), 51_000 + 50_000);
-        // It was not sent again, or the time-out was not doubled: then it has waited for longer.
+        // Without a retransmission, or without doubling, the result is only a minimum.
         assert_eq!(waited(0, 1_000, 200_000, 0), 0);
         assert_eq!(waited(5, 50, 200_000, 0), 150);
         assert_eq!(waited(255, 0, u32::MAX, 255), 2 * 4_294_967);
@@ -509,7 +513,7 @@ mod tests {
     fn an_answer_that_is_cut_off_or_of_another_kind_says_nothing() {
         let whole = answer(KEEPALIVE_TIMER, 0, 0, &[]);
         for length in 0..whole.len() {
-            // The end of the tcp_info is not needed, but its attribute must be whole.
+            // The end of the tcp_info is not needed, but its attribute must be complete.
             assert_eq!(parse(&whole[..length]), Err(Errno::PROTO), "{length}");
         }
         let mut other = whole;
@@ -551,7 +555,7 @@ mod tests {
         }
     }
 
-    /// Both ends of a connection to this address, the accepted one first.
+    /// Returns both ends of a connection to this address, the accepted one first.
     fn connect(addr: &str) -> (TcpStream, TcpStream) {
         let listener = TcpListener::bind(addr).expect("a free port");
         let peer = TcpStream::connect(listener.local_addr().expect("an address"));
@@ -578,13 +582,13 @@ mod tests {
             accepted.write_all(b"hello").expect("there is room");
             peer.read_exact(&mut [0; 5]).expect("it arrives");
             let mut says = system.liveness(&of(&accepted));
-            // An acknowledgement may be on its way.
+            // An acknowledgement may be in flight.
             while says != Liveness::Answered {
                 says = system.liveness(&of(&accepted));
             }
             accepted.set_nonblocking(true).expect("a socket option");
             while accepted.write(&[b'x'; 16 << 10]).is_ok() {}
-            // The window is closed, and the peer lives.
+            // The window is closed, and the peer is alive.
             while says != Liveness::Pending {
                 says = system.liveness(&of(&accepted));
             }
@@ -608,7 +612,7 @@ mod tests {
             ..connection
         };
         assert_eq!(system.liveness(&gone), Liveness::Unknown);
-        // It was asked all the same, and is asked again.
+        // A connection that is not found does not stop further queries.
         assert_eq!(system.liveness(&connection), Liveness::Answered);
         assert!(system.take_refusal().is_none());
     }
@@ -617,7 +621,7 @@ mod tests {
     fn who_is_refused_says_why_once_and_asks_no_more() {
         let mut system = SockDiag::open();
         let (accepted, _peer) = connect("127.0.0.1:0");
-        // A socket to which nobody can write, in place of the kernel's.
+        // A file descriptor that cannot be written to, in place of the netlink socket.
         let (reader, _writer) = io::pipe().expect("a pipe");
         system.socket = Some(reader.into());
         assert_eq!(system.liveness(&of(&accepted)), Liveness::Unknown);

@@ -14,9 +14,8 @@ use crate::config::Limits;
 use crate::engine::{Liveness, Stream};
 use crate::server::transport::sock_diag::{Connection, SockDiag};
 
-/// How the system probes a silent peer. It gives it up by these limits only as long as there is no
-/// TCP_USER_TIMEOUT, which switches the count of probes off (tcp(7)), and which also breaks the connection
-/// of a peer that lives and only does not read.
+/// How the kernel probes a silent peer. These limits apply only without TCP_USER_TIMEOUT, which overrides
+/// the number of probes (tcp(7)), and which also ends the connection of a live peer that does not read.
 pub(crate) fn keepalive(limits: &Limits) -> TcpKeepalive {
     TcpKeepalive::new()
         .with_time(limits.keepalive_idle)
@@ -46,8 +45,8 @@ impl Tcp {
     /// As connect(2), but never because it is in progress.
     pub(crate) fn dial(to: SocketAddr, keepalive: &TcpKeepalive) -> io::Result<Self> {
         let socket = TcpStream::connect(to)?;
-        // A system without these options serves all the same: lines come late, or a peer that is gone is
-        // noticed late.
+        // Without these options the server still works: lines arrive late, or a dead peer is noticed
+        // late.
         let _ = socket.set_nodelay(true);
         let _ = SockRef::from(&socket).set_tcp_keepalive(keepalive);
         Ok(Self {
@@ -56,7 +55,7 @@ impl Tcp {
         })
     }
 
-    /// What the system knows of the peer.
+    /// Returns what the kernel knows of the peer.
     pub(crate) fn liveness(&self, system: &mut SockDiag) -> Liveness {
         let (Ok(local), Ok(peer)) = (self.socket.local_addr(), self.socket.peer_addr()) else {
             return Liveness::Unknown;
