@@ -127,7 +127,11 @@ impl Talk {
     }
 
     /// Answers a password that was not checked, and does not count it as one of the client's attempts.
-    fn refuse_unseen(&self, wait: Duration, out: &mut SendQueue, cx: &mut Ctx<'_>) -> Flow {
+    /// It pauses the client all the same, or a flood of passwords would be answered line by line.
+    fn refuse_unseen(&mut self, wait: Duration, out: &mut SendQueue, cx: &mut Ctx<'_>) -> Flow {
+        let now = cx.env.now;
+        let pause = wait.min(WRONG_PASSWORD_PAUSE);
+        cx.env.line_rate.pause(&mut self.lines, pause, now);
         self.end_unechoed_line(out, cx);
         cx.reply(out, Message::TooManyTries(wait))
     }

@@ -185,11 +185,15 @@ fn while_an_address_has_no_tries_its_clients_are_told_so_and_lose_none() {
             .enumerate()
         {
             let told = attempt(&mut rig, password);
-            assert_eq!(told, [enter, &tell(6)].concat(), "answer {n}");
+            assert_eq!(told, [enter, &tell(6 - n)].concat(), "answer {n}");
+            // Each answer pauses its client for a second.
+            assert_eq!(attempt(&mut rig, ""), "");
+            rig.advance(SECOND);
+            bob.received_bytes();
         }
         // What is too long to be the password is not looked at either.
         let told = attempt(&mut rig, &"x".repeat(5000));
-        assert_eq!(told, [enter, &tell(6)].concat());
+        assert_eq!(told, [enter, &tell(1)].concat());
         assert!(!bob.has_ended());
         // Nothing of this has made the wait longer, and all three tries are left.
         for (pause, answer) in [(6, WRONG), (6, WRONG), (6, LAST)] {
@@ -378,5 +382,22 @@ fn a_file_in_utf_16_is_refused_with_what_to_do() {
         let engine = Engine::<Wire>::new(config, (), Instant::now());
         let error = engine.map(drop).expect_err("it is UTF-16").to_string();
         assert!(error.ends_with("it is UTF-16: save it as UTF-8"), "{error}");
+    }
+}
+
+/// A client whose address has no tries left gets no more answers than seconds go by.
+#[test]
+fn passwords_that_are_not_looked_at_are_answered_one_a_second() {
+    let ip = IpAddr::from(Ipv4Addr::new(192, 0, 2, 7));
+    let (mut rig, _file) = guarded("unseen", |_| {});
+    use_up_the_tries(&mut rig, ip);
+    let flooder = rig.connect_from(ip);
+    flooder.received_bytes();
+    flooder.send("x\n".repeat(1000));
+    rig.settle();
+    assert_eq!(flooder.received().lines().count(), 1);
+    for _ in 0..3 {
+        rig.advance(SECOND);
+        assert_eq!(flooder.received().lines().count(), 1);
     }
 }
