@@ -30,8 +30,8 @@ impl<S: Stream, O: Observer> Engine<S, O> {
     /// Closes a client: its nick is free at once, nothing more is decoded of what it sends or queued
     /// for it but a goodbye, and what is queued is written before the connection ends.
     pub(super) fn begin_close(&mut self, id: ClientId, reason: CloseReason) {
-        if matches!(reason, CloseReason::Kicked | CloseReason::Banned) {
-            self.room.forget_lines_of(id);
+        if reason == CloseReason::Kicked {
+            self.room.forget_lines_of(&[id]);
         }
         let is_full = self.catch_up(id) == Pushed::Full;
         // The output that does not fit was queued first, so the full queue is the reason.
@@ -157,6 +157,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         if let Some(client) = self.clients.get(id.index()) {
             self.room.tell_origin(by, id, client.io.peer);
         }
+        self.room.forget_lines_of(&[id]);
         self.begin_close(id, CloseReason::Banned);
     }
 
@@ -164,9 +165,10 @@ impl<S: Stream, O: Observer> Engine<S, O> {
     pub(super) fn close_network(&mut self, network: &IpNet) {
         let clients = self.clients.iter();
         let banned = clients.filter(|(_, client)| client.io.peer.is_in(network));
-        let banned: Vec<usize> = banned.map(|(id, _)| id).collect();
+        let banned: Vec<ClientId> = banned.map(|(id, _)| ClientId::from_index(id)).collect();
+        self.room.forget_lines_of(&banned);
         for id in banned {
-            self.begin_close(ClientId::from_index(id), CloseReason::Banned);
+            self.begin_close(id, CloseReason::Banned);
         }
     }
 

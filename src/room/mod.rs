@@ -24,7 +24,7 @@ use crate::config::prefix::Prefix;
 use crate::peer::Peer;
 use crate::protocol::close_reason::CloseReason;
 use crate::protocol::message::{Message, Names};
-use crate::text::alike::NameHash;
+use crate::text::alike::{Identity, NameHash};
 use crate::text::nick::{Nick, NickError};
 use crate::text::{self, CleanText};
 use crate::time::expiring_set::ExpiringSet;
@@ -47,8 +47,6 @@ const NOTICE_WORDS: [&str; 5] = ["server", "you", "nobody", "everybody", "operat
 #[derive(Debug)]
 pub(crate) struct Room {
     prefix: Prefix,
-    /// Whether some clients may be people at a prompt.
-    has_people: bool,
     max_nick_chars: usize,
     members: Members,
     /// What was said since the last [`end_turn`](Self::end_turn).
@@ -81,6 +79,8 @@ pub(crate) struct Spoken<'a> {
     line: &'a [u8],
     /// The length of what one reader gets of it, in bytes.
     pub(crate) bytes: usize,
+    /// People and scripts get different forms of it.
+    pub(crate) is_written_twice: bool,
 }
 
 impl<'a> Spoken<'a> {
@@ -103,6 +103,7 @@ struct Medium<'a> {
     batch: &'a mut Batch,
     history: &'a mut History,
     prefix: &'a Prefix,
+    /// There is a member at a prompt, or one may see the line later.
     has_people: bool,
 }
 
@@ -132,6 +133,7 @@ impl<'a> Medium<'a> {
             text,
             line,
             bytes: line.len(),
+            is_written_twice: false,
         }
     }
 
@@ -169,6 +171,7 @@ impl<'a> Medium<'a> {
             text,
             line,
             bytes: for_people.max(line.len()),
+            is_written_twice: true,
         }
     }
 }
@@ -180,7 +183,6 @@ impl Room {
         let mut members = Members::new(config.limits.max_nick_chars);
         Self {
             prefix: config.prefix.clone(),
-            has_people: config.has_people(),
             max_nick_chars: config.limits.max_nick_chars,
             notice_words: NOTICE_WORDS.map(|word| members.hash_of(word)),
             members,
@@ -451,11 +453,12 @@ impl Room {
     /// Borrows what a line is written to, the members, and the buffer in which the line is cleaned.
     #[inline]
     fn medium(&mut self) -> (Medium<'_>, &mut Members, &mut String) {
+        let has_people = self.members.has_persons() || self.history.is_kept();
         let medium = Medium {
             batch: &mut self.batch,
             history: &mut self.history,
             prefix: &self.prefix,
-            has_people: self.has_people,
+            has_people,
         };
         (medium, &mut self.members, &mut self.scratch)
     }
@@ -489,6 +492,7 @@ impl Room {
             text,
             line,
             bytes: line.len().max(plain),
+            is_written_twice: true,
         })
     }
 
@@ -532,13 +536,14 @@ impl Room {
         shown
     }
 
-    /// Removes from the history the lines of this member, under any name, and those of anyone with its
-    /// name.
-    pub(crate) fn forget_lines_of(&mut self, id: ClientId) {
-        if let Some(member) = self.members.get(id) {
-            let whom = member.identity();
-            self.history.forget(|author| author.identity.is(whom));
-        }
+    /// Removes from the history the lines of these members, under any name, and those of anyone with a
+    /// name of theirs. It takes one pass over the members for each author, and not over the history for
+    /// each member.
+    pub(crate) fn forget_lines_of(&mut self, ids: &[ClientId]) {
+        let members = ids.iter().filter_map(|&id| self.members.get(id));
+        let whom: Vec<Identity> = members.map(Member::identity).collect();
+        self.history
+            .forget(|author| whom.iter().any(|&whom| author.identity.is(whom)));
     }
 
     /// Removes from the history the lines that were said from this network.

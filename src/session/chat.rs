@@ -31,7 +31,7 @@ use crate::protocol::decoder::{Decoded, Decoder, Next};
 use crate::protocol::message::Message;
 use crate::protocol::sniff::{self, Opening, OtherProtocol};
 use crate::protocol::telnet::{NOP, TelnetDecoder};
-use crate::session::commands;
+use crate::session::commands::{self, COMMAND_BYTES};
 use crate::session::login::{close_unless_full, has_text};
 use crate::session::{Ctx, Flow, Lane, LongestLine, Step};
 use crate::text;
@@ -537,6 +537,10 @@ fn say(line: &[u8], class: Class, cx: &mut Ctx<'_>) -> Step {
     if let Some(spoken) = cx.room.say(cx.id, &cx.peer, line, class, cx.env.now) {
         cx.env.metrics.lines_in = cx.env.metrics.lines_in.saturating_add(1);
         step.said_bytes = spoken.bytes;
+        if spoken.is_written_twice {
+            // Every reader has to be given one form and not the other.
+            step.least_cost = COMMAND_BYTES;
+        }
         let (id, is_bulk) = (cx.id, class == Class::Bulk);
         cx.watch.emit(|| Event::Said {
             id,

@@ -23,7 +23,7 @@ use crate::text::{self, CleanText};
 use crate::time::rate_limit::TokenBucket;
 
 /// What a command costs at least, in bytes.
-const COMMAND_BYTES: usize = 1 << 10;
+pub(super) const COMMAND_BYTES: usize = 1 << 10;
 
 /// A command.
 struct Row {

@@ -100,3 +100,39 @@ fn a_room_without_people_says_nothing_of_who_comes_and_goes() {
     assert_eq!(scripts[1].received(), "");
     assert_eq!(rig.metrics().deliveries, 0);
 }
+
+/// A line with a wide gap is written once for people and once for scripts, so every reader is given
+/// its part line by line. That counts as a command does.
+#[test]
+fn a_turn_says_a_bounded_number_of_lines_that_are_written_twice() {
+    let mut rig = room();
+    let [_alice] = people(&mut rig, ["alice"]);
+    let [speaker, reader] = ["speaker", "reader"].map(|nick| {
+        let script = rig.connect_plainly();
+        script.say(nick);
+        rig.settle();
+        script
+    });
+    let wide = "a            b\n".repeat(1000);
+    speaker.send(&wide);
+    rig.turn();
+    let first = reader.received().lines().count();
+    assert!((200..=256).contains(&first), "{first}");
+    rig.settle();
+    assert_eq!(reader.received().lines().count(), 1000 - first);
+}
+
+/// Without people there is one form, whatever is said.
+#[test]
+fn a_wide_gap_costs_nothing_where_nobody_is_at_a_prompt() {
+    let mut rig = room_with(|config| config.interactive.history_lines = Some(0));
+    let [speaker, reader] = ["speaker", "reader"].map(|nick| {
+        let script = rig.connect_plainly();
+        script.say(nick);
+        rig.settle();
+        script
+    });
+    speaker.send("a            b\n".repeat(1000));
+    rig.turn();
+    assert_eq!(reader.received().lines().count(), 1000);
+}
