@@ -12,6 +12,8 @@ use std::fmt;
 
 use unicode_bidi::BidiClass;
 
+use std::ops::RangeInclusive;
+
 use unicode_normalization::char::is_combining_mark;
 
 /// The mark that some programs write before UTF-8 text. It is not part of the text.
@@ -139,6 +141,7 @@ pub(crate) fn is_right_to_left(text: &str) -> bool {
 /// - Malformed UTF-8 becomes U+FFFD as in [`String::from_utf8_lossy`].
 /// - Each of these characters becomes one U+FFFD: C0 controls except TAB, DEL, C1 controls, the line
 ///   and paragraph separators U+2028/2029, and the bidi controls U+202A-202E and U+2066-2069.
+///
 /// These are dropped: the bidi marks U+061C and U+200E/F, U+FEFF, the tag characters U+E0000-E007F that
 /// are not part of the flag of a region (Unicode Technical Standard 51, C.1), and all combining marks
 /// on one base character after the first eight.
@@ -301,26 +304,36 @@ pub(crate) fn without_escapes(text: &[u8]) -> (Vec<u8>, bool) {
 
 /// Returns the length of the escape sequence with which this text begins, in bytes.
 fn escape_bytes(text: &[u8]) -> usize {
-    let line = text.iter().position(|byte| b"\r\n".contains(byte));
-    let line = text.get(..line.unwrap_or(text.len())).unwrap_or_default();
-    let is_final = |range: std::ops::RangeInclusive<u8>| move |byte: &u8| range.contains(byte);
-    let end_behind = |skipped: usize, is_end: &dyn Fn(&u8) -> bool| {
-        let end = line.iter().skip(skipped).position(is_end);
-        end.map(|end| end.saturating_add(skipped).saturating_add(1))
-    };
-    let end = match line.get(1) {
-        Some(b'[') => end_behind(2, &is_final(0x40..=0x7e)),
-        // A control string, which ends at BEL or at ST, which is ESC and a backslash.
+    let behind = text.get(2..).unwrap_or_default();
+    let count =
+        |range: RangeInclusive<u8>| behind.iter().take_while(|it| range.contains(it)).count();
+    // How many bytes stand before the final byte, and which that may be.
+    let (before_final, is_final) = match text.get(1) {
+        None | Some(b'\r' | b'\n') => return 1,
+        Some(b'[') => (count(0x20..=0x3f), 0x40..=0x7e),
         Some(b']' | b'P' | b'X' | b'^' | b'_') => {
-            let st = memchr::memmem::find(line, b"\x1b\\").map(|at| at.saturating_add(2));
-            let bel = memchr::memchr(0x07, line).map(|at| at.saturating_add(1));
-            st.into_iter().chain(bel).min()
+            return string_bytes(behind).saturating_add(2);
         }
-        Some(0x20..=0x2f) => end_behind(2, &is_final(0x30..=0x7e)),
-        Some(_) => Some(2),
-        None => None,
+        Some(0x20..=0x2f) => (count(0x20..=0x2f), 0x30..=0x7e),
+        Some(_) => return 2,
     };
-    end.unwrap_or(line.len())
+    let last = behind.get(before_final);
+    let has_final = last.is_some_and(|byte| is_final.contains(byte));
+    before_final.saturating_add(if has_final { 3 } else { 2 })
+}
+
+/// The length of a control string behind its opening, in bytes. It ends at BEL or at ST, which is ESC
+/// and a backslash, or where the line ends.
+fn string_bytes(text: &[u8]) -> usize {
+    let mut before = 0;
+    for (at, &byte) in text.iter().enumerate() {
+        match (before, byte) {
+            (_, b'\r' | b'\n') => return at,
+            (_, 0x07) | (0x1b, b'\\') => return at.saturating_add(1),
+            _ => before = byte,
+        }
+    }
+    text.len()
 }
 
 #[cfg(test)]
@@ -511,12 +524,24 @@ mod tests {
             (b"a\x1b[31", b"a"),
             (b"a\x1b]0;title\nb", b"a\nb"),
             (b"a\x1b\r\nb\x1b", b"a\r\nb"),
+            ("a\x1b[1\u{e9} b".as_bytes(), "a\u{e9} b".as_bytes()),
+            (b"a\x1b]x\x1b[y\x07b", b"ab"),
         ] {
             let shown = text.escape_ascii();
             assert_eq!(without_escapes(text), (kept.to_vec(), true), "{shown}");
         }
         for text in [&b""[..], b"plain\ntext", "\u{fc}ber \x07".as_bytes()] {
             assert_eq!(without_escapes(text), (text.to_vec(), false));
+        }
+    }
+
+    /// The time for a file of nothing but escapes grows with its length, and not with its square: that
+    /// would be minutes.
+    #[test]
+    fn a_megabyte_of_escapes_is_read_once() {
+        for sequence in [&b"\x1b7"[..], b"\x1b[", b"\x1b]\x07", b"\x1b]"] {
+            let text = sequence.repeat((1 << 20) / sequence.len());
+            assert_eq!(without_escapes(&text), (Vec::new(), true));
         }
     }
 
