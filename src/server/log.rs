@@ -17,7 +17,7 @@
 use std::fmt;
 use std::time::Instant;
 
-use log::{Level, LevelFilter, debug, error, info, log, trace, warn};
+use log::{LevelFilter, debug, error, info, trace, warn};
 
 use crate::events::{Event, Observer};
 use crate::peer::Peer;
@@ -35,6 +35,7 @@ const SERVER: &str = "line_chat::server";
 #[derive(Debug, Default)]
 pub(super) struct Log {
     refused: LogThrottle<Refusal>,
+    unregistrable: LogThrottle<Unregistrable>,
     strangers: LogThrottle<Stranger>,
     silent: LogThrottle<Silent>,
     nameless: LogThrottle<Nameless>,
@@ -52,22 +53,11 @@ impl Observer for Log {
             Event::Connected { id, peer } => {
                 debug!(target: CONNECTIONS, "{peer} connected as client {}", id.index());
             }
-            Event::Refused { peer, reason } => self.refused.log(
-                now,
-                Refusal {
-                    level: Level::Info,
-                    peer,
-                    why: Why::Reason(reason),
-                },
-            ),
-            Event::Unregistrable { peer, error } => self.refused.log(
-                now,
-                Refusal {
-                    level: Level::Warn,
-                    peer,
-                    why: Why::Error(error.to_string()),
-                },
-            ),
+            Event::Refused { peer, reason } => self.refused.log(now, Refusal { peer, reason }),
+            Event::Unregistrable { peer, error } => {
+                let error = error.to_string();
+                self.unregistrable.log(now, Unregistrable { peer, error });
+            }
             Event::StreamFailed {
                 peer,
                 is_write,
@@ -181,6 +171,7 @@ impl Log {
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         let deadlines = [
             self.refused.deadline(),
+            self.unregistrable.deadline(),
             self.strangers.deadline(),
             self.silent.deadline(),
             self.nameless.deadline(),
@@ -193,6 +184,7 @@ impl Log {
     /// Writes the lines that are due.
     pub(super) fn on_time(&mut self, now: Instant) {
         self.refused.log_due(now);
+        self.unregistrable.log_due(now);
         self.strangers.log_due(now);
         self.silent.log_due(now);
         self.nameless.log_due(now);
@@ -203,6 +195,7 @@ impl Log {
     /// Writes the counted events that are not logged yet, because no more will follow.
     fn write_rest(&mut self) {
         self.refused.log_rest();
+        self.unregistrable.log_rest();
         self.strangers.log_rest();
         self.silent.log_rest();
         self.nameless.log_rest();
@@ -262,40 +255,44 @@ impl<T: Throttled> Throttle<T> for LogThrottle<T> {
 /// A connection was refused.
 #[derive(Debug)]
 struct Refusal {
-    level: Level,
     peer: Peer,
-    why: Why,
-}
-
-#[derive(Debug)]
-enum Why {
-    Reason(CloseReason),
-    Error(String),
-}
-
-impl fmt::Display for Why {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Reason(reason) => reason.fmt(f),
-            Self::Error(error) => error.fmt(f),
-        }
-    }
+    reason: CloseReason,
 }
 
 impl Throttled for Refusal {
     fn write(&self, times: u64) {
-        let Self { level, peer, why } = self;
+        let Self { peer, reason } = self;
         match times {
-            1 => log!(target: CONNECTIONS, *level, "refused {peer}: {why}"),
-            n => {
-                log!(target: CONNECTIONS, *level, "refused {n} connections, the last {peer}: {why}");
-            }
+            1 => info!(target: CONNECTIONS, "refused {peer}: {reason}"),
+            n => info!(target: CONNECTIONS, "refused {n} connections, the last {peer}: {reason}"),
         }
     }
 
     fn write_kept(&self) {
-        let Self { peer, why, .. } = self;
-        debug!(target: CONNECTIONS, "refused {peer}: {why}");
+        let Self { peer, reason } = self;
+        debug!(target: CONNECTIONS, "refused {peer}: {reason}");
+    }
+}
+
+/// The poll loop did not take a connection, which the operator may be able to change.
+#[derive(Debug)]
+struct Unregistrable {
+    peer: Peer,
+    error: String,
+}
+
+impl Throttled for Unregistrable {
+    fn write(&self, times: u64) {
+        let Self { peer, error } = self;
+        match times {
+            1 => warn!(target: CONNECTIONS, "refused {peer}: {error}"),
+            n => warn!(target: CONNECTIONS, "refused {n} connections, the last {peer}: {error}"),
+        }
+    }
+
+    fn write_kept(&self) {
+        let Self { peer, error } = self;
+        debug!(target: CONNECTIONS, "refused {peer}: {error}");
     }
 }
 
