@@ -336,6 +336,17 @@ impl Members {
 
     #[cold]
     fn find_looking_like(&self, nick: &Nick, name: NameHash, id: ClientId) -> Option<ClientId> {
+        // Different names have equal hashes with a small probability, so the names themselves are
+        // compared.
+        self.with_look_of(name).find(|&other| {
+            let other = self.get(other).filter(|_| other != id);
+            other.is_some_and(|it| is_alike(it.nick.as_str(), nick.as_str()))
+        })
+    }
+
+    /// Returns the members whose names have another key but a look of this one; a member may be returned
+    /// twice. Only a name that is not ASCII and looks like one that is takes a walk over all members.
+    fn with_look_of(&self, name: NameHash) -> impl Iterator<Item = ClientId> {
         let looks = name.looks().into_iter();
         let not_ascii = looks.flat_map(|look| self.by_look.range((look, 0)..=(look, u32::MAX)));
         let not_ascii = not_ascii.map(|&(_, other)| ClientId::from_index(other as usize));
@@ -343,15 +354,10 @@ impl Members {
         let ascii = self
             .seats
             .iter()
-            .filter(|_| is_compared)
+            .filter(move |_| is_compared)
             .map(|seat| seat.id);
-        let ascii = ascii.filter(|&id| self.get(id).is_some_and(|it| it.name.is_alike(name)));
-        // Different names have equal hashes with a small probability, so the names themselves are
-        // compared.
-        not_ascii.chain(ascii).find(|&other| {
-            let other = self.get(other).filter(|_| other != id);
-            other.is_some_and(|it| is_alike(it.nick.as_str(), nick.as_str()))
-        })
+        let all = not_ascii.chain(ascii);
+        all.filter(move |&id| self.get(id).is_some_and(|it| it.name.is_alike(name)))
     }
 
     /// Remembers a name that was given up. A member that changes its name again and again displaces
@@ -527,9 +533,12 @@ impl Members {
         if typed == NameHash::NONE {
             return Err(NotFound::Nobody);
         }
-        let mut alike = self.alike(typed).peekable();
-        let is_alike = alike.peek().is_some();
-        let mut found = alike.chain(self.beginning(name).filter(|_| !is_alike));
+        let mut alike: Vec<ClientId> = self.with_look_of(typed).collect();
+        alike.sort_unstable();
+        alike.dedup();
+        let is_alike = !alike.is_empty();
+        let beginning = self.beginning(name).filter(|_| !is_alike);
+        let mut found = alike.into_iter().chain(beginning);
         let first = found.next().ok_or(NotFound::Nobody)?;
         match found.next() {
             Some(second) => Err(NotFound::Several(first, second)),
