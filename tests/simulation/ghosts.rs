@@ -257,3 +257,23 @@ fn a_round_over_many_members_is_spread_over_turns() {
     assert_eq!(asked(&scene), before + 90);
     assert!(!scene.engine.has_work());
 }
+
+/// A round over many peers is spread over turns, so that members do not notice it.
+#[test]
+fn a_turn_asks_about_64_peers_at_most_and_a_round_about_all() {
+    on_both(|is_veiled| {
+        let mut scene = Scene::new(for_people(), is_veiled);
+        let alice = scene.join_reading("alice");
+        let ghosts: Vec<Peer> = (0..90)
+            .map(|n| scene.join_reading(&format!("ghost{n}")))
+            .collect();
+        for &ghost in &ghosts {
+            scene.peer(ghost).vanish();
+        }
+        scene.say(alice, b"anybody here?");
+        pass(&mut scene, 46);
+        let left = ghosts.iter().filter(|&&it| scene.left(it).is_some());
+        assert_eq!(left.count(), ghosts.len());
+        assert_eq!(scene.most_asked(), 64);
+    });
+}

@@ -54,6 +54,9 @@ pub(crate) struct Scene {
 /// The registrations are the sockets' own, and who is dialed next is known.
 #[derive(Default)]
 struct Dialing {
+    /// How many peers were asked about in this turn, and in any turn at most.
+    asked: usize,
+    most_asked: usize,
     now: Option<Instant>,
     next: VecDeque<Rc<RefCell<Socket>>>,
 }
@@ -81,6 +84,8 @@ impl Registry<ServerEnd> for Dialing {
     }
 
     fn liveness(&mut self, stream: &mut ServerEnd, _: ClientId) -> Liveness {
+        self.asked += 1;
+        self.most_asked = self.most_asked.max(self.asked);
         let now = self.now.expect("a turn has begun");
         stream.socket.borrow_mut().liveness(now)
     }
@@ -263,6 +268,7 @@ impl Scene {
                 }
             }
         }
+        self.registry.asked = 0;
         self.registry.now = Some(self.now);
         self.engine.turn(self.now, &mut self.registry);
         for record in journal::take() {
@@ -300,6 +306,11 @@ impl Scene {
             self.settle();
         }
         panic!("there is always more to read");
+    }
+
+    /// About how many peers the kernel was asked in one turn at most.
+    pub(crate) fn most_asked(&self) -> usize {
+        self.registry.most_asked
     }
 
     /// All that somebody got since the last time.
