@@ -23,8 +23,9 @@ use util::contest::{Contestant, Cost, alternate, ratio};
 use util::cores;
 use util::crowd::{self, Scene};
 use util::dialect::Dialect;
-use util::figures::{Quartiles, Table};
+use util::figures::{Quartiles, Table, percentile};
 use util::floor::Kind;
+use util::nuisance::{self, Nuisance};
 use util::peers::Peer;
 use util::server::Server;
 use util::tokio_chat::Writes;
@@ -56,6 +57,7 @@ fn main() -> ExitCode {
     report.connect_and_leave();
     report.beside_a_stalled_reader();
     report.latency();
+    report.typists();
     println!("{}", report.table);
     match report.missed > 0 && !util::is_test() {
         true => ExitCode::FAILURE,
@@ -72,6 +74,8 @@ struct Report {
     round: Duration,
     /// Guests a round.
     visits: usize,
+    /// How many lines a typist says.
+    typed: usize,
 }
 
 fn cpu(cost: &Cost) -> f64 {
@@ -93,6 +97,7 @@ impl Report {
             rounds: if quick { 3 } else { 75 },
             round: Duration::from_millis(20),
             visits: if quick { 256 } else { 640 },
+            typed: if quick { 40 } else { 400 },
         }
     }
 
@@ -106,7 +111,14 @@ impl Report {
         self.row(load, ratio, format!("at least {least:.1}"), measured, met);
     }
 
-    fn row(&mut self, load: &str, ratio: &str, target: String, measured: Quartiles, met: bool) {
+    fn row(
+        &mut self,
+        load: &str,
+        ratio: &str,
+        target: String,
+        measured: impl std::fmt::Display,
+        met: bool,
+    ) {
         self.missed += usize::from(!met);
         let met = if met { "yes" } else { "NO" };
         eprintln!("{load}: {ratio} {measured}");
@@ -250,9 +262,45 @@ impl Report {
         self.at_most(name, spinning, 1.15, ratio(3, 2));
     }
 
+    /// How long the lines of a typist take beside those who want all of the server, over what they take
+    /// in an idle room.
+    fn typists(&mut self) {
+        let wait = |nuisance, count| {
+            let server = Server::for_people();
+            nuisance::waits(server.addr, &server.turns, nuisance, count, self.typed)
+        };
+        let is_wanted = |kind: Nuisance, count| util::is_wanted(&beside(kind, count));
+        let mut rows = Vec::new();
+        for kind in Nuisance::ALL {
+            for count in [1, 16, 64]
+                .into_iter()
+                .filter(|&count| is_wanted(kind, count))
+            {
+                rows.push((beside(kind, count), wait(kind, 0), wait(kind, count)));
+            }
+        }
+        for (name, idle, loud) in rows {
+            let at = |waits: &[f64]| [0.5, 0.99, 1.0].map(|part| percentile(waits, part));
+            let [p50, p99, worst] = at(&loud.milliseconds);
+            let turns = at(&loud.turns).map(|turns| turns.to_string()).join(", ");
+            let more = p99 - at(&idle.milliseconds)[1];
+            let measured = format!(
+                "{more:.1} ({p50:.1}, {p99:.1}, {worst:.1} ms; {turns} turns; {} lost)",
+                loud.lost
+            );
+            let met = more <= 5.0 && loud.lost == 0;
+            let ratio = "p99 over idle, ms (p50, p99, worst)";
+            self.row(&name, ratio, "at most 5.0".to_owned(), measured, met);
+        }
+    }
+
     fn contest(&self, contestants: &mut [Contestant], lines: usize) -> Vec<Vec<Cost>> {
         alternate(contestants, self.rounds, lines, self.round)
     }
+}
+
+fn beside(kind: Nuisance, count: usize) -> String {
+    format!("a typist beside {count} x {}", kind.name())
 }
 
 fn one_to(listeners: usize) -> Scene {

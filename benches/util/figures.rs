@@ -25,6 +25,16 @@ impl Quartiles {
     }
 }
 
+/// The value below which `part` of some values lie; infinite if there are none.
+pub(crate) fn percentile(values: &[f64], part: f64) -> f64 {
+    let mut values = values.to_vec();
+    values.sort_by(f64::total_cmp);
+    match values.is_empty() {
+        true => f64::INFINITY,
+        false => between(&values, part),
+    }
+}
+
 /// The value at `part` of the way through `sorted`, on the straight line between its neighbours.
 fn between(sorted: &[f64], part: f64) -> f64 {
     let place = part * (sorted.len() - 1) as f64;

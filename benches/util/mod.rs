@@ -15,6 +15,7 @@
 //! | [`launch`] | the bench's own binary, run again as a server |
 //! | [`floor`], [`tokio_chat`], [`peers`] | the servers to compare with |
 //! | [`cpu`], [`cores`] | the CPU time of a server; a core for each side |
+//! | [`nuisance`] | a typist beside floods, commands and churners |
 //! | [`contest`] | alternating rounds, and the ratios between them |
 //! | [`figures`], [`chart`] | quartiles and tables; percentiles as a picture |
 #![allow(
@@ -31,6 +32,7 @@ pub(crate) mod dialect;
 pub(crate) mod figures;
 pub(crate) mod floor;
 pub(crate) mod launch;
+pub(crate) mod nuisance;
 pub(crate) mod peers;
 pub(crate) mod script;
 pub(crate) mod server;

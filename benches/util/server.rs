@@ -6,10 +6,11 @@ use std::fmt;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 
-use line_chat::Config;
+use line_chat::{Config, Status};
 use rustix::thread::gettid;
 use tokio::sync::oneshot;
 
@@ -29,6 +30,8 @@ pub(crate) struct Server {
     pub(crate) dialect: Dialect,
     pub(crate) addr: SocketAddr,
     pub(crate) cpu: CpuClock,
+    /// How many turns it has taken, if it is counted.
+    pub(crate) turns: Arc<AtomicU64>,
     end: End,
 }
 
@@ -55,6 +58,13 @@ impl Server {
         Self::ours(config)
     }
 
+    /// One of ours for people at a prompt, whose turns are counted.
+    pub(crate) fn for_people() -> Self {
+        let mut config = config();
+        config.interactive.enabled = true;
+        Self::ours(config)
+    }
+
     fn ours(config: Config) -> Self {
         let mut server = line_chat::Server::bind(config).expect("a free port");
         let (addr, handle) = (server.local_addrs()[0], server.handle());
@@ -63,7 +73,17 @@ impl Server {
             handle.shut_down();
             handle.shut_down();
         };
-        Self::spawn(Dialect::LineChat, addr, stop, move || server.run())
+        let turns = Arc::new(AtomicU64::new(0));
+        let counted = Arc::clone(&turns);
+        let run = move || {
+            while server.turn(None)? == Status::Running {
+                counted.fetch_add(1, Ordering::Relaxed);
+            }
+            Ok(())
+        };
+        let mut server = Self::spawn(Dialect::LineChat, addr, stop, run);
+        server.turns = turns;
+        server
     }
 
     /// Runs as a thread of the bench.
@@ -112,6 +132,7 @@ impl Server {
             dialect,
             addr,
             cpu: CpuClock::of_thread(id.recv().expect("a thread")),
+            turns: Arc::default(),
             end: End::Thread(Some(Box::new(stop)), thread.ok()),
         }
     }
@@ -142,6 +163,7 @@ impl Server {
             dialect,
             addr,
             cpu: CpuClock::of_process(process.id()),
+            turns: Arc::default(),
             end: End::Process(process),
         }
     }

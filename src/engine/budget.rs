@@ -1,32 +1,57 @@
-//! How much one turn may do: [`TurnBudget`] bounds what is read from all clients together, and what
-//! comes of it in each queue. What is left over is done in the next turn, so a flood never keeps the
-//! loop from everybody else.
+//! How much one turn may do: [`TurnBudget`] bounds what is read from all clients together, what comes
+//! of it in each queue, and how many commands are run. What is left over is done in the next turn, so a
+//! flood never keeps the loop from everybody else: what somebody types waits for the rest of one turn
+//! at most, which is a few milliseconds.
 
 use crate::config::Limits;
+
+/// How many commands of one client a turn runs. Nobody types faster, and each may take as much time as
+/// a hundred lines.
+pub(super) const CLIENT_COMMANDS: usize = 8;
+
+/// How many commands a turn runs. The most expensive ones take 10 us, so this is less than a
+/// millisecond.
+const COMMANDS: usize = 64;
+
+/// How many lines, or other things that a client sends, a turn handles. Each takes some 100 ns, though
+/// it may be an empty line that fills no queue.
+const STEPS: usize = 8192;
+
+/// How much a turn puts into all queues together, in bytes: it takes two milliseconds to copy and to
+/// write it.
+const DELIVERED_BYTES: usize = 4 << 20;
+
+/// How much a turn may put into one queue, however many queues there are, in bytes. A system call that
+/// writes this much takes little more time than one that writes a single line.
+const WRITE_BYTES: usize = 8 << 10;
 
 /// What this turn has done so far.
 #[derive(Debug, Default)]
 pub(super) struct TurnBudget {
     /// How much was read, and how much held input was decoded, in bytes.
     pub(super) input_bytes: usize,
-    /// What the commands of this turn cost at least, in bytes.
-    pub(super) command_bytes: usize,
+    pub(super) commands: usize,
+    pub(super) steps: usize,
     /// How much it has put into one queue at most, in bytes: the batch, and everything for single
-    /// clients as if it were for one, with what commands cost.
+    /// clients as if it were for one.
     pub(super) output_bytes: usize,
 }
 
 impl TurnBudget {
     /// Whether nothing more is to be read in this turn.
     pub(super) fn is_spent(&self, members: usize, limits: &Limits) -> bool {
-        self.input_bytes >= limits.turn_read_bytes || self.is_output_spent(0, members, limits)
+        self.input_bytes >= limits.turn_read_bytes
+            || self.commands >= COMMANDS
+            || self.steps >= STEPS
+            || self.is_output_spent(0, members, limits)
     }
 
     /// Whether this turn has filled the queues as far as it may, if `next` bytes more count: a quarter
     /// of what each of them holds, and of what all of them hold together. So a reader that keeps up is
     /// never pushed over its limit by one bulk speaker's burst. One line a turn is always possible.
     pub(super) fn is_output_spent(&self, next: usize, members: usize, limits: &Limits) -> bool {
-        let each = limits.max_pending_bytes / 4;
+        let share = DELIVERED_BYTES.checked_div(members).unwrap_or(usize::MAX);
+        let each = share.max(WRITE_BYTES).min(limits.max_pending_bytes / 4);
         let all = match limits.max_pending_total_bytes {
             0 => usize::MAX,
             total => total / 4,

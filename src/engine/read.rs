@@ -10,7 +10,8 @@ use std::io;
 use crate::client_id::ClientId;
 use crate::conn::stream::Stream;
 use crate::conn::{Fill, ReaderState};
-use crate::engine::run_queue::Failure;
+use crate::engine::budget::CLIENT_COMMANDS;
+use crate::engine::run_queue::{Failure, Part};
 use crate::engine::{Engine, Registry, TurnState};
 use crate::events::{Event, Observer};
 use crate::protocol::close_reason::CloseReason;
@@ -18,21 +19,32 @@ use crate::session::{Ctx, Flow, Lane, Session, Step, Watch};
 use crate::time::moment::Moment;
 
 impl<S: Stream, O: Observer> Engine<S, O> {
+    /// Reads the clients that have a place in this turn. What sparse speakers have said is written before
+    /// any bulk speaker is read, so it takes no longer beside a flood.
     pub(super) fn read_ready(&mut self, registry: &mut impl Registry<S>) {
         self.settle();
         self.requeue_sparse();
         let (pressure, room) = (&self.pressure, &self.room);
         self.sched.begin_turn(|| pressure.gates(room.len()));
+        self.read_part(Part::Sparse, registry);
+        if self.sched.has_bulk() {
+            if self.room.batch_bytes() > 0 {
+                self.flush_all(registry);
+            }
+            self.read_part(Part::Bulk, registry);
+        }
+    }
+
+    fn read_part(&mut self, part: Part, registry: &mut impl Registry<S>) {
         let mut scratch = std::mem::take(&mut self.upkeep.scratch);
-        while let Some(id) = self.sched.pop() {
+        while !self.budget.is_spent(self.room.len(), &self.env.limits)
+            && let Some(id) = self.sched.pop(part)
+        {
             if let Some(client) = self.clients.get_mut(id.index())
                 && client.turn == TurnState::Queued
             {
                 client.turn = TurnState::Idle;
                 self.read(id, &mut scratch, registry);
-                if self.budget.is_spent(self.room.len(), &self.env.limits) {
-                    break;
-                }
             }
         }
         self.upkeep.scratch = scratch;
@@ -130,7 +142,9 @@ impl<S: Stream, O: Observer> Engine<S, O> {
     /// Decodes as much of a client's input as may be decoded now, line by line, and keeps the rest. The
     /// input is `fresh`, or what is already held.
     fn decode(&mut self, id: ClientId, mut fresh: &[u8], registry: &mut impl Registry<S>) {
+        let commands_before = self.budget.commands;
         loop {
+            let commands = self.budget.commands.saturating_sub(commands_before);
             let members = self.room.len();
             let gates = self.pressure.gates(members);
             let Some(client) = self.clients.get_mut(id.index()) else {
@@ -145,6 +159,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
             let next = session.longest_output(input.len(), &self.upkeep.longest_line);
             if has_more
                 && (self.budget.is_output_spent(next, members, &self.env.limits)
+                    || commands >= CLIENT_COMMANDS
                     // The room waits for this client, which must not be sent still more.
                     || out.holds_up()
                     || session.throttled_until(&self.env).is_some())
@@ -197,10 +212,11 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         self.settle();
         let replies = self.env.turn_reply_bytes.saturating_sub(replies_before);
         let budget = &mut self.budget;
-        budget.command_bytes = budget.command_bytes.saturating_add(step.least_cost);
+        budget.steps = budget.steps.saturating_add(1);
+        let is_costly = step.least_cost > 0;
+        budget.commands = budget.commands.saturating_add(is_costly.into());
         let said = self.room.batch_bytes();
-        let queued = said.saturating_add(self.env.turn_reply_bytes);
-        budget.output_bytes = queued.saturating_add(budget.command_bytes);
+        budget.output_bytes = said.saturating_add(self.env.turn_reply_bytes);
         // Input that nobody else sees is work for the server all the same.
         let output = step.said_bytes.saturating_add(replies);
         let cost = output.max(step.used).max(step.least_cost);

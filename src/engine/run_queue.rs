@@ -1,6 +1,6 @@
-//! The order in which clients are read: [`Scheduler`] has three run queues, for clients on their way in, for
-//! sparse speakers and for bulk speakers, and in each of them the client that has waited longest comes
-//! first. So a flood, however large, never stands before what somebody typed.
+//! The order in which clients are read: [`Scheduler`] has three run queues, for sparse speakers, for
+//! clients on their way in or out, and for bulk speakers, and in each of them the client that has waited
+//! longest comes first. So a flood, however large, never stands before what somebody typed.
 //!
 //! The queues of speakers have a gate, which belongs to the room. A closed gate stops lines, not
 //! clients: a client is decoded up to the first line that must wait, and then stands behind the gate,
@@ -45,6 +45,18 @@ struct RunQueue {
     /// How many of `ready` are still to be read in this turn: a client that is queued again has to wait
     /// for the next one.
     quota: usize,
+}
+
+/// How many clients on their way in, or out, are read in a turn. Each takes a few microseconds.
+const LOGINS: usize = 128;
+
+/// A part of a turn. What the first part says is written before the second begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Part {
+    /// Clients on their way in, and sparse speakers.
+    Sparse,
+    /// Everybody who is left.
+    Bulk,
 }
 
 /// Which gates are open.
@@ -95,13 +107,30 @@ impl Scheduler {
                     queue.ready.push_front(id);
                 }
             }
-            queue.quota = queue.ready.len();
+            let most = match lane {
+                Lane::Login => LOGINS,
+                Lane::Sparse | Lane::Bulk => usize::MAX,
+            };
+            queue.quota = queue.ready.len().min(most);
         }
     }
 
+    /// Whether a bulk speaker has a place in this turn.
+    pub(super) fn has_bulk(&self) -> bool {
+        let [_, _, bulk] = &self.lanes;
+        bulk.quota > 0
+    }
+
     /// The next client of this turn, no longer queued.
-    pub(super) fn pop(&mut self) -> Option<ClientId> {
-        let queue = self.lanes.iter_mut().find(|queue| queue.quota > 0)?;
+    pub(super) fn pop(&mut self, part: Part) -> Option<ClientId> {
+        let [login, sparse, bulk] = &mut self.lanes;
+        let queue = [sparse, login, bulk]
+            .into_iter()
+            .take(match part {
+                Part::Sparse => 2,
+                Part::Bulk => 3,
+            })
+            .find(|queue| queue.quota > 0)?;
         queue.quota = queue.quota.saturating_sub(1);
         queue.ready.pop_front()
     }
@@ -153,7 +182,7 @@ mod tests {
     }
 
     fn order(queues: &mut Scheduler) -> Vec<usize> {
-        std::iter::from_fn(|| queues.pop())
+        std::iter::from_fn(|| queues.pop(Part::Bulk))
             .map(ClientId::index)
             .collect()
     }
@@ -171,11 +200,13 @@ mod tests {
             queues.push(client(id), lane);
         }
         queues.begin_turn(|| OPEN);
-        assert_eq!(queues.pop(), Some(client(5)));
-        assert_eq!(queues.pop(), Some(client(2)));
+        assert_eq!(queues.pop(Part::Sparse), Some(client(2)));
         // Its second try comes after everybody's first.
         queues.push(client(2), Lane::Sparse);
-        assert_eq!(order(&mut queues), [4, 1, 3]);
+        assert_eq!(queues.pop(Part::Sparse), Some(client(4)));
+        assert_eq!(queues.pop(Part::Sparse), Some(client(5)));
+        assert_eq!(queues.pop(Part::Sparse), None);
+        assert_eq!(order(&mut queues), [1, 3]);
         queues.begin_turn(|| OPEN);
         assert_eq!(order(&mut queues), [2]);
         assert!(!queues.has_work(|| OPEN));
@@ -192,7 +223,7 @@ mod tests {
             queues.push_gated(client(id), Lane::Bulk);
         }
         queues.begin_turn(|| closed);
-        assert_eq!(queues.pop(), None);
+        assert_eq!(queues.pop(Part::Bulk), None);
         assert!(!queues.has_work(|| closed) && queues.has_work(|| OPEN));
         queues.push(client(4), Lane::Bulk);
         assert_eq!(queues.first_gated_bulk(), Some(client(1)));

@@ -282,10 +282,30 @@ fn a_turn_obeys_a_bounded_number_of_commands() {
     let [alice] = people(&mut rig, ["alice"]);
     alice.send("/ignore\n".repeat(1000));
     rig.turn();
-    let first = alice.received().lines().count();
-    assert!((200..=256).contains(&first), "{first}");
+    assert_eq!(alice.received().lines().count(), 8);
     rig.settle();
-    assert_eq!(alice.received().lines().count(), 1000 - first);
+    assert_eq!(alice.received().lines().count(), 992);
+}
+
+#[test]
+fn a_turn_obeys_a_bounded_number_of_commands_of_all_together() {
+    let mut rig = room();
+    let names: [String; 20] = std::array::from_fn(|n| format!("person{n}"));
+    let people = people(&mut rig, names.each_ref().map(String::as_str));
+    for person in &people {
+        person.received();
+        person.send("/ignore\n".repeat(8));
+    }
+    let answered = || {
+        people
+            .iter()
+            .map(|it| it.received().lines().count())
+            .sum::<usize>()
+    };
+    for expected in [64, 64, 32, 0] {
+        rig.turn();
+        assert_eq!(answered(), expected);
+    }
 }
 
 #[test]

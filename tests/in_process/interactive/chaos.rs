@@ -87,10 +87,10 @@ impl World {
         if self.clients.iter().filter(|it| it.is_open).count() < 6 {
             self.connect();
         }
-        // Clients on their way in are read first.
+        // Sparse speakers are read first, and then clients on their way in.
         let (newcomers, members): (Vec<usize>, Vec<usize>) =
             (0..self.clients.len()).partition(|&number| self.clients[number].nick.is_none());
-        for number in newcomers.into_iter().chain(members) {
+        for number in members.into_iter().chain(newcomers) {
             if self.clients[number].is_open && self.chance.u8(..3) > 0 {
                 self.act(number);
             }

@@ -1,0 +1,300 @@
+//! People beside others who want all of the server: a [`Typist`] says a line now and then, a reader
+//! waits for it, and [nuisances](Nuisance) load the server as fast as it lets them. What is measured
+//! is how long the typist's lines take, in time and in turns of the loop.
+//!
+//! The load is open as in the bench of latencies: a line is due at a fixed rate, and its wait counts
+//! from then. All of it is one thread that never sleeps, and looks at the reader after each step of a
+//! nuisance, so that what the load itself does is not counted as the server's.
+
+use std::io::{self, Read, Write};
+use std::net::SocketAddr;
+use std::net::TcpStream as Blocking;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use mio::net::TcpStream;
+
+/// The time from one line of the typist to the next.
+const INTERVAL: Duration = Duration::from_millis(5);
+
+/// How long the nuisances go on before the first line.
+const WARM_UP: Duration = Duration::from_millis(300);
+
+/// When a line is lost.
+const DEADLINE: Duration = Duration::from_secs(5);
+
+/// How much a nuisance sends or reads in one step, in bytes.
+const STEP_BYTES: usize = 16 << 10;
+
+/// How much a burst is, in bytes: less than what makes a loud speaker of a member.
+const BURST_BYTES: usize = 60_000;
+
+/// What a nuisance does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Nuisance {
+    /// Says lines.
+    Lines,
+    /// Gives commands.
+    Commands,
+    /// Joins, leaves, and comes again.
+    Churn,
+    /// Joins, says a little less than makes it a loud speaker, leaves, and comes again.
+    Bursts,
+}
+
+impl Nuisance {
+    pub(crate) const ALL: [Self; 4] = [Self::Lines, Self::Commands, Self::Churn, Self::Bursts];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Lines => "line flood",
+            Self::Commands => "command flood",
+            Self::Churn => "churner",
+            Self::Bursts => "burst of 60 kB and reconnect",
+        }
+    }
+
+    /// Whether it stays and goes on.
+    fn is_endless(self) -> bool {
+        matches!(self, Self::Lines | Self::Commands)
+    }
+
+    /// What is sent over and over.
+    fn flood(self) -> String {
+        match self {
+            Self::Lines | Self::Bursts => "the quick brown fox jumps over the lazy dog\r\n".into(),
+            Self::Commands => {
+                let name = "\u{fdfa}".repeat(32);
+                format!(
+                    "/unignore {name}\r\n/msg {name} x\r\n/who {name}\r\n/ignore {name}\r\n\
+                     /who\r\n/help\r\n/msg nobody x\r\n/last\r\n"
+                )
+            }
+            Self::Churn => String::new(),
+        }
+    }
+}
+
+/// What the typist's lines have waited.
+#[derive(Debug, Default)]
+pub(crate) struct Waits {
+    pub(crate) milliseconds: Vec<f64>,
+    pub(crate) turns: Vec<f64>,
+    pub(crate) lost: usize,
+}
+
+/// Lets the typist say `lines` lines beside `count` nuisances of a kind. `turns` counts those of the
+/// server.
+pub(crate) fn waits(
+    addr: SocketAddr,
+    turns: &AtomicU64,
+    nuisance: Nuisance,
+    count: usize,
+    lines: usize,
+) -> Waits {
+    let mut scene = Scene::new(addr, nuisance, count, lines);
+    let begin = Instant::now() + WARM_UP;
+    while Instant::now() < begin {
+        scene.disturb(|_| {});
+    }
+    let start = Instant::now();
+    let deadline = start + INTERVAL * u32::try_from(lines).expect("few") + DEADLINE;
+    while scene.typist.heard.iter().any(Option::is_none) && Instant::now() < deadline {
+        scene.disturb(|typist| typist.step(start, turns));
+        scene.typist.step(start, turns);
+    }
+    scene.typist.waits()
+}
+
+struct Scene {
+    typist: Typist,
+    nuisances: Vec<Client>,
+}
+
+impl Scene {
+    fn new(addr: SocketAddr, nuisance: Nuisance, count: usize, lines: usize) -> Self {
+        Self {
+            typist: Typist::new(addr, lines),
+            nuisances: (0..count)
+                .map(|number| Client::new(addr, nuisance, number))
+                .collect(),
+        }
+    }
+
+    /// One step of each nuisance.
+    fn disturb(&mut self, mut between: impl FnMut(&mut Typist)) {
+        for client in &mut self.nuisances {
+            client.step();
+            between(&mut self.typist);
+        }
+        self.typist.read_all();
+    }
+}
+
+/// One who types, and one who reads it.
+struct Typist {
+    out: Blocking,
+    reader: Blocking,
+    begun: Vec<u8>,
+    scratch: Vec<u8>,
+    /// For each line that was said, when it was due and in which turn it was said.
+    said: Vec<(Instant, u64)>,
+    /// For each line, its wait.
+    heard: Vec<Option<(Duration, u64)>>,
+}
+
+impl Typist {
+    fn new(addr: SocketAddr, lines: usize) -> Self {
+        Self {
+            out: join(addr, "typist"),
+            reader: join(addr, "reader"),
+            begun: Vec::new(),
+            scratch: vec![0; 1 << 20],
+            said: Vec::new(),
+            heard: vec![None; lines],
+        }
+    }
+
+    fn step(&mut self, start: Instant, turns: &AtomicU64) {
+        let number = self.said.len();
+        let due = start + INTERVAL * u32::try_from(number).expect("few");
+        if number < self.heard.len() && due <= Instant::now() {
+            self.said.push((due, turns.load(Ordering::Relaxed)));
+            let line = format!("no. {number}\r\n");
+            let sent = self.out.write(line.as_bytes());
+            assert_eq!(sent.ok(), Some(line.len()), "nobody types that much");
+        }
+        self.read_all();
+        let turn = turns.load(Ordering::Relaxed);
+        let mut lines = self.begun.split_inclusive(|&byte| byte == b'\n');
+        let mut used = 0;
+        for line in lines.by_ref().filter(|line| line.ends_with(b"\n")) {
+            used += line.len();
+            let text = line.strip_prefix(b"typist: no. ").map(<[u8]>::trim_ascii);
+            let text = text.and_then(|text| std::str::from_utf8(text).ok());
+            if let Some(number) = text.and_then(|text| text.parse::<usize>().ok()) {
+                let (due, said) = self.said[number];
+                self.heard[number] = Some((due.elapsed(), turn - said));
+            }
+        }
+        self.begun.drain(..used);
+    }
+
+    fn read_all(&mut self) {
+        // What the typist itself is told is of no interest.
+        let _ = self.out.read(&mut self.scratch);
+        while let Ok(n @ 1..) = self.reader.read(&mut self.scratch) {
+            self.begun.extend_from_slice(&self.scratch[..n]);
+        }
+    }
+
+    fn waits(self) -> Waits {
+        let lost = self.heard.iter().filter(|it| it.is_none()).count();
+        let (milliseconds, turns) = self
+            .heard
+            .into_iter()
+            .flatten()
+            .unzip::<_, _, Vec<_>, Vec<_>>();
+        Waits {
+            milliseconds: milliseconds
+                .into_iter()
+                .map(|wait| wait.as_secs_f64() * 1e3)
+                .collect(),
+            turns: turns.into_iter().map(|turns| turns as f64).collect(),
+            lost,
+        }
+    }
+}
+
+/// A member that is in.
+fn join(addr: SocketAddr, nick: &str) -> Blocking {
+    let mut stream = Blocking::connect(addr).expect("the server listens");
+    stream.set_nodelay(true).expect("a socket option");
+    stream.set_read_timeout(Some(DEADLINE)).expect("a deadline");
+    // The answer to "are you there" comes behind the greeting.
+    let hello = [nick.as_bytes(), b"\r\n\xff\xf6"].concat();
+    stream.write_all(&hello).expect("the server reads");
+    let mut greeting = Vec::new();
+    while !greeting.ends_with(b"* yes\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).expect("a greeting");
+        greeting.extend(byte);
+    }
+    stream.set_nonblocking(true).expect("a socket option");
+    stream
+}
+
+/// One nuisance.
+struct Client {
+    addr: SocketAddr,
+    nuisance: Nuisance,
+    number: usize,
+    visits: usize,
+    stream: Option<TcpStream>,
+    unsent: Vec<u8>,
+    flood: Vec<u8>,
+    scratch: Vec<u8>,
+}
+
+impl Client {
+    fn new(addr: SocketAddr, nuisance: Nuisance, number: usize) -> Self {
+        let flood = nuisance.flood();
+        let flood = match flood.len() {
+            0 => flood,
+            len => flood.repeat(STEP_BYTES / len),
+        };
+        Self {
+            addr,
+            nuisance,
+            number,
+            visits: 0,
+            stream: None,
+            unsent: Vec::new(),
+            flood: flood.into_bytes(),
+            scratch: vec![0; STEP_BYTES],
+        }
+    }
+
+    /// Sends a little, reads a little, or comes again.
+    fn step(&mut self) {
+        let Some(stream) = &mut self.stream else {
+            return self.arrive();
+        };
+        if self.unsent.is_empty() && self.nuisance.is_endless() {
+            self.unsent.extend_from_slice(&self.flood);
+        }
+        if let Ok(n) = stream.write(&self.unsent[..self.unsent.len().min(STEP_BYTES)]) {
+            self.unsent.drain(..n);
+        }
+        let end = match stream.read(&mut self.scratch) {
+            Ok(0) => true,
+            Ok(_) => false,
+            Err(error) => !is_temporary(&error),
+        };
+        if !self.nuisance.is_endless() && self.unsent.is_empty() {
+            // It fails until it is connected.
+            let _ = stream.shutdown(std::net::Shutdown::Write);
+        }
+        if end {
+            self.stream = None;
+        }
+    }
+
+    fn arrive(&mut self) {
+        self.visits += 1;
+        let stream = TcpStream::connect(self.addr).expect("a descriptor");
+        self.unsent = format!("n{}v{}\r\n", self.number, self.visits).into_bytes();
+        if self.nuisance == Nuisance::Bursts {
+            let burst = self.flood.iter().cycle().take(BURST_BYTES);
+            self.unsent.extend(burst);
+        }
+        self.stream = Some(stream);
+    }
+}
+
+fn is_temporary(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::NotConnected
+    )
+}
