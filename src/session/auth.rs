@@ -2,16 +2,15 @@
 //! wrong password costs time: its connection waits a second, and its origin has ten attempts and one
 //! more every six seconds.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use ipnet::IpNet;
 
 use crate::peer::{Origin, Peer};
 use crate::session::secrets::Secrets;
+use crate::time::buckets::Buckets;
 use crate::time::expiring_set::ExpiringSet;
 use crate::time::moment::Moment;
-use crate::time::rate_limit::TokenBucket;
 
 /// How long a connection that sent a wrong password is not read.
 pub(crate) const WRONG_PASSWORD_PAUSE: Duration = Duration::from_secs(1);
@@ -19,9 +18,6 @@ pub(crate) const WRONG_PASSWORD_PAUSE: Duration = Duration::from_secs(1);
 /// How long it takes until an origin has another attempt, and how many it has at first.
 const ATTEMPT_INTERVAL: Duration = Duration::from_secs(6);
 const FIRST_ATTEMPTS: u32 = 10;
-
-/// For this many origins attempts are counted one by one; all others share one count.
-const MAX_ORIGINS: usize = 4096;
 
 /// What there is to know about rights, but for those of members in the room.
 #[derive(Debug, Default)]
@@ -48,39 +44,21 @@ impl Auth {
 
 /// Wrong passwords, by the origin that they came from.
 #[derive(Debug, Default)]
-pub(crate) struct AuthThrottle {
-    /// Only for look-ups: its order means nothing.
-    by_origin: HashMap<Origin, TokenBucket>,
-    /// Shared by the origins for which there is no room.
-    others: TokenBucket,
-}
+pub(crate) struct AuthThrottle(Buckets<Origin>);
 
 impl AuthThrottle {
     /// How long an origin has to wait before its next attempt, if it has to.
     pub(crate) fn wait(&self, origin: Origin, now: Moment) -> Option<Duration> {
-        let bucket = match self.by_origin.get(&origin) {
-            Some(bucket) => bucket,
-            None if self.by_origin.len() < MAX_ORIGINS => return None,
-            None => &self.others,
-        };
         let slack = ATTEMPT_INTERVAL.saturating_mul(FIRST_ATTEMPTS.saturating_sub(1));
-        let at = bucket.refilled_to(slack).filter(|&at| at > now)?;
+        let at = self.0.get(&origin).refilled_to(slack);
+        let at = at.filter(|&at| at > now)?;
         Some(at.saturating_since(now))
     }
 
     /// A wrong password came from this origin.
     pub(crate) fn count_wrong(&mut self, origin: Origin, now: Moment) {
-        if self.by_origin.len() >= MAX_ORIGINS {
-            self.by_origin
-                .retain(|_, bucket| !bucket.missing(now).is_zero());
-        }
-        let has_room = self.by_origin.len() < MAX_ORIGINS;
-        let bucket = match self.by_origin.get_mut(&origin) {
-            Some(bucket) => bucket,
-            None if has_room => self.by_origin.entry(origin).or_default(),
-            None => &mut self.others,
-        };
         let most = ATTEMPT_INTERVAL.saturating_mul(FIRST_ATTEMPTS);
+        let bucket = self.0.bucket(origin, now);
         bucket.take(now, ATTEMPT_INTERVAL, most);
     }
 }
@@ -113,16 +91,16 @@ mod tests {
     }
 
     #[test]
-    fn from_ever_more_origins_memory_stays_flat_and_guessing_is_still_limited() {
+    fn wrong_passwords_from_many_origins_keep_nobody_else_out() {
         let (mut throttle, start) = (AuthThrottle::default(), start());
-        for n in 0..5000 {
-            throttle.count_wrong(origin(n), start);
+        for n in 0..4200 {
+            for _ in 0..10 {
+                throttle.count_wrong(origin(n), start);
+            }
         }
-        assert_eq!(throttle.by_origin.len(), MAX_ORIGINS);
-        let wait = throttle.wait(origin(9999), start);
-        assert!(wait.is_some(), "it shares the count of the others");
-        let later = start + 60 * SECOND;
-        throttle.count_wrong(origin(5000), later);
-        assert_eq!(throttle.by_origin.len(), 1);
+        assert_eq!(throttle.wait(origin(9999), start), None);
+        assert_eq!(throttle.wait(origin(4199), start), Some(6 * SECOND));
+        assert_eq!(throttle.wait(origin(104), start), Some(6 * SECOND));
+        assert_eq!(throttle.wait(origin(103), start), None, "it was forgotten");
     }
 }
