@@ -97,6 +97,7 @@ impl Config {
             ("accepts_per_turn", limits.accepts_per_turn),
             ("max_clients", limits.max_clients.unwrap_or(usize::MAX)),
             ("burst_lines", limits.burst_lines as usize),
+            ("burst_connects", limits.burst_connects as usize),
             ("max_refusals", limits.max_refusals.into()),
             (
                 "max_unanswered_probes",
@@ -126,8 +127,13 @@ impl Config {
             return Err(ConfigError::TooLong(name));
         }
         limits.check_liveness()?;
-        if limits.lines_per_second != 0.0 && !LINES_PER_SECOND.contains(&limits.lines_per_second) {
-            return Err(ConfigError::Rate);
+        let rates = [
+            ("lines_per_second", limits.lines_per_second),
+            ("connects_per_second", limits.connects_per_second),
+        ];
+        let is_rate = |rate: f64| rate == 0.0 || RATES.contains(&rate);
+        if let Some((name, _)) = rates.into_iter().find(|&(_, rate)| !is_rate(rate)) {
+            return Err(ConfigError::Rate(name));
         }
         if !self.has_people() {
             let interactive = &self.interactive;
@@ -218,8 +224,8 @@ pub enum ConfigError {
     TooShort(&'static str),
     /// The limit of this name is none that TCP keepalive can have (tcp(7)).
     Keepalive(&'static str),
-    /// `lines_per_second` is neither 0 nor from 0.001 to 1000000.
-    Rate,
+    /// The rate of this name is neither 0 nor from 0.001 to 1000000.
+    Rate(&'static str),
     /// The field of this name is for people at a prompt, and no listener serves them.
     NotInteractive(&'static str),
     /// The prefix begins with `** `, which marks what members do (`/me`).
@@ -261,7 +267,7 @@ impl fmt::Display for ConfigError {
                 KEEPALIVE_SECONDS.end(),
                 KEEPALIVE_PROBES.end()
             ),
-            Self::Rate => write!(f, "lines_per_second: {}", RATE_RANGE_HINT),
+            Self::Rate(name) => write!(f, "{name}: {RATE_RANGE_HINT}"),
             Self::NotInteractive(name) => {
                 write!(f, "{name} is set, but not interactive: set that as well")
             }
@@ -283,9 +289,9 @@ impl fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
-/// The rates of lines that can be set: from one in a quarter of an hour to one a microsecond.
-const LINES_PER_SECOND: std::ops::RangeInclusive<f64> = 0.001..=1_000_000.0;
-const RATE_RANGE_HINT: &str = "give 0.001 to 1000000 lines a second, or 0 for no limit";
+/// The rates that can be set: from one in a quarter of an hour to one a microsecond.
+const RATES: std::ops::RangeInclusive<f64> = 0.001..=1_000_000.0;
+const RATE_RANGE_HINT: &str = "give 0.001 to 1000000 a second, or 0 for no limit";
 
 /// What tcp(7) allows for `TCP_KEEPIDLE` and `TCP_KEEPINTVL`, and for `TCP_KEEPCNT`.
 const KEEPALIVE_SECONDS: std::ops::RangeInclusive<u64> = 1..=32_767;
@@ -400,6 +406,20 @@ pub struct Limits {
         help_heading = CONNECTIONS))]
     pub max_clients_per_ip: usize,
 
+    /// How many new connections a second one IPv4 address, or one IPv6 network of 64 bits, may make;
+    /// further ones are refused. 0: no limit. This machine itself is exempt, and 50 may come at once.
+    ///
+    /// The default is a classroom that comes within a few seconds. Behind a proxy all clients share one
+    /// address.
+    #[cfg_attr(feature = "cli", arg(long = "connect-rate", env = "LINE_CHAT_CONNECT_RATE",
+        value_name = "CONNECTIONS_PER_S", default_value_t = DEFAULT.connects_per_second,
+        value_parser = rate, help_heading = CONNECTIONS))]
+    pub connects_per_second: f64,
+
+    /// How many new connections one address may make at once, where `connects_per_second` is set.
+    #[cfg_attr(feature = "cli", arg(skip = DEFAULT.burst_connects))]
+    pub burst_connects: u32,
+
     /// How long a client may take from its connection to its nick, in seconds. 0: for ever.
     ///
     /// The default is long enough to think of a name. The time counts from the connection, so sending
@@ -500,6 +520,8 @@ const DEFAULT: Limits = Limits {
     burst_lines: 25,
     max_clients: None,
     max_clients_per_ip: 64,
+    connects_per_second: 20.0,
+    burst_connects: 50,
     login_timeout: Duration::from_secs(30),
     idle_timeout: Duration::ZERO,
     max_refusals: 3,
@@ -598,7 +620,7 @@ fn seconds(text: &str) -> Result<Duration, String> {
 #[cfg(feature = "cli")]
 fn rate(text: &str) -> Result<f64, String> {
     let rate = text.parse().ok();
-    rate.filter(|rate| *rate == 0.0 || LINES_PER_SECOND.contains(rate))
+    rate.filter(|rate| *rate == 0.0 || RATES.contains(rate))
         .ok_or_else(|| RATE_RANGE_HINT.to_owned())
 }
 

@@ -35,7 +35,7 @@ use crate::config::Limits;
 use crate::metrics::Metrics;
 use crate::peer::Peer;
 use crate::time::moment::{Clock, Moment};
-use crate::time::rate_limit::LineRate;
+use crate::time::rate_limit::Rate;
 use overflow::Overflow;
 use pool::Pool;
 use send_queue::{Pushed, SendQueue, WriteState};
@@ -56,7 +56,7 @@ pub(crate) struct Env {
     pub(crate) wall_clock: fn() -> SystemTime,
     pub(crate) limits: Limits,
     /// The rate of lines that `limits` allow.
-    pub(crate) line_rate: LineRate,
+    pub(crate) line_rate: Rate,
     pub(crate) pool: Pool,
     pub(crate) metrics: Metrics,
     /// The memory of all sessions: lines and requests that are arriving.
@@ -77,7 +77,7 @@ impl Env {
             instant,
             clock: Clock::default(),
             wall_clock: || SystemTime::UNIX_EPOCH,
-            line_rate: LineRate::new(limits.lines_per_second, limits.burst_lines),
+            line_rate: Rate::new(limits.lines_per_second, limits.burst_lines),
             pool: Pool::default(),
             limits,
             metrics: Metrics::default(),

@@ -103,6 +103,11 @@ impl<S: Stream, O: Observer> Engine<S, O> {
             return;
         };
         let (peer, has_sent) = (client.io.peer, client.session.has_sent());
+        if let Some(since) = client.session.newcomer_since() {
+            self.newcomers.remove(peer.origin(), since, id);
+        }
+        let debt = client.session.debt();
+        self.admission.keep_debt(&peer, &debt, self.env.now);
         self.pressure.change(client.reader, ReaderState::Current);
         client.reader = ReaderState::Current;
         client.turn = TurnState::Idle;
@@ -117,6 +122,21 @@ impl<S: Stream, O: Observer> Engine<S, O> {
             has_sent,
             reason,
         });
+    }
+
+    /// Closes a client without a nick at once, because somebody else needs its place. It is told why if
+    /// its stream takes that now.
+    pub(super) fn make_room(&mut self, id: ClientId, registry: &mut impl Registry<S>) {
+        self.begin_close(id, CloseReason::MadeRoom);
+        if let Some(client) = self.clients.get_mut(id.index()) {
+            // If one of these calls fails, its peer is gone, which changes nothing.
+            let flushed = client.io.flush(&mut self.env);
+            if flushed.is_ok() && client.io.is_flushed() && client.io.can_linger() {
+                let _ = client.io.shut_down_write(&self.env);
+            }
+        }
+        self.mark_closed(id);
+        self.free_closed(registry);
     }
 
     /// Lists a client to be freed at the end of the turn.

@@ -43,6 +43,7 @@ use crate::protocol::close_reason::CloseReason;
 use crate::room::Room;
 use crate::session::admission::Admission;
 use crate::session::auth::Auth;
+use crate::session::newcomers::Newcomers;
 use crate::session::secrets::{Flaw, Secrets};
 use crate::session::{Ctx, Effect, LongestLine, Session, Watch};
 use crate::time::moment::Moment;
@@ -110,6 +111,7 @@ pub struct Engine<S, O: Observer = ()> {
     /// How the members keep up.
     pressure: Backpressure,
     admission: Admission,
+    newcomers: Newcomers,
     auth: Auth,
     budget: TurnBudget,
     env: Env,
@@ -178,7 +180,8 @@ impl<S: Stream, O: Observer> Engine<S, O> {
             timers: TimerQueue::default(),
             rounds: Rounds::default(),
             pressure: Backpressure::default(),
-            admission: Admission::default(),
+            admission: Admission::new(&config.limits),
+            newcomers: Newcomers::default(),
             auth: Auth::default(),
             budget: TurnBudget::default(),
             env: Env::new(config.limits, now),
@@ -253,15 +256,29 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         let peer = peer.into();
         let entered = match self.auth.is_banned(&peer, self.env.now) {
             true => Err(CloseReason::AddressBanned),
-            false => self.admission.enter(&peer, &self.env.limits),
+            false => self.enter(&peer, registry),
         };
         match entered {
             Ok(()) => {
-                let session = Session::new(service, &self.env);
+                let mut session = Session::new(service, &self.env);
+                session.begin_with_debt(self.admission.debt(&peer));
                 self.open(stream, peer, session, service.eol(), registry);
             }
             Err(reason) => self.refuse(stream, peer, service, reason),
         }
+    }
+
+    /// Lets a peer in if there is room for it, or if somebody without a nick can make room.
+    fn enter(&mut self, peer: &Peer, registry: &mut impl Registry<S>) -> Result<(), CloseReason> {
+        let (now, limits) = (self.env.now, &self.env.limits);
+        let entered = self.admission.enter(peer, limits, now);
+        if entered == Err(CloseReason::ServerFull)
+            && let Some(id) = self.newcomers.to_make_room(now)
+        {
+            self.make_room(id, registry);
+            return self.admission.enter(peer, &self.env.limits, now);
+        }
+        entered
     }
 
     /// Tells a peer of this service why it is not admitted, and closes its connection. The metrics
@@ -338,6 +355,9 @@ impl<S: Stream, O: Observer> Engine<S, O> {
             self.env.metrics.count_closed(CloseReason::Broken);
             let error = &error;
             return self.watch().emit(|| Event::Unregistrable { peer, error });
+        }
+        if let Some(since) = session.newcomer_since() {
+            self.newcomers.add(peer.origin(), since, id);
         }
         let mut io = Io::new(stream, peer);
         io.out.set_eol(eol);

@@ -180,7 +180,8 @@ impl<S: Stream, O: Observer> Engine<S, O> {
                 watch: Watch::new(&mut self.observer, instant),
             };
             let step = session.on_input(input, out, &mut cx);
-            if step.has_joined {
+            if let Some(since) = step.joined {
+                self.newcomers.remove(peer.origin(), since, id);
                 // The end of its time to log in concerns it no longer.
                 self.timers.cancel(id, &mut client.timer);
                 client.schedule(id, &mut self.timers, &self.env);

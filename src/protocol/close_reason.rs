@@ -10,7 +10,7 @@ use std::fmt;
 ///
 /// assert_eq!(CloseReason::TooSlow.to_string(), "too slow");
 /// let refusals = CloseReason::ALL.into_iter().filter(|reason| reason.is_refusal());
-/// assert_eq!(refusals.count(), 3);
+/// assert_eq!(refusals.count(), 4);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -42,6 +42,10 @@ pub enum CloseReason {
     ServerFull,
     /// There were `max_clients_per_ip` clients from that address already.
     AddressFull,
+    /// More than `connects_per_second` connections came from that address.
+    AddressTooFast,
+    /// The client had no nick, and another one needed its place.
+    MadeRoom,
     /// The client gave the command `/quit`.
     Quit,
     /// An operator closed the member.
@@ -60,7 +64,7 @@ pub enum CloseReason {
 
 impl CloseReason {
     /// Every reason, in the order of declaration, which is also the order of the counters.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 22] = [
         Self::HungUp,
         Self::Broken,
         Self::TooSlow,
@@ -74,6 +78,8 @@ impl CloseReason {
         Self::OtherProtocol,
         Self::ServerFull,
         Self::AddressFull,
+        Self::AddressTooFast,
+        Self::MadeRoom,
         Self::Quit,
         Self::Kicked,
         Self::Banned,
@@ -102,6 +108,10 @@ impl CloseReason {
             Self::Idle => "you have been silent for too long, goodbye",
             Self::ServerFull => "server is full, try again later",
             Self::AddressFull => "too many connections from your address, try again later",
+            Self::AddressTooFast => {
+                "too many new connections from your address, try again in a moment"
+            }
+            Self::MadeRoom => "server is full and you have given no nick, goodbye",
             Self::Shutdown => "server is shutting down",
         })
     }
@@ -118,7 +128,7 @@ impl CloseReason {
     pub fn is_refusal(self) -> bool {
         matches!(
             self,
-            Self::ServerFull | Self::AddressFull | Self::AddressBanned
+            Self::ServerFull | Self::AddressFull | Self::AddressTooFast | Self::AddressBanned
         )
     }
 }
@@ -139,6 +149,8 @@ impl fmt::Display for CloseReason {
             Self::OtherProtocol => "other protocol",
             Self::ServerFull => "server is full",
             Self::AddressFull => "too many from one address",
+            Self::AddressTooFast => "too many new ones from one address",
+            Self::MadeRoom => "made room",
             Self::Quit => "quit",
             Self::Kicked => "kicked",
             Self::Banned => "banned",

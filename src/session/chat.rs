@@ -67,7 +67,7 @@ pub(super) struct Talk {
     /// Since when it has no nick; for a member, since when it has sent nothing.
     since: Moment,
     /// What it has said, in bytes, against what can be read.
-    said: TokenBucket,
+    pub(super) said: TokenBucket,
     /// What it has said, in lines, against the rate that is allowed.
     pub(super) lines: TokenBucket,
 }
@@ -230,6 +230,10 @@ impl ChatSession {
 
     pub(super) fn last_input(&self) -> Option<Moment> {
         self.is_member().then_some(self.talk.since)
+    }
+
+    pub(super) fn newcomer_since(&self) -> Option<Moment> {
+        (!self.is_member()).then_some(self.talk.since)
     }
 
     pub(super) fn touch(&mut self, now: Moment) {
@@ -440,7 +444,7 @@ impl Talk {
             return Step::new(0, Flow::CheckPeer(holder));
         }
         let class = self.class(cx.env.now);
-        cx.env.line_rate.count_line(&mut self.lines, cx.env.now);
+        cx.env.line_rate.count(&mut self.lines, cx.env.now);
         commands::run(line, class, &mut self.lines, out, cx)
     }
 
@@ -479,9 +483,10 @@ impl Talk {
         if let Some(protocol) = self.other_protocol(line, cx) {
             return Step::new(0, refuse_protocol(protocol, out, cx));
         }
+        let since = self.since;
         let flow = self.try_nick(line, is_checked, out, cx);
         Step {
-            has_joined: self.stage == Stage::Member,
+            joined: (self.stage == Stage::Member).then_some(since),
             ..Step::new(0, flow)
         }
     }
@@ -502,7 +507,7 @@ impl Talk {
             return self.on_command(line, is_checked, out, cx);
         }
         let class = self.class(cx.env.now);
-        cx.env.line_rate.count_line(&mut self.lines, cx.env.now);
+        cx.env.line_rate.count(&mut self.lines, cx.env.now);
         say(line, class, cx)
     }
 
@@ -524,7 +529,7 @@ impl Talk {
             Stage::Password { .. } => self.refuse_long_password(out, cx),
             Stage::Nick { .. } | Stage::Refused { .. } => self.refuse_long_nick(out, cx),
             Stage::Member => {
-                cx.env.line_rate.count_line(&mut self.lines, cx.env.now);
+                cx.env.line_rate.count(&mut self.lines, cx.env.now);
                 cx.reply(out, Message::LineTooLong { max_line_bytes })
             }
         }

@@ -94,6 +94,10 @@ impl HttpSession {
         let timeout = Timeout::Close(CloseReason::LoginTimeout);
         (self.since + REQUEST_TIMEOUT, timeout)
     }
+
+    pub(super) fn since(&self) -> Moment {
+        self.since
+    }
 }
 
 impl Status {

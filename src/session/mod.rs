@@ -12,6 +12,7 @@ pub(crate) mod closing;
 mod commands;
 mod http;
 mod login;
+pub(crate) mod newcomers;
 pub(crate) mod secrets;
 
 use std::net::SocketAddr;
@@ -33,6 +34,7 @@ use crate::protocol::close_reason::CloseReason;
 use crate::protocol::message::Message;
 use crate::room::Room;
 use crate::time::moment::Moment;
+use crate::time::rate_limit::TokenBucket;
 use auth::Auth;
 use chat::ChatSession;
 use closing::Closing;
@@ -93,8 +95,8 @@ pub(crate) struct Step {
     pub(crate) said_bytes: usize,
     /// What it costs at least, in bytes: it may take as much time as a line of that length.
     pub(crate) least_cost: usize,
-    /// The client is a member now.
-    pub(crate) has_joined: bool,
+    /// The client is a member now, and was a newcomer since then.
+    pub(crate) joined: Option<Moment>,
     pub(crate) flow: Flow,
 }
 
@@ -140,6 +142,30 @@ impl Session {
     /// The session of a client that is a member already, under a nick that the room knows.
     pub(crate) fn new_member(profile: Profile, eof: Eof, env: &Env) -> Self {
         Self::Chat(ChatSession::new(profile, eof, env).into_member())
+    }
+
+    /// Counts as said by this client what closed connections of its origin have said.
+    pub(crate) fn begin_with_debt(&mut self, said: TokenBucket) {
+        if let Self::Chat(chat) = self {
+            chat.talk.said = said;
+        }
+    }
+
+    /// What the client has said, in bytes, against what can be read.
+    pub(crate) fn debt(&self) -> TokenBucket {
+        match self {
+            Self::Chat(chat) => chat.talk.said,
+            Self::Http(_) | Self::Closing(_) => TokenBucket::default(),
+        }
+    }
+
+    /// Since when it takes a place without being a member, if it does.
+    pub(crate) fn newcomer_since(&self) -> Option<Moment> {
+        match self {
+            Self::Chat(chat) => chat.newcomer_since(),
+            Self::Http(http) => Some(http.since()),
+            Self::Closing(_) => None,
+        }
     }
 
     /// The client has connected.
@@ -244,7 +270,7 @@ impl Session {
     /// When its next line may be handled, if not now.
     pub(crate) fn throttled_until(&self, env: &Env) -> Option<Moment> {
         match self {
-            Self::Chat(chat) => env.line_rate.next_line(&chat.talk.lines, env.now),
+            Self::Chat(chat) => env.line_rate.next_at(&chat.talk.lines, env.now),
             Self::Http(_) | Self::Closing(_) => None,
         }
     }
@@ -384,7 +410,7 @@ impl Step {
             used,
             said_bytes: 0,
             least_cost: 0,
-            has_joined: false,
+            joined: None,
             flow,
         }
     }

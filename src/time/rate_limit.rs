@@ -1,7 +1,7 @@
 //! How much of a rate is used up: [`TokenBucket`] is a token bucket in one number, the time at which
 //! it is full again (the "theoretical arrival time" of the generic cell rate algorithm, ITU-T I.371).
 //! A withdrawal is measured as the time in which it comes back, so the bucket itself knows neither its
-//! rate nor its size; [`LineRate`] and its other users do.
+//! rate nor its size; [`Rate`] and its other users do.
 
 use std::time::Duration;
 
@@ -18,6 +18,11 @@ impl TokenBucket {
     pub(crate) fn take(&mut self, now: Moment, cost: Duration, most: Duration) {
         let full_at = self.full_at.map_or(now, |at| at.max(now)) + cost;
         self.full_at = Some(full_at.min(now + most));
+    }
+
+    /// Makes it full no sooner than another one.
+    pub(crate) fn fill_no_sooner(&mut self, other: &Self) {
+        self.full_at = self.full_at.max(other.full_at);
     }
 
     /// How long it takes until it is full again.
@@ -37,49 +42,49 @@ impl TokenBucket {
     }
 }
 
-/// A rate of lines, and how many may come at once. By default there is no limit.
+/// A rate of things, such as lines, and how many may come at once. By default there is no limit.
 #[derive(Debug, Default, Clone, Copy)]
-pub(crate) struct LineRate {
-    /// The time in which one more line is allowed.
+pub(crate) struct Rate {
+    /// The time in which one more is allowed.
     interval: Duration,
-    /// How much may be missing when another line is allowed.
+    /// How much may be missing when another one is allowed.
     slack: Duration,
 }
 
-impl LineRate {
-    /// A rate of zero lines a second is no limit.
-    pub(crate) fn new(lines_per_second: f64, burst_lines: u32) -> Self {
-        let interval = Duration::try_from_secs_f64(lines_per_second.recip());
+impl Rate {
+    /// A rate of zero a second is no limit.
+    pub(crate) fn new(per_second: f64, burst: u32) -> Self {
+        let interval = Duration::try_from_secs_f64(per_second.recip());
         interval.map_or_else(
             |_| Self::default(),
             |interval| Self {
                 interval,
-                slack: interval.saturating_mul(burst_lines.saturating_sub(1)),
+                slack: interval.saturating_mul(burst.saturating_sub(1)),
             },
         )
     }
 
-    /// The time at which another line is allowed, if that is not now.
-    pub(crate) fn next_line(&self, lines: &TokenBucket, now: Moment) -> Option<Moment> {
-        lines.refilled_to(self.slack).filter(|&at| at > now)
+    /// The time at which another one is allowed, if that is not now.
+    pub(crate) fn next_at(&self, taken: &TokenBucket, now: Moment) -> Option<Moment> {
+        taken.refilled_to(self.slack).filter(|&at| at > now)
     }
 
-    /// The time from which on another line is allowed. `None` means always.
-    pub(crate) fn allowed_at(&self, lines: &TokenBucket) -> Option<Moment> {
-        lines.refilled_to(self.slack)
+    /// The time from which on another one is allowed. `None` means always.
+    pub(crate) fn allowed_at(&self, taken: &TokenBucket) -> Option<Moment> {
+        taken.refilled_to(self.slack)
     }
 
-    /// Counts a line.
-    pub(crate) fn count_line(&self, lines: &mut TokenBucket, now: Moment) {
+    /// Counts one.
+    pub(crate) fn count(&self, taken: &mut TokenBucket, now: Moment) {
         if !self.interval.is_zero() {
-            lines.take(now, self.interval, Duration::MAX);
+            taken.take(now, self.interval, Duration::MAX);
         }
     }
 
-    /// Allows no line for `time`, however much of the burst is left.
-    pub(crate) fn pause(&self, lines: &mut TokenBucket, time: Duration, now: Moment) {
+    /// Allows none for `time`, however much of the burst is left.
+    pub(crate) fn pause(&self, taken: &mut TokenBucket, time: Duration, now: Moment) {
         let most = self.slack.saturating_add(time);
-        lines.take(now, most, most);
+        taken.take(now, most, most);
     }
 }
 
@@ -106,29 +111,29 @@ mod tests {
     #[test]
     fn a_burst_is_let_through_and_then_a_line_in_each_interval() {
         let start = Clock::default().moment(std::time::Instant::now());
-        let pace = LineRate::new(2.0, 3);
+        let pace = Rate::new(2.0, 3);
         let mut said = TokenBucket::default();
         let mut now = start;
         for halves in [0, 0, 0, 1, 2, 3] {
-            if let Some(at) = pace.next_line(&said, now) {
+            if let Some(at) = pace.next_at(&said, now) {
                 now = at;
             }
             assert_eq!(now, start + halves * SECOND / 2);
-            pace.count_line(&mut said, now);
+            pace.count(&mut said, now);
         }
     }
 
     #[test]
     fn no_lines_a_second_are_no_limit_but_a_pause_is_one_all_the_same() {
         let start = Clock::default().moment(std::time::Instant::now());
-        for pace in [LineRate::new(0.0, 3), LineRate::new(2.0, 3)] {
+        for pace in [Rate::new(0.0, 3), Rate::new(2.0, 3)] {
             let mut said = TokenBucket::default();
-            pace.count_line(&mut said, start);
-            assert_eq!(pace.next_line(&said, start), None);
+            pace.count(&mut said, start);
+            assert_eq!(pace.next_at(&said, start), None);
             pace.pause(&mut said, SECOND, start);
             pace.pause(&mut said, SECOND, start);
-            assert_eq!(pace.next_line(&said, start), Some(start + SECOND));
-            assert_eq!(pace.next_line(&said, start + SECOND), None);
+            assert_eq!(pace.next_at(&said, start), Some(start + SECOND));
+            assert_eq!(pace.next_at(&said, start + SECOND), None);
         }
     }
 

@@ -118,7 +118,7 @@ fn help_shows_examples_and_fits_a_terminal() {
 }
 
 /// Each flag, its variable without `LINE_CHAT_`, and its default, in the order of help.
-const FLAGS: [(&str, &str, &str); 24] = [
+const FLAGS: [(&str, &str, &str); 25] = [
     ("[ADDR]...", "ADDR", "6142"),
     ("--prefix <TEMPLATE>", "PREFIX", "{nick}:"),
     ("--max-line <BYTES>", "MAX_LINE", "4096"),
@@ -157,6 +157,7 @@ const FLAGS: [(&str, &str, &str); 24] = [
         "what the limit of open files (ulimit -n) allows, less 16",
     ),
     ("--max-clients-per-ip <CLIENTS>", "MAX_CLIENTS_PER_IP", "64"),
+    ("--connect-rate <CONNECTIONS_PER_S>", "CONNECT_RATE", "20"),
     ("--login-timeout <SECONDS>", "LOGIN_TIMEOUT", "30"),
     ("--idle-timeout <SECONDS>", "IDLE_TIMEOUT", "0"),
 ];

@@ -15,11 +15,12 @@ const POSITIVE: [&str; 5] = [
 ];
 
 /// Flags that are off at 0.
-const OFF_AT_0: [&str; 6] = [
+const OFF_AT_0: [&str; 7] = [
     "--max-pending-total",
     "--stall-timeout",
     "--rate",
     "--max-clients-per-ip",
+    "--connect-rate",
     "--login-timeout",
     "--idle-timeout",
 ];
@@ -64,6 +65,7 @@ fn no_flag_takes_more_or_less_than_it_can_keep_to() {
     }
     for value in ["0.0009", "1000000.1", "inf", "-0.1"] {
         expect_refusal("--rate", value);
+        expect_refusal("--connect-rate", value);
     }
     expect_refusal("--burst", "4294967296");
     for flag in [
@@ -141,6 +143,8 @@ fn with_every_limit_at_1_people_can_chat() {
     args.extend([
         "--rate",
         "1000",
+        "--connect-rate",
+        "1",
         "--max-clients",
         "2",
         "--max-pending-total",
@@ -169,6 +173,7 @@ fn with_every_limit_at_its_maximum_people_can_chat() {
         args.extend([flag, "1000000000"]);
     }
     args.extend(["--rate", "1000000", "--burst", "4294967295"]);
+    args.extend(["--connect-rate", "1000000"]);
     for lag in ["skip", "disconnect", "wait"] {
         expect_chat(&[&args[..], &["--lag", lag]].concat());
     }

@@ -1,9 +1,7 @@
-//! How many lines a client may say, where there is a limit, in fractions of what the engine counts in
-//! nanoseconds; so the answer is what is sure.
+//! How many lines a client may say, or how many connections an address may make, where there is a limit,
+//! in fractions of what the engine counts in nanoseconds; so the answer is what is sure.
 
 use std::time::{Duration, Instant};
-
-use line_chat::Limits;
 
 /// What the engine's nanoseconds may make of a line.
 const ROUNDING: f64 = 1e-3;
@@ -17,10 +15,10 @@ pub(crate) struct Allowance {
 }
 
 impl Allowance {
-    pub(crate) fn new(limits: &Limits, at: Instant) -> Self {
-        let most = f64::from(limits.burst_lines);
+    pub(crate) fn new(rate: f64, most: u32, at: Instant) -> Self {
+        let most = f64::from(most);
         Self {
-            rate: limits.lines_per_second,
+            rate,
             most,
             lines: most,
             at,

@@ -177,6 +177,12 @@ fn set_numbers(limits: &mut Limits, rng: &mut Rng) {
     let (clients, from_one) = (rng.usize(2..15), rng.usize(1..6));
     limits.max_clients = any_of(rng, [None, None, Some(clients)]);
     limits.max_clients_per_ip = any_of(rng, [0, 0, from_one]);
+    if rng.u8(0..3) == 0 {
+        limits.connects_per_second = any_of(rng, [0.5, 3.0, 20.0]);
+        limits.burst_connects = rng.u32(1..5);
+    } else {
+        limits.connects_per_second = 0.0;
+    }
     limits.accepts_per_turn = rng.usize(1..5);
 }
 

@@ -36,6 +36,7 @@ pub(crate) enum Record {
     /// It was let in, but could not be registered.
     Unregistrable {
         peer: Peer,
+        ip: IpAddr,
     },
     /// A read gave these bytes; never empty.
     Read {
@@ -184,9 +185,10 @@ fn record(event: Event<'_>) -> Option<Record> {
             ip: by_addr(peer).1,
             reason,
         },
-        Event::Unregistrable { peer, .. } => Record::Unregistrable {
-            peer: by_addr(peer).0,
-        },
+        Event::Unregistrable { peer, .. } => {
+            let (peer, ip) = by_addr(peer);
+            Record::Unregistrable { peer, ip }
+        }
         Event::Left {
             id,
             nick,

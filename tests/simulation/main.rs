@@ -35,6 +35,7 @@
     reason = "a failed run panics; clippy knows by itself only that a function marked as a test may"
 )]
 
+mod admission;
 mod amounts;
 mod arrivals;
 mod chances;

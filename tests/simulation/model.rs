@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use line_chat::{CloseReason, Config, Lag, Metrics, Profile, Service};
 
+use crate::admission::{Admission, has_one_to_make_room, may_make_room};
 use crate::journal::{Peer, Record};
 use crate::reference::{self, Decoded};
 use crate::shadow::{Due, Shadow};
@@ -51,6 +52,7 @@ pub(crate) struct Model {
     spared: Option<Peer>,
     /// Who was refused last.
     refused: Option<Refused>,
+    admission: Admission,
     shutting_down: bool,
     accepted: u64,
     bytes_in: u64,
@@ -102,6 +104,7 @@ impl Model {
             turn: Turn::default(),
             spared: None,
             refused: None,
+            admission: Admission::default(),
             shutting_down: false,
             accepted: 0,
             bytes_in: 0,
@@ -154,7 +157,7 @@ impl Model {
             Record::Spared { peer } => self.spared = Some(peer),
             Record::Registered { peer, ip } => self.registered(peer, ip),
             Record::Connected { peer } => self.connected(peer),
-            Record::Unregistrable { peer } => self.lost(peer),
+            Record::Unregistrable { peer, ip } => self.lost(peer, ip),
             Record::Refused { peer, ip, reason } => self.refuse(peer, ip, reason),
             Record::Read { peer, bytes } => self.read(peer, &bytes),
             Record::Ended { peer } => self.ended(peer),
@@ -239,9 +242,15 @@ impl Model {
         if !arrival.is_let_in {
             assert!(!self.is_full(), "peer {peer} is one too many");
             assert!(!self.is_address_full(ip), "peer {peer}: too many at {ip}");
+            let is_too_fast = self.admission.is_too_fast(ip, self.now);
+            assert!(!is_too_fast, "peer {peer}: too fast at {ip}");
+            self.admission.enter(ip, &self.config.limits, self.now);
         }
         let mut client = Shadow::new(ip, self.has_people, &self.config.limits, self.now);
         client.service = arrival.service;
+        if !arrival.is_let_in {
+            client.debt = self.admission.debt(ip);
+        }
         if client.is_person() {
             client.decoder.is_a_persons();
         }
@@ -255,8 +264,12 @@ impl Model {
     }
 
     /// A client could not be registered.
-    fn lost(&mut self, peer: Peer) {
+    fn lost(&mut self, peer: Peer, ip: IpAddr) {
         self.accepted += 1;
+        let arrival = self.arriving.remove(&peer).expect("it is on its way");
+        if !arrival.is_let_in {
+            self.admission.enter(ip, &self.config.limits, self.now);
+        }
         self.closed(CloseReason::Broken);
         self.tally.unregistrable += 1;
         let is_registered = self.clients.contains_key(&peer);
@@ -267,7 +280,10 @@ impl Model {
         let is_spared = self.spared.take() == Some(peer);
         let arrival = self.arriving.remove(&peer).expect("it is on its way");
         let is_right = match reason {
-            CloseReason::ServerFull => is_spared || self.is_full(),
+            CloseReason::ServerFull => {
+                is_spared || self.is_full() && !has_one_to_make_room(&self.clients, self.now)
+            }
+            CloseReason::AddressTooFast => self.admission.may_be_too_fast(ip, self.now),
             CloseReason::AddressFull => self.is_address_full(ip),
             CloseReason::AddressBanned => self.has_people,
             _ => false,
@@ -498,7 +514,7 @@ impl Model {
         client.lines.take(now);
         // What it is told by commands of others is no event.
         assert!(
-            !is_bulk || client.cost > BULK_BYTES || has_people,
+            !is_bulk || client.cost + client.debt > BULK_BYTES || has_people,
             "peer {peer} is no bulk speaker"
         );
         client.cost += bytes;
@@ -663,6 +679,8 @@ impl Model {
         }
         let client = self.client(peer);
         client.leave(reason, now);
+        let (ip, cost) = (client.ip, client.debt + client.cost);
+        self.admission.keep_debt(ip, cost);
         if let Some(nick) = nick {
             self.nicks.remove(nick);
         }
@@ -710,6 +728,7 @@ impl Model {
                 client.is_member() && is_past(since, reference::unless_never(limits.idle_timeout))
             }
             CloseReason::OtherProtocol => self.has_people || client.is_foreign(),
+            CloseReason::MadeRoom => self.is_full() && may_make_room(&self.clients, peer, self.now),
             CloseReason::Shutdown => self.shutting_down,
             CloseReason::Answered => client.service == Service::Http,
             CloseReason::WrongPassword
@@ -744,7 +763,9 @@ impl Model {
         let patience = reference::drain_patience(reason, &limits).min(limits.linger_timeout);
         let out_of_time = now >= left_at + patience;
         let has_lingered = client.shut && (client.ended || client.discarded > limits.linger_bytes);
-        if client.failed || client.is_deaf || has_lingered {
+        // Who makes room goes at once.
+        let makes_room = reason == CloseReason::MadeRoom;
+        if client.failed || client.is_deaf || has_lingered || makes_room {
         } else if out_of_time {
             self.tally.ran_out_of_time += 1;
         } else if limits.max_pending_total_bytes > 0 && (client.is_owed() || !client.ended) {

@@ -312,6 +312,10 @@ pub(crate) fn goodbye(reason: CloseReason) -> &'static str {
         CloseReason::Idle => "* you have been silent for too long, goodbye\r\n",
         CloseReason::ServerFull => "* server is full, try again later\r\n",
         CloseReason::AddressFull => "* too many connections from your address, try again later\r\n",
+        CloseReason::AddressTooFast => {
+            "* too many new connections from your address, try again in a moment\r\n"
+        }
+        CloseReason::MadeRoom => "* server is full and you have given no nick, goodbye\r\n",
         CloseReason::Shutdown => "* server is shutting down\r\n",
         CloseReason::Quit => "* goodbye\r\n",
         CloseReason::Banned => "* you are banned from this room, goodbye\r\n",
@@ -357,13 +361,17 @@ pub(crate) fn unless_never(time: Duration) -> Option<Duration> {
 
 /// What counts as one address: an IPv4 address, or 64 bits of an IPv6 one; `None` for this machine.
 pub(crate) fn address(ip: IpAddr) -> Option<[u8; 8]> {
+    (!ip.is_loopback()).then(|| network(ip))
+}
+
+/// Likewise, with this machine.
+pub(crate) fn network(ip: IpAddr) -> [u8; 8] {
     let mut address = [0; 8];
     match ip {
-        _ if ip.is_loopback() => return None,
         IpAddr::V4(ip) => address[..4].copy_from_slice(&ip.octets()),
         IpAddr::V6(ip) => address.copy_from_slice(&ip.octets()[..8]),
     }
-    Some(address)
+    address
 }
 
 /// What others see of a line.

@@ -47,6 +47,8 @@ pub(crate) struct Shadow {
     pub(crate) lines: Allowance,
     /// The most that it may have cost the room, in bytes.
     pub(crate) cost: u64,
+    /// What closed clients of its address may have cost it before.
+    pub(crate) debt: u64,
 
     due: VecDeque<Due>,
     /// Lines that were due before an answer that it has got, and that were left out.
@@ -97,8 +99,9 @@ impl Shadow {
             refusals: 0,
             refusal_is_open: false,
             is_too_soon: false,
-            lines: Allowance::new(limits, now),
+            lines: Allowance::new(limits.lines_per_second, limits.burst_lines, now),
             cost: 0,
+            debt: 0,
             due: VecDeque::new(),
             untold: 0,
             told: 0,

@@ -43,11 +43,98 @@ fn with_room_for_one_the_second_is_told_and_the_place_can_be_had_again() {
 #[test]
 fn who_has_no_nick_yet_takes_a_place_as_well() {
     let mut rig = Rig::new(|config| config.limits.max_clients = Some(2));
-    let [stranger, _] = [rig.connect(), rig.connect()];
+    let [stranger, _] = ["192.0.2.1", "192.0.2.2"].map(|addr| rig.connect_from(ip(addr)));
     assert_eq!(rig.connect().received(), [FULL, "\r\n"].concat());
     stranger.hang_up();
     rig.settle();
     rig.join("alice");
+}
+
+// Places that are kept by clients without a nick.
+
+const MADE_ROOM: &str = "* server is full and you have given no nick, goodbye\r\n";
+
+#[test]
+fn whoever_holds_most_places_without_a_nick_loses_the_oldest_to_a_newcomer() {
+    let mut rig = Rig::new(|config| {
+        config.limits.max_clients = Some(50);
+        config.interactive.enabled = true;
+    });
+    let member = rig.join("alice");
+    let person = rig.connect_from(ip("198.51.100.7"));
+    // From each of the profiles.
+    let idle: Vec<Wire> = (0..48)
+        .map(|n| match n % 2 {
+            0 => rig.connect(),
+            _ => rig.connect_plainly(),
+        })
+        .collect();
+    for (n, loser) in idle.iter().take(20).enumerate() {
+        let newcomer = rig.connect_from(ip("192.0.2.1"));
+        assert!(loser.received().ends_with(MADE_ROOM), "{n}");
+        rig.settle();
+        assert!(loser.is_freed() && loser.has_ended(), "{n}");
+        newcomer.say(&format!("bob{n}"));
+        rig.settle();
+    }
+    assert!(idle.iter().skip(20).all(|it| !it.is_freed()));
+    assert!(!member.is_freed() && !person.is_freed());
+    assert_eq!(rig.metrics().closed_for(CloseReason::MadeRoom), 20);
+    assert_eq!(rig.metrics().clients, 50);
+    person.say("carol");
+    rig.settle();
+    assert!(person.received().contains("* welcome, carol"));
+}
+
+#[test]
+fn the_only_newcomer_of_an_address_has_ten_seconds_for_its_nick() {
+    let mut rig = Rig::new(|config| config.limits.max_clients = Some(2));
+    rig.join("alice");
+    let slow = rig.connect_from(ip("192.0.2.1"));
+    rig.advance(Duration::from_millis(9_999));
+    let refused = rig.connect_from(ip("192.0.2.2"));
+    assert_eq!(refused.received(), [FULL, "\r\n"].concat());
+    rig.advance(Duration::from_millis(1));
+    let next = rig.connect_from(ip("192.0.2.3"));
+    assert_eq!(slow.received(), MADE_ROOM);
+    next.say("bob");
+    rig.settle();
+    assert_eq!(rig.metrics().members, 2);
+    // Members never make room.
+    let refused = rig.connect_from(ip("192.0.2.4"));
+    assert_eq!(refused.received(), [FULL, "\r\n"].concat());
+}
+
+// --connect-rate.
+
+const TOO_FAST: &str = "* too many new connections from your address, try again in a moment\r\n";
+
+#[test]
+fn one_address_connects_fifty_times_at_once_and_then_twenty_times_a_second() {
+    let mut rig = Rig::new(|config| config.limits.max_clients_per_ip = 0);
+    let mut connect = |after, count: usize| {
+        rig.advance(after);
+        let mut connect = |_| {
+            let wire = rig.connect_from(ip("2001:db8::1"));
+            let received = wire.received();
+            wire.hang_up();
+            rig.settle();
+            assert!(received.is_empty() || received == TOO_FAST, "{received}");
+            received.is_empty()
+        };
+        (0..count).filter(|&n| connect(n)).count()
+    };
+    assert_eq!(connect(Duration::ZERO, 60), 50);
+    assert_eq!(connect(SECOND, 60), 20);
+    assert_eq!(connect(Duration::from_millis(50), 60), 1);
+    assert_eq!(connect(60 * SECOND, 60), 50);
+    assert_eq!(
+        rig.metrics().closed_for(CloseReason::AddressTooFast),
+        240 - 121
+    );
+    for _ in 0..100 {
+        assert_eq!(rig.connect().received(), "", "this machine is exempt");
+    }
 }
 
 // --max-clients-per-ip.
@@ -59,7 +146,10 @@ fn ip(text: &str) -> IpAddr {
 }
 
 fn limited(max_clients_per_ip: usize) -> Rig {
-    Rig::new(|config| config.limits.max_clients_per_ip = max_clients_per_ip)
+    Rig::new(|config| {
+        config.limits.max_clients_per_ip = max_clients_per_ip;
+        config.limits.connects_per_second = 0.0;
+    })
 }
 
 #[test]

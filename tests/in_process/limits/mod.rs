@@ -5,6 +5,7 @@
 //! real sockets, and that the flags reach it with the built binary.
 
 mod connections;
+mod debts;
 mod loudness;
 mod metrics;
 mod rate;
