@@ -188,7 +188,7 @@ impl<S: Stream> Io<S> {
             stream,
             peer,
             rd: BytesMut::new(),
-            out: SendQueue::new(Overflow::Disconnect),
+            out: SendQueue::new(Overflow::Newcomer),
             read: ReadState::Dry,
             registered: Interest::Readable,
         }

@@ -1,5 +1,6 @@
 //! What happens at the append when a queue is too full. [`Overflow`] is chosen once, when a client
-//! becomes a member, and decides line by line; before that a client is simply closed.
+//! becomes a member, and decides line by line; before that a client is simply closed when more than
+//! 16 KiB are queued.
 //!
 //! With `skip`, a queue that was once too full takes nothing more before there is room for many lines
 //! again, so a reader gets the conversation in stretches and not every tenth line of it. The lines of
@@ -22,6 +23,10 @@ use crate::time::moment::Moment;
 /// What a telnet answer may take beyond the limit of a queue, in bytes: a refusal that got lost would
 /// leave its user deaf. 1365 of them are more than a telnet client can mean.
 pub(crate) const ANSWER_BYTES: usize = 4 << 10;
+
+/// How much may be queued for a client that is no member, in bytes: several greetings, and all answers
+/// that a person can cause who reads them.
+const NEWCOMER_BYTES: usize = 16 << 10;
 
 /// No notice of skipped lines is longer than this, in bytes.
 const NOTICE_BYTES: usize = 64;
@@ -58,8 +63,10 @@ pub(crate) enum Overflow {
         untold: u64,
         level: SkipLevel,
     },
-    /// The client is closed: [`Lag::Disconnect`], and any client that is no member.
+    /// The client is closed: [`Lag::Disconnect`].
     Disconnect,
+    /// The client is no member: it is closed as well, and much sooner.
+    Newcomer,
     /// The room waits: [`Lag::Wait`]. Lines are appended beyond the limit, but none is said while
     /// there is such a queue. Notices of members who come and go cannot wait; they are left out.
     Wait {
@@ -106,7 +113,7 @@ impl Overflow {
     pub(super) fn is_calm(&self) -> bool {
         match self {
             Self::Skip { untold, level } => *untold == 0 && *level == SkipLevel::Nothing,
-            Self::Disconnect => true,
+            Self::Disconnect | Self::Newcomer => true,
             Self::Wait { untold, over_since } => *untold == 0 && over_since.is_none(),
             Self::Sealed => false,
         }
@@ -133,7 +140,7 @@ impl Overflow {
             Self::Skip { level, .. } => {
                 *level == SkipLevel::All || (level.skips(class) && with <= limit)
             }
-            Self::Disconnect | Self::Wait { .. } => false,
+            Self::Disconnect | Self::Newcomer | Self::Wait { .. } => false,
             Self::Sealed => true,
         }
     }
@@ -149,6 +156,10 @@ impl Overflow {
         limit: usize,
     ) -> Verdict {
         let with = queued.saturating_add(len);
+        let limit = match self {
+            Self::Newcomer => limit.min(NEWCOMER_BYTES),
+            _ => limit,
+        };
         let class = match content {
             Content::Telnet => return append_or_refuse(with, limit.saturating_add(ANSWER_BYTES)),
             Content::Line(class) => class,
@@ -163,7 +174,7 @@ impl Overflow {
                 };
                 level.verdict(queued, with.saturating_add(notice), class, limit)
             }
-            Self::Disconnect => append_or_refuse(with, limit),
+            Self::Disconnect | Self::Newcomer => append_or_refuse(with, limit),
             Self::Wait { over_since, .. } => wait_verdict(over_since, with, content, now, limit),
             Self::Sealed => Verdict::Skip,
         };
@@ -187,7 +198,7 @@ impl Overflow {
                 *untold = sum.unwrap_or(*untold);
                 sum.is_some()
             }
-            Self::Disconnect | Self::Sealed => true,
+            Self::Disconnect | Self::Newcomer | Self::Sealed => true,
         }
     }
 
@@ -197,7 +208,7 @@ impl Overflow {
         match self {
             Self::Skip { untold, .. } => *untold,
             Self::Wait { untold, .. } => u64::from(*untold),
-            Self::Disconnect | Self::Sealed => 0,
+            Self::Disconnect | Self::Newcomer | Self::Sealed => 0,
         }
     }
 
@@ -206,7 +217,7 @@ impl Overflow {
         match self {
             Self::Skip { untold, .. } => *untold = 0,
             Self::Wait { untold, .. } => *untold = 0,
-            Self::Disconnect | Self::Sealed => {}
+            Self::Disconnect | Self::Newcomer | Self::Sealed => {}
         }
     }
 
@@ -226,7 +237,7 @@ impl Overflow {
                 }
                 has_room && *untold > 0
             }
-            Self::Disconnect | Self::Sealed => false,
+            Self::Disconnect | Self::Newcomer | Self::Sealed => false,
         }
     }
 
@@ -240,7 +251,7 @@ impl Overflow {
     pub(crate) fn holds_up_since(&self) -> Option<Moment> {
         match self {
             Self::Wait { over_since, .. } => *over_since,
-            Self::Skip { .. } | Self::Disconnect | Self::Sealed => None,
+            Self::Skip { .. } | Self::Disconnect | Self::Newcomer | Self::Sealed => None,
         }
     }
 }

@@ -232,6 +232,39 @@ fn lines_without_an_end_count() {
     expect_bounded("unfinished lines", limit, worst.saturating_sub(before));
 }
 
+/// How many clients never give a nick.
+const NEWCOMERS: usize = 1000;
+
+/// How much a queue of theirs holds, and what the last words and its buffer add.
+const NEWCOMER_QUEUE: u64 = 20 * KIB;
+
+// A client that is no member yet has a short queue: line ends, each of which is answered with a question,
+// and nothing that is read.
+#[test]
+fn clients_without_a_nick_that_read_nothing_cost_little_memory() {
+    let _alone = alone();
+    for limit in LIMITS.map(|limit| limit * MIB) {
+        let server = start(limit, &["--interactive", "--max-clients-per-ip", "0"]);
+        drop(server.connect());
+        let before = server.memory();
+        let line_ends = b"\r\n".repeat(30_000);
+        let worst = worst_while(&server, || {
+            let _newcomers = senders(&server, NEWCOMERS, |_| line_ends.clone());
+            await_rest(&server);
+        });
+        let grown = worst.saturating_sub(before);
+        println!(
+            "{} KiB for {NEWCOMERS} clients, limit {} MiB",
+            grown / KIB,
+            limit / MIB
+        );
+        assert!(grown <= limit + SLACK, "{} MiB", grown / MIB);
+        let most = NEWCOMERS as u64 * NEWCOMER_QUEUE + LEFT_OVER;
+        assert!(grown <= most, "{} MiB", grown / MIB);
+        assert!(grown >= MIB, "there was something to bound");
+    }
+}
+
 /// How many readers have queues that become shorter.
 const LAGGARDS: usize = 32;
 
