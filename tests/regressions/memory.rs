@@ -334,3 +334,43 @@ fn a_queue_of_which_most_was_read_gives_its_memory_back() {
     let most = (LAGGARDS * unread * 4) as u64 * KIB;
     expect_memory_back(&server, before, most + LEFT_OVER);
 }
+
+/// How much is queued at the worst moment of a burst.
+const BURST: u64 = 500 * MIB;
+
+// After a burst the process is as small as it was, time after time, whether its readers read or go.
+#[test]
+fn after_each_of_several_bursts_memory_goes_back() {
+    let _alone = alone();
+    let server = start(0, &["--max-pending", "67108864"]);
+    let mut bob = server.join("bob");
+    say(&mut bob, 10);
+    let before = server.memory();
+    // What each reader has in its queue, and in the kernel.
+    let lines = (BURST / LAGGARDS as u64 / (4 * KIB)) as usize + 600;
+    for round in 0..3 {
+        let nicks = (0..LAGGARDS).map(|n| format!("reader{round}.{n}"));
+        let nicks = nicks.map(|nick| join_without_reading(&server, &nick));
+        let mut readers: Vec<Client> = nicks.collect();
+        let worst = worst_while(&server, || say(&mut bob, lines));
+        let grown = worst.saturating_sub(before);
+        assert!(grown >= BURST, "only {} MiB", grown / MIB);
+        if round % 2 == 0 {
+            for reader in &mut readers {
+                (0..lines).for_each(|_| drop(reader.line().expect("the server is there")));
+            }
+        }
+        drop(readers);
+        let start = Instant::now();
+        while server.memory() > before + LEFT_OVER {
+            let grown = server.memory().saturating_sub(before);
+            assert!(
+                start.elapsed() < DEADLINE,
+                "round {round}: {} MiB",
+                grown / MIB
+            );
+            thread::sleep(EACH);
+        }
+        println!("round {round}: {} MiB at most", grown / MIB);
+    }
+}
