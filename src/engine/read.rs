@@ -36,9 +36,10 @@ impl<S: Stream, O: Observer> Engine<S, O> {
     }
 
     fn read_part(&mut self, part: Part, registry: &mut impl Registry<S>) {
+        self.sched.part = part;
         let mut scratch = std::mem::take(&mut self.upkeep.scratch);
         while !self.budget.is_spent(self.room.len(), &self.env.limits)
-            && let Some(id) = self.sched.pop(part)
+            && let Some(id) = self.sched.pop()
         {
             if let Some(client) = self.clients.get_mut(id.index())
                 && client.turn == TurnState::Queued
@@ -159,6 +160,8 @@ impl<S: Stream, O: Observer> Engine<S, O> {
             let next = session.longest_output(input.len(), &self.upkeep.longest_line);
             if has_more
                 && (self.budget.is_output_spent(next, members, &self.env.limits)
+                    // It goes on in the other part of a turn.
+                    || self.sched.part == Part::Sparse && session.lane(self.env.now) == Lane::Bulk
                     || commands >= CLIENT_COMMANDS
                     // The room waits for this client, which must not be sent still more.
                     || out.holds_up()

@@ -18,6 +18,8 @@ use crate::session::Lane;
 #[derive(Debug, Default)]
 pub(super) struct Scheduler {
     lanes: [RunQueue; 3],
+    /// The part of the turn.
+    pub(super) part: Part,
     /// Clients whose queue may be written and that are not served by the batch.
     pub(super) flush: Vec<ClientId>,
     /// Closed clients, to be freed at the end of the turn.
@@ -51,9 +53,10 @@ struct RunQueue {
 const LOGINS: usize = 128;
 
 /// A part of a turn. What the first part says is written before the second begins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Part {
     /// Clients on their way in, and sparse speakers.
+    #[default]
     Sparse,
     /// Everybody who is left.
     Bulk,
@@ -121,12 +124,12 @@ impl Scheduler {
         bulk.quota > 0
     }
 
-    /// The next client of this turn, no longer queued.
-    pub(super) fn pop(&mut self, part: Part) -> Option<ClientId> {
+    /// The next client of this part of the turn, no longer queued.
+    pub(super) fn pop(&mut self) -> Option<ClientId> {
         let [login, sparse, bulk] = &mut self.lanes;
         let queue = [sparse, login, bulk]
             .into_iter()
-            .take(match part {
+            .take(match self.part {
                 Part::Sparse => 2,
                 Part::Bulk => 3,
             })
@@ -182,7 +185,8 @@ mod tests {
     }
 
     fn order(queues: &mut Scheduler) -> Vec<usize> {
-        std::iter::from_fn(|| queues.pop(Part::Bulk))
+        queues.part = Part::Bulk;
+        std::iter::from_fn(|| queues.pop())
             .map(ClientId::index)
             .collect()
     }
@@ -200,12 +204,13 @@ mod tests {
             queues.push(client(id), lane);
         }
         queues.begin_turn(|| OPEN);
-        assert_eq!(queues.pop(Part::Sparse), Some(client(2)));
+        queues.part = Part::Sparse;
+        assert_eq!(queues.pop(), Some(client(2)));
         // Its second try comes after everybody's first.
         queues.push(client(2), Lane::Sparse);
-        assert_eq!(queues.pop(Part::Sparse), Some(client(4)));
-        assert_eq!(queues.pop(Part::Sparse), Some(client(5)));
-        assert_eq!(queues.pop(Part::Sparse), None);
+        assert_eq!(queues.pop(), Some(client(4)));
+        assert_eq!(queues.pop(), Some(client(5)));
+        assert_eq!(queues.pop(), None);
         assert_eq!(order(&mut queues), [1, 3]);
         queues.begin_turn(|| OPEN);
         assert_eq!(order(&mut queues), [2]);
@@ -223,7 +228,8 @@ mod tests {
             queues.push_gated(client(id), Lane::Bulk);
         }
         queues.begin_turn(|| closed);
-        assert_eq!(queues.pop(Part::Bulk), None);
+        queues.part = Part::Bulk;
+        assert_eq!(queues.pop(), None);
         assert!(!queues.has_work(|| closed) && queues.has_work(|| OPEN));
         queues.push(client(4), Lane::Bulk);
         assert_eq!(queues.first_gated_bulk(), Some(client(1)));

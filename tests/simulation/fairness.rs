@@ -1,7 +1,8 @@
 //! Whatever a flooder sends, who only types is heard at once: flooders of every kind send as fast as
 //! they are read, beside typists, readers that keep up, and one that has stopped reading. Counted
 //! in turns, because a turn is what the loop owes; and no line of a typist, nor a flooder's, is left
-//! out for a reader that keeps up.
+//! out for a reader that keeps up. What a typist says is written before a line of a bulk speaker is even
+//! heard.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -34,6 +35,13 @@ const FLOODS: [&[u8]; 8] = [
     b"the quick brown fox jumps over the lazy dog\r\n",
 ];
 
+/// Commands, some of which take as long as a hundred lines.
+const COMMANDS: &[u8] =
+    "/who\n/unignore \u{fdfa}\u{fdfa}\u{fdfa}\n/msg nobody x\n/help\n".as_bytes();
+
+/// A little less than what makes a bulk speaker, in bytes.
+const BURST_BYTES: usize = 60_000;
+
 /// Each character of it has three bytes: 32 of them make a line of two bytes one of a hundred.
 const LONG_NICK: &str = "\u{20ac}";
 
@@ -61,12 +69,26 @@ enum Role {
 
 const TYPISTS: usize = 3;
 
+/// Who comes, perhaps says something, and goes, again and again.
+#[derive(Debug, Clone, Copy)]
+struct Visitors {
+    count: usize,
+    says_bytes: usize,
+}
+
 struct Room {
     engine: Engine<ServerEnd, Journal>,
     is_veiled: bool,
     members: Vec<Member>,
+    visitors: Option<Visitors>,
+    present: Vec<Member>,
+    visits: u16,
+    /// A typist's line was heard in this turn that no reader was given yet.
+    has_unwritten: bool,
     now: Instant,
     turn: u64,
+    /// After how many turns the first line is typed: everybody is in.
+    types_from: u64,
     longest_tick_micros: u64,
     spoken: [u64; TYPISTS],
     slowest: u64,
@@ -90,22 +112,77 @@ fn a_typist_is_heard_within_two_turns_beside_any_flood() {
     }
 }
 
+/// Beside how many of a kind.
+const CROWDS: [usize; 3] = [1, 16, 64];
+
+#[test]
+fn a_typist_is_heard_within_two_turns_beside_any_number_of_floods() {
+    for (seed, count) in (0..).zip(CROWDS) {
+        let mut room = Room::with_typists(seed, false, Lag::Skip);
+        for flooder in 0..count {
+            room.join(&format!("loud{flooder}"), Role::flooder(FLOODS[7], true));
+        }
+        room.expect_prompt_typists(&format!("{count} floods of lines"));
+    }
+}
+
+#[test]
+fn a_typist_is_heard_within_two_turns_beside_any_number_of_commands() {
+    for (seed, count) in (0..).zip(CROWDS) {
+        let mut room = Room::with_typists(seed, false, Lag::Skip);
+        for flooder in 0..count {
+            let service = Service::Chat(Profile::Interactive);
+            let role = Role::flooder(COMMANDS, true);
+            room.join_at(&format!("asks{flooder}"), role, service);
+        }
+        room.expect_prompt_typists(&format!("{count} floods of commands"));
+    }
+}
+
+#[test]
+fn a_typist_is_heard_within_two_turns_beside_any_number_of_visitors() {
+    for says_bytes in [0, BURST_BYTES] {
+        for (seed, count) in (0..).zip(CROWDS) {
+            let mut room = Room::with_typists(seed, false, Lag::Skip);
+            room.visitors = Some(Visitors { count, says_bytes });
+            room.expect_prompt_typists(&format!("{count} visitors, {says_bytes} bytes each"));
+        }
+    }
+}
+
 impl Room {
     fn new(seed: u64, is_veiled: bool) -> Self {
+        let mut rng = Rng::with_seed(!seed);
+        let lag = [Lag::Skip, Lag::Disconnect, Lag::Wait][rng.usize(..3)];
+        let mut room = Self::with_typists(seed, is_veiled, lag);
+        // In a room that waits, one who does not read may stop it.
+        if lag != Lag::Wait {
+            room.join("stalled", Role::Stalled);
+        }
+        room.let_flooders_in(lag != Lag::Wait);
+        room
+    }
+
+    /// Typists and readers.
+    fn with_typists(seed: u64, is_veiled: bool, lag: Lag) -> Self {
         let mut rng = Rng::with_seed(seed);
         journal::begin();
         Descriptor::allow(1000);
         let mut config = Config::default();
         config.limits.max_pending_bytes = 300 << 10;
-        let lag = [Lag::Skip, Lag::Disconnect, Lag::Wait][rng.usize(..3)];
         config.limits.lag = lag;
         let now = Instant::now();
         let mut room = Self {
             engine: Engine::new(config, Journal, now).expect("the config is sound"),
             is_veiled,
             members: Vec::new(),
+            visitors: None,
+            present: Vec::new(),
+            visits: 0,
+            has_unwritten: false,
             now,
             turn: 0,
+            types_from: 4,
             longest_tick_micros: [200, 5000][rng.usize(..2)],
             spoken: [0; TYPISTS],
             slowest: 0,
@@ -121,12 +198,27 @@ impl Room {
         for reader in 0..2 {
             room.join(&format!("reader{reader}"), Role::Reader);
         }
-        // In a room that waits, one who does not read may stop it.
-        if lag != Lag::Wait {
-            room.join("stalled", Role::Stalled);
-        }
-        room.let_flooders_in(lag != Lag::Wait);
         room
+    }
+
+    /// Lets the flood begin, and then the typists.
+    fn expect_prompt_typists(&mut self, beside: &str) {
+        // Whoever is loud is known to be so.
+        let types = std::mem::replace(&mut self.types_from, u64::MAX);
+        for _ in 0..60 {
+            self.turn();
+        }
+        self.types_from = types + self.turn;
+        for _ in 0..60 {
+            self.turn();
+        }
+        self.calm_down();
+        let spoken: u64 = self.spoken.iter().sum();
+        println!(
+            "{beside}: {spoken} lines, the slowest in {} turns",
+            self.slowest
+        );
+        assert!(spoken > 20, "{beside}: {spoken} lines spoken");
     }
 
     /// One of a kind or several, of one kind or of all.
@@ -139,8 +231,7 @@ impl Room {
             let flood = FLOODS[kind % FLOODS.len()];
             let reads = !may_stall || self.rng.bool();
             let nick = LONG_NICK.repeat(32 - flooder);
-            let flood = flood.repeat((64 << 10) / flood.len());
-            self.join(&nick, Role::Flooder { flood, reads });
+            self.join(&nick, Role::flooder(flood, reads));
             // Who begins is quiet, so several who begin together would take turns with the typists,
             // a turn each, before all of them count as loud.
             for _ in 0..5 {
@@ -150,7 +241,16 @@ impl Room {
     }
 
     fn join(&mut self, nick: &str, role: Role) {
+        self.join_at(nick, role, Service::Chat(Profile::Plain));
+    }
+
+    fn join_at(&mut self, nick: &str, role: Role, service: Service) {
         let number = u16::try_from(self.members.len()).expect("a handful of members");
+        let member = self.connect(number, nick, role, service);
+        self.members.push(member);
+    }
+
+    fn connect(&mut self, number: u16, nick: &str, role: Role, service: Service) -> Member {
         let peer = Peer::from(number);
         let addr = SocketAddr::from(([127, 0, 0, 1], number));
         journal::introduce(peer, addr);
@@ -166,7 +266,6 @@ impl Room {
         }
         let descriptor = Descriptor::open().expect("descriptors are left");
         let stream = ServerEnd::new(Rc::clone(&socket), descriptor);
-        let service = Service::Chat(Profile::Plain);
         self.engine.accept(
             stream,
             addr,
@@ -176,23 +275,46 @@ impl Room {
         );
         socket.borrow_mut().arrive(nick.as_bytes(), false);
         socket.borrow_mut().arrive(b"\r\n", false);
-        self.members.push(Member {
+        Member {
             socket,
             role,
             begun: Vec::new(),
             got: [0; TYPISTS],
-        });
+        }
+    }
+
+    /// Those who have gone are replaced.
+    fn let_visitors_in(&mut self) {
+        /// Numbers that no member has.
+        const FIRST: u16 = 1000;
+        let Some(Visitors { count, says_bytes }) = self.visitors else {
+            return;
+        };
+        self.present
+            .retain(|visitor| !visitor.socket.borrow().is_gone());
+        while self.present.len() < count {
+            self.visits += 1;
+            let (number, nick) = (FIRST + self.visits, format!("visitor{}", self.visits));
+            let role = Role::flooder(b"", true);
+            let visitor = self.connect(number, &nick, role, Service::Chat(Profile::Plain));
+            let said = FLOODS[7].repeat(says_bytes / FLOODS[7].len());
+            visitor.socket.borrow_mut().arrive(&said, false);
+            visitor.socket.borrow_mut().hang_up();
+            self.present.push(visitor);
+        }
     }
 
     fn turn(&mut self) {
         self.turn += 1;
         self.now += Duration::from_micros(self.rng.u64(0..=self.longest_tick_micros));
-        for (typist, member) in self.members.iter_mut().enumerate() {
-            // Everybody is in before the first line is typed.
-            member.act(typist, self.turn > 4, self.now, &mut self.rng);
+        self.has_unwritten = false;
+        self.let_visitors_in();
+        let types = self.turn > self.types_from;
+        for (number, member) in self.members.iter_mut().chain(&mut self.present).enumerate() {
+            member.act(number, types, self.now, &mut self.rng);
         }
         let mut events = Vec::new();
-        for member in &mut self.members {
+        for member in self.members.iter_mut().chain(&mut self.present) {
             events.extend(member.take_event(self.turn));
         }
         self.rng.shuffle(&mut events);
@@ -213,8 +335,16 @@ impl Room {
 
     fn follow(&mut self, record: &Record) {
         match record {
+            Record::Said { is_bulk: true, .. } => {
+                assert!(!self.has_unwritten, "a flood is heard before a typist");
+            }
             Record::Said { line, .. } => self.spoke(&String::from_utf8_lossy(line)),
-            Record::Wrote { peer, bytes, .. } => self.members[*peer as usize].get(bytes),
+            Record::Wrote { peer, bytes, .. } => {
+                self.has_unwritten = false;
+                if let Some(member) = self.members.get_mut(*peer as usize) {
+                    member.get(bytes);
+                }
+            }
             _ => {}
         }
     }
@@ -234,6 +364,7 @@ impl Room {
         };
         let (typed, told) = waiting.pop_front().expect("it was typed");
         assert_eq!(text, typed, "{nick}");
+        self.has_unwritten = true;
         let turns = self.turn - told.expect("it was told") + 1;
         self.slowest = self.slowest.max(turns);
         self.spoken[typist] += 1;
@@ -260,6 +391,7 @@ impl Room {
                 flood.clear();
             }
         }
+        self.visitors = None;
         for _ in 0..5 {
             self.turn();
         }
@@ -272,6 +404,15 @@ impl Room {
                 assert_eq!(member.got, spoken, "what {number} got");
             }
         }
+    }
+}
+
+impl Role {
+    /// Sends this again and again, or nothing.
+    fn flooder(flood: &[u8], reads: bool) -> Self {
+        let times = (64_usize << 10).checked_div(flood.len());
+        let flood = flood.repeat(times.unwrap_or(0));
+        Self::Flooder { flood, reads }
     }
 }
 

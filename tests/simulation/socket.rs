@@ -237,6 +237,11 @@ impl Socket {
         self.armed = true;
     }
 
+    /// Whether the server has let go of it.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.deregistered || self.dropped
+    }
+
     pub(crate) fn hang_up(&mut self) {
         if !self.fin && !self.reset {
             self.fin = true;
