@@ -36,6 +36,9 @@ const MANY: usize = 10_000;
 /// Guests that are there at the same time.
 const VISITS_AT_ONCE: usize = 64;
 
+/// `--max-pending-total` of the servers whose memory is measured, in bytes.
+const MEMORY_LIMIT: u64 = 16 << 20;
+
 const DEADLINE: Duration = Duration::from_secs(20);
 
 const OURS_TO_FLOOR: &str = "line-chat / floor";
@@ -58,6 +61,7 @@ fn main() -> ExitCode {
     report.beside_a_stalled_reader();
     report.latency();
     report.typists();
+    report.memory();
     println!("{}", report.table);
     match report.missed > 0 && !util::is_test() {
         true => ExitCode::FAILURE,
@@ -291,6 +295,47 @@ impl Report {
             let met = more <= 5.0 && loud.lost == 0;
             let ratio = "p99 over idle, ms (p50, p99, worst)";
             self.row(&name, ratio, "at most 5.0".to_owned(), measured, met);
+        }
+    }
+
+    /// How much memory a server holds at the worst moment over its limit of all buffers, beside clients
+    /// that read nothing.
+    fn memory(&mut self) {
+        let limit = MEMORY_LIMIT.to_string();
+        let args = ["--max-pending-total", &limit, "--interactive"];
+        let line_ends = "\r\n".repeat(30_000);
+        let flood = format!("{}\r\n", "x".repeat(98)).repeat(600);
+        let loads = [
+            (
+                "1000 clients without a nick that read nothing",
+                1000,
+                line_ends,
+                0,
+            ),
+            ("300 members that flood and read nothing", 300, flood, 50),
+        ];
+        for (name, count, input, times) in loads {
+            if !util::is_wanted(name) {
+                continue;
+            }
+            let server = Server::with(&args);
+            let (before, _) = server.memory().expect("it is a process");
+            let clients =
+                (0..count).map(|n| nuisance::send_without_reading(server.addr, n, &input));
+            let mut clients: Vec<_> = clients.collect();
+            for _ in 0..times {
+                clients.iter_mut().for_each(|client| client.send(&input));
+            }
+            let (_, worst) = server.memory().expect("it is a process");
+            let over = worst.saturating_sub(before + MEMORY_LIMIT) as f64 / f64::from(1 << 20);
+            let measured = Quartiles::of([over]);
+            let name = format!("{name}, with --max-pending-total 16 MiB");
+            self.at_most(
+                &name,
+                "MiB over the limit at the worst moment",
+                24.0,
+                measured,
+            );
         }
     }
 

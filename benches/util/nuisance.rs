@@ -298,3 +298,31 @@ fn is_temporary(error: &io::Error) -> bool {
         io::ErrorKind::WouldBlock | io::ErrorKind::NotConnected
     )
 }
+
+/// A client that sends as much as its kernel takes, and never reads.
+pub(crate) struct Deaf(Option<Blocking>);
+
+/// Connects a client that begins with its nick, unless it sends only line ends.
+pub(crate) fn send_without_reading(addr: SocketAddr, number: usize, input: &str) -> Deaf {
+    let stream = Blocking::connect(addr).expect("a descriptor");
+    stream.set_nonblocking(true).expect("a socket option");
+    let mut client = Deaf(Some(stream));
+    if !input.starts_with('\r') {
+        client.send(&format!("deaf{number}\r\n"));
+    }
+    client.send(input);
+    client
+}
+
+impl Deaf {
+    pub(crate) fn send(&mut self, input: &str) {
+        if let Some(stream) = &mut self.0
+            && stream
+                .write(input.as_bytes())
+                .is_err_and(|error| !is_temporary(&error))
+        {
+            // The server has closed it.
+            self.0 = None;
+        }
+    }
+}

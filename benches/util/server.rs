@@ -3,6 +3,7 @@
 //! every connection would count against one limit of descriptors.
 
 use std::fmt;
+use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
@@ -137,16 +138,42 @@ impl Server {
         }
     }
 
+    /// One of ours as a process, with these arguments.
+    pub(crate) fn with(args: &[&str]) -> Self {
+        let mut command = launch::program(env!("CARGO_BIN_EXE_line-chat"));
+        command.args(args).args(["-qq", "127.0.0.1:0"]);
+        Self::announced(Dialect::LineChat, &mut command)
+    }
+
+    /// How much memory its process holds, and the most that it has held, in bytes (proc(5)). A server on
+    /// a thread has none of its own.
+    pub(crate) fn memory(&self) -> Option<(u64, u64)> {
+        let End::Process(process) = &self.end else {
+            return None;
+        };
+        let status = fs::read_to_string(format!("/proc/{}/status", process.id())).ok()?;
+        let bytes = |name| {
+            let kib = status.lines().find_map(|line| line.strip_prefix(name))?;
+            Some(kib.split_whitespace().next()?.parse::<u64>().ok()? << 10)
+        };
+        Some((bytes("VmRSS:")?, bytes("VmHWM:")?))
+    }
+
     /// Runs as a process, and says on its standard output where.
     pub(crate) fn in_a_process(dialect: Dialect) -> Self {
+        if dialect == Dialect::LineChat {
+            return Self::with(&[]);
+        }
         let mut command = match dialect {
             Dialect::Floor => launch::floor(),
             Dialect::Tokio(writes) => launch::tokio_chat(writes),
-            _ => launch::program(env!("CARGO_BIN_EXE_line-chat")),
+            _ => panic!("{} is started elsewhere", dialect.name()),
         };
-        if dialect == Dialect::LineChat {
-            command.args(["-qq", "127.0.0.1:0"]);
-        }
+        Self::announced(dialect, &mut command)
+    }
+
+    /// Runs a command that becomes a server and says on its standard output where.
+    fn announced(dialect: Dialect, command: &mut Command) -> Self {
         let mut process = spawn(command.stdout(Stdio::piped()));
         let stdout = process.stdout.take().expect("a pipe");
         let mut line = String::new();

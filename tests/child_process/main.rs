@@ -10,6 +10,7 @@ mod hosting;
 mod limits;
 mod process;
 mod readme;
+mod soak;
 mod starting;
 #[path = "../support/mod.rs"]
 mod support;
