@@ -73,6 +73,11 @@ impl Rig {
         self.connect_at(1, Ipv4Addr::LOCALHOST.into())
     }
 
+    /// Likewise, from elsewhere.
+    pub(crate) fn connect_plainly_from(&mut self, ip: IpAddr) -> Wire {
+        self.connect_at(1, ip)
+    }
+
     fn connect_at(&mut self, door: usize, ip: IpAddr) -> Wire {
         let wire = Wire::new();
         let peer = SocketAddr::new(ip, 50_000);

@@ -114,8 +114,12 @@ fn one_address_connects_fifty_times_at_once_and_then_twenty_times_a_second() {
     let mut rig = Rig::new(|config| config.limits.max_clients_per_ip = 0);
     let mut connect = |after, count: usize| {
         rig.advance(after);
-        let mut connect = |_| {
-            let wire = rig.connect_from(ip("2001:db8::1"));
+        // Both listeners count together, and so do all addresses of a network.
+        let mut connect = |n| {
+            let wire = match n % 2 {
+                0 => rig.connect_from(ip("2001:db8::1")),
+                _ => rig.connect_plainly_from(ip("2001:db8::2")),
+            };
             let received = wire.received();
             wire.hang_up();
             rig.settle();
