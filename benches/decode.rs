@@ -69,10 +69,15 @@ fn all(c: &mut Runner) {
     cleaning(c);
 }
 
-/// Line ends alone.
+/// Line ends alone, without and with line editing.
 fn line(c: &mut Runner) {
-    let mut decoder = LineDecoder::new(MAX_LINE_BYTES);
-    by_text_and_piece(c, "line", |mut bytes| {
+    let plain = LineDecoder::new(MAX_LINE_BYTES);
+    lines_of(c, "line", plain.clone());
+    lines_of(c, "editing", plain.with_line_editing());
+}
+
+fn lines_of(c: &mut Runner, name: &str, mut decoder: LineDecoder) {
+    by_text_and_piece(c, name, |mut bytes| {
         let mut count = 0;
         while decoder.next(&mut bytes).is_some() {
             count += 1;

@@ -354,19 +354,18 @@ impl LineDecoder {
         }
         // No branch per byte: 16 at a time, and the last 16 may overlap the ones before.
         let any = |found, &byte: &u8| found | (byte == NUL) | (byte == BS) | (byte == DEL);
-        let any_key = |found, &byte: &u8| found | is_control(byte);
         let is_plain = self.keys == KeySequence::Ignored;
         let Some(last) = text.last_chunk::<16>() else {
             return match is_plain {
                 true => text.iter().fold(false, any),
-                false => text.iter().fold(false, any_key),
+                false => contains_control(text),
             };
         };
         let (chunks, _) = text.as_chunks::<16>();
         let mut chunks = chunks.iter().chain([last]);
         match is_plain {
             true => chunks.any(|chunk| chunk.iter().fold(false, any)),
-            false => chunks.any(|chunk| chunk.iter().fold(false, any_key)),
+            false => chunks.any(|chunk| contains_control(chunk)),
         }
     }
 
@@ -375,7 +374,7 @@ impl LineDecoder {
         if self.keys == KeySequence::Ignored {
             memchr3(NUL, BS, DEL, text)
         } else {
-            text.iter().position(|&byte| is_control(byte))
+            first_control(text)
         }
     }
 
@@ -391,6 +390,25 @@ impl LineDecoder {
 /// A C0 control other than TAB, or DEL.
 fn is_control(byte: u8) -> bool {
     (byte < b' ' && byte != b'\t') || byte == DEL
+}
+
+/// Whether a byte of `bytes` is a control. No branch per byte, so the compiler can look at all of them
+/// at once.
+#[inline]
+fn contains_control(bytes: &[u8]) -> bool {
+    let any = |found, &byte: &u8| found | is_control(byte);
+    bytes.iter().fold(false, any)
+}
+
+/// Returns the position of the first control. Never inlined, because the short lines that do not need it
+/// would pay for it.
+#[inline(never)]
+fn first_control(text: &[u8]) -> Option<usize> {
+    let (chunks, _) = text.as_chunks::<16>();
+    let is_plain = |chunk: &&[u8; 16]| !contains_control(*chunk);
+    let plain = chunks.iter().take_while(is_plain).flatten().count();
+    let at = text.get(plain..)?.iter().position(|&byte| is_control(byte));
+    at.map(|at| plain.saturating_add(at))
 }
 
 /// What is before a byte, the byte, and what is behind it.
@@ -674,6 +692,18 @@ mod tests {
                 let lines = LineDecoder::new(99).with_line_editing();
                 let said = decode_with(lines, typed.as_bytes().chunks(piece_bytes));
                 assert_eq!(said, texts(&[line.as_bytes(), b"next"]), "{typed:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_first_control_is_found_wherever_it_is() {
+        for length in 0..50 {
+            let mut text = vec![b'\t'; length];
+            assert_eq!(first_control(&text), None);
+            for at in (0..length).rev() {
+                text[at] = CTRL_U;
+                assert_eq!(first_control(&text), Some(at), "of {length}");
             }
         }
     }
