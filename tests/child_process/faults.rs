@@ -803,7 +803,6 @@ fn expect_bob_keeps_his_nick(server: &Server) {
 
 #[test]
 fn a_server_that_may_not_ask_about_peers_warns_once_and_serves() {
-    let _alone = alone();
     let (server, mut alice, mut bob) = alice_and_bob();
     expect_bob_keeps_his_nick(&server);
     let Some(tracer) = Tracer::inject(&server, "write", "EPERM", "1") else {
@@ -819,7 +818,6 @@ fn a_server_that_may_not_ask_about_peers_warns_once_and_serves() {
 
 #[test]
 fn a_server_that_cannot_open_netlink_warns_once_and_serves() {
-    let _alone = alone();
     let (server, ..) = alice_and_bob();
     // Whether there is an strace that may trace.
     if Tracer::watch(&server, "socket").is_none() {
@@ -834,6 +832,7 @@ fn a_server_that_cannot_open_netlink_warns_once_and_serves() {
         let [mut alice, mut bob] = ["alice", "bob"].map(|nick| server.join(nick));
         expect_bob_keeps_his_nick(&server);
         expect_service(&server, &mut alice, &mut bob);
+        drop((alice, bob));
         let log = server.stop().log;
         assert_eq!(refusals(&log), 1, "{error}: {log}");
     }

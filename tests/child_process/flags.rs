@@ -121,6 +121,7 @@ fn expect_chat(args: &[&str]) {
     b.say("z");
     a.expect("b: z");
     a.leave();
+    drop(b);
     let remains = server.stop();
     assert!(remains.status.success(), "{args:?}: {}", remains.log);
 }

@@ -104,7 +104,6 @@ fn await_refusal(server: &Server) {
 
 #[test]
 fn a_signal_says_goodbye_to_everybody_and_exits_with_0() {
-    let _alone = alone();
     for signal in [Signal::INT, Signal::TERM] {
         let server = Server::start(&[]);
         let mut clients = [server.join("alice"), server.connect(), server.connect()];
@@ -123,7 +122,6 @@ fn a_signal_says_goodbye_to_everybody_and_exits_with_0() {
 
 #[test]
 fn a_signal_stops_accepting_and_hearing_but_not_writing_to_a_slow_reader() {
-    let _alone = alone();
     let mut server = server_with_large_queues(&[]);
     let (mut bob, mut slow) = bob_and_a_stalled_member(&server);
     server.signal(Signal::TERM);
@@ -145,7 +143,6 @@ fn a_signal_stops_accepting_and_hearing_but_not_writing_to_a_slow_reader() {
 
 #[test]
 fn a_second_signal_does_not_wait_for_a_client_that_never_reads() {
-    let _alone = alone();
     let mut server = server_with_large_queues(&[]);
     let _clients = bob_and_a_stalled_member(&server);
     let first = Instant::now();
@@ -160,7 +157,6 @@ fn a_second_signal_does_not_wait_for_a_client_that_never_reads() {
 
 #[test]
 fn a_client_that_never_reads_cannot_keep_the_server_up() {
-    let _alone = alone();
     let server = server_with_large_queues(&[]);
     let _clients = bob_and_a_stalled_member(&server);
     let first = Instant::now();
@@ -193,7 +189,6 @@ fn a_server_that_never_sleeps_still_heeds_deadlines_and_signals() {
 
 #[test]
 fn the_process_has_one_thread() {
-    let _alone = alone();
     let server = Server::start(&[]);
     let mut members = join_all(&server, 0..10);
     members[0].say("hello");

@@ -560,18 +560,17 @@ fn a_fifo_is_waited_for_at_most_five_seconds() {
     let holder = fs::OpenOptions::new().read(true).write(true).open(&held.0);
     let mut holder = holder.expect("it is ours");
     holder.write_all(b"secret\n").expect("there is room");
-    for fifo in [&fifo, &held] {
-        let log = failure(&mut command(&[
-            "--password-file",
-            fifo.path(),
-            "127.0.0.1:0",
-        ]));
-        let why = "it is a FIFO and was not written to its end within 5 s";
-        assert_eq!(
-            log,
-            format!("line-chat: cannot use {}: {why}\n", fifo.path())
-        );
-    }
+    thread::scope(|scope| {
+        for fifo in [&fifo, &held] {
+            scope.spawn(|| {
+                let args = ["--password-file", fifo.path(), "127.0.0.1:0"];
+                let log = failure(&mut command(&args));
+                let why = "it is a FIFO and was not written to its end within 5 s";
+                let expected = format!("line-chat: cannot use {}: {why}\n", fifo.path());
+                assert_eq!(log, expected);
+            });
+        }
+    });
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::env;
 use std::io::{self, Write};
 use std::process::{Child, Command, Stdio};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -79,33 +80,40 @@ impl Drop for Tracer {
 // loop does not try again at once, and a client that waits is served when the error is gone.
 #[test]
 fn an_accept_that_fails_for_good_backs_off_and_is_warned_of() {
-    for (error, text) in [
-        ("EACCES", "Permission denied"),
-        ("EPERM", "Operation not permitted"),
-        ("EINVAL", "Invalid argument"),
-        ("EBADF", "Bad file descriptor"),
-    ] {
-        let server = Server::start(&[]);
-        let [mut alice, mut bob] = ["alice", "bob"].map(|nick| server.join(nick));
-        let Some(tracer) = Tracer::attach(&server, error) else {
-            return;
-        };
-        let start = Instant::now();
-        let mut newcomer = server.connect();
-        newcomer.send(&hello("newcomer"));
-        let turns = tracer.await_failures(FAILURES);
-        let elapsed = start.elapsed();
-        bob.say("members talk on");
-        alice.expect("bob: members talk on");
-        drop(tracer);
-        newcomer.expect(YES);
-        let log = server.stop().log;
-        assert!(
-            elapsed >= BACK_OFF && turns <= MOST_TURNS,
-            "{error}: {FAILURES} accepts and {turns} turns in {elapsed:?}"
-        );
-        let warnings = log.lines().filter(|line| line.contains(text));
-        let warnings = warnings.count();
-        assert!((1..FAILURES).contains(&warnings), "{error}: {log}");
-    }
+    thread::scope(|scope| {
+        for (error, text) in [
+            ("EACCES", "Permission denied"),
+            ("EPERM", "Operation not permitted"),
+            ("EINVAL", "Invalid argument"),
+            ("EBADF", "Bad file descriptor"),
+        ] {
+            scope.spawn(move || expect_back_off(error, text));
+        }
+    });
+}
+
+#[track_caller]
+fn expect_back_off(error: &str, text: &str) {
+    let server = Server::start(&[]);
+    let [mut alice, mut bob] = ["alice", "bob"].map(|nick| server.join(nick));
+    let Some(tracer) = Tracer::attach(&server, error) else {
+        return;
+    };
+    let start = Instant::now();
+    let mut newcomer = server.connect();
+    newcomer.send(&hello("newcomer"));
+    let turns = tracer.await_failures(FAILURES);
+    let elapsed = start.elapsed();
+    bob.say("members talk on");
+    alice.expect("bob: members talk on");
+    drop(tracer);
+    newcomer.expect(YES);
+    let log = server.stop().log;
+    assert!(
+        elapsed >= BACK_OFF && turns <= MOST_TURNS,
+        "{error}: {FAILURES} accepts and {turns} turns in {elapsed:?}"
+    );
+    let warnings = log.lines().filter(|line| line.contains(text));
+    let warnings = warnings.count();
+    assert!((1..FAILURES).contains(&warnings), "{error}: {log}");
 }

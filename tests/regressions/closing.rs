@@ -5,8 +5,7 @@ use std::time::{Duration, Instant};
 
 use line_chat::{Config, Server};
 
-use crate::alone;
-use crate::support::child;
+use crate::support::child::{self, alone};
 use crate::support::rig::Rig;
 use crate::support::server::Client;
 

@@ -21,19 +21,11 @@ mod support;
 
 use std::iter;
 use std::net::TcpStream;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use socket2::SockRef;
 
 use support::child::{Client, Server};
 use support::{ARE_YOU_THERE, YES};
-
-/// To be held by each test that measures memory or time, while it does.
-fn alone() -> MutexGuard<'static, ()> {
-    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-    // A test that failed has killed its server all the same.
-    ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// A person at a prompt, who has joined and has read everything up to there.
 #[track_caller]

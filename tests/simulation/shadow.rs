@@ -459,12 +459,17 @@ impl Shadow {
             assert_eq!(self.untold, 0, "lines are told of nowhere");
             let is_all = self.due.is_empty();
             let count = self.due.len();
-            let first = shown(self.due.front());
-            let me = format!("{self:?}");
-            let (_, state) = me.split_once("untold").unwrap_or_default();
+            let first = || shown(self.due.front());
+            let state = || {
+                let me = format!("{self:?}");
+                let (_, state) = me.split_once("untold").unwrap_or_default();
+                state.to_owned()
+            };
             assert!(
                 is_all,
-                "{count} are missing, {first} at first: untold{state}"
+                "{count} are missing, {} at first: untold{}",
+                first(),
+                state()
             );
             return;
         }

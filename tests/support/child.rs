@@ -50,7 +50,8 @@ pub(crate) fn bare(program: &str) -> Command {
     command
 }
 
-/// A lock for tests that measure a process or start terminals: only one of them runs at a time.
+/// A lock for tests that measure a process, load the machine or start terminals: only one of them runs at a
+/// time. A test that only waits does without.
 pub(crate) fn alone() -> MutexGuard<'static, ()> {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     // A failed test has ended its server and its clients too.
@@ -335,8 +336,11 @@ impl Client {
         Self::new(TcpStream::connect(addr).expect("the server listens"))
     }
 
+    /// Each [`send`](Self::send) becomes a segment of its own. With Nagle's algorithm, the second of two in
+    /// a row waits 40 ms for an acknowledgment that the server's kernel delays.
     #[track_caller]
     pub(crate) fn new(stream: TcpStream) -> Self {
+        stream.set_nodelay(true).expect("TCP_NODELAY");
         stream.set_read_timeout(Some(DEADLINE)).expect("a deadline");
         stream
             .set_write_timeout(Some(DEADLINE))
