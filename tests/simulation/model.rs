@@ -765,13 +765,13 @@ impl Model {
         let has_lingered = client.shut && (client.ended || client.discarded > limits.linger_bytes);
         // Who makes room goes at once.
         let makes_room = reason == CloseReason::MadeRoom;
+        // It was leaving already, and held the most memory: few seeds see that, so it has a scene in
+        // `rare`.
+        let is_shed = limits.max_pending_total_bytes > 0 && (client.is_owed() || !client.ended);
         if client.failed || client.is_deaf || has_lingered || makes_room {
         } else if out_of_time {
             self.tally.ran_out_of_time += 1;
-        } else if limits.max_pending_total_bytes > 0 && (client.is_owed() || !client.ended) {
-            // It was leaving already, and held the most memory.
-            self.tally.shed_draining += 1;
-        } else {
+        } else if !is_shed {
             // The write half is not shut down where the peer is gone.
             assert!(client.ended, "peer {peer} closed too early");
             client.assert_has_all();

@@ -390,3 +390,29 @@ fn a_script_that_only_listens_gets_lines_with_lf_until_it_is_gone() {
         assert_eq!(scene.left(log), Some(CloseReason::Broken));
     });
 }
+
+/// What a client that leaves has not read is memory, and its time is not waited for when memory is short:
+/// of all it holds the most, and it is freed at once. The others stay.
+#[test]
+fn one_that_leaves_with_the_longest_queue_is_freed_when_memory_is_short() {
+    on_both(|is_veiled| {
+        let mut config = Config::default();
+        config.limits.max_pending_total_bytes = 300 << 10;
+        let mut scene = Scene::new(config, is_veiled);
+        let leaver = scene.join("leaves", 8);
+        let fast = scene.join_reading("floods");
+        scene.flood(fast, 150);
+        scene.peer(leaver).hang_up();
+        scene.settle();
+        assert_eq!(scene.left(leaver), Some(CloseReason::HungUp));
+        let slow = scene.join("slow", 8);
+        scene.flood(fast, 30);
+        assert_eq!(scene.freed, 0, "there is memory for both");
+        scene.flood(fast, 25);
+        assert_eq!(scene.freed, 1, "nobody has waited");
+        assert_eq!(scene.left(slow), None);
+        scene.peer(slow).read_greedily();
+        scene.settle();
+        assert_eq!(scene.got(slow).matches("floods: ").count(), 55 * 16);
+    });
+}

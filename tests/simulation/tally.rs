@@ -81,7 +81,6 @@ pub(crate) struct Tally {
     pub(crate) ran_out_of_time: u64,
     /// Members whose peers had vanished.
     pub(crate) given_up: u64,
-    pub(crate) shed_draining: u64,
     pub(crate) acted: u64,
     pub(crate) renamed: u64,
     pub(crate) noticed: u64,
@@ -110,7 +109,7 @@ const OF_PEOPLE: [CloseReason; 6] = [
 const OF_SCENES: [CloseReason; 1] = [CloseReason::Unreachable];
 
 impl Tally {
-    fn numbers(&mut self) -> [(&'static str, &mut u64, bool); 25] {
+    fn numbers(&mut self) -> [(&'static str, &mut u64, bool); 24] {
         [
             ("joined", &mut self.joined, false),
             ("lines", &mut self.lines, false),
@@ -129,11 +128,6 @@ impl Tally {
             ("accepts that fell short", &mut self.short, false),
             ("ran out of time", &mut self.ran_out_of_time, false),
             ("vanished and given up", &mut self.given_up, false),
-            (
-                "longest queue of one that leaves",
-                &mut self.shed_draining,
-                false,
-            ),
             ("acted", &mut self.acted, true),
             ("renamed", &mut self.renamed, true),
             ("noticed", &mut self.noticed, true),
