@@ -11,7 +11,7 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use line_chat::{CloseReason, Config, Lag, Metrics, Profile, Service};
+use line_chat::{CloseReason, Config, Eol, Lag, Metrics, Service};
 
 use crate::admission::{Admission, has_one_to_make_room, may_make_room};
 use crate::journal::{Peer, Record};
@@ -72,7 +72,7 @@ pub(crate) struct Arrival {
 #[derive(Debug)]
 struct Refused {
     peer: Peer,
-    words: &'static str,
+    words: String,
     is_told: bool,
     is_shut: bool,
     failed: bool,
@@ -292,9 +292,15 @@ impl Model {
         self.accepted += 1;
         self.closed(reason);
         self.assert_refused_is_told();
+        let mut words = reference::goodbye(reason).to_owned();
+        if let Service::Script(script) = arrival.service
+            && script.eol == Eol::Lf
+        {
+            words = words.replace("\r\n", "\n");
+        }
         self.refused = Some(Refused {
             peer,
-            words: reference::goodbye(reason),
+            words,
             is_told: false,
             is_shut: false,
             // It is told nothing before its handshake.
@@ -362,6 +368,8 @@ impl Model {
             let said_more = client.has_said_more();
             assert!(!said_more, "peer {peer} ended while input is held");
         }
+        let listens_on = client.listens_on();
+        self.tally.listened_on += u64::from(listens_on);
     }
 
     /// Takes the next thing that a client said, which was heard just now.
@@ -701,7 +709,7 @@ impl Model {
         };
         let stall = reference::stall_patience(limits);
         match reason {
-            CloseReason::HungUp => client.ended,
+            CloseReason::HungUp => client.ended && !client.listens_on(),
             CloseReason::Broken => {
                 let vanished_at = client.vanished_at;
                 let is_dead = vanished_at.is_some_and(|at| is_past(at, Some(limits.ack_timeout)));
@@ -777,7 +785,10 @@ impl Model {
             client.assert_has_all();
         }
         self.closed(reason);
-        self.clients.remove(&peer);
+        if let Some(client) = self.clients.remove(&peer) {
+            self.tally.seen_after_end += client.seen_after_end;
+            self.tally.seen_with_lf += client.seen * u64::from(client.has_lf());
+        }
     }
 
     // What holds between two turns.
@@ -898,11 +909,11 @@ impl Model {
             said_more || opens.is_some() || is_held_up || has_people && next.is_some();
         let is_heard = client.left.is_none() && !may_be_held;
         let is_owed = client.is_owed() && is_blocked;
-        let service = client.service;
+        let is_script = client.is_script();
         let tally = &mut self.tally;
         tally.held_by_rate += u64::from(said_more && opens.is_some());
         tally.held_by_gate += u64::from(said_more && opens.is_none());
-        if service == Service::Chat(Profile::Plain) && !has_people {
+        if is_script && !has_people {
             socket.assert_nothing_is_forgotten(is_heard, is_owed);
         }
     }

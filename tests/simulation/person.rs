@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use fastrand::Rng;
-use line_chat::{Profile, Service};
+use line_chat::{Eof, Profile, Script, Service};
 
 use crate::chances::{OPS_PASSWORD, PASSWORD};
 use crate::socket::Socket;
@@ -298,9 +298,19 @@ impl Person {
         while !self.typed.is_empty() && self.socket.borrow().window() > 0 {
             self.send(rng);
         }
-        if self.typed.is_empty() || self.socket.borrow().has_hung_up() {
-            self.socket.borrow_mut().hang_up();
+        let mut socket = self.socket.borrow_mut();
+        if socket.has_hung_up() && self.listens_on() {
+            return socket.reset();
         }
+        if self.typed.is_empty() || socket.has_hung_up() {
+            socket.hang_up();
+        }
+    }
+
+    /// Whether it stays when it has hung up.
+    fn listens_on(&self) -> bool {
+        let listens = |script: Script| script.eof == Eof::Listen;
+        matches!(self.service, Service::Script(script) if listens(script))
     }
 
     /// Reads everything, and closes when nothing follows.
@@ -327,6 +337,9 @@ impl Person {
 
     fn go(&mut self, rng: &mut Rng) {
         let mut socket = self.socket.borrow_mut();
+        if socket.has_hung_up() && self.listens_on() {
+            return socket.reset();
+        }
         match rng.u8(0..8) {
             // After its last word, which may lack its end.
             0..=3 => self.going = true,

@@ -234,6 +234,16 @@ impl Decoder {
 
 /// Whether these bytes behind an ESC are a key; `None`: they may become one.
 fn is_key(bytes: &[u8]) -> Option<bool> {
+    if let [b']', text @ ..] = bytes
+        && let Some(at) = text.iter().position(|&byte| byte == 0x1b)
+    {
+        // The end of the string, or another key in its place.
+        return match &text[at + 1..] {
+            [] => None,
+            [b'\\'] => Some(true),
+            key => is_key(key),
+        };
+    }
     let (&last, before) = bytes.split_last()?;
     let is_long = bytes.len() + 1 == 32;
     let is_final = (0x40..=0x7e).contains(&last);
@@ -249,10 +259,7 @@ fn is_key(bytes: &[u8]) -> Option<bool> {
         [b'O'] | [b'[', b'['] => Some(is_final),
         [b'[', ..] if (0x20..0x40).contains(&last) => is_long.then_some(true),
         [b'[', ..] => Some(is_final),
-        [b']', .., 0x1b] if last == b'\\' => Some(true),
-        [b']', .., 0x1b] => is_key(&[last]),
         [b']', ..] if last == 0x07 => Some(true),
-        [b']', ..] if last == 0x1b => None,
         [b']', ..] if last >= 0x20 => is_long.then_some(true),
         [b']', ..] => Some(false),
         [lead, more @ ..] => {

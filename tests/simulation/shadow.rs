@@ -13,7 +13,7 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Instant;
 
-use line_chat::{CloseReason, Limits, Profile, Service};
+use line_chat::{CloseReason, Eof, Eol, Limits, Profile, Script, Service};
 
 use crate::amounts::Allowance;
 use crate::reference::{self, Decoded, Decoder};
@@ -21,7 +21,7 @@ use crate::reference::{self, Decoded, Decoder};
 /// What a client has to get.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Due {
-    /// A line with its end.
+    /// A line with CR LF, whatever ends the lines of this client.
     Line(Rc<[u8]>),
     Answer([u8; 3]),
 }
@@ -60,8 +60,9 @@ pub(crate) struct Shadow {
     missed: u64,
     /// Neither a whole line nor a whole answer.
     begun: Vec<u8>,
-    /// Lines of the room that it got.
+    /// Lines of the room that it got, and how many of them when it had hung up.
     pub(crate) seen: u64,
+    pub(crate) seen_after_end: u64,
     /// Nothing may come behind its last words.
     is_finished: bool,
 
@@ -109,6 +110,7 @@ impl Shadow {
             missed: 0,
             begun: Vec::new(),
             seen: 0,
+            seen_after_end: 0,
             is_finished: false,
             left: None,
             connected_at: now,
@@ -133,6 +135,32 @@ impl Shadow {
 
     pub(crate) fn is_person(&self) -> bool {
         self.service == Service::Chat(Profile::Interactive)
+    }
+
+    fn script(&self) -> Option<Script> {
+        match self.service {
+            Service::Chat(Profile::Plain) => Some(Script::default()),
+            Service::Script(script) => Some(script),
+            _ => None,
+        }
+    }
+
+    /// Whether it is a script, whatever the settings of its listener.
+    pub(crate) fn is_script(&self) -> bool {
+        self.script().is_some()
+    }
+
+    pub(crate) fn has_lf(&self) -> bool {
+        self.script().is_some_and(|script| script.eol == Eol::Lf)
+    }
+
+    /// Whether the end of what it sends is not its own end: where it comes in, a member goes on
+    /// listening as long as it takes what is written to it.
+    pub(crate) fn listens_on(&self) -> bool {
+        let listens = self
+            .script()
+            .is_some_and(|script| script.eof == Eof::Listen);
+        listens && self.is_member() && !self.is_deaf
     }
 
     // What it says.
@@ -343,7 +371,12 @@ impl Shadow {
 
     fn gets_line(&mut self, line: &[u8]) {
         let text = || line.escape_ascii().to_string();
-        assert!(line.ends_with(b"\r\n"), "{:?} is torn", text());
+        let ended = match self.has_lf() {
+            false => line.strip_suffix(b"\r\n"),
+            true => line.strip_suffix(b"\n").filter(|it| !it.contains(&b'\r')),
+        };
+        assert!(ended.is_some(), "{:?} has another end", text());
+        let line = &[ended.unwrap_or_default(), b"\r\n"].concat()[..];
         assert!(std::str::from_utf8(line).is_ok(), "{:?} is unclean", text());
         if let Some(count) = reference::skipped(line) {
             return self.is_told(count);
@@ -407,7 +440,12 @@ impl Shadow {
             line.escape_ascii().to_string(),
             shown(due.as_ref())
         );
-        self.seen += u64::from(!line.starts_with(b"* "));
+        self.sees(!line.starts_with(b"* "));
+    }
+
+    fn sees(&mut self, is_of_the_room: bool) {
+        self.seen += u64::from(is_of_the_room);
+        self.seen_after_end += u64::from(is_of_the_room && self.ended && self.listens_on());
     }
 
     fn gets_some(&mut self, line: &[u8]) {
@@ -425,7 +463,7 @@ impl Shadow {
         let is_line = |due: &Due| matches!(due, Due::Line(_));
         assert!(self.due.drain(..place).all(|due| is_line(&due)));
         self.due.pop_front();
-        self.seen += u64::from(!is_own);
+        self.sees(!is_own);
         self.missed += place as u64;
         self.assert_told();
     }

@@ -504,7 +504,7 @@ impl Socket {
         self.may_write |= event.writable;
         self.may_flush |= event.writable;
         self.may_shut |= event.writable;
-        self.unread |= event.readable;
+        self.unread |= event.readable && !self.ended;
         self.read_on |= event.readable && event.read_on;
     }
 
@@ -643,6 +643,17 @@ impl Socket {
                 Err(error)
             }
             Err(error) => Err(self.fail(error.kind())),
+        }
+    }
+
+    /// As SO_ERROR (socket(7)): whoever has hung up may be gone.
+    fn check(&mut self) -> io::Result<()> {
+        let peer = self.peer;
+        assert!(self.ended, "peer {peer}: checked before its end");
+        assert!(!self.failed, "peer {peer}: checked after an error");
+        match self.reset {
+            true => Err(self.fail(ErrorKind::ConnectionReset)),
+            false => Ok(()),
         }
     }
 
@@ -794,6 +805,10 @@ impl Stream for ServerEnd {
 
     fn is_connecting(&self) -> bool {
         self.socket.borrow().dialed.is_some()
+    }
+
+    fn check(&mut self) -> io::Result<()> {
+        self.socket.borrow_mut().check()
     }
 
     fn shutdown_write(&mut self) -> io::Result<()> {

@@ -81,6 +81,11 @@ pub(crate) struct Tally {
     pub(crate) ran_out_of_time: u64,
     /// Members whose peers had vanished.
     pub(crate) given_up: u64,
+    /// Members that had hung up and stayed.
+    pub(crate) listened_on: u64,
+    /// Lines that members got when they had hung up, and lines that ended with LF alone.
+    pub(crate) seen_after_end: u64,
+    pub(crate) seen_with_lf: u64,
     pub(crate) acted: u64,
     pub(crate) renamed: u64,
     pub(crate) noticed: u64,
@@ -109,7 +114,7 @@ const OF_PEOPLE: [CloseReason; 6] = [
 const OF_SCENES: [CloseReason; 1] = [CloseReason::Unreachable];
 
 impl Tally {
-    fn numbers(&mut self) -> [(&'static str, &mut u64, bool); 24] {
+    fn numbers(&mut self) -> [(&'static str, &mut u64, bool); 27] {
         [
             ("joined", &mut self.joined, false),
             ("lines", &mut self.lines, false),
@@ -128,6 +133,9 @@ impl Tally {
             ("accepts that fell short", &mut self.short, false),
             ("ran out of time", &mut self.ran_out_of_time, false),
             ("vanished and given up", &mut self.given_up, false),
+            ("listened on", &mut self.listened_on, false),
+            ("seen after their end", &mut self.seen_after_end, false),
+            ("seen with LF", &mut self.seen_with_lf, false),
             ("acted", &mut self.acted, true),
             ("renamed", &mut self.renamed, true),
             ("noticed", &mut self.noticed, true),

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use fastrand::Rng;
 use line_chat::engine::{ClientId, Engine, Interest, Liveness, Registry};
 use line_chat::server::accept::Acceptor;
-use line_chat::{Config, Profile, Service};
+use line_chat::{Config, Eof, Eol, Profile, Script, Service};
 
 use crate::chances::{self, Chances};
 use crate::journal::{self, Journal, Peer};
@@ -51,14 +51,34 @@ pub(crate) enum Streams {
 }
 
 /// Where the clients of a run come in.
-const FOR_SCRIPTS: &[Service] = &[Service::Chat(Profile::Plain)];
+const FOR_SCRIPTS: &[Service] = &[
+    Service::Chat(Profile::Plain),
+    Service::Chat(Profile::Plain),
+    LISTENING,
+    WITH_LF,
+    Service::Script(Script {
+        eof: Eof::Listen,
+        eol: Eol::Lf,
+    }),
+];
 const FOR_ALL: &[Service] = &[
+    LISTENING,
+    WITH_LF,
     Service::Chat(Profile::Interactive),
     Service::Chat(Profile::Plain),
     Service::Chat(Profile::Interactive),
     Service::Chat(Profile::History),
     Service::Http,
 ];
+
+const LISTENING: Service = Service::Script(Script {
+    eof: Eof::Listen,
+    eol: Eol::CrLf,
+});
+const WITH_LF: Service = Service::Script(Script {
+    eof: Eof::Leave,
+    eol: Eol::Lf,
+});
 
 /// The registrations are the sockets' own, and so is what the kernel knows of a peer at this time.
 pub(crate) struct Registrations(pub(crate) Instant);
