@@ -1,7 +1,10 @@
 //! People at a prompt beside plain clients, against a model that knows the room only as its rules say:
 //! whatever is typed is seen at once by those who should see it, in the order in which it happens, and by
-//! nobody else. Streams are plain or veiled, take output in pieces, and fail in every way that they can
-//! recover from; who is behind reads on, so nothing is ever left out.
+//! nobody else. Streams are plain or veiled, take output and give input in pieces, and fail in every way
+//! that they can recover from; who is behind reads on, so nothing is ever left out.
+//!
+//! The model hears a client when the engine has, because one thing depends on how much each read took:
+//! whether a script that is refused a nick had sent more before it could know.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -39,6 +42,9 @@ const KEPT: usize = 5;
 /// From one step to the next, in seconds.
 const STEP_SECONDS: u64 = 2;
 
+/// How many steps a client may take to its nick, in rooms that have a limit.
+const LOGIN_STEPS: u64 = 6;
+
 /// A client in the model.
 struct Client {
     peer: Peer,
@@ -50,6 +56,8 @@ struct Client {
     ignores: Vec<Ignored>,
     told_by: Option<usize>,
     refusals: usize,
+    /// The step in which it connected.
+    came_in: u64,
     /// What it has to see.
     expected: String,
 }
@@ -64,6 +72,7 @@ struct Room {
     scene: Scene,
     rng: Rng,
     has_password: bool,
+    has_login_timeout: bool,
     clients: Vec<Client>,
     /// What was said, and in which step.
     history: Vec<(u64, String, usize)>,
@@ -80,9 +89,10 @@ struct Room {
 const OFTEN: f64 = 0.1;
 
 /// What has to come about, or nothing is shown.
-const EVENTS: [&str; 13] = [
+const EVENTS: [&str; 16] = [
     "announced",
     "another left",
+    "did not wait",
     "history",
     "ignored",
     "kicked",
@@ -92,8 +102,10 @@ const EVENTS: [&str; 13] = [
     "renamed",
     "replied",
     "silenced",
+    "too late",
     "unmuted",
     "quit",
+    "waited by a short read",
 ];
 
 #[test]
@@ -135,8 +147,11 @@ impl Room {
         let mut rng = Rng::with_seed(seed);
         let mut config = Config::default();
         let has_password = rng.bool();
-        // Who may try again may take its time.
-        config.limits.login_timeout = Duration::ZERO;
+        let has_login_timeout = rng.bool();
+        config.limits.login_timeout = match has_login_timeout {
+            true => Duration::from_secs(LOGIN_STEPS * STEP_SECONDS),
+            false => Duration::ZERO,
+        };
         config.interactive.enabled = true;
         config.interactive.history_lines = Some(KEPT);
         config.interactive.ops_password = "mustard".parse().ok();
@@ -154,6 +169,7 @@ impl Room {
             scene,
             rng,
             has_password,
+            has_login_timeout,
             clients: Vec::new(),
             history: Vec::new(),
             muted: Vec::new(),
@@ -178,7 +194,23 @@ impl Room {
         }
         self.step += 1;
         self.scene.wait(STEP_SECONDS * 1000);
+        self.close_late();
         self.compare();
+    }
+
+    /// Who has no nick yet and has had its time is closed.
+    fn close_late(&mut self) {
+        for number in 0..self.clients.len() {
+            let client = &self.clients[number];
+            let is_late = self.step >= client.came_in + LOGIN_STEPS;
+            let has_to_log_in = client.is_open && client.nick.is_none();
+            if self.has_login_timeout && has_to_log_in && is_late {
+                self.seen.insert("too late");
+                self.show(number, "* no nick came in time, goodbye");
+                self.clients[number].is_open = false;
+                self.scene.peer(self.clients[number].peer).hang_up();
+            }
+        }
     }
 
     fn compare(&mut self) {
@@ -198,8 +230,8 @@ impl Room {
         let is_person = self.rng.u8(..4) > 0;
         let service: Service = if is_person { INTERACTIVE } else { PLAIN };
         let capacity = self.rng.usize(10..400);
-        // Whether a script could know that its nick is refused depends on what is read at once.
-        self.scene.faults.short = if is_person { OFTEN } else { 0.0 };
+        // For a script it matters where a read stops.
+        self.scene.faults.short = if is_person { OFTEN } else { 0.5 };
         let peer = self.scene.connect(service, capacity);
         let mut expected = String::new();
         if is_person {
@@ -223,6 +255,7 @@ impl Room {
             ignores: Vec::new(),
             told_by: None,
             refusals: 0,
+            came_in: self.step,
             expected,
         });
         self.compare();
@@ -246,23 +279,9 @@ impl Room {
         let sent = lines.concat();
         let at = self.rng.usize(..sent.len());
         let is_settled = self.rng.bool();
-        let mut ended = 0;
-        for line in &lines {
-            ended += line.len();
-            let refusals = self.clients[number].refusals;
-            if self.clients[number].is_open {
-                self.hears(number, line.trim_end());
-            }
-            // A line is heard at its CR.
-            let read = match is_settled && ended - 1 <= at {
-                true => at,
-                false => sent.len(),
-            };
-            if self.clients[number].refusals > refusals && ended < read {
-                self.does_not_wait(number);
-            }
-        }
+        let hangs_up = !is_paused && self.rng.u8(..20) == 0;
         let peer = self.clients[number].peer;
+        let read_before = self.scene.reads(peer).bytes;
         let (begin, rest) = sent.as_bytes().split_at(at);
         self.scene.send(peer, begin);
         if is_settled {
@@ -270,27 +289,52 @@ impl Room {
             self.scene.read_all();
         }
         self.scene.send(peer, rest);
-        if self.clients[number].is_open && !is_paused && self.rng.u8(..20) == 0 {
+        if hangs_up {
             self.scene.peer(peer).hang_up();
+        }
+        self.scene.settle();
+        self.scene.read_all();
+        let mut ended = read_before;
+        for line in &lines {
+            ended += line.len();
+            let refusals = self.clients[number].refusals;
+            if self.clients[number].is_open {
+                self.hears(number, line.trim_end());
+            }
+            if self.clients[number].refusals > refusals {
+                self.is_refused(number, ended, is_settled);
+            }
+        }
+        if self.clients[number].is_open && hangs_up {
             self.leaves(number, "left");
         } else if !self.clients[number].is_open {
-            self.scene.settle();
             self.scene.peer(peer).hang_up();
+        }
+    }
+
+    /// A line was refused; `ended` is how many bytes the client has sent up to its end. A script whose
+    /// text was read before the answer was with the kernel did not wait for it. That depends on how much
+    /// each read took, which the model knows from the calls on the stream.
+    fn is_refused(&mut self, number: usize, ended: usize, is_settled: bool) {
+        let client = &self.clients[number];
+        if !client.is_open || client.is_person || !client.knows_password {
+            return;
+        }
+        let reads = self.scene.reads(client.peer);
+        // A line is heard at its CR.
+        let is_too_soon = reads.at_answer(ended - 1).is_none_or(|read| read > ended);
+        if is_too_soon {
+            self.seen.insert("did not wait");
+            let told = "* you sent more without waiting for that answer, goodbye";
+            self.show(number, told);
+            self.clients[number].is_open = false;
+        } else if reads.bytes > ended && !is_settled {
+            self.seen.insert("waited by a short read");
         }
     }
 
     fn name(&mut self) -> &'static str {
         NAMES[self.rng.usize(..NAMES.len())]
-    }
-
-    /// A script sends text before it can read that its nick is refused.
-    fn does_not_wait(&mut self, number: usize) {
-        let client = &self.clients[number];
-        if client.is_open && !client.is_person && client.knows_password {
-            let told = "* you sent more without waiting for that answer, goodbye";
-            self.show(number, told);
-            self.clients[number].is_open = false;
-        }
     }
 
     fn next_line(&mut self, number: usize, knows_password: bool) -> String {
@@ -761,12 +805,12 @@ impl Room {
         self.leaves(other, &format!("was kicked by {nick}: rude"));
     }
 
-    /// Nobody is shown again what this one said, or whoever had its name.
+    /// Nobody is shown again what this one said, or whoever had a name that is alike.
     fn forgets(&mut self, number: usize) {
-        let name = key(&self.nick(number));
+        let name = self.nick(number);
         let is_person = self.clients[number].is_person;
         self.history.retain(|(_, line, speaker)| {
-            let is_name = key(&speaker_of(line)) == name;
+            let is_name = is_alike(&speaker_of(line), &name);
             !(is_name || is_person && *speaker == number)
         });
     }

@@ -39,6 +39,7 @@ pub(crate) struct Scene {
     /// What goes wrong on every stream from here on.
     pub(crate) faults: Faults,
     got: Vec<Vec<u8>>,
+    reads: Vec<Reads>,
     pub(crate) left: Vec<Option<CloseReason>>,
     pub(crate) freed: usize,
     /// How many lines were said, and how many of them by bulk speakers.
@@ -49,6 +50,31 @@ pub(crate) struct Scene {
     /// How many connections could not even be begun.
     pub(crate) dial_failed: usize,
     registry: Dialing,
+}
+
+/// What was read of a client.
+#[derive(Debug, Default)]
+pub(crate) struct Reads {
+    /// In bytes, since it came.
+    pub(crate) bytes: usize,
+    /// How many bytes were read each time that all output was with the kernel.
+    answered: Vec<usize>,
+    has_taken_all: bool,
+}
+
+impl Reads {
+    fn sent(&mut self) {
+        if self.has_taken_all {
+            self.answered.push(self.bytes);
+        }
+    }
+
+    /// How many bytes were read when the answer to the first `bytes` of them was with the kernel;
+    /// `None` if it never was.
+    pub(crate) fn at_answer(&self, bytes: usize) -> Option<usize> {
+        let mut answered = self.answered.iter();
+        answered.find(|&&read| read >= bytes).copied()
+    }
 }
 
 /// The registrations are the sockets' own, and who is dialed next is known.
@@ -110,6 +136,7 @@ impl Scene {
             is_veiled,
             faults: Faults::NONE,
             got: Vec::new(),
+            reads: Vec::new(),
             left: Vec::new(),
             freed: 0,
             said: 0,
@@ -135,6 +162,7 @@ impl Scene {
         let socket = Rc::new(RefCell::new(socket));
         self.sockets.push(Rc::clone(&socket));
         self.got.push(Vec::new());
+        self.reads.push(Reads::default());
         self.left.push(None);
         (peer, addr, socket)
     }
@@ -278,7 +306,21 @@ impl Scene {
 
     fn follow(&mut self, record: Record) {
         match record {
-            Record::Wrote { peer, bytes, .. } => self.got[peer as usize].extend(bytes),
+            Record::Read { peer, bytes } => self.reads[peer as usize].bytes += bytes.len(),
+            Record::Wrote {
+                peer,
+                offered,
+                bytes,
+                is_sent,
+            } => {
+                let reads = &mut self.reads[peer as usize];
+                reads.has_taken_all = bytes.len() == offered;
+                if is_sent {
+                    reads.sent();
+                }
+                self.got[peer as usize].extend(bytes);
+            }
+            Record::Sent { peer } => self.reads[peer as usize].sent(),
             Record::Left { peer, reason, .. } => {
                 let before = self.left[peer as usize].replace(reason);
                 assert_eq!(before, None, "{peer} left again");
@@ -317,6 +359,10 @@ impl Scene {
     pub(crate) fn got(&mut self, peer: Peer) -> String {
         let got = std::mem::take(&mut self.got[peer as usize]);
         String::from_utf8_lossy(&got).into_owned()
+    }
+
+    pub(crate) fn reads(&self, peer: Peer) -> &Reads {
+        &self.reads[peer as usize]
     }
 
     pub(crate) fn left(&self, peer: Peer) -> Option<CloseReason> {
