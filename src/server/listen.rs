@@ -13,12 +13,12 @@ use std::os::fd::AsFd;
 
 use rustix::io::Errno;
 use rustix::net::netdevice::name_to_index;
-use rustix::net::sockopt::{set_tcp_keepcnt, set_tcp_keepidle, set_tcp_keepintvl};
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::config::addr::{ListenAddr, Place, Service};
 use crate::config::interactive::Profile;
 use crate::config::{Config, Limits};
+use crate::server::transport::Keepalive;
 
 /// How many connections may wait to be accepted. The system cuts it down to its own limit
 /// (`somaxconn`, 4096).
@@ -212,21 +212,10 @@ impl Listening {
         self.set_keepalive(socket, limits);
     }
 
-    /// Sets how the kernel probes a silent peer: see
-    /// [`keepalive`](crate::server::transport::keepalive).
     fn set_keepalive(&mut self, socket: &impl AsFd, limits: &Limits) {
-        const GONE: &str = "a client that is gone without a word is noticed late";
-        self.note(
-            "SO_KEEPALIVE",
-            GONE,
-            SockRef::from(socket).set_keepalive(true),
-        );
-        let idle = set_tcp_keepidle(socket, limits.keepalive_idle);
-        self.note("TCP_KEEPIDLE", GONE, idle.map_err(io::Error::from));
-        let interval = set_tcp_keepintvl(socket, limits.keepalive_interval);
-        self.note("TCP_KEEPINTVL", GONE, interval.map_err(io::Error::from));
-        let probes = set_tcp_keepcnt(socket, limits.keepalive_probes);
-        self.note("TCP_KEEPCNT", GONE, probes.map_err(io::Error::from));
+        let loss = "a client that is gone without a word is noticed late";
+        let keepalive = Keepalive::new(limits);
+        keepalive.set(socket, |option, result| self.note(option, loss, result));
     }
 
     /// Records an option that could not be set, unless it was recorded before.

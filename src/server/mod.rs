@@ -26,7 +26,6 @@ use mio::{Events, Poll, Token, Waker};
 use rustix::process::{Resource, getrlimit};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook_mio::v1_0::Signals;
-use socket2::TcpKeepalive;
 
 use crate::client_id::ClientId;
 use crate::config::Config;
@@ -41,7 +40,7 @@ use handle::{ControlBlock, Handle, Request};
 use listen::Listening;
 use log::Log;
 use signals::Ignored;
-use transport::{SockDiag, Tcp, keepalive};
+use transport::{Keepalive, SockDiag, Tcp};
 
 /// How many events one poll takes; the others come with the next.
 const EVENTS_PER_TURN: usize = 4096;
@@ -103,7 +102,7 @@ pub struct Server<O: Observer = ()> {
     /// Asks the kernel whether peers are alive.
     system: SockDiag,
     /// How the peers of dialed connections are probed.
-    keepalive: TcpKeepalive,
+    keepalive: Keepalive,
     /// Which files are read again.
     interactive: Interactive,
     /// Never sleep.
@@ -165,7 +164,7 @@ impl<O: Observer> Server<O> {
         let interactive = config.interactive.clone();
         let (spin, handle_signals) = (config.spin, config.handle_signals);
         let accepts_per_turn = config.limits.accepts_per_turn;
-        let keepalive = keepalive(&config.limits);
+        let keepalive = Keepalive::new(&config.limits);
         let listen = Listening::bind(&config, bound);
         // Only now: a log that begins before everything is bound would hide the one line that says
         // what is not.
@@ -347,7 +346,7 @@ impl<O: Observer> Server<O> {
         let registry = &mut Registrations {
             poll: self.poll.registry(),
             system: &mut self.system,
-            keepalive: &self.keepalive,
+            keepalive: self.keepalive,
         };
         self.acceptor.accept(now, &mut self.engine, registry);
         self.engine.turn(now, registry);
@@ -544,7 +543,7 @@ impl<O: Observer> fmt::Debug for Server<O> {
 struct Registrations<'a> {
     poll: &'a mio::Registry,
     system: &'a mut SockDiag,
-    keepalive: &'a TcpKeepalive,
+    keepalive: Keepalive,
 }
 
 impl Registry<Tcp> for Registrations<'_> {

@@ -6,4 +6,4 @@ mod sock_diag;
 mod tcp;
 
 pub(super) use sock_diag::SockDiag;
-pub(super) use tcp::{Tcp, keepalive};
+pub(super) use tcp::{Keepalive, Tcp};

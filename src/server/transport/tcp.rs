@@ -3,12 +3,14 @@
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr};
+use std::os::fd::AsFd;
+use std::time::Duration;
 
 use mio::event::Source;
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
-use rustix::net::sockopt::socket_cookie;
-use socket2::{SockRef, TcpKeepalive};
+use rustix::net::sockopt::{set_tcp_keepcnt, set_tcp_keepidle, set_tcp_keepintvl, socket_cookie};
+use socket2::SockRef;
 
 use crate::config::Limits;
 use crate::engine::{Liveness, Stream};
@@ -16,11 +18,37 @@ use crate::server::transport::sock_diag::{Connection, SockDiag};
 
 /// How the kernel probes a silent peer. These limits apply only without TCP_USER_TIMEOUT, which overrides
 /// the number of probes (tcp(7)), and which also ends the connection of a live peer that does not read.
-pub(crate) fn keepalive(limits: &Limits) -> TcpKeepalive {
-    TcpKeepalive::new()
-        .with_time(limits.keepalive_idle)
-        .with_interval(limits.keepalive_interval)
-        .with_retries(limits.keepalive_probes)
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Keepalive {
+    idle: Duration,
+    interval: Duration,
+    probes: u32,
+}
+
+impl Keepalive {
+    pub(crate) fn new(limits: &Limits) -> Self {
+        Self {
+            idle: limits.keepalive_idle,
+            interval: limits.keepalive_interval,
+            probes: limits.keepalive_probes,
+        }
+    }
+
+    /// Sets every option that the system supports, and tells `report` of each how that went.
+    pub(crate) fn set(
+        self,
+        socket: &impl AsFd,
+        mut report: impl FnMut(&'static str, io::Result<()>),
+    ) {
+        let is_on = SockRef::from(socket).set_keepalive(true);
+        report("SO_KEEPALIVE", is_on);
+        let idle = set_tcp_keepidle(socket, self.idle);
+        report("TCP_KEEPIDLE", idle.map_err(io::Error::from));
+        let interval = set_tcp_keepintvl(socket, self.interval);
+        report("TCP_KEEPINTVL", interval.map_err(io::Error::from));
+        let probes = set_tcp_keepcnt(socket, self.probes);
+        report("TCP_KEEPCNT", probes.map_err(io::Error::from));
+    }
 }
 
 /// A TCP connection on a poll loop of mio's.
@@ -43,12 +71,12 @@ impl Tcp {
     ///
     /// # Errors
     /// As connect(2), but never because it is in progress.
-    pub(crate) fn dial(to: SocketAddr, keepalive: &TcpKeepalive) -> io::Result<Self> {
+    pub(crate) fn dial(to: SocketAddr, keepalive: Keepalive) -> io::Result<Self> {
         let socket = TcpStream::connect(to)?;
         // Without these options the server still works: lines arrive late, or a dead peer is noticed
         // late.
         let _ = socket.set_nodelay(true);
-        let _ = SockRef::from(&socket).set_tcp_keepalive(keepalive);
+        keepalive.set(&socket, |_, _| {});
         Ok(Self {
             socket,
             is_connecting: true,
@@ -155,5 +183,31 @@ impl Source for Tcp {
 
     fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
         self.socket.deregister(registry)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    #[test]
+    fn a_dialed_connection_is_probed_as_the_limits_say() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let addr = listener.local_addr().expect("it is bound");
+        let limits = Limits {
+            keepalive_idle: Duration::from_secs(7),
+            keepalive_interval: Duration::from_secs(5),
+            keepalive_probes: 3,
+            ..Limits::default()
+        };
+        let dialed = Tcp::dial(addr, Keepalive::new(&limits)).expect("it is in progress");
+        let socket = SockRef::from(&dialed.socket);
+        assert!(socket.keepalive().expect("SO_KEEPALIVE"));
+        let idle = socket.tcp_keepalive_time().expect("TCP_KEEPIDLE");
+        let interval = socket.tcp_keepalive_interval().expect("TCP_KEEPINTVL");
+        let probes = socket.tcp_keepalive_retries().expect("TCP_KEEPCNT");
+        let seconds = Duration::from_secs;
+        assert_eq!((idle, interval, probes), (seconds(7), seconds(5), 3));
     }
 }
