@@ -8,7 +8,7 @@
 //! is an error.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, TcpListener, ToSocketAddrs};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, TcpListener, ToSocketAddrs};
 use std::os::fd::AsFd;
 
 use rustix::io::Errno;
@@ -28,9 +28,12 @@ const BACKLOG: i32 = 4096;
 /// kernel would hide from us of a slow reader, some 4 MB, stays below 256 KB with it.
 const NOT_SENT_BYTES: u32 = 128 << 10;
 
-/// How often another port is tried if the kernel chose a port for the first of two addresses that is in
-/// use on the second.
+/// How many ports are tried if the kernel chooses one for the first of two addresses that is in use on
+/// the second.
 const PORT_TRIES: u32 = 16;
+
+/// The option by which an IPv6 listener leaves IPv4 clients to another one.
+const ONLY_V6: &str = "IPV6_V6ONLY";
 
 /// The listening sockets, each with the service for its clients, and the problems to report to the
 /// operator.
@@ -54,14 +57,6 @@ pub(super) struct Unsupported {
     pub(super) error: io::Error,
 }
 
-/// A requested address, with the socket addresses that it stands for.
-#[derive(Debug)]
-struct Request<'c> {
-    asked: &'c ListenAddr,
-    service: Service,
-    addrs: Vec<SocketAddr>,
-}
-
 impl Listening {
     /// Binds every address of `config`, and takes over `bound`.
     ///
@@ -69,153 +64,22 @@ impl Listening {
     /// The text names the address and says what to do.
     pub(super) fn bind(config: &Config, bound: Vec<(TcpListener, Service)>) -> io::Result<Self> {
         let requests = requests(config)?;
-        let all: Vec<SocketAddr> = requests.iter().flat_map(|it| &it.addrs).copied().collect();
+        check_overlaps(&requests)?;
+        let requested = requests.iter().flat_map(|it| &it.addrs).copied();
         let handed_in = bound.iter().filter_map(|(it, _)| it.local_addr().ok());
-        let all: Vec<SocketAddr> = all.into_iter().chain(handed_in).collect();
-        check_overlaps(&requests, &all)?;
-        let mut listening = Self::default();
-        let mut missing = Vec::new();
+        let mut binder = Binder {
+            limits: &config.limits,
+            all: requested.chain(handed_in).collect(),
+            missing: Vec::new(),
+            listening: Self::default(),
+        };
         for request in &requests {
-            listening.bind_request(request, &all, &config.limits, &mut missing)?;
+            binder.bind(request)?;
         }
         for (socket, service) in bound {
-            socket.set_nonblocking(true)?;
-            listening.set_keepalive(&socket, &config.limits);
-            listening.sockets.push((socket, service));
+            binder.take_over(socket, service)?;
         }
-        if listening.sockets.is_empty() && !missing.is_empty() {
-            return Err(missing.swap_remove(0));
-        }
-        listening.errors.append(&mut missing);
-        Ok(listening)
-    }
-
-    /// Binds one request. The errors of addresses that this machine does not have are added to
-    /// `missing`.
-    fn bind_request(
-        &mut self,
-        request: &Request<'_>,
-        all: &[SocketAddr],
-        limits: &Limits,
-        missing: &mut Vec<io::Error>,
-    ) -> io::Result<()> {
-        if let Place::Loopback { port } = request.asked.place {
-            return self.bind_loopback(port, request, all, limits, missing);
-        }
-        let mut errors = Vec::new();
-        let mut is_served = false;
-        for &addr in &request.addrs {
-            match self.listen(addr, all, limits) {
-                Ok(socket) => {
-                    self.sockets.push((socket, request.service));
-                    is_served = true;
-                }
-                Err(error) if self.is_missing(addr, &error, all) => {
-                    missing.push(explain(addr, &error));
-                    is_served = true;
-                }
-                Err(error) => errors.push(explain(addr, &error)),
-            }
-        }
-        if !is_served && !errors.is_empty() {
-            return Err(errors.swap_remove(0));
-        }
-        self.errors.append(&mut errors);
-        Ok(())
-    }
-
-    /// Binds a port on both loopback addresses. A missing `::1` needs no warning, but a port that
-    /// another process has on `::1` is an error: clients that connect to `localhost` would reach that
-    /// process.
-    fn bind_loopback(
-        &mut self,
-        port: u16,
-        request: &Request<'_>,
-        all: &[SocketAddr],
-        limits: &Limits,
-        missing: &mut Vec<io::Error>,
-    ) -> io::Result<()> {
-        for tries_left in (0..PORT_TRIES).rev() {
-            let v4 = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-            let first = match self.listen(v4, all, limits) {
-                Ok(socket) => Some(socket),
-                Err(error) if self.is_missing(v4, &error, all) => {
-                    missing.push(explain(v4, &error));
-                    None
-                }
-                Err(error) => return Err(explain(v4, &error)),
-            };
-            let chosen = first
-                .as_ref()
-                .and_then(|it| Some(it.local_addr().ok()?.port()));
-            let v6 = SocketAddr::from((Ipv6Addr::LOCALHOST, chosen.unwrap_or(port)));
-            let second = match self.listen(v6, all, limits) {
-                Ok(socket) => Some(socket),
-                Err(error) if self.is_missing(v6, &error, all) => {
-                    if first.is_none() {
-                        missing.push(explain(v6, &error));
-                    }
-                    None
-                }
-                Err(error) if port == 0 && tries_left > 0 && is_in_use(&error) => continue,
-                Err(error) => return Err(explain(v6, &error)),
-            };
-            let sockets = first.into_iter().chain(second);
-            self.sockets.extend(sockets.map(|it| (it, request.service)));
-            return Ok(());
-        }
-        Ok(())
-    }
-
-    /// Opens a listening socket. Of its options, only non-blocking mode is required.
-    fn listen(
-        &mut self,
-        addr: SocketAddr,
-        all: &[SocketAddr],
-        limits: &Limits,
-    ) -> io::Result<TcpListener> {
-        let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
-        socket.set_nonblocking(true)?;
-        if addr.is_ipv6() {
-            let result = socket.set_only_v6(!serves_ipv4_too(addr, all));
-            self.note(ONLY_V6, "IPv4 clients may reach an IPv6 listener", result);
-        }
-        self.set_options(&socket, limits);
-        socket.bind(&addr.into())?;
-        socket.listen(BACKLOG)?;
-        Ok(socket.into())
-    }
-
-    fn set_options(&mut self, socket: &Socket, limits: &Limits) {
-        self.note(
-            "SO_REUSEADDR",
-            "after a restart the port may be in use for a minute",
-            socket.set_reuse_address(true),
-        );
-        self.note(
-            "TCP_NODELAY",
-            "lines may arrive late",
-            socket.set_tcp_nodelay(true),
-        );
-        // Telnet's Synch sends a byte as urgent data; it must stay in its place in the stream (RFC
-        // 1123, 3.2.4).
-        self.note(
-            "SO_OOBINLINE",
-            "after telnet's Synch a character may be lost",
-            socket.set_out_of_band_inline(true),
-        );
-        self.note(
-            "TCP_NOTSENT_LOWAT",
-            "a slow reader is noticed late",
-            socket.set_tcp_notsent_lowat(NOT_SENT_BYTES),
-        );
-        self.set_keepalive(socket, limits);
-    }
-
-    fn set_keepalive(&mut self, socket: &impl AsFd, limits: &Limits) {
-        let loss = "a client that is gone without a word is noticed late";
-        let keepalive = Keepalive::new(limits);
-        keepalive.set(socket, |option, result| self.note(option, loss, result));
+        binder.finish()
     }
 
     /// Records an option that could not be set, unless it was recorded before.
@@ -234,24 +98,201 @@ impl Listening {
     fn lacks(&self, option: &str) -> bool {
         self.unsupported.iter().any(|it| it.option == option)
     }
+}
+
+/// A requested address, with the socket addresses that it stands for.
+#[derive(Debug)]
+struct Request<'c> {
+    asked: &'c ListenAddr,
+    service: Service,
+    addrs: Vec<SocketAddr>,
+}
+
+/// Binds one request after the other.
+#[derive(Debug)]
+struct Binder<'c> {
+    limits: &'c Limits,
+    /// Every address on which the server is to listen.
+    all: Vec<SocketAddr>,
+    /// The errors of addresses that this machine does not have. They are fatal only if there is no
+    /// other address.
+    missing: Vec<io::Error>,
+    listening: Listening,
+}
+
+/// What became of an address.
+#[derive(Debug)]
+enum Outcome {
+    Listening(TcpListener),
+    /// This machine does not have it, for this reason.
+    Missing(io::Error),
+}
+
+impl Outcome {
+    /// Returns the port on which it listens.
+    fn port(&self) -> Option<u16> {
+        match self {
+            Self::Listening(socket) => Some(socket.local_addr().ok()?.port()),
+            Self::Missing(_) => None,
+        }
+    }
+}
+
+impl Binder<'_> {
+    /// Binds the addresses of a request. The server can do without one that fails if it has another.
+    fn bind(&mut self, request: &Request<'_>) -> io::Result<()> {
+        if let Place::Loopback { port } = request.asked.place {
+            return self.bind_loopback(port, request.service);
+        }
+        let mut errors = Vec::new();
+        let mut is_bound = false;
+        for &addr in &request.addrs {
+            match self.listen_on(addr) {
+                Ok(outcome) => {
+                    self.keep(outcome, request.service);
+                    is_bound = true;
+                }
+                Err(error) => errors.push(explain(addr, &error)),
+            }
+        }
+        if !is_bound && !errors.is_empty() {
+            return Err(errors.swap_remove(0));
+        }
+        self.listening.errors.append(&mut errors);
+        Ok(())
+    }
+
+    /// Binds a port on both loopback addresses. A missing `::1` needs no warning, but a port that
+    /// another process has on `::1` is an error: clients that connect to `localhost` would reach that
+    /// process.
+    fn bind_loopback(&mut self, port: u16, service: Service) -> io::Result<()> {
+        let v4_addr = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let mut tries_left = PORT_TRIES;
+        loop {
+            tries_left = tries_left.saturating_sub(1);
+            let v4 = self.listen_on(v4_addr);
+            let v4 = v4.map_err(|error| explain(v4_addr, &error))?;
+            let port = v4.port().unwrap_or(port);
+            let v6_addr = SocketAddr::from((Ipv6Addr::LOCALHOST, port));
+            match self.listen_on(v6_addr) {
+                Ok(Outcome::Missing(_)) if matches!(v4, Outcome::Listening(_)) => {
+                    self.keep(v4, service);
+                    return Ok(());
+                }
+                Ok(v6) => {
+                    self.keep(v4, service);
+                    self.keep(v6, service);
+                    return Ok(());
+                }
+                // The kernel chose the port, and may choose another one.
+                Err(error) if v4_addr.port() == 0 && tries_left > 0 && is_in_use(&error) => {}
+                Err(error) => return Err(explain(v6_addr, &error)),
+            }
+        }
+    }
+
+    fn keep(&mut self, outcome: Outcome, service: Service) {
+        match outcome {
+            Outcome::Listening(socket) => self.listening.sockets.push((socket, service)),
+            Outcome::Missing(error) => self.missing.push(error),
+        }
+    }
+
+    /// Takes over a socket that listens already.
+    fn take_over(&mut self, socket: TcpListener, service: Service) -> io::Result<()> {
+        socket.set_nonblocking(true).map_err(|error| {
+            let text = format!("cannot use a listener that was handed in: {error}");
+            io::Error::new(error.kind(), text)
+        })?;
+        self.set_keepalive(&socket);
+        self.listening.sockets.push((socket, service));
+        Ok(())
+    }
+
+    fn finish(mut self) -> io::Result<Listening> {
+        if self.listening.sockets.is_empty() && !self.missing.is_empty() {
+            return Err(self.missing.swap_remove(0));
+        }
+        self.listening.errors.append(&mut self.missing);
+        Ok(self.listening)
+    }
+
+    /// Listens on an address, unless this machine has no such address.
+    fn listen_on(&mut self, addr: SocketAddr) -> io::Result<Outcome> {
+        match self.listen(addr) {
+            Ok(socket) => Ok(Outcome::Listening(socket)),
+            Err(error) if self.is_missing(addr, &error) => {
+                Ok(Outcome::Missing(explain(addr, &error)))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Opens a listening socket. Of its options, only non-blocking mode is required.
+    fn listen(&mut self, addr: SocketAddr) -> io::Result<TcpListener> {
+        let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_nonblocking(true)?;
+        if addr.is_ipv6() {
+            let result = socket.set_only_v6(!serves_ipv4_too(addr, &self.all));
+            let loss = "IPv4 clients may reach an IPv6 listener";
+            self.listening.note(ONLY_V6, loss, result);
+        }
+        self.set_options(&socket);
+        socket.bind(&addr.into())?;
+        socket.listen(BACKLOG)?;
+        Ok(socket.into())
+    }
+
+    fn set_options(&mut self, socket: &Socket) {
+        self.listening.note(
+            "SO_REUSEADDR",
+            "after a restart the port may be in use for a minute",
+            socket.set_reuse_address(true),
+        );
+        self.listening.note(
+            "TCP_NODELAY",
+            "lines may arrive late",
+            socket.set_tcp_nodelay(true),
+        );
+        // Telnet's Synch sends a byte as urgent data; it must stay in its place in the stream (RFC
+        // 1123, 3.2.4).
+        self.listening.note(
+            "SO_OOBINLINE",
+            "after telnet's Synch a character may be lost",
+            socket.set_out_of_band_inline(true),
+        );
+        self.listening.note(
+            "TCP_NOTSENT_LOWAT",
+            "a slow reader is noticed late",
+            socket.set_tcp_notsent_lowat(NOT_SENT_BYTES),
+        );
+        self.set_keepalive(socket);
+    }
+
+    fn set_keepalive(&mut self, socket: &impl AsFd) {
+        let loss = "a client that is gone without a word is noticed late";
+        let keepalive = Keepalive::new(self.limits);
+        keepalive.set(socket, |option, result| {
+            self.listening.note(option, loss, result);
+        });
+    }
 
     /// Whether an address is not available because this machine lacks its address family, which the
     /// operator may not be able to change.
-    fn is_missing(&self, addr: SocketAddr, error: &io::Error, all: &[SocketAddr]) -> bool {
+    fn is_missing(&self, addr: SocketAddr, error: &io::Error) -> bool {
         match Errno::from_io_error(error) {
             Some(Errno::AFNOSUPPORT) => true,
             // IPv6 is disabled (sysctl net.ipv6.conf.lo.disable_ipv6).
             Some(Errno::ADDRNOTAVAIL) => addr.ip() == Ipv6Addr::LOCALHOST,
             // Without `IPV6_V6ONLY`, `[::]` also takes the IPv4 port, which another listener has.
             Some(Errno::ADDRINUSE) => {
-                self.lacks(ONLY_V6) && is_all_ipv6(addr) && !serves_ipv4_too(addr, all)
+                let takes_ipv4 = self.listening.lacks(ONLY_V6) && is_all_ipv6(addr);
+                takes_ipv4 && !serves_ipv4_too(addr, &self.all)
             }
             _ => false,
         }
     }
 }
-
-const ONLY_V6: &str = "IPV6_V6ONLY";
 
 fn is_in_use(error: &io::Error) -> bool {
     Errno::from_io_error(error) == Some(Errno::ADDRINUSE)
@@ -261,8 +302,8 @@ fn is_all_ipv6(addr: SocketAddr) -> bool {
     addr.ip() == Ipv6Addr::UNSPECIFIED
 }
 
-/// Whether a listener on this address also accepts IPv4 clients (ipv6(7)): it is `[::]`, and no other
-/// listener has its port for IPv4.
+/// Whether a listener on this address also accepts IPv4 clients (ipv6(7)): it is `[::]`, and no listener
+/// of `all` has its port for IPv4. With port 0, each has a port of its own.
 fn serves_ipv4_too(addr: SocketAddr, all: &[SocketAddr]) -> bool {
     let is_taken = |other: &SocketAddr| other.is_ipv4() && other.port() == addr.port();
     is_all_ipv6(addr) && (addr.port() == 0 || !all.iter().any(is_taken))
@@ -299,10 +340,10 @@ fn resolve(place: &Place) -> io::Result<Vec<SocketAddr>> {
             port,
         } => {
             let scope = interface_number(interface).map_err(|error| {
-                named(
-                    place,
-                    &format!("there is no interface {interface}: {error}; ip link lists them"),
-                )
+                io::Error::other(format!(
+                    "cannot listen on {place}: there is no interface {interface}: {error}; \
+                     ip link lists them"
+                ))
             })?;
             Ok(vec![SocketAddrV6::new(*ip, *port, 0, scope).into()])
         }
@@ -312,7 +353,8 @@ fn resolve(place: &Place) -> io::Result<Vec<SocketAddr>> {
 
 /// Returns the index of a network interface (netdevice(7), SIOCGIFINDEX).
 fn interface_number(name: &str) -> io::Result<u32> {
-    let any = Socket::new(Domain::IPV6, Type::DGRAM, None)?;
+    // Any socket will do: not an IPv6 one, or a machine without IPv6 would seem to lack the interface.
+    let any = Socket::new(Domain::UNIX, Type::DGRAM, None)?;
     Ok(name_to_index(&any, name)?)
 }
 
@@ -329,54 +371,50 @@ fn resolve_host(name: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
             addrs.push(addr);
         }
     }
-    match addrs.is_empty() {
-        true => Err(io::Error::new(
-            io::ErrorKind::NotFound,
-            format!("{name} has no address"),
-        )),
-        false => Ok(addrs),
+    if addrs.is_empty() {
+        let text = format!("host \"{name}\" has no address; give an IP address");
+        return Err(io::Error::new(io::ErrorKind::NotFound, text));
     }
+    Ok(addrs)
 }
 
 /// Refuses two requests that overlap: the kernel would only report that the address is in use, as if
 /// another process had it.
-fn check_overlaps(requests: &[Request<'_>], all: &[SocketAddr]) -> io::Result<()> {
+fn check_overlaps(requests: &[Request<'_>]) -> io::Result<()> {
     let mut rest = requests;
     while let Some((first, others)) = rest.split_first() {
         rest = others;
-        for other in others {
-            for &a in &first.addrs {
-                for &b in &other.addrs {
-                    if let Some(text) = overlap((first.asked, a), (other.asked, b), all) {
-                        return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
-                    }
-                }
-            }
+        if let Some(text) = others.iter().find_map(|other| overlap(first, other)) {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
     }
     Ok(())
 }
 
-/// Returns why the server cannot listen on both addresses, if it cannot.
-fn overlap(
-    (first, a): (&ListenAddr, SocketAddr),
-    (second, b): (&ListenAddr, SocketAddr),
-    all: &[SocketAddr],
-) -> Option<String> {
+/// Returns why the server cannot listen for both requests, if it cannot.
+fn overlap(first: &Request<'_>, second: &Request<'_>) -> Option<String> {
+    let asked = (first.asked, second.asked);
+    first.addrs.iter().find_map(|&a| {
+        let mut others = second.addrs.iter();
+        others.find_map(|&b| conflict(asked, a, b))
+    })
+}
+
+/// Returns why the server cannot listen on both addresses, if it cannot; `asked` is how they were given.
+/// `[::]` and an IPv4 address do not conflict: see [`serves_ipv4_too`].
+fn conflict(asked: (&ListenAddr, &ListenAddr), a: SocketAddr, b: SocketAddr) -> Option<String> {
     if a.port() != b.port() || a.port() == 0 {
         return None;
     }
     if a == b {
+        let (first, second) = asked;
         return Some(match first == second {
             true => format!("{first} is given twice: give it once"),
             false => format!("{a} is given twice, as {first} and as {second}: give it once"),
         });
     }
-    let includes = |any: SocketAddr, one: SocketAddr| match (any.ip(), one.ip()) {
-        (IpAddr::V4(any), IpAddr::V4(_)) => any.is_unspecified(),
-        (IpAddr::V6(v6), IpAddr::V6(_)) => v6.is_unspecified(),
-        (IpAddr::V6(_), IpAddr::V4(_)) => serves_ipv4_too(any, all),
-        (IpAddr::V4(_), IpAddr::V6(_)) => false,
+    let includes = |any: SocketAddr, one: SocketAddr| {
+        any.ip().is_unspecified() && any.is_ipv4() == one.is_ipv4()
     };
     let (any, one) = match (includes(a, b), includes(b, a)) {
         (true, _) => (a, b),
@@ -384,10 +422,6 @@ fn overlap(
         (false, false) => return None,
     };
     Some(format!("{any} includes {one}: give only one of them"))
-}
-
-fn named(place: &Place, why: &str) -> io::Error {
-    io::Error::other(format!("cannot listen on {place}: {why}"))
 }
 
 fn is_mapped(addr: SocketAddr) -> bool {
