@@ -20,14 +20,14 @@ use unicode_normalization::char::is_combining_mark;
 use unicode_script::{Script, UnicodeScript};
 use unicode_security::confusable_detection::skeleton;
 
-/// The maximum number of characters of a decomposed name per character of the name.
-const MAX_DECOMPOSED: usize = 4;
+/// How many characters each character of a name may become when the name is decomposed.
+const MAX_DECOMPOSED_CHARS: usize = 4;
 
 /// Whether a name has at most `max_chars` characters, and at most four times as many when it is
 /// decomposed, which no letter of a language exceeds. Keys are made of such names only, because a
 /// single U+FDFA decomposes into eighteen characters.
 pub(crate) fn is_short(name: &str, max_chars: usize) -> bool {
-    let max_decomposed = max_chars.saturating_mul(MAX_DECOMPOSED);
+    let max_decomposed = max_chars.saturating_mul(MAX_DECOMPOSED_CHARS);
     name.chars().nth(max_chars).is_none()
         && (name.is_ascii() || name.nfkd().nth(max_decomposed).is_none())
 }
@@ -48,7 +48,7 @@ fn fold(name: &str) -> String {
     lower.chars().filter(|&c| !is_invisible(c)).collect()
 }
 
-/// The two looks of a name: its skeleton in lower case, and the skeleton of its lower case.
+/// Returns the two looks of a name: its skeleton in lower case, and the skeleton of its lower case.
 fn looks(name: &str) -> [String; 2] {
     let bare = without_accents(name);
     let skeleton_of = |text: &str| skeleton(text).collect::<String>();
@@ -63,8 +63,9 @@ fn looks(name: &str) -> [String; 2] {
 fn without_accents(name: &str) -> String {
     let mut is_accented = false;
     let visible = name.chars().filter(|&c| !is_invisible(c));
-    let decomposed = visible.nfkd().filter(|&c| !is_invisible(c));
-    decomposed
+    // No visible character decomposes into an invisible one.
+    visible
+        .nfkd()
         .filter(|&c| {
             if is_combining_mark(c) {
                 return !(is_accented && ('\u{300}'..='\u{36f}').contains(&c));
@@ -85,18 +86,19 @@ pub(crate) fn is_alike(one: &str, other: &str) -> bool {
     if one.is_ascii() && other.is_ascii() {
         return false;
     }
-    let (one, other) = (looks(one), looks(other));
-    one.iter().zip(&other).any(|(one, other)| one == other)
+    let [lower_skeleton, skeleton_of_lower] = looks(one);
+    let [its_lower_skeleton, its_skeleton_of_lower] = looks(other);
+    lower_skeleton == its_lower_skeleton || skeleton_of_lower == its_skeleton_of_lower
 }
 
 /// Hashes of the three keys of a name, with the secret of one [`NameHasher`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct NameHash {
-    /// Two different names have the same hash with a probability of 1 in 2^64.
+    /// Two different keys have the same hash with a probability of 1 in 2^64.
     key: u64,
-    /// A 31-bit hash of each look, above a flag in the lowest bit. The flag of the first: the name is
-    /// not ASCII; of the second: an ASCII name may have one of these looks. Both are 0 if the looks
-    /// were not computed, which an ASCII name does not need while it is compared with ASCII names only.
+    /// A 31-bit hash of each look, above a flag in the lowest bit. The first flag says that the name is
+    /// not ASCII, the second that an ASCII name may have one of these looks. Both are 0 if the looks
+    /// were not computed: an ASCII name that is compared only with ASCII names needs none.
     looks: [u32; 2],
 }
 
@@ -122,9 +124,10 @@ impl NameHash {
 
     #[inline]
     fn looks_like(self, other: Self) -> bool {
-        let [one, another] = self.looks;
-        let [its_one, its_other] = other.looks;
-        (one | its_one) & 1 != 0 && (one >> 1 == its_one >> 1 || another >> 1 == its_other >> 1)
+        let is_same_look = |one: u32, other: u32| one >> 1 == other >> 1;
+        let ([a, b], [c, d]) = (self.looks, other.looks);
+        let are_both_ascii = (a | c) & 1 == 0;
+        !are_both_ascii && (is_same_look(a, c) || is_same_look(b, d))
     }
 
     #[inline]
@@ -137,7 +140,7 @@ impl NameHash {
         self.looks[1] & 1 != 0
     }
 
-    /// The hashers of both looks, which differ from each other even if the looks are equal.
+    /// The hashes of both looks, without the flags. They differ even if the two looks are equal.
     pub(crate) fn looks(self) -> [u32; 2] {
         self.looks.map(|look| look >> 1)
     }
@@ -191,16 +194,15 @@ impl NameHasher {
 
     /// Hashes a name whose key is known.
     pub(crate) fn hash(&self, name: &str, key: &str) -> NameHash {
+        let looks = match name.is_ascii() {
+            true => self.ascii_looks(name),
+            false => self.other_looks(name),
+        };
         let key = self.key.hash_one(key);
-        if name.is_ascii() {
-            let looks = self.ascii_looks(name);
-            return NameHash { key, looks };
-        }
-        let looks = self.looks_of(name);
         NameHash { key, looks }
     }
 
-    /// Adds the looks to the hash of a name that may lack them.
+    /// Adds the looks to a hash that may lack them, as that of an ASCII name may.
     pub(crate) fn with_looks(&self, hash: NameHash, name: &str) -> NameHash {
         match name.is_ascii() {
             true => NameHash {
@@ -211,38 +213,40 @@ impl NameHasher {
         }
     }
 
+    /// Hashes the looks of a name that is not ASCII.
     #[cold]
-    fn looks_of(&self, name: &str) -> [u32; 2] {
+    fn other_looks(&self, name: &str) -> [u32; 2] {
         let looks = looks(name);
         let is_in_ascii = |look: &String| look.chars().all(is_in_looks_of_ascii);
         let may_be_ascii = looks.iter().any(is_in_ascii);
-        let [mut one, mut other] = self.looks();
-        looks[0].bytes().for_each(|byte| one.push(byte));
-        looks[1].bytes().for_each(|byte| other.push(byte));
-        [one.finish(true), other.finish(may_be_ascii)]
+        let [mut first, mut second] = self.look_hashers();
+        looks[0].bytes().for_each(|byte| first.push(byte));
+        looks[1].bytes().for_each(|byte| second.push(byte));
+        [first.finish(true), second.finish(may_be_ascii)]
     }
 
     /// Hashes the looks of an ASCII name without building them.
     fn ascii_looks(&self, name: &str) -> [u32; 2] {
-        let [mut one, mut other] = self.looks();
+        let [mut first, mut second] = self.look_hashers();
         for byte in name.as_bytes() {
             let small = byte.to_ascii_lowercase();
             if has_own_prototype(*byte) && has_own_prototype(small) {
-                one.push(small);
-                other.push(small);
-            } else {
-                let prototype = ascii_prototype(byte).iter();
-                prototype.for_each(|byte| one.push(byte.to_ascii_lowercase()));
-                ascii_prototype(&small)
-                    .iter()
-                    .for_each(|&byte| other.push(byte));
+                first.push(small);
+                second.push(small);
+                continue;
+            }
+            for byte in ascii_prototype(byte) {
+                first.push(byte.to_ascii_lowercase());
+            }
+            for &byte in ascii_prototype(&small) {
+                second.push(byte);
             }
         }
-        [one.finish(false), other.finish(true)]
+        [first.finish(false), second.finish(true)]
     }
 
-    fn looks(&self) -> [LookHash; 2] {
-        self.points.map(|point| LookHash { point, sum: 1 })
+    fn look_hashers(&self) -> [LookHasher; 2] {
+        self.points.map(LookHasher::new)
     }
 }
 
@@ -259,12 +263,13 @@ fn ascii_prototype(byte: &u8) -> &[u8] {
     }
 }
 
-/// Whether an ASCII character is unchanged in a skeleton.
+/// Whether an ASCII character is its own [prototype](ascii_prototype).
 #[inline]
 fn has_own_prototype(byte: u8) -> bool {
     !matches!(byte, b'0' | b'1' | b'I' | b'|' | b'm' | b'`' | b'"' | b'%')
 }
 
+/// Whether a character can be in a look of an ASCII name: it is ASCII, or in the prototype of `%`.
 fn is_in_looks_of_ascii(c: char) -> bool {
     c.is_ascii() || matches!(c, '°' | '₀')
 }
@@ -273,33 +278,40 @@ fn is_in_looks_of_ascii(c: char) -> bool {
 /// secret point. Two looks of `n` bytes have equal values at no more than `n` points, so a client
 /// cannot choose names that collide, and a byte costs one multiplication.
 #[derive(Debug, Clone, Copy)]
-struct LookHash {
+struct LookHasher {
     /// Below 2^30.
     point: u32,
     /// Below 2^33.
     sum: u64,
 }
 
-impl LookHash {
+impl LookHasher {
     const PRIME: u64 = (1 << 31) - 1;
+
+    /// `point` is below 2^30.
+    fn new(point: u32) -> Self {
+        // Not 0, so that the length counts as well.
+        Self { point, sum: 1 }
+    }
 
     #[inline]
     fn push(&mut self, byte: u8) {
         let product = self.sum.wrapping_mul(u64::from(self.point));
-        self.sum = Self::fold(product.wrapping_add(u64::from(byte)));
+        self.sum = Self::reduce(product.wrapping_add(u64::from(byte)));
     }
 
     /// Reduces a number below 2^63 to a number below 2^33 that is congruent modulo the prime.
     #[inline]
-    fn fold(n: u64) -> u64 {
+    fn reduce(n: u64) -> u64 {
         (n & Self::PRIME).wrapping_add(n >> 31)
     }
 
+    /// Returns the hash, above a flag in the lowest bit.
     #[inline]
-    fn finish(self, bit: bool) -> u32 {
+    fn finish(self, flag: bool) -> u32 {
         let sum = self.sum % Self::PRIME;
         let sum = u32::try_from(sum).unwrap_or_default();
-        sum << 1 | u32::from(bit)
+        sum << 1 | u32::from(flag)
     }
 }
 
@@ -432,7 +444,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_alike_stays_two() {
+    fn names_that_only_resemble_each_other_stay_two() {
         for (one, other) in [
             ("n1", "nl"),
             ("b0b", "bob"),
@@ -451,7 +463,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_those_of_before() {
+    fn names_that_differ_in_case_width_or_what_is_invisible_have_one_key() {
         for (one, other) in [
             ("bob", "BOB"),
             ("bob", "b\u{ad}ob"),
@@ -470,6 +482,13 @@ mod tests {
         }
         assert_ne!(key("bob"), key("rob"));
         assert_ne!(key("bob"), key("bób"));
+    }
+
+    #[test]
+    fn no_visible_character_decomposes_into_an_invisible_one() {
+        for c in ('\0'..=char::MAX).filter(|&c| !is_invisible(c)) {
+            assert!(!c.nfkd().any(is_invisible), "{c:?}");
+        }
     }
 
     #[test]
