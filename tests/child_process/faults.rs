@@ -230,8 +230,9 @@ fn nine_thousand_who_leave_at_once_are_gone_in_a_few_turns() {
     let before = metrics(&server);
     let cpu = server.cpu_time();
     let count = crowd.len() as u64;
+    let with_alice_alone = server.descriptors() - crowd.len();
     at_once(&server, || drop(crowd));
-    await_until("all are gone", || server.descriptors() < 100);
+    await_until("all are gone", || server.descriptors() == with_alice_alone);
     let after = metrics(&server);
     let turns = number(&after, "turns") - number(&before, "turns");
     println!(
