@@ -7,11 +7,11 @@
 //! another keyboard layout has on the slash key ([`may_be_slash`]) counts only before the name of an
 //! existing command, because ordinary text may begin with it.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use crate::text::CleanText;
-use crate::text::alike::is_invisible;
-use crate::text::alike::key;
+use crate::text::alike::{decomposes_into, is_invisible, key};
 
 /// What `/help` says of a command, and who may give it.
 #[derive(Debug, PartialEq, Eq)]
@@ -38,13 +38,9 @@ pub(crate) enum Role {
 }
 
 impl Help {
-    /// Whether `name` is the name of this command or an alias of it, in any case and width.
-    pub(crate) fn is_called(&self, name: &str) -> bool {
-        if name.is_ascii() {
-            return self.names().any(|it| it.eq_ignore_ascii_case(name));
-        }
-        let folded = folded(name);
-        folded.is_some_and(|folded| self.names().any(|it| it == folded))
+    /// Whether a [folded] name is the name of this command or an alias of it.
+    pub(crate) fn is_called(&self, folded: &str) -> bool {
+        self.names().any(|it| it.eq_ignore_ascii_case(folded))
     }
 
     fn names(&self) -> impl Iterator<Item = &'static str> {
@@ -56,11 +52,16 @@ impl Help {
 /// characters.
 const MAX_NAME_CHARS: usize = 16;
 
-/// A typed name in lower case and ordinary width, so that `ｗｈｏ` from an input method is `who`. `None`
-/// if it is too long to be a command name: folding it would waste time.
-fn folded(name: &str) -> Option<String> {
+/// Returns a typed name in lower case and ordinary width, so that `ｗｈｏ` from an input method is `who`;
+/// an ASCII name as it is, because it is compared without regard to case. `None` if the name is too long
+/// to be that of a command, also when it is decomposed: folding it would waste time.
+pub(crate) fn folded(name: &str) -> Option<Cow<'_, str>> {
+    if name.is_ascii() {
+        return (name.len() <= MAX_NAME_CHARS).then_some(Cow::Borrowed(name));
+    }
     let is_short = name.chars().nth(MAX_NAME_CHARS).is_none();
-    is_short.then(|| key(name))
+    let is_short = is_short && decomposes_into(name, MAX_NAME_CHARS);
+    is_short.then(|| Cow::Owned(key(name)))
 }
 
 /// Whether a character is a slash of any width or shape. Input methods for Chinese and Japanese type
@@ -158,6 +159,7 @@ pub(crate) fn nearest<'h>(
 ) -> Option<&'static str> {
     // A long word is not a typing error, and comparing it would cost more.
     let typed = folded(typed.as_str()).filter(|typed| !typed.is_empty())?;
+    let typed = typed.to_ascii_lowercase();
     let names = usable.map(|help| help.name);
     if let Some((_, meant)) = ELSEWHERE.iter().find(|(word, _)| *word == typed) {
         return names.clone().find(|name| name == meant);
@@ -322,10 +324,24 @@ mod tests {
             ("\u{200b}", false),
             ("ｗｈｏｍ", false),
         ] {
-            assert_eq!(help("who").is_called(typed), is_it, "{typed}");
+            let is_called = folded(typed).is_some_and(|typed| help("who").is_called(&typed));
+            assert_eq!(is_called, is_it, "{typed}");
         }
-        let long = "\u{fdfa}".repeat(1300);
-        assert!(!help("who").is_called(&long));
+    }
+
+    #[test]
+    fn what_is_too_long_for_a_command_is_not_folded() {
+        for (typed, is_folded) in [
+            ("x".repeat(16), true),
+            ("x".repeat(17), false),
+            ("ｘ".repeat(16), true),
+            ("ｘ".repeat(17), false),
+            // One character that decomposes into eighteen.
+            ("\u{fdfa}".to_owned(), false),
+            ("\u{fdfa}".repeat(1300), false),
+        ] {
+            assert_eq!(folded(&typed).is_some(), is_folded, "{typed}");
+        }
     }
 
     #[test]

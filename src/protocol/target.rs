@@ -7,12 +7,13 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
+use unicode_normalization::char::decompose_compatible;
 
 use crate::text::CleanText;
-use crate::text::alike::key;
+use crate::text::alike::{decomposes_into, key};
 
-/// The longest address, with its zone, brackets and port, in characters. Folding a longer word would
-/// waste time.
+/// The longest address, with its zone, brackets and port, in characters. Folding a word that is longer,
+/// or is when it is decomposed, would waste time.
 const MAX_ADDRESS_CHARS: usize = 80;
 
 /// The size of the network that a ban of an IPv6 address covers: one subscriber has all addresses of a
@@ -44,7 +45,9 @@ pub(crate) struct Network {
 impl<'a> Target<'a> {
     /// Parses a word. Whether a member has it as a name is decided elsewhere.
     pub(crate) fn parse(word: CleanText<'a>) -> Self {
-        if word.as_str().chars().nth(MAX_ADDRESS_CHARS).is_some() {
+        let text = word.as_str();
+        let is_short = text.chars().nth(MAX_ADDRESS_CHARS).is_none();
+        if !is_short || !may_be_ascii(text) || !decomposes_into(text, MAX_ADDRESS_CHARS) {
             return Self::Name(word);
         }
         // Digits, dots and slashes may be full-width.
@@ -140,6 +143,16 @@ fn parse_address(text: &str) -> Option<IpAddr> {
         Some(_) => None,
         None => text.parse().ok(),
     }
+}
+
+/// Whether a word may be ASCII when it is folded, because it has no letter of another script.
+fn may_be_ascii(word: &str) -> bool {
+    let mut others = word.chars().filter(|c| !c.is_ascii());
+    others.all(|c| {
+        let mut is_other = false;
+        decompose_compatible(c, |c| is_other |= c.is_alphabetic() && !c.is_ascii());
+        !is_other
+    })
 }
 
 /// Returns the network of this address with a size given as a number of bits or as a netmask.

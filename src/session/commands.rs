@@ -152,7 +152,8 @@ static COMMANDS: [Row; 18] = [
 ];
 
 fn find(name: &str) -> Option<&'static Row> {
-    COMMANDS.iter().find(|row| row.help.is_called(name))
+    let folded = command::folded(name)?;
+    COMMANDS.iter().find(|row| row.help.is_called(&folded))
 }
 
 /// Returns the command in a line from a prompt, from its slash on, whether or not such a command
@@ -456,12 +457,12 @@ fn kick(call: &mut Call<'_, '_>, name: CleanText<'_>, why: CleanText<'_>) {
 }
 
 fn ban(call: &mut Call<'_, '_>, whom: CleanText<'_>, time: Option<Duration>) {
-    // A member may take an address as its nick, to have somebody else's address banned.
-    if call.cx.room.find_exact(whom.as_str()).is_some() {
-        return ban_name(call, whom.as_str(), time);
-    }
     match Target::parse(whom) {
         Target::Name(name) => ban_name(call, name.as_str(), time),
+        // A member may take an address as its nick, to have somebody else's address banned.
+        _ if call.cx.room.find_exact(whom.as_str()).is_some() => {
+            ban_name(call, whom.as_str(), time);
+        }
         Target::Network(network) => ban_network(call, &network, time),
         Target::Everybody => call.answer(Message::IsEverybody(whom.as_str())),
         Target::NoAddress => call.answer(Message::NoAddress(whom.as_str())),

@@ -16,7 +16,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::slice;
 
 use unicode_normalization::UnicodeNormalization;
-use unicode_normalization::char::is_combining_mark;
+use unicode_normalization::char::{decompose_compatible, is_combining_mark};
 use unicode_script::{Script, UnicodeScript};
 use unicode_security::confusable_detection::skeleton;
 
@@ -28,8 +28,24 @@ const MAX_DECOMPOSED_CHARS: usize = 4;
 /// single U+FDFA decomposes into eighteen characters.
 pub(crate) fn is_short(name: &str, max_chars: usize) -> bool {
     let max_decomposed = max_chars.saturating_mul(MAX_DECOMPOSED_CHARS);
-    name.chars().nth(max_chars).is_none()
-        && (name.is_ascii() || name.nfkd().nth(max_decomposed).is_none())
+    if name.is_ascii() {
+        return name.len() <= max_chars;
+    }
+    name.chars().nth(max_chars).is_none() && decomposes_into(name, max_decomposed)
+}
+
+/// Whether a name has at most `most` characters when it is decomposed. They are counted one by one,
+/// because to order them as the NFKD does would take as long as a key.
+pub(crate) fn decomposes_into(name: &str, most: usize) -> bool {
+    let mut left = most;
+    name.chars().all(|c| {
+        let mut has_room = true;
+        decompose_compatible(c, |_| {
+            has_room &= left > 0;
+            left = left.saturating_sub(1);
+        });
+        has_room
+    })
 }
 
 /// Returns the key of a name, or of a prefix of one: its NFKC in lower case, without invisible
@@ -441,6 +457,7 @@ mod tests {
         ] {
             assert_eq!(is_short(&name, 32), is_short_enough, "{name}");
         }
+        assert!(is_short("", 0) && !is_short("x", 0) && !is_short("é", 0));
     }
 
     #[test]
@@ -529,6 +546,11 @@ mod tests {
         fn hashes_are_alike_where_names_are(one in name(), other in name()) {
             alike(&one, &other);
             prop_assert!(alike(&one, &one));
+        }
+
+        #[test]
+        fn a_decomposed_name_is_counted_without_making_it(name in name(), most in 0..9_usize) {
+            prop_assert_eq!(decomposes_into(&name, most), name.nfkd().count() <= most);
         }
 
         #[test]
