@@ -10,9 +10,10 @@
 //! | `line_chat::auth` | passwords and operators |
 //! | `line_chat::server` | the server itself |
 //!
-//! Events that a peer can cause ten thousand times a second are [`Throttled`]: they are counted, and
-//! logged at most every ten seconds. A deadline ensures that the end of a burst is logged even if no
-//! event follows it.
+//! Every kind of event that a peer can cause at will is [`Throttled`]: above so many lines in ten seconds
+//! they are counted, and one line tells how many. What members and operators do has [`MAX_LINES`], and
+//! everything else a single line. So all that peers do is at most some 250 lines in ten seconds. A deadline
+//! ensures that the end of a burst is logged even if no event follows it.
 
 use std::fmt;
 use std::time::Instant;
@@ -31,9 +32,18 @@ const READERS: &str = "line_chat::readers";
 const AUTH: &str = "line_chat::auth";
 const SERVER: &str = "line_chat::server";
 
+/// How many lines there are in ten seconds about single joins, and leaves, and so on: more than a room
+/// needs that people watch.
+const MAX_LINES: u32 = 50;
+
 /// Writes the log.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Log {
+    joined: LogThrottle<Joined>,
+    left: LogThrottle<Left>,
+    renamed: LogThrottle<Renamed>,
+    operators: LogThrottle<OperatorMade>,
+    commands: LogThrottle<OperatorCommand>,
     refused: LogThrottle<Refusal>,
     unregistrable: LogThrottle<Unregistrable>,
     strangers: LogThrottle<Stranger>,
@@ -41,6 +51,25 @@ pub(super) struct Log {
     nameless: LogThrottle<Nameless>,
     wrong_passwords: LogThrottle<WrongPassword>,
     accept_failures: LogThrottle<AcceptFailure>,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self {
+            joined: LogThrottle::new(MAX_LINES),
+            left: LogThrottle::new(MAX_LINES),
+            renamed: LogThrottle::new(MAX_LINES),
+            operators: LogThrottle::new(MAX_LINES),
+            commands: LogThrottle::new(MAX_LINES),
+            refused: LogThrottle::default(),
+            unregistrable: LogThrottle::default(),
+            strangers: LogThrottle::default(),
+            silent: LogThrottle::default(),
+            nameless: LogThrottle::default(),
+            wrong_passwords: LogThrottle::default(),
+            accept_failures: LogThrottle::default(),
+        }
+    }
 }
 
 impl Observer for Log {
@@ -74,7 +103,10 @@ impl Observer for Log {
                 nick: Some(nick),
                 reason,
                 ..
-            } => info!(target: MEMBERS, "{nick} left: {reason}"),
+            } => {
+                let nick = nick.to_owned();
+                self.left.log(now, Left { nick, reason });
+            }
             Event::Left {
                 peer,
                 has_sent,
@@ -83,9 +115,13 @@ impl Observer for Log {
             } => self.left_without_nick(now, peer, has_sent, reason),
             Event::Freed { id } => trace!(target: CONNECTIONS, "client {} freed", id.index()),
             Event::Joined { peer, nick, .. } => {
-                info!(target: MEMBERS, "{nick} joined from {peer}");
+                let nick = nick.to_owned();
+                self.joined.log(now, Joined { nick, peer });
             }
-            Event::Renamed { old, new, .. } => info!(target: MEMBERS, "{old} is now {new}"),
+            Event::Renamed { old, new, .. } => {
+                let (old, new) = (old.to_owned(), new.to_owned());
+                self.renamed.log(now, Renamed { old, new });
+            }
             Event::Said { line, .. } | Event::Acted { line, .. } | Event::Noticed { line } => {
                 debug!(target: LINES, "{}", Text(line));
             }
@@ -109,9 +145,13 @@ impl Observer for Log {
             Event::WrongPassword { peer, .. } => {
                 self.wrong_passwords.log(now, WrongPassword { peer });
             }
-            Event::OperatorMade { nick, .. } => info!(target: AUTH, "{nick} is an operator now"),
+            Event::OperatorMade { nick, .. } => {
+                let nick = nick.to_owned();
+                self.operators.log(now, OperatorMade { nick });
+            }
             Event::OperatorCommand { nick, command, .. } => {
-                info!(target: AUTH, "{nick} as an operator: {command}");
+                let (nick, command) = (nick.to_owned(), command.to_owned());
+                self.commands.log(now, OperatorCommand { nick, command });
             }
             Event::SecretExposed { path } => {
                 let path = path.display();
@@ -170,6 +210,11 @@ impl Log {
     /// When a line is due even if no event follows.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         let deadlines = [
+            self.joined.deadline(),
+            self.left.deadline(),
+            self.renamed.deadline(),
+            self.operators.deadline(),
+            self.commands.deadline(),
             self.refused.deadline(),
             self.unregistrable.deadline(),
             self.strangers.deadline(),
@@ -183,6 +228,11 @@ impl Log {
 
     /// Writes the lines that are due.
     pub(super) fn on_time(&mut self, now: Instant) {
+        self.joined.log_due(now);
+        self.left.log_due(now);
+        self.renamed.log_due(now);
+        self.operators.log_due(now);
+        self.commands.log_due(now);
         self.refused.log_due(now);
         self.unregistrable.log_due(now);
         self.strangers.log_due(now);
@@ -194,6 +244,11 @@ impl Log {
 
     /// Writes the counted events that are not logged yet, because no more will follow.
     fn write_rest(&mut self) {
+        self.joined.log_rest();
+        self.left.log_rest();
+        self.renamed.log_rest();
+        self.operators.log_rest();
+        self.commands.log_rest();
         self.refused.log_rest();
         self.unregistrable.log_rest();
         self.strangers.log_rest();
@@ -224,7 +279,7 @@ trait Throttled {
     fn write_kept(&self) {}
 }
 
-/// A kind of event that is logged at most every ten seconds.
+/// A kind of event that has a number of lines in ten seconds.
 trait Throttle<T> {
     fn log(&mut self, now: Instant, event: T);
     fn log_due(&mut self, now: Instant);
@@ -249,6 +304,114 @@ impl<T: Throttled> Throttle<T> for LogThrottle<T> {
         if let Some((times, event)) = self.take_all() {
             event.write(times);
         }
+    }
+}
+
+/// A member joined.
+#[derive(Debug)]
+struct Joined {
+    nick: String,
+    peer: Peer,
+}
+
+impl Throttled for Joined {
+    fn write(&self, times: u64) {
+        let Self { nick, peer } = self;
+        match times {
+            1 => info!(target: MEMBERS, "{nick} joined from {peer}"),
+            n => info!(target: MEMBERS, "{n} members joined, the last {nick} from {peer}"),
+        }
+    }
+
+    fn write_kept(&self) {
+        let Self { nick, peer } = self;
+        debug!(target: MEMBERS, "{nick} joined from {peer}");
+    }
+}
+
+/// A member left.
+#[derive(Debug)]
+struct Left {
+    nick: String,
+    reason: CloseReason,
+}
+
+impl Throttled for Left {
+    fn write(&self, times: u64) {
+        let Self { nick, reason } = self;
+        match times {
+            1 => info!(target: MEMBERS, "{nick} left: {reason}"),
+            n => info!(target: MEMBERS, "{n} members left, the last {nick}: {reason}"),
+        }
+    }
+
+    fn write_kept(&self) {
+        let Self { nick, reason } = self;
+        debug!(target: MEMBERS, "{nick} left: {reason}");
+    }
+}
+
+/// A member took another nick.
+#[derive(Debug)]
+struct Renamed {
+    old: String,
+    new: String,
+}
+
+impl Throttled for Renamed {
+    fn write(&self, times: u64) {
+        let Self { old, new } = self;
+        match times {
+            1 => info!(target: MEMBERS, "{old} is now {new}"),
+            n => info!(target: MEMBERS, "{n} renames, the last: {old} is now {new}"),
+        }
+    }
+
+    fn write_kept(&self) {
+        let Self { old, new } = self;
+        debug!(target: MEMBERS, "{old} is now {new}");
+    }
+}
+
+/// A member knew the password of operators.
+#[derive(Debug)]
+struct OperatorMade {
+    nick: String,
+}
+
+impl Throttled for OperatorMade {
+    fn write(&self, times: u64) {
+        let nick = &self.nick;
+        match times {
+            1 => info!(target: AUTH, "{nick} is an operator now"),
+            n => info!(target: AUTH, "{n} times the password of operators, the last from {nick}"),
+        }
+    }
+
+    fn write_kept(&self) {
+        debug!(target: AUTH, "{} is an operator now", self.nick);
+    }
+}
+
+/// An operator gave a command.
+#[derive(Debug)]
+struct OperatorCommand {
+    nick: String,
+    command: String,
+}
+
+impl Throttled for OperatorCommand {
+    fn write(&self, times: u64) {
+        let Self { nick, command } = self;
+        match times {
+            1 => info!(target: AUTH, "{nick} as an operator: {command}"),
+            n => info!(target: AUTH, "{n} commands of operators, the last of {nick}: {command}"),
+        }
+    }
+
+    fn write_kept(&self) {
+        let Self { nick, command } = self;
+        debug!(target: AUTH, "{nick} as an operator: {command}");
     }
 }
 

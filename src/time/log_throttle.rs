@@ -1,7 +1,11 @@
 //! Events that can happen ten thousand times a second and still deserve a line in the log:
-//! [`LogThrottle`] lets the first one through, and then at most one line in ten seconds, with a count
-//! and the last event. Without it, a peer that is refused could fill the disk by connecting again and
-//! again.
+//! [`LogThrottle`] lets the first one through, or the first few, and then at most one line in ten seconds,
+//! with a count and the last event. Without it, a peer that is refused could fill the disk by connecting
+//! again and again.
+//!
+//! Ten seconds begin with a line. Each kind of event has its number of lines in them: one where a single
+//! event is of no interest, and more where an operator wants to know each, as long as they are few. A line
+//! with a count is one of them.
 //!
 //! A burst may end before its line is due, and nothing may follow it for hours. So the owner of a
 //! throttle asks for its [deadline](LogThrottle::deadline), and [takes the line](LogThrottle::take_due)
@@ -9,8 +13,8 @@
 
 use std::time::{Duration, Instant};
 
-/// The least time between two lines.
-const BETWEEN_LINES: Duration = Duration::from_secs(10);
+/// The time for which the lines of a kind are counted.
+const WINDOW: Duration = Duration::from_secs(10);
 
 /// Events of one kind.
 #[derive(Debug)]
@@ -19,7 +23,10 @@ pub(crate) struct LogThrottle<T> {
     unlogged: u64,
     /// The last of them.
     last: Option<T>,
-    logged_at: Option<Instant>,
+    /// How many lines there may be in a window, and how many there are in this one.
+    max_lines: u32,
+    lines: u32,
+    window_since: Option<Instant>,
 }
 
 /// What happens to an event.
@@ -33,35 +40,54 @@ pub(crate) enum Counted<'t, T> {
 
 impl<T> Default for LogThrottle<T> {
     fn default() -> Self {
-        Self {
-            unlogged: 0,
-            last: None,
-            logged_at: None,
-        }
+        Self::new(1)
     }
 }
 
 impl<T> LogThrottle<T> {
+    /// Events of which so many are logged each, before they are counted.
+    pub(crate) fn new(max_lines: u32) -> Self {
+        Self {
+            unlogged: 0,
+            last: None,
+            max_lines,
+            lines: 0,
+            window_since: None,
+        }
+    }
+
     /// Counts one more event.
     pub(crate) fn count(&mut self, event: T, now: Instant) -> Counted<'_, T> {
+        let is_over = self.window_end().is_none_or(|at| at <= now);
+        // Behind events that are counted no single one is logged, so that lines are in order.
+        let is_counted = self.unlogged > 0 || self.lines >= self.max_lines;
         self.unlogged = self.unlogged.saturating_add(1);
-        if self.next_line_at().is_some_and(|at| now < at) {
+        if is_counted && !is_over {
             return Counted::Kept(self.last.insert(event));
         }
         self.last = None;
-        self.logged_at = Some(now);
+        if is_over {
+            self.begin_window(now);
+        }
+        self.lines = self.lines.saturating_add(1);
         Counted::Line(std::mem::take(&mut self.unlogged), event)
+    }
+
+    fn begin_window(&mut self, now: Instant) {
+        self.lines = 0;
+        self.window_since = Some(now);
     }
 
     /// When the next line is due even if no event follows: `None` if all events have been logged.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.next_line_at().filter(|_| self.unlogged > 0)
+        self.window_end().filter(|_| self.unlogged > 0)
     }
 
     /// Returns the line that is due: the number of its events, and the last of them.
     pub(crate) fn take_due(&mut self, now: Instant) -> Option<(u64, T)> {
         self.deadline().filter(|&at| at <= now)?;
-        self.logged_at = Some(now);
+        self.begin_window(now);
+        self.lines = 1;
         self.take_all()
     }
 
@@ -72,8 +98,8 @@ impl<T> LogThrottle<T> {
         Some((std::mem::take(&mut self.unlogged), last))
     }
 
-    fn next_line_at(&self) -> Option<Instant> {
-        self.logged_at?.checked_add(BETWEEN_LINES)
+    fn window_end(&self) -> Option<Instant> {
+        self.window_since?.checked_add(WINDOW)
     }
 }
 
@@ -104,6 +130,40 @@ mod tests {
         ];
         assert_eq!(logged, expected);
         assert_eq!(events.deadline(), None);
+    }
+
+    #[test]
+    fn a_few_are_logged_each_and_the_others_are_counted() {
+        let mut events = LogThrottle::new(3);
+        let start = Instant::now();
+        let times = [0, 1, 2, 3, 9, 10, 11, 12, 13, 20, 21, 99];
+        let logged = times.map(
+            |seconds| match events.count(seconds, start + seconds * SECOND) {
+                Counted::Line(count, last) => Some((count, last)),
+                Counted::Kept(_) => None,
+            },
+        );
+        let expected = [
+            Some((1, 0)),
+            Some((1, 1)),
+            Some((1, 2)),
+            None,
+            None,
+            // The line with the count is one of the three.
+            Some((3, 10)),
+            Some((1, 11)),
+            Some((1, 12)),
+            None,
+            Some((2, 20)),
+            Some((1, 21)),
+            Some((1, 99)),
+        ];
+        assert_eq!(logged, expected);
+        for n in 0..3 {
+            events.count(n, start + 100 * SECOND);
+        }
+        assert_eq!(events.deadline(), Some(start + 109 * SECOND));
+        assert_eq!(events.take_due(start + 109 * SECOND), Some((1, 2)));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
+use crate::lines_until_now;
 use crate::support::child::{Client, Server};
 use crate::support::temp_file::TempFile;
 
@@ -146,4 +147,109 @@ fn what_was_counted_is_told_before_the_server_stops() {
             "{log}"
         );
     }
+}
+
+/// How many lines the log has of one kind of event in ten seconds, if each is of interest.
+const OF_A_KIND: usize = 50;
+
+/// How many events of a kind the log tells of: each line that has `single` in it is one, and each that
+/// has `several` is as many as it says.
+fn told(log: &str, single: &str, several: &str) -> usize {
+    let lines = log.lines();
+    let of_kind = lines.filter_map(|line| {
+        let is_several = line.contains(several);
+        let is_single = || line.contains(single).then_some(1);
+        if is_several {
+            return Some(largest_number(line));
+        }
+        is_single()
+    });
+    of_kind.sum()
+}
+
+/// Closes the connection, and waits until the server has done so.
+#[track_caller]
+fn go(mut client: Client) {
+    client.hang_up();
+    while client.line_as_sent().is_some() {}
+}
+
+// A loop of `/nick a` and `/nick b` wrote 13.8 MB/s of log. What members and operators do has a number of
+// lines, and then a count, however they do it: in a loop, on one connection after the other, under other
+// names, as scripts, or at another listener.
+#[test]
+fn what_members_repeat_costs_few_lines_of_the_log_and_is_counted() {
+    const RENAMES: usize = 4000;
+    const COMMANDS: usize = 1000;
+    const JOINS: usize = 150;
+    let file = TempFile::new("repeated", "secret\n");
+    let args = [
+        "--interactive",
+        "--ops-password-file",
+        file.path(),
+        "plain:127.0.0.1:0",
+    ];
+    let server = Server::start(&args);
+    let (plain, people) = (server.addr, server.announced());
+    let mut eve = Client::connect(people);
+    eve.say("eve");
+    eve.send("/nick a\r\n/nick b\r\n".repeat(RENAMES / 2).as_bytes());
+    eve.send("/op secret\r\n".repeat(COMMANDS).as_bytes());
+    eve.send("/unmute x\r\n".repeat(COMMANDS).as_bytes());
+    lines_until_now(&mut eve);
+    for n in 0..JOINS {
+        for addr in [plain, people] {
+            let mut guest = Client::connect(addr);
+            guest.say(&format!("guest{}", n % 7));
+            go(guest);
+        }
+    }
+    let log = server.stop().log;
+    let joins = 2 * JOINS + 1;
+    for (single, several, count) in [
+        (" is now ", " renames, the last: ", RENAMES),
+        (
+            " is an operator now",
+            " times the password of operators, ",
+            COMMANDS,
+        ),
+        (" as an operator: ", " commands of operators, ", COMMANDS),
+        (" joined from ", " members joined, the last ", joins),
+        (" left: ", " members left, the last ", joins),
+    ] {
+        assert_eq!(told(&log, single, several), count, "{single:?}: {log}");
+    }
+    let lines = log.lines().count();
+    assert!(lines <= 5 * (OF_A_KIND + 1) + MOST_LINES, "{lines}: {log}");
+}
+
+// Forty health checks were eighty lines of log, whichever port they tried.
+#[test]
+fn probes_of_any_listener_are_counted() {
+    const PROBES: usize = 40;
+    let args = ["--interactive", "plain:127.0.0.1:0", "http:127.0.0.1:0"];
+    let server = Server::start(&args);
+    let addrs = [server.addr, server.announced(), server.announced()];
+    for number in 0..PROBES {
+        for addr in addrs {
+            let probe = Client::connect(addr);
+            match number % 2 {
+                0 => probe.reset(),
+                _ => go(probe),
+            }
+        }
+    }
+    let log = server.stop().log;
+    let of_chat = told(
+        &log,
+        " left without a word: ",
+        " clients left without a word, ",
+    );
+    let of_http = told(
+        &log,
+        " left without a nick: ",
+        " clients left without a nick, ",
+    );
+    assert_eq!((of_chat, of_http), (2 * PROBES, PROBES), "{log}");
+    assert!(log.lines().count() <= MOST_LINES, "{log}");
 }
