@@ -115,6 +115,8 @@ pub(crate) enum Message<'a> {
     YouIgnoreTooMany(usize),
     NothingKept,
     MutedLine,
+    /// This member was kicked without the reason that was given, because the operator is muted.
+    MutedReason(&'a Nick),
     NotOperator,
     NoOperators,
     IsNotBanned(&'a str),
@@ -345,6 +347,9 @@ impl Message<'_> {
             }
             Self::NothingKept => write!(to, "there is nothing to show"),
             Self::MutedLine => write!(to, "you are muted, that was not sent"),
+            Self::MutedReason(nick) => {
+                write!(to, "you are muted: {nick} was kicked without your reason")
+            }
             Self::NotOperator => {
                 write!(to, "only operators can do that: /op PASSWORD makes you one")
             }

@@ -89,13 +89,14 @@ struct Room {
 const OFTEN: f64 = 0.1;
 
 /// What has to come about, or nothing is shown.
-const EVENTS: [&str; 16] = [
+const EVENTS: [&str; 17] = [
     "announced",
     "another left",
     "did not wait",
     "history",
     "ignored",
     "kicked",
+    "kicked by a muted operator",
     "last guess",
     "last nick",
     "muted",
@@ -799,10 +800,19 @@ impl Room {
             return;
         };
         let nick = self.nick(number);
-        self.show(other, &format!("* {nick} has kicked you: rude"));
+        // Nobody gets what a muted operator says, and a reason is something said.
+        let is_muted = self.is_muted(number);
+        let why = if is_muted { "" } else { ": rude" };
+        self.show(other, &format!("* {nick} has kicked you{why}"));
         self.seen.insert("kicked");
         self.forgets(other);
-        self.leaves(other, &format!("was kicked by {nick}: rude"));
+        let kicked = self.nick(other);
+        self.leaves(other, &format!("was kicked by {nick}{why}"));
+        if is_muted {
+            self.seen.insert("kicked by a muted operator");
+            let left_out = format!("* you are muted: {kicked} was kicked without your reason");
+            self.show(number, &left_out);
+        }
     }
 
     /// Nobody is shown again what this one said, or whoever had a name that is alike.
