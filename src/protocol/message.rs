@@ -78,8 +78,8 @@ pub(crate) enum Message<'a> {
     Who(Names<'a>),
     Time(&'a str),
     YouIgnore(&'a Nick),
-    YouIgnoreAll(Names<'a>),
-    YouHearAgain(&'a Nick),
+    YouIgnoreAll(&'a [&'a str]),
+    YouHearAgain(&'a str),
     YouAreOperator,
     IsBanned(&'a str, Option<Duration>),
     /// A banned name that no present member has, and the only member whose name begins with it, which
@@ -246,9 +246,15 @@ impl Message<'_> {
                 to,
                 "you see nothing more of {nick}; /unignore {nick} changes that"
             ),
-            Self::YouIgnoreAll(Names { some: [], .. }) => write!(to, "you ignore nobody"),
-            Self::YouIgnoreAll(names) => write!(to, "you ignore {names}"),
-            Self::YouHearAgain(nick) => write!(to, "you see what {nick} says again"),
+            Self::YouIgnoreAll([]) => write!(to, "you ignore nobody"),
+            Self::YouIgnoreAll([first, others @ ..]) => {
+                write!(to, "you ignore {}", Isolated(first))?;
+                let mut others = others.iter();
+                others.try_for_each(|nick| write!(to, ", {}", Isolated(nick)))
+            }
+            Self::YouHearAgain(nick) => {
+                write!(to, "you see what {} says again", Isolated(nick))
+            }
             Self::YouAreOperator => {
                 write!(to, "you are an operator; /help lists what you can do")
             }
@@ -624,7 +630,7 @@ mod tests {
             Message::HasLeftAlready(nick.as_str(), other),
             Message::YouAreNow(nick),
             Message::YouIgnore(nick),
-            Message::YouHearAgain(nick),
+            Message::YouHearAgain(nick.as_str()),
             Message::Greeting,
             Message::AskPassword,
             Message::AskNick,

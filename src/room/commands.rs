@@ -8,14 +8,12 @@ use crate::broadcast::priority::Class;
 use crate::client_id::ClientId;
 use crate::config::interactive::Profile;
 use crate::protocol::message::{Message, Names};
-use crate::room::members::{Ignored, Member, NotFound, Partner};
+use crate::room::members::{Member, NotFound, Partner};
 use crate::room::{MAX_NAMED, Room};
 use crate::text::CleanText;
+use crate::text::alike::Identity;
 use crate::text::nick::{Nick, NickError};
 use crate::time::moment::Moment;
-
-/// How many members one person can ignore.
-const MAX_IGNORED: usize = 32;
 
 /// How many members are named in one answer to `/who`; the others are counted.
 const MAX_LISTED: usize = 5 * MAX_NAMED;
@@ -166,27 +164,19 @@ impl Room {
             return;
         };
         if !person.ignores(whom) {
-            if person.ignored.len() >= MAX_IGNORED {
-                return self.answer(id, Message::YouIgnoreTooMany(MAX_IGNORED));
+            if !person.ignored.add(whom, nick.as_str()) {
+                let ignored = person.ignored.len();
+                return self.answer(id, Message::YouIgnoreTooMany(ignored));
             }
-            let nick = nick.clone();
-            person.ignored.push(Ignored { whom, nick });
             self.members.set_spoken(id, true);
         }
         self.answer(id, Message::YouIgnore(&nick));
     }
 
     fn list_ignored(&mut self, id: ClientId) {
-        let ignored = self
-            .members
-            .person(id)
-            .map_or(&[][..], |person| &person.ignored);
-        let some: Vec<&Nick> = ignored.iter().map(|it| &it.nick).collect();
-        let names = Names {
-            some: &some,
-            more: 0,
-        };
-        self.outbox.send(id, Message::YouIgnoreAll(names));
+        let person = self.members.person(id);
+        let nicks: Vec<&str> = person.map_or_else(Vec::new, |it| it.ignored.nicks().collect());
+        self.outbox.send(id, Message::YouIgnoreAll(&nicks));
     }
 
     /// Shows a member to a person again, which may have left or have another name by now.
@@ -195,20 +185,15 @@ impl Room {
         let member = self.members.find(name.as_str()).ok();
         let member = member.and_then(|id| self.members.get(id));
         let member = member.map(Member::identity);
-        let ignored = self.members.person_mut(id).map(|it| &mut it.ignored);
-        let place = ignored.as_ref().and_then(|ignored| {
-            let is_same = |it: &Ignored| it.whom.name.is_same(former);
-            let is_alike = |it: &Ignored| it.whom.name.is_alike(former);
-            let is_member = |it: &Ignored| member.is_some_and(|member| it.whom.is(member));
-            let place = ignored.iter().position(is_same);
-            let place = place.or_else(|| ignored.iter().position(is_alike));
-            place.or_else(|| ignored.iter().position(is_member))
+        let removed = self.members.person_mut(id).and_then(|person| {
+            let ignored = &mut person.ignored;
+            let removed = ignored.remove(|it| it.name.is_same(former));
+            let removed = removed.or_else(|| ignored.remove(|it| it.name.is_alike(former)));
+            let is_member = |it: Identity| member.is_some_and(|member| it.is(member));
+            removed.or_else(|| ignored.remove(is_member))
         });
-        match ignored.zip(place) {
-            Some((ignored, place)) => {
-                let nick = ignored.remove(place).nick;
-                self.answer(id, Message::YouHearAgain(&nick));
-            }
+        match removed {
+            Some(nick) => self.answer(id, Message::YouHearAgain(&nick)),
             None => self.answer(id, Message::YouDoNotIgnore(name.as_str())),
         }
     }

@@ -15,6 +15,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use crate::broadcast::batch::{Cursor, Kind, Segment, Speaker};
 use crate::client_id::ClientId;
+use crate::room::ignore_list::IgnoreList;
 use crate::text;
 use crate::text::alike::{Identity, NameHash, NameHasher, is_alike, is_short, key};
 use crate::text::nick::{Nick, NickError};
@@ -64,16 +65,10 @@ pub(super) struct Person {
     /// No two people have the same, ever, and nobody has 0.
     serial: u64,
     /// Whose lines are not shown to this one.
-    pub(super) ignored: Vec<Ignored>,
+    pub(super) ignored: IgnoreList,
     /// The member that last told this one something in private.
     pub(super) told_by: Option<Partner>,
     pub(super) is_operator: bool,
-}
-
-#[derive(Debug)]
-pub(super) struct Ignored {
-    pub(super) whom: Identity,
-    pub(super) nick: Nick,
 }
 
 /// A person who may have left, and whose number may be another's by now.
@@ -139,12 +134,7 @@ impl Person {
     /// Whether it sees nothing of what this one says.
     #[inline]
     pub(super) fn ignores(&self, other: Identity) -> bool {
-        !self.ignored.is_empty() && self.ignores_by_name(other)
-    }
-
-    #[cold]
-    fn ignores_by_name(&self, other: Identity) -> bool {
-        self.ignored.iter().any(|it| it.whom.is(other))
+        !self.ignored.is_empty() && self.ignored.holds(other)
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod commands;
 mod history;
+mod ignore_list;
 mod members;
 mod moderation;
 mod presence;

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use line_chat::engine::{ClientId, Engine, Interest, Registry, Stream};
-use line_chat::{Config, Service};
+use line_chat::{Config, Profile, Service};
 
 const MEMBERS: usize = 100;
 const LINES: usize = 100_000;
@@ -19,6 +19,7 @@ const LINES: usize = 100_000;
 struct Wire {
     input: &'static [u8],
     taken: usize,
+    has_ended: bool,
     /// The most that a write is taken of; everything, if it is 0.
     narrow: usize,
 }
@@ -30,7 +31,7 @@ impl Read for Fake {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let mut wire = self.0.borrow_mut();
         match wire.input.read(buffer)? {
-            0 => Err(ErrorKind::WouldBlock.into()),
+            0 if !wire.has_ended => Err(ErrorKind::WouldBlock.into()),
             n => Ok(n),
         }
     }
@@ -170,5 +171,92 @@ fn a_member_that_takes_a_part_of_each_write_costs_no_allocation() {
         taken,
         busy.members[21].0.borrow().taken,
         "it gets all lines"
+    );
+}
+
+/// People at a prompt, each from an address of its own.
+struct People {
+    engine: Engine<Fake>,
+    streams: Vec<Fake>,
+    now: Instant,
+    /// From one line to the next.
+    pause: Duration,
+}
+
+impl People {
+    fn new() -> Self {
+        let mut config = Config::default();
+        config.interactive.enabled = true;
+        let now = Instant::now();
+        Self {
+            engine: Engine::new(config, (), now).expect("the default works"),
+            streams: Vec::new(),
+            now,
+            pause: Duration::from_secs(1),
+        }
+    }
+
+    /// Somebody joins from an address, and has the number that was free.
+    fn join(&mut self, address: u16, nick: &'static str) -> usize {
+        let [high, low] = address.to_be_bytes();
+        let stream = Fake::default();
+        let number = self.engine.clients();
+        self.engine.accept(
+            stream.clone(),
+            SocketAddr::from(([198, 51, high, low], 1)),
+            Service::Chat(Profile::Interactive),
+            self.now,
+            &mut Deaf,
+        );
+        self.streams.truncate(number);
+        self.streams.push(stream);
+        self.say(number, nick);
+        number
+    }
+
+    fn say(&mut self, number: usize, line: &'static str) {
+        self.streams[number].0.borrow_mut().input = line.as_bytes();
+        self.engine.on_readable(ClientId::from_index(number), false);
+        self.now += self.pause;
+        self.engine.turn(self.now, &mut Deaf);
+    }
+}
+
+/// A nick of 94 bytes whose key has 373.
+fn long_nick(first: char) -> &'static str {
+    format!("{first}{}\r\n", "\u{337f}".repeat(31)).leak()
+}
+
+/// For 352 bytes of `/ignore` the server kept 37 kB.
+#[test]
+fn what_a_person_ignores_takes_at_most_four_kibibytes() {
+    let mut people = People::new();
+    let eve = people.join(0, "eve\r\n");
+    let firsts: Vec<char> = ('a'..='z').chain('0'..='9').filter(|&c| c != 'e').collect();
+    for (&first, address) in firsts.iter().zip(1..) {
+        people.join(address, long_nick(first));
+    }
+    // What the turns before needed is given back.
+    (0..100).for_each(|_| people.say(eve, "/ignore nobody\r\n"));
+    let typed = |command: &str| -> Vec<&'static str> {
+        let lines = firsts.iter().map(|first| format!("{command} {first}\r\n"));
+        lines.map(|line| &*line.leak()).collect()
+    };
+    let (ignore, rename) = (typed("/ignore"), typed("/nick"));
+    let ignore_all = |people: &mut People| ignore.iter().for_each(|line| people.say(eve, line));
+    let kept = allocation_counter::measure(|| ignore_all(&mut people)).bytes_current;
+    println!("{kept} bytes for {}", ignore.concat().len());
+    assert!((2 << 10..=4 << 10).contains(&kept), "{kept}");
+    // The others take new names, under which they are ignored as well, and it tries them all again.
+    let again = allocation_counter::measure(|| {
+        for (number, line) in rename.iter().enumerate() {
+            people.say(number + 1, line);
+        }
+        ignore_all(&mut people);
+    });
+    let kept = kept + again.bytes_current;
+    assert!(
+        kept <= 16 << 10,
+        "{kept}, with the names that were given up"
     );
 }
