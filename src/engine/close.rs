@@ -113,7 +113,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         client.turn = TurnState::Idle;
         self.env.count_session(client.session.memory_bytes(), 0);
         client.session = Session::Closing(Closing::Done { reason });
-        let nick = self.room.leave(id, reason, self.env.now);
+        let nick = self.room.leave(id, &peer, reason, self.env.now);
         let nick = nick.as_ref().map(Nick::as_str);
         self.watch().emit(|| Event::Left {
             id,

@@ -350,7 +350,8 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         let slot = self.clients.vacant_entry();
         let id = ClientId::from_index(slot.key());
         if let Err(error) = registry.register(&mut stream, id) {
-            self.room.leave(id, CloseReason::Shutdown, self.env.now);
+            self.room
+                .leave(id, &peer, CloseReason::Shutdown, self.env.now);
             self.admission.leave(&peer, &self.env.limits);
             self.env.metrics.count_closed(CloseReason::Broken);
             let error = &error;

@@ -104,8 +104,12 @@ pub(crate) enum Message<'a> {
     UnknownCommand(&'a str, Option<&'static str>),
     Usage(&'a Help),
     Nobody(&'a str),
-    Several(&'a str, &'a Nick, &'a Nick),
+    /// A name, and the members that may be meant by it.
+    Several(&'a str, Names<'a>),
+    /// A name that was given up, and the member that may be meant by it.
     HasLeftAlready(&'a str, &'a Nick),
+    /// The beginning of a name that was given up, and the member that may be meant by it.
+    MayHaveLeft(&'a str, &'a Nick),
     NickFirst,
     ThatIsYou,
     IsPlain(&'a Nick),
@@ -316,14 +320,20 @@ impl Message<'_> {
                 "nobody here is called \"{}\"; /who lists who is here",
                 Short(name)
             ),
-            Self::Several(name, one, other) => write!(
+            Self::Several(name, names) => write!(
                 to,
-                "\"{}\" may be {one} or {other}: type more of the name",
-                Short(name)
+                "\"{}\" may be {}: type more of the name",
+                Short(name),
+                OneOf(names)
             ),
             Self::HasLeftAlready(name, other) => write!(
                 to,
                 "{} has left; if you mean {other}, type more of that name",
+                Short(name)
+            ),
+            Self::MayHaveLeft(name, other) => write!(
+                to,
+                "\"{}\" may also be somebody who has left; if you mean {other}, type the whole name",
                 Short(name)
             ),
             Self::NickFirst => {
@@ -406,6 +416,24 @@ impl fmt::Display for Names<'_> {
 impl Names<'_> {
     fn count(&self) -> usize {
         self.some.len().saturating_add(self.more)
+    }
+}
+
+/// Names of which one is meant.
+struct OneOf<'a>(Names<'a>);
+
+impl fmt::Display for OneOf<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.0.some, self.0.more) {
+            ([others @ .., last], 0) if !others.is_empty() => {
+                let names = Names {
+                    some: others,
+                    more: 0,
+                };
+                write!(f, "{names} or {last}")
+            }
+            _ => self.0.fmt(f),
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 //! can in `moderation`.
 
 mod commands;
+mod given_up;
 mod history;
 mod ignore_list;
 mod members;
@@ -31,7 +32,7 @@ use crate::text::{self, CleanText};
 use crate::time::expiring_set::ExpiringSet;
 use crate::time::moment::Moment;
 use history::{Author, History};
-use members::{Member, Members, Seat};
+use members::{Member, Members, Seat, Taken};
 use moderation::BannedNick;
 use presence::{Change, Presence};
 
@@ -69,6 +70,28 @@ pub(crate) struct Room {
     muted: ExpiringSet<NameHash>,
     /// Where unclean text is cleaned.
     scratch: String,
+}
+
+/// Why a client cannot have a nick.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    pub(crate) why: NickError,
+    /// The member that has it.
+    pub(crate) holder: Option<ClientId>,
+}
+
+impl From<NickError> for Refusal {
+    fn from(why: NickError) -> Self {
+        Self { why, holder: None }
+    }
+}
+
+impl From<Taken> for Refusal {
+    fn from(taken: Taken) -> Self {
+        let holder = taken.holder;
+        let why = taken.into();
+        Self { why, holder }
+    }
 }
 
 /// A line that was said.
@@ -182,10 +205,13 @@ impl Room {
         // A quarter of a queue is what a turn may add to it.
         let history_bytes = MAX_HISTORY_BYTES.min(config.limits.max_pending_bytes / 4);
         let mut members = Members::new(config.limits.max_nick_chars);
+        if config.has_people() {
+            members.expect_people();
+        }
         Self {
             prefix: config.prefix.clone(),
             max_nick_chars: config.limits.max_nick_chars,
-            notice_words: NOTICE_WORDS.map(|word| members.hash_of(word)),
+            notice_words: NOTICE_WORDS.map(|word| members.hash_of_word(word)),
             members,
             batch: Batch::default(),
             passed: Cursor::default(),
@@ -209,8 +235,8 @@ impl Room {
         line: &[u8],
         profile: Profile,
         now: Moment,
-    ) -> Result<(), NickError> {
-        self.add(id, line, profile, now)?;
+    ) -> Result<(), Refusal> {
+        self.try_add(id, line, profile, now)?;
         self.announce_join(id, now);
         if profile == Profile::Interactive {
             self.welcome(id);
@@ -229,6 +255,17 @@ impl Room {
         profile: Profile,
         now: Moment,
     ) -> Result<(), NickError> {
+        let added = self.try_add(id, line, profile, now);
+        added.map_err(|refusal| refusal.why)
+    }
+
+    fn try_add(
+        &mut self,
+        id: ClientId,
+        line: &[u8],
+        profile: Profile,
+        now: Moment,
+    ) -> Result<(), Refusal> {
         let (nick, name) = self.nick(line, now)?;
         let is_person = profile == Profile::Interactive;
         let cursor = self.batch.end();
@@ -315,8 +352,14 @@ impl Room {
     }
 
     /// Removes a member; its nick is free at once. `None` if it was no member.
-    pub(crate) fn leave(&mut self, id: ClientId, reason: CloseReason, now: Moment) -> Option<Nick> {
-        let member = self.members.remove(id)?;
+    pub(crate) fn leave(
+        &mut self,
+        id: ClientId,
+        from: &Peer,
+        reason: CloseReason,
+        now: Moment,
+    ) -> Option<Nick> {
+        let member = self.members.remove(id, from.origin(), now)?;
         let (speaker, nick) = (member.speaker(id), member.nick);
         let message = match reason {
             // At the end nobody needs to know.
@@ -821,17 +864,15 @@ mod tests {
     #[test]
     fn a_nick_is_taken_until_its_owner_leaves() {
         let (mut room, now) = (room_of(&["alice", "bob"]), start());
+        let from = Peer::Local { uid: 1000, pid: 1 };
         let taken = room.join(client(9), b"BOB", Profile::Plain, now);
-        assert_eq!(
-            taken,
-            Err(NickError::Taken {
-                nick: Nick::parse(b"BOB", 32).expect("a nick"),
-                owner: Nick::parse(b"bob", 32).expect("a nick"),
-            })
-        );
-        let left = room.leave(client(1), CloseReason::HungUp, now);
+        let refusal = taken.expect_err("it is taken");
+        let [nick, owner] = [b"BOB", b"bob"].map(|it| Nick::parse(it, 32).expect("a nick"));
+        assert_eq!(refusal.why, NickError::Taken { nick, owner });
+        assert_eq!(refusal.holder, Some(client(1)));
+        let left = room.leave(client(1), &from, CloseReason::HungUp, now);
         assert_eq!(left.expect("a member").as_str(), "bob");
-        assert_eq!(room.leave(client(1), CloseReason::HungUp, now), None);
+        assert_eq!(room.leave(client(1), &from, CloseReason::HungUp, now), None);
         assert!(room.join(client(9), b"BOB", Profile::Plain, now).is_ok());
         assert_eq!(said(&mut room, 9, b"x"), [(0, "BOB: x\r\n".to_owned())]);
     }

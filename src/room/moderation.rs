@@ -114,7 +114,7 @@ impl Room {
             false => Message::TooManySanctions(MAX_ENTRIES),
             true if !meant.is_empty() => Message::IsBanned(nick.as_str(), time),
             true => {
-                let other = only_beginning(&self.members, nick.as_str());
+                let other = only_beginning(&self.members, nick.key());
                 Message::IsBannedUnmet(nick.as_str(), time, other)
             }
         };
@@ -130,7 +130,10 @@ impl Room {
 
     /// Lifts the ban of a name. Returns whether there was one.
     pub(crate) fn unban_name(&mut self, name: &str, now: Moment) -> bool {
-        let hash = self.members.hash_of(name);
+        let Some(mut typed) = self.members.typed(name) else {
+            return false;
+        };
+        let hash = self.members.hash_of(&mut typed);
         self.banned.remove_if(now, |it| it.name.is_alike(hash))
     }
 
@@ -141,14 +144,14 @@ impl Room {
         time: Option<Duration>,
         now: Moment,
     ) {
-        let Some(id) = self.meant_other(by, name) else {
+        let Some(id) = self.meant_other(by, name, now) else {
             return;
         };
         let member = self.members.get(id);
-        let Some(nick) = member.map(|it| it.nick.clone()) else {
+        let Some(member) = member else {
             return;
         };
-        let name = self.members.hash(&nick);
+        let (nick, name) = (member.nick.clone(), self.members.hash_of_member(member));
         self.muted.remove_if(now, |it| it.is_same(name));
         let has_room = self.muted.add(name, time, now);
         self.answer_sanction(by, has_room, Message::IsMuted(&nick, time));
@@ -159,14 +162,17 @@ impl Room {
 
     /// Lifts the mute of a name, whose owner may have left.
     pub(crate) fn unmute(&mut self, by: ClientId, name: CleanText<'_>, now: Moment) {
-        let former = self.members.hash_of(name.as_str());
+        let Some(mut typed) = self.members.typed(name.as_str()) else {
+            return self.outbox.send(by, Message::Nobody(name.as_str()));
+        };
+        let former = self.members.hash_of(&mut typed);
         if self.muted.remove_if(now, |it| it.is_alike(former)) {
             let done = Message::IsNoLongerMuted(name.as_str());
             self.outbox.send(by, done);
             let alike: Vec<ClientId> = self.members.alike(former).collect();
             return alike.into_iter().for_each(|id| self.tell_unmuted(id, now));
         }
-        let Some(id) = self.meant(by, name) else {
+        let Some(id) = self.meant_by(by, &mut typed, now) else {
             return;
         };
         let member = self.members.get(id);
@@ -199,9 +205,9 @@ impl Room {
     }
 }
 
-/// Returns the nick of the only member whose name begins with this text.
-fn only_beginning<'m>(members: &'m Members, name: &str) -> Option<&'m Nick> {
-    let mut beginning = members.beginning(name);
+/// Returns the nick of the only member whose name begins with this key.
+fn only_beginning<'m>(members: &'m Members, key: &str) -> Option<&'m Nick> {
+    let mut beginning = members.beginning_with(key);
     let only = beginning.next().filter(|_| beginning.len() == 0)?;
     Some(&members.get(only)?.nick)
 }

@@ -437,15 +437,16 @@ impl Talk {
         out: &mut SendQueue,
         cx: &mut Ctx<'_>,
     ) -> Step {
-        if !is_checked
-            && let Some(nick) = commands::wanted_nick(line)
-            && let Some(holder) = cx.room.holder_of(nick.as_bytes(), cx.id)
-        {
-            return Step::new(0, Flow::CheckPeer(holder));
-        }
         let class = self.class(cx.env.now);
+        let lines_before = self.lines;
         cx.env.line_rate.count(&mut self.lines, cx.env.now);
-        commands::run(line, class, &mut self.lines, out, cx)
+        let step = commands::run(line, class, is_checked, &mut self.lines, out, cx);
+        if matches!(step.flow, Flow::CheckPeer(_)) {
+            // It is counted when it is run.
+            self.lines = lines_before;
+            return Step::new(0, step.flow);
+        }
+        step
     }
 
     fn on_password(

@@ -57,6 +57,8 @@ struct Call<'c, 'a> {
     /// The rate of the client's lines.
     lines: &'c mut TokenBucket,
     class: Class,
+    /// The peer of the member that holds the nick that it asks for was checked.
+    is_checked: bool,
     /// How much every reader gets of it, in bytes.
     said_bytes: usize,
     flow: Flow,
@@ -162,10 +164,12 @@ pub(super) fn in_line(line: &[u8]) -> Option<&[u8]> {
     command::in_line(line, |name| find(name).is_some())
 }
 
-/// Runs a command that was found [in a line](in_line).
+/// Runs a command that was found [in a line](in_line). `is_checked`: the peer of the member that holds the
+/// nick that it asks for was checked; if it has to be, nothing else happens.
 pub(super) fn run(
     line: &[u8],
     class: Class,
+    is_checked: bool,
     lines: &mut TokenBucket,
     out: &mut SendQueue,
     cx: &mut Ctx<'_>,
@@ -186,6 +190,7 @@ pub(super) fn run(
         cx,
         lines,
         class,
+        is_checked,
         said_bytes: 0,
         flow: Flow::Continue,
     };
@@ -202,17 +207,6 @@ pub(super) fn is_speech(line: &[u8]) -> bool {
         Typed::Text(_) => true,
         Typed::Command(name, _) => find(name.as_str()).is_some_and(|row| row.is_speech),
     }
-}
-
-/// Returns the name that this command asks for, if it is the command that changes a nick.
-pub(super) fn wanted_nick(line: &[u8]) -> Option<String> {
-    let mut scratch = String::new();
-    let typed = Typed::parse(text::clean(line, &mut scratch));
-    let Typed::Command(name, wanted) = typed else {
-        return None;
-    };
-    let is_nick = find(name.as_str()).is_some_and(|row| row.help.name == "nick");
-    is_nick.then(|| wanted.as_str().to_owned())
 }
 
 /// Whether this is the command to leave.
@@ -347,18 +341,26 @@ fn who(call: &mut Call<'_, '_>, name: CleanText<'_>) {
 fn nick(call: &mut Call<'_, '_>, name: CleanText<'_>) {
     let Ctx {
         id,
+        peer,
         room,
         env,
         watch,
         ..
     } = &mut *call.cx;
-    if let Some(renamed) = room.rename(*id, name, env.now) {
-        call.said_bytes = renamed.said_bytes;
-        watch.emit(|| Event::Renamed {
-            id: *id,
-            old: renamed.old.as_str(),
-            new: room.nick_of(*id),
-        });
+    match room.rename(*id, peer, name, env.now) {
+        Ok(new) if new.is_another => {
+            call.said_bytes = new.said_bytes;
+            watch.emit(|| Event::Renamed {
+                id: *id,
+                old: new.old.as_str(),
+                new: room.nick_of(*id),
+            });
+        }
+        Ok(_) => {}
+        Err(refusal) => match refusal.holder.filter(|_| !call.is_checked) {
+            Some(holder) => call.flow = Flow::CheckPeer(holder),
+            None => room.refuse_nick(*id, &refusal.why),
+        },
     }
 }
 
@@ -380,7 +382,8 @@ fn me(call: &mut Call<'_, '_>, text: CleanText<'_>) {
 }
 
 fn msg(call: &mut Call<'_, '_>, name: CleanText<'_>, text: CleanText<'_>) {
-    if let Some(to) = call.cx.room.meant_other(call.cx.id, name) {
+    let now = call.cx.env.now;
+    if let Some(to) = call.cx.room.meant_other(call.cx.id, name, now) {
         whisper(call, to, text);
     }
 }
@@ -399,11 +402,11 @@ fn whisper(call: &mut Call<'_, '_>, to: ClientId, text: CleanText<'_>) {
 }
 
 fn ignore(call: &mut Call<'_, '_>, name: CleanText<'_>) {
-    call.cx.room.ignore(call.cx.id, name);
+    call.cx.room.ignore(call.cx.id, name, call.cx.env.now);
 }
 
 fn unignore(call: &mut Call<'_, '_>, name: CleanText<'_>) {
-    call.cx.room.unignore(call.cx.id, name);
+    call.cx.room.unignore(call.cx.id, name, call.cx.env.now);
 }
 
 fn last(call: &mut Call<'_, '_>, most: Option<usize>) {
@@ -449,7 +452,7 @@ fn op(call: &mut Call<'_, '_>, password: CleanText<'_>) {
 
 fn kick(call: &mut Call<'_, '_>, name: CleanText<'_>, why: CleanText<'_>) {
     let (by, now) = (call.cx.id, call.cx.env.now);
-    if let Some(id) = call.cx.room.meant_other(by, name) {
+    if let Some(id) = call.cx.room.meant_other(by, name, now) {
         call.cx.room.say_kick(by, id, why, now);
         let close = Effect::Close(id, CloseReason::Kicked);
         call.cx.effects.push(close);

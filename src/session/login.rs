@@ -165,14 +165,11 @@ impl Talk {
                 false => cx.reply(out, Message::NickFirst),
             };
         }
-        if let Err(why) = cx.room.join(cx.id, line, self.profile, cx.env.now) {
-            if !is_checked
-                && matches!(why, NickError::Taken { .. })
-                && let Some(holder) = cx.room.holder_of(line, cx.id)
-            {
-                return Flow::CheckPeer(holder);
-            }
-            return self.refuse_nick(&why, out, cx);
+        if let Err(refusal) = cx.room.join(cx.id, line, self.profile, cx.env.now) {
+            return match refusal.holder.filter(|_| !is_checked) {
+                Some(holder) => Flow::CheckPeer(holder),
+                None => self.refuse_nick(&refusal.why, out, cx),
+            };
         }
         if out.eol() == Eol::Lf {
             cx.room.end_lines_with_lf(cx.id);

@@ -54,9 +54,23 @@ pub(crate) fn key(name: &str) -> String {
     if name.is_ascii() {
         return name.to_ascii_lowercase();
     }
+    #[cfg(test)]
+    KEYS_MADE.with(|keys| keys.set(keys.get() + 1));
     // Twice, because an invisible character may separate a letter from its accent, and the lower case
     // of one character may be two.
     fold(&fold(name))
+}
+
+#[cfg(test)]
+thread_local! {
+    /// How many keys of names were made that are not ASCII.
+    static KEYS_MADE: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
+/// Returns how many keys of names that are not ASCII were made since the last call.
+#[cfg(test)]
+pub(crate) fn take_keys_made() -> usize {
+    KEYS_MADE.take()
 }
 
 fn fold(name: &str) -> String {

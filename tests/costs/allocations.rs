@@ -260,3 +260,29 @@ fn what_a_person_ignores_takes_at_most_four_kibibytes() {
         "{kept}, with the names that were given up"
     );
 }
+
+/// However long their keys are.
+#[test]
+fn names_that_were_given_up_take_at_most_a_mebibyte() {
+    let mut people = People::new();
+    people.pause = Duration::from_millis(1);
+    let nicks: Vec<&str> = ('a'..='t').map(long_nick).collect();
+    let kept = allocation_counter::measure(|| {
+        for address in 0..300 {
+            for nick in &nicks {
+                let guest = people.join(address, nick);
+                people.say(guest, "/quit\r\n");
+                people.streams[guest].0.borrow_mut().has_ended = true;
+                people.say(guest, "");
+            }
+        }
+        // What the turns before needed is given back.
+        people.pause = Duration::from_secs(1);
+        let eve = people.join(999, "eve\r\n");
+        (0..100).for_each(|_| people.say(eve, "/ignore nobody\r\n"));
+    });
+    assert_eq!(people.engine.clients(), 1);
+    let kept = kept.bytes_current;
+    println!("{kept} bytes");
+    assert!((100 << 10..1 << 20).contains(&kept), "{kept}");
+}

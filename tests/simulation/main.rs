@@ -26,6 +26,7 @@
 //! | `people` | people at a prompt, against the rules of the room |
 //! | `fairness` | who types, beside every kind of flood |
 //! | `exodus` | ten thousand members that leave at once |
+//! | `names` | shortened names, whatever others do with theirs |
 //! | `ghosts` | peers that vanish without a FIN or RST |
 //! | `scene`, `rare`, `arrivals` | one thing at a time: what few seeds see, and how clients come beside accept(2) |
 
@@ -46,6 +47,7 @@ mod inputs;
 mod journal;
 mod listener;
 mod model;
+mod names;
 mod people;
 mod person;
 mod rare;

@@ -20,8 +20,8 @@ use crate::socket::Faults;
 const SEEDS: u64 = 60;
 const STEPS: usize = 150;
 
-/// None begins another, so each is meant exactly. Some are the same.
-const NAMES: [&str; 9] = [
+/// Some are the same, and some begin others.
+const NAMES: [&str; 10] = [
     "bob",
     "BOB",
     "ann",
@@ -31,6 +31,7 @@ const NAMES: [&str; 9] = [
     "dora",
     "c\u{430}rl",
     "Carl",
+    "carlos",
 ];
 
 const GREETING: &str =
@@ -44,6 +45,12 @@ const STEP_SECONDS: u64 = 2;
 
 /// How many steps a client may take to its nick, in rooms that have a limit.
 const LOGIN_STEPS: u64 = 6;
+
+/// How long a name that was given up is remembered.
+const REMEMBERED_SECONDS: u64 = 600;
+
+/// How many steps nobody does anything, once in a while.
+const PAUSE: u64 = 150;
 
 /// A client in the model.
 struct Client {
@@ -78,8 +85,8 @@ struct Room {
     history: Vec<(u64, String, usize)>,
     /// Names that nobody hears.
     muted: Vec<String>,
-    /// Names that were given up, the last one first, and the person who had it.
-    departed: Vec<(String, Option<usize>)>,
+    /// Names that were given up, who had it, and in which step.
+    departed: Vec<(String, usize, u64)>,
     step: u64,
     /// What came about.
     seen: BTreeSet<&'static str>,
@@ -89,10 +96,13 @@ struct Room {
 const OFTEN: f64 = 0.1;
 
 /// What has to come about, or nothing is shown.
-const EVENTS: [&str; 17] = [
+const EVENTS: [&str; 20] = [
     "announced",
     "another left",
+    "another may have left",
     "did not wait",
+    "forgotten",
+    "shortened",
     "history",
     "ignored",
     "kicked",
@@ -193,8 +203,9 @@ impl Room {
                 self.compare();
             }
         }
-        self.step += 1;
-        self.scene.wait(STEP_SECONDS * 1000);
+        let steps = if self.rng.u8(..40) == 0 { PAUSE } else { 1 };
+        self.step += steps;
+        self.scene.wait(steps * STEP_SECONDS * 1000);
         self.close_late();
         self.compare();
     }
@@ -268,7 +279,13 @@ impl Room {
         let mut is_paused = false;
         let mut knows_password = self.clients[number].knows_password;
         for _ in 0..self.rng.usize(1..4) {
-            let line = self.next_line(number, knows_password);
+            let mut line = self.next_line(number, knows_password);
+            while line.starts_with("/nick")
+                && lines.iter().any(|it: &String| it.starts_with("/nick"))
+            {
+                // Which renames are told together depends on what is read at once.
+                line = self.next_line(number, knows_password);
+            }
             knows_password |= line == "sesame";
             is_paused = line.ends_with("guess");
             lines.push(line + "\r\n");
@@ -351,22 +368,24 @@ impl Room {
         if self.clients[number].nick.is_none() {
             return name.to_owned();
         }
+        let most = self.rng.usize(1..12);
+        let short: String = name.chars().take(most).collect();
         match self.rng.u8(..32) {
             0..9 => format!("line {}", self.rng.u16(..)),
             9..11 => "/me waves".to_owned(),
-            11..13 => format!("/msg {name} psst"),
+            11..13 => format!("/msg {short} psst"),
             13 => "/reply psst".to_owned(),
-            14 | 15 => format!("/ignore {name}"),
-            16 => format!("/unignore {name}"),
+            14 | 15 => format!("/ignore {short}"),
+            16 => format!("/unignore {short}"),
             17 | 18 => format!("/nick {name}"),
             19 => "//who".to_owned(),
             20 => "/last 2".to_owned(),
             21 => "/time".to_owned(),
             22..25 => "/op mustard".to_owned(),
             25 => "/op guess".to_owned(),
-            26 => format!("/kick {name} rude"),
-            27 => format!("/mute {name}"),
-            28 => format!("/unmute {name}"),
+            26 => format!("/kick {short} rude"),
+            27 => format!("/mute {short}"),
+            28 => format!("/unmute {short}"),
             29 => "/announce tea".to_owned(),
             30 => "/who".to_owned(),
             _ => "/quit bye".to_owned(),
@@ -638,42 +657,72 @@ impl Room {
         self.keep(number, line);
     }
 
-    fn meant(&mut self, number: usize, name: &str) -> Option<usize> {
-        let owner = self.owner(name);
-        if owner.is_none() {
-            let nobody = format!("* nobody here is called \"{name}\"; /who lists who is here");
-            self.show(number, &nobody);
+    /// Who may be meant by a name: whoever has it, or else all whose names begin so.
+    fn candidates(&self, name: &str) -> Vec<usize> {
+        if let Some(owner) = self.owner(name) {
+            return vec![owner];
         }
-        let owner = self.nick(owner?);
-        if self.has_left(name, &owner) {
-            self.seen.insert("another left");
-            let left = format!("* {name} has left; if you mean {owner}, type more of that name");
-            self.show(number, &left);
+        let mut members = self.members();
+        members.retain(|&it| key(&self.nick(it)).starts_with(&key(name)));
+        members.sort_by_key(|&it| key(&self.nick(it)));
+        members
+    }
+
+    fn meant(&mut self, number: usize, name: &str) -> Option<usize> {
+        let line = match self.candidates(name)[..] {
+            [] => format!("* nobody here is called \"{name}\"; /who lists who is here"),
+            [it] => match self.doubt(name, it) {
+                None => {
+                    if self.owner(name).is_none() {
+                        self.seen.insert("shortened");
+                    }
+                    return Some(it);
+                }
+                Some("another left") => {
+                    let nick = self.nick(it);
+                    self.seen.insert("another left");
+                    format!("* {name} has left; if you mean {nick}, type more of that name")
+                }
+                Some(doubt) => {
+                    let nick = self.nick(it);
+                    self.seen.insert(doubt);
+                    format!(
+                        "* \"{name}\" may also be somebody who has left; if you mean {nick}, type the whole name"
+                    )
+                }
+            },
+            [ref others @ .., last] => {
+                let (others, last) = (self.names(others), self.nick(last));
+                format!("* \"{name}\" may be {others} or {last}: type more of the name")
+            }
+        };
+        self.show(number, &line);
+        None
+    }
+
+    /// Why a name that is not the whole one of a member may mean somebody else, who has given it up or
+    /// one that begins so.
+    fn doubt(&mut self, name: &str, owner: usize) -> Option<&'static str> {
+        if key(name) == key(&self.nick(owner)) {
             return None;
         }
-        self.owner(name)
+        let (now, before) = (self.step, self.departed.len());
+        let is_remembered = |since: u64| (now - since) * STEP_SECONDS < REMEMBERED_SECONDS;
+        self.departed.retain(|&(_, _, since)| is_remembered(since));
+        if self.departed.len() < before {
+            self.seen.insert("forgotten");
+        }
+        let others = self.departed.iter().filter(|it| it.1 != owner);
+        let had = |is_such: &dyn Fn(&str) -> bool| others.clone().any(|(it, _, _)| is_such(it));
+        match () {
+            () if had(&|it| is_alike(it, name)) => Some("another left"),
+            () if had(&|it| key(it).starts_with(&key(name))) => Some("another may have left"),
+            () => None,
+        }
     }
 
-    /// Whether somebody else than who is called like this had a name that is alike.
-    fn has_left(&self, name: &str, owner: &str) -> bool {
-        let mut departed = self.departed.iter();
-        key(name) != key(owner)
-            && departed.any(|(it, _)| is_alike(it, name) && key(it) != key(owner))
-    }
-
-    /// Of a person's names the last four are remembered.
     fn gives_up(&mut self, number: usize, name: &str) {
-        if !self.members().iter().any(|&it| self.clients[it].is_person) {
-            return;
-        }
-        let person = Some(number).filter(|&it| self.clients[it].is_person);
-        self.departed.retain(|(it, _)| key(it) != key(name));
-        self.departed.insert(0, (name.to_owned(), person));
-        let own = self.departed.iter().enumerate();
-        let mut own = own.filter(|(_, it)| person.is_some() && it.1 == person);
-        if let Some((fifth, _)) = own.nth(4) {
-            self.departed.remove(fifth);
-        }
+        self.departed.push((name.to_owned(), number, self.step));
     }
 
     fn meant_other(&mut self, number: usize, name: &str) -> Option<usize> {
@@ -731,12 +780,22 @@ impl Room {
     }
 
     fn unignores(&mut self, number: usize, name: &str) {
-        let whom = self.owner(name);
-        let whom = whom.filter(|&it| !self.has_left(name, &self.nick(it)));
+        let whom = match self.candidates(name)[..] {
+            [it] => Some(it).filter(|&it| self.doubt(name, it).is_none()),
+            _ => None,
+        };
+        let nick = whom.map(|it| self.nick(it));
         let person = whom.filter(|&it| self.clients[it].is_person);
         let ignored = &mut self.clients[number].ignores;
-        let place = ignored.iter().position(|it| is_alike(&it.nick, name));
-        let place = place.or_else(|| ignored.iter().position(|it| Some(it.client) == person));
+        let is_same = |it: &Ignored| key(&it.nick) == key(name);
+        let is_like = |it: &Ignored| is_alike(&it.nick, name);
+        let is_whom = |it: &Ignored| {
+            let mut nicks = nick.iter();
+            nicks.any(|nick| is_alike(&it.nick, nick)) || Some(it.client) == person
+        };
+        let place = ignored.iter().position(is_same);
+        let place = place.or_else(|| ignored.iter().position(is_like));
+        let place = place.or_else(|| ignored.iter().position(is_whom));
         match place {
             Some(place) => {
                 let nick = ignored.remove(place).nick;
@@ -839,19 +898,31 @@ impl Room {
     }
 
     fn unmutes(&mut self, number: usize, name: &str) {
-        let was_muted = self.muted.iter().any(|muted| is_alike(muted, name));
-        if was_muted {
-            self.seen.insert("unmuted");
-            self.muted.retain(|muted| !is_alike(muted, name));
-            self.show(number, &format!("* {name} is no longer muted"));
-            if let Some(owner) = self.owner(name)
-                && self.clients[owner].is_person
-            {
-                self.show(owner, "* you are no longer muted");
-            }
-        } else if let Some(owner) = self.meant(number, name) {
-            let nick = self.nick(owner);
-            self.show(number, &format!("* {nick} is not muted"));
+        if self.is_muted_name(name) {
+            return self.lifts(number, name);
+        }
+        let Some(owner) = self.meant(number, name) else {
+            return;
+        };
+        let nick = self.nick(owner);
+        match self.is_muted_name(&nick) {
+            true => self.lifts(number, &nick),
+            false => self.show(number, &format!("* {nick} is not muted")),
+        }
+    }
+
+    fn is_muted_name(&self, name: &str) -> bool {
+        self.muted.iter().any(|muted| is_alike(muted, name))
+    }
+
+    fn lifts(&mut self, number: usize, name: &str) {
+        self.seen.insert("unmuted");
+        self.muted.retain(|muted| !is_alike(muted, name));
+        self.show(number, &format!("* {name} is no longer muted"));
+        if let Some(owner) = self.owner(name)
+            && self.clients[owner].is_person
+        {
+            self.show(owner, "* you are no longer muted");
         }
     }
 }

@@ -38,9 +38,9 @@ struct World {
     rig: Rig,
     chance: Rng,
     clients: Vec<Client>,
-    /// The keys of names that were given up, the last one first, and the number of the person who had
-    /// it.
-    departed: Vec<(String, Option<usize>)>,
+    /// The keys of names that were given up, and the client that had it. No run is longer than they are
+    /// remembered.
+    departed: Vec<(String, usize)>,
 }
 
 #[test]
@@ -314,19 +314,8 @@ impl World {
         self.clients[number].nick = None;
     }
 
-    /// Of a person's names the last four are remembered.
     fn give_up(&mut self, number: usize, name: &str) {
-        let mut members = self.clients.iter().filter(|it| it.nick.is_some());
-        if members.any(|it| it.is_person) {
-            let owner = self.clients[number].is_person.then_some(number);
-            self.departed.retain(|(it, _)| *it != key(name));
-            self.departed.insert(0, (key(name), owner));
-            let own = self.departed.iter().enumerate();
-            let mut own = own.filter(|(_, it)| owner.is_some() && it.1 == owner);
-            if let Some((fifth, _)) = own.nth(4) {
-                self.departed.remove(fifth);
-            }
-        }
+        self.departed.push((key(name), number));
     }
 
     fn say(&mut self, number: usize, text: &str) {
@@ -356,19 +345,27 @@ impl World {
                 number,
                 &format!("* nobody here is called \"{name}\"; /who lists who is here"),
             ),
-            [other] if self.has_left(name) => {
+            [other] if self.has_left(name, other, is_alike) => {
                 let other = self.nick(other);
                 let line =
                     format!("* {name} has left; if you mean {other}, type more of that name");
                 self.show(number, &line);
             }
+            [other] if self.has_left(name, other, |it, name| it.starts_with(&key(name))) => {
+                let other = self.nick(other);
+                let line = format!(
+                    "* \"{name}\" may also be somebody who has left; if you mean {other}, type the whole name"
+                );
+                self.show(number, &line);
+            }
             [one] if one == number => self.show(number, "* that is you: name somebody else"),
             [one] => return Some(one),
-            [one, other, ..] => {
-                let (one, other) = (self.nick(one), self.nick(other));
+            [ref others @ .., last] => {
+                let others: Vec<String> = others.iter().map(|&it| self.nick(it)).collect();
+                let (others, last) = (others.join(", "), self.nick(last));
                 self.show(
                     number,
-                    &format!("* \"{name}\" may be {one} or {other}: type more of the name"),
+                    &format!("* \"{name}\" may be {others} or {last}: type more of the name"),
                 );
             }
         }
@@ -388,14 +385,11 @@ impl World {
         found
     }
 
-    /// Whether somebody had that name and nobody has it now.
-    fn has_left(&self, name: &str) -> bool {
-        let owner = self.owner(name).map(|it| key(&self.nick(it)));
-        if owner.as_ref() == Some(&key(name)) {
-            return false;
-        }
+    /// Whether somebody else than this one had such a name, and what was typed is not its whole name.
+    fn has_left(&self, name: &str, owner: usize, is_such: impl Fn(&str, &str) -> bool) -> bool {
         let mut departed = self.departed.iter();
-        departed.any(|(it, _)| is_alike(it, name) && Some(it) != owner.as_ref())
+        key(&self.nick(owner)) != key(name)
+            && departed.any(|(it, holder)| is_such(it, name) && *holder != owner)
     }
 
     fn tell(&mut self, number: usize, other: usize) {
@@ -442,7 +436,12 @@ impl World {
 
     fn unignore(&mut self, number: usize, name: &str) {
         let whom = match self.find(name)[..] {
-            [one] if !self.has_left(name) => Some(one),
+            [one]
+                if !self.has_left(name, one, is_alike)
+                    && !self.has_left(name, one, |it, name| it.starts_with(&key(name))) =>
+            {
+                Some(one)
+            }
             _ => None,
         };
         let whom_nick = whom.map(|it| self.nick(it));
