@@ -65,6 +65,7 @@ pub(crate) enum Message<'a> {
     CameAndWent {
         joined: u32,
         left: u32,
+        renamed: u32,
     },
     /// The old nick and the new one.
     ChangesNick(&'a Nick, &'a Nick),
@@ -234,10 +235,21 @@ impl Message<'_> {
             Self::WasKicked(nick, by, why) => {
                 write!(to, "{nick} was kicked by {by}{}", Because(why))
             }
-            Self::CameAndWent { joined, left: 0 } => write!(to, "{} joined", People(joined)),
-            Self::CameAndWent { joined: 0, left } => write!(to, "{} left", People(left)),
-            Self::CameAndWent { joined, left } => {
-                write!(to, "{} joined, {left} left", People(joined))
+            Self::CameAndWent {
+                joined,
+                left,
+                renamed,
+            } => {
+                let changes = [
+                    (joined, "joined"),
+                    (left, "left"),
+                    (renamed, "changed nick"),
+                ];
+                let mut changes = changes.into_iter().filter(|&(count, _)| count > 0);
+                if let Some((count, what)) = changes.next() {
+                    write!(to, "{} {what}", People(count))?;
+                }
+                changes.try_for_each(|(count, what)| write!(to, ", {count} {what}"))
             }
             Self::ChangesNick(old, new) => write!(to, "{old} changes nick to {new}"),
             Self::YouAreNow(new) => write!(to, "you are now {new}"),
@@ -627,7 +639,21 @@ mod tests {
 
     #[test]
     fn those_who_came_and_went_are_one_line() {
-        let came = |joined, left| written(Message::CameAndWent { joined, left });
+        let changed = |joined, left, renamed| {
+            written(Message::CameAndWent {
+                joined,
+                left,
+                renamed,
+            })
+        };
+        let came = |joined, left| changed(joined, left, 0);
+        assert_eq!(
+            changed(312, 40, 1),
+            "* 312 people joined, 40 left, 1 changed nick"
+        );
+        assert_eq!(changed(0, 1, 12), "* 1 person left, 12 changed nick");
+        assert_eq!(changed(0, 0, 1), "* 1 person changed nick");
+        assert_eq!(changed(0, 0, 12), "* 12 people changed nick");
         assert_eq!(came(312, 40), "* 312 people joined, 40 left");
         assert_eq!(written(Message::Skipped(1)), "* 1 line skipped");
         assert_eq!(came(312, 0), "* 312 people joined");
@@ -678,17 +704,15 @@ mod tests {
             Message::YourOwnAddress,
             Message::Skipped(1),
             Message::Skipped(312),
-            Message::CameAndWent {
-                joined: 312,
-                left: 0,
-            },
-            Message::CameAndWent {
-                joined: 0,
-                left: 312,
-            },
-            Message::CameAndWent { joined: 1, left: 0 },
-            Message::CameAndWent { joined: 0, left: 1 },
         ];
+        notices.extend([1, 312].into_iter().flat_map(|count| {
+            let counts = [(count, 0, 0), (0, count, 0), (0, 0, count)];
+            counts.map(|(joined, left, renamed)| Message::CameAndWent {
+                joined,
+                left,
+                renamed,
+            })
+        }));
         notices.extend(
             reasons
                 .clone()

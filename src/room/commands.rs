@@ -2,7 +2,6 @@
 //! with one of the others, and not to see some of them. The room decides what comes of it; whoever
 //! asked, and whoever else is concerned, is told by way of the [outbox](crate::broadcast::outbox).
 
-use crate::broadcast::batch::Kind;
 use crate::broadcast::outbox::EntryKind;
 use crate::broadcast::priority::Class;
 use crate::client_id::ClientId;
@@ -117,7 +116,7 @@ impl Room {
         self.answer(id, Message::YouAreNow(&new));
         let is_another = old != new;
         let said_bytes = match is_another {
-            true => self.announce_rename(id, &old),
+            true => self.announce_rename(id, &old, now),
             false => 0,
         };
         Ok(NewNick {
@@ -125,18 +124,6 @@ impl Room {
             is_another,
             said_bytes,
         })
-    }
-
-    /// Returns how much every reader gets of it, in bytes.
-    fn announce_rename(&mut self, id: ClientId, old: &Nick) -> usize {
-        let member = self
-            .members
-            .get(id)
-            .filter(|_| self.has_notices(self.members.len()));
-        let Some((speaker, nick)) = member.map(|it| (it.speaker(id), it.nick.clone())) else {
-            return 0;
-        };
-        self.say_as(speaker, Kind::Action, Message::ChangesNick(old, &nick))
     }
 
     /// Tells a member why it cannot have the nick that it asked for.

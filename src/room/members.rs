@@ -19,6 +19,7 @@ use crate::peer::Origin;
 use crate::room::MAX_NAMED;
 use crate::room::given_up::{Doubt, GivenUp, GivenUpNames, Guess};
 use crate::room::ignore_list::IgnoreList;
+use crate::room::renames::Renamed;
 use crate::text;
 use crate::text::alike::{Identity, NameHash, NameHasher, is_alike, is_short, key};
 use crate::text::nick::{Nick, NickError};
@@ -129,7 +130,13 @@ impl Member {
         }
     }
 
-    fn serial(&self) -> u64 {
+    /// It has another name.
+    pub(super) fn renamed(&self, id: ClientId) -> Renamed {
+        let serial = self.serial();
+        Renamed { id, serial }
+    }
+
+    pub(super) fn serial(&self) -> u64 {
         self.person.as_ref().map_or(0, |person| person.serial)
     }
 

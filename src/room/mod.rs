@@ -10,6 +10,7 @@ mod ignore_list;
 mod members;
 mod moderation;
 mod presence;
+mod renames;
 
 use std::iter;
 use std::net::IpAddr;
@@ -34,10 +35,14 @@ use crate::time::moment::Moment;
 use history::{Author, History};
 use members::{Member, Members, Seat, Taken};
 use moderation::BannedNick;
-use presence::{Change, Presence};
+use presence::{Change, Counted, Presence};
+use renames::{Renamed, Renames};
 
 /// The most bytes of old lines that are kept, and handed out at once.
 const MAX_HISTORY_BYTES: usize = 64 << 10;
+
+/// How long the notice of a rename is at most, in bytes, besides the names.
+const RENAME_BYTES: usize = 32;
 
 /// How many members are named where many are listed.
 const MAX_NAMED: usize = 20;
@@ -61,6 +66,7 @@ pub(crate) struct Room {
     pub(crate) outbox: Outbox,
     history: History,
     presence: Presence,
+    renames: Renames,
     quiet_above_members: usize,
     /// The hashes of [`NOTICE_WORDS`].
     notice_words: [NameHash; NOTICE_WORDS.len()],
@@ -68,6 +74,9 @@ pub(crate) struct Room {
     banned: ExpiringSet<BannedNick>,
     /// Names whose lines nobody gets.
     muted: ExpiringSet<NameHash>,
+    /// Somebody is muted, or renames are to be told of at once: one look tells a line that nothing is in
+    /// its way.
+    is_watched: bool,
     /// Where unclean text is cleaned.
     scratch: String,
 }
@@ -219,9 +228,11 @@ impl Room {
             outbox: Outbox::default(),
             history: History::new(config.lines_kept(), history_bytes),
             presence: Presence::default(),
+            renames: Renames::default(),
             quiet_above_members: config.interactive.quiet_above_members,
             banned: ExpiringSet::default(),
             muted: ExpiringSet::default(),
+            is_watched: false,
             scratch: String::new(),
         }
     }
@@ -359,7 +370,11 @@ impl Room {
         reason: CloseReason,
         now: Moment,
     ) -> Option<Nick> {
+        if reason != CloseReason::Shutdown {
+            self.tell_rename_of(id, now);
+        }
         let member = self.members.remove(id, from.origin(), now)?;
+        self.renames.forget(member.serial());
         let (speaker, nick) = (member.speaker(id), member.nick);
         let message = match reason {
             // At the end nobody needs to know.
@@ -377,6 +392,7 @@ impl Room {
 
     /// A member says why it leaves, which it is about to do.
     pub(crate) fn say_quit(&mut self, id: ClientId, words: CleanText<'_>, now: Moment) {
+        self.tell_rename_of(id, now);
         if !self.is_named_after_leaving(now) {
             return;
         }
@@ -401,6 +417,7 @@ impl Room {
 
     /// A member is told that the server closes it, and why, which it is about to do.
     pub(crate) fn say_closed(&mut self, id: ClientId, why: &str, now: Moment) {
+        self.tell_rename_of(id, now);
         let mut scratch = String::new();
         let why = text::clean(why.as_bytes(), &mut scratch);
         self.outbox
@@ -440,7 +457,8 @@ impl Room {
 
     /// When there is something to say although nothing happens.
     pub(crate) fn next_deadline(&self) -> Option<Moment> {
-        self.presence.due()
+        let ends = [self.presence.due(), self.renames.next_end()];
+        ends.into_iter().flatten().min()
     }
 
     /// Says what is due.
@@ -448,8 +466,98 @@ impl Room {
         if let Some(counted) = self.presence.take_due(now)
             && self.has_notices(self.members.len())
         {
-            let (joined, left) = (counted.joined, counted.left);
-            self.say_notice(Speaker::SERVER, Message::CameAndWent { joined, left });
+            let Counted {
+                joined,
+                left,
+                renamed,
+            } = counted;
+            let message = Message::CameAndWent {
+                joined,
+                left,
+                renamed,
+            };
+            self.say_notice(Speaker::SERVER, message);
+        }
+        for who in self.renames.ended(now) {
+            match self.tell_gathered(who, now) {
+                true => self.renames.gather_on(who.serial, now),
+                false => self.renames.forget(who.serial),
+            }
+        }
+    }
+
+    // Renames.
+
+    /// A member has another nick than before. Returns how much every reader gets of it, in bytes.
+    fn announce_rename(&mut self, id: ClientId, old: &Nick, now: Moment) -> usize {
+        let Some(member) = self.members.get(id) else {
+            return 0;
+        };
+        let (who, nick) = (member.renamed(id), member.nick.clone());
+        if !self.has_notices(self.members.len()) || !self.renames.gather(who, old, now) {
+            return 0;
+        }
+        if !self.presence.is_named(Change::Renamed, now) {
+            self.renames.set_known(who.serial, &nick);
+            return 0;
+        }
+        self.renames.tell_at_once(who);
+        self.is_watched = true;
+        let names = old.as_str().len().saturating_add(nick.as_str().len());
+        names.saturating_add(RENAME_BYTES)
+    }
+
+    /// Tells of those who have changed their nicks since something was said.
+    #[cold]
+    fn tell_renames(&mut self) {
+        for who in self.renames.take_fresh() {
+            self.tell_rename(who);
+        }
+    }
+
+    /// Tells the rename of a member that is about to leave, of which the others know nothing yet.
+    fn tell_rename_of(&mut self, id: ClientId, now: Moment) {
+        if self.renames.is_empty() {
+            return;
+        }
+        self.tell_renames();
+        let Some(who) = self.members.get(id).map(|member| member.renamed(id)) else {
+            return;
+        };
+        // That it leaves is told of, or counted as well.
+        if self.presence.has_room(now) {
+            self.tell_gathered(who, now);
+        }
+    }
+
+    /// Tells a rename that was gathered, or counts it. Returns whether there was one.
+    fn tell_gathered(&mut self, who: Renamed, now: Moment) -> bool {
+        let member = self.members.get(who.id);
+        let Some(nick) = member.map(|member| member.nick.clone()) else {
+            return false;
+        };
+        if !self.renames.is_news(who.serial, &nick) {
+            return false;
+        }
+        if self.is_named(Change::Renamed, now) {
+            self.tell_rename(who);
+        } else {
+            self.renames.set_known(who.serial, &nick);
+        }
+        true
+    }
+
+    fn tell_rename(&mut self, who: Renamed) {
+        let Some(member) = self.members.get(who.id) else {
+            return;
+        };
+        let (speaker, nick) = (member.speaker(who.id), member.nick.clone());
+        if let Some(known_as) = self.renames.set_known(who.serial, &nick) {
+            self.say_as(
+                speaker,
+                Kind::Action,
+                Message::ChangesNick(&known_as, &nick),
+            );
         }
     }
 
@@ -468,8 +576,7 @@ impl Room {
         if line.is_empty() {
             return None;
         }
-        if self.is_muted(id, now) {
-            self.outbox.send(id, Message::MutedLine);
+        if self.is_watched && !self.may_say(id, now) {
             return None;
         }
         let (medium, members, scratch) = self.medium();
@@ -477,6 +584,21 @@ impl Room {
         let (member, seat) = members.seat_mut(id)?;
         seat.is_filtered = true;
         Some(medium.say(member, id, from, text, class, now))
+    }
+
+    /// Whether a member is not muted; it is told so otherwise. What is to be told before it says something
+    /// is told.
+    #[cold]
+    fn may_say(&mut self, id: ClientId, now: Moment) -> bool {
+        if self.renames.has_fresh() {
+            self.tell_renames();
+        }
+        self.is_watched = !self.muted.is_empty();
+        let is_muted = self.is_muted(id, now);
+        if is_muted {
+            self.outbox.send(id, Message::MutedLine);
+        }
+        !is_muted
     }
 
     /// A member that is not muted says a clean text.
@@ -488,6 +610,9 @@ impl Room {
         class: Class,
         now: Moment,
     ) -> Option<Spoken<'a>> {
+        if self.renames.has_fresh() {
+            self.tell_renames();
+        }
         let (medium, members, _) = self.medium();
         let (member, seat) = members.seat_mut(id)?;
         seat.is_filtered = true;
@@ -516,6 +641,9 @@ impl Room {
         class: Class,
         now: Moment,
     ) -> Option<Spoken<'a>> {
+        if self.renames.has_fresh() {
+            self.tell_renames();
+        }
         let (member, seat) = self.members.seat_mut(id)?;
         seat.is_filtered = true;
         let speaker = member.speaker(id);
@@ -546,6 +674,9 @@ impl Room {
     }
 
     fn say_as(&mut self, of: Speaker, kind: Kind, message: Message<'_>) -> usize {
+        if self.renames.has_fresh() {
+            self.tell_renames();
+        }
         self.members.set_spoken(of.id, true);
         let line = self
             .batch
@@ -615,6 +746,9 @@ impl Room {
     /// last pass.
     #[inline]
     pub(crate) fn pass(&mut self) -> Option<(&mut [Seat], Pass<'_>)> {
+        if self.renames.has_fresh() {
+            self.tell_renames();
+        }
         let end = self.batch.end();
         let from = std::mem::replace(&mut self.passed, end);
         if from == end {
@@ -637,6 +771,9 @@ impl Room {
 
     /// Gives one member what it has not been given, piece by piece.
     pub(crate) fn take_pending(&mut self, id: ClientId, deliver: impl FnMut(Lines<'_>)) {
+        if self.renames.has_fresh_for(id) {
+            self.tell_renames();
+        }
         let end = self.batch.end();
         let Some((member, seat)) = self.members.seat_mut(id) else {
             return;

@@ -40,6 +40,7 @@ impl Room {
 
     /// Tells a member that it is closed by an operator, and the others as well.
     pub(crate) fn say_kick(&mut self, by: ClientId, id: ClientId, why: CleanText<'_>, now: Moment) {
+        self.tell_rename_of(id, now);
         let operator = self.members.get(by).map(|member| member.nick.clone());
         let member = self.members.get(id);
         let member = member.map(|member| (member.speaker(id), member.nick.clone()));
@@ -154,6 +155,7 @@ impl Room {
         let (nick, name) = (member.nick.clone(), self.members.hash_of_member(member));
         self.muted.remove_if(now, |it| it.is_same(name));
         let has_room = self.muted.add(name, time, now);
+        self.is_watched = true;
         self.answer_sanction(by, has_room, Message::IsMuted(&nick, time));
         if has_room && self.members.person(id).is_some() {
             self.outbox.send(id, Message::YouAreMuted(time));

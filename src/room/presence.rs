@@ -1,4 +1,4 @@
-//! Notices of joins and leaves: [`Presence`] lets each member be named as long as they
+//! Notices of joins, leaves and renames: [`Presence`] lets each member be named as long as they
 //! are few, and counts them in one line a second when they are many. Ten thousand members that join
 //! with a notice each would be fifty million lines; so each member gets fifty names and then one line
 //! a second.
@@ -7,17 +7,17 @@ use std::time::Duration;
 
 use crate::time::moment::Moment;
 
-/// How many joins and leaves are told by name in a second.
+/// How many joins, leaves and renames are told by name in a second.
 const NAMED_PER_SECOND: u32 = 50;
 
 const WINDOW: Duration = Duration::from_secs(1);
 
-/// Joins and leaves of the current second.
+/// Joins, leaves and renames of the current second.
 #[derive(Debug, Default)]
 pub(super) struct Presence {
     /// When the current second began.
     window_since: Option<Moment>,
-    /// How many members came or went in it.
+    /// How many there were in it.
     changes: u32,
     /// The second before had too many, so all of this one are counted.
     is_crowded: bool,
@@ -29,6 +29,7 @@ pub(super) struct Presence {
 pub(super) struct Counted {
     pub(super) joined: u32,
     pub(super) left: u32,
+    pub(super) renamed: u32,
 }
 
 /// What a member does.
@@ -36,11 +37,28 @@ pub(super) struct Counted {
 pub(super) enum Change {
     Joined,
     Left,
+    Renamed,
 }
 
 impl Presence {
-    /// A member joins or leaves. Returns whether it is named; otherwise it is counted.
+    /// A member joins, leaves or takes another name. Returns whether it is named; otherwise it is counted.
     pub(super) fn is_named(&mut self, change: Change, now: Moment) -> bool {
+        let is_named = self.has_room(now);
+        self.changes = self.changes.saturating_add(1);
+        if is_named {
+            return true;
+        }
+        let count = match change {
+            Change::Joined => &mut self.counted.joined,
+            Change::Left => &mut self.counted.left,
+            Change::Renamed => &mut self.counted.renamed,
+        };
+        *count = count.saturating_add(1);
+        false
+    }
+
+    /// Whether one more would be named.
+    pub(super) fn has_room(&mut self, now: Moment) -> bool {
         let since = *self.window_since.get_or_insert(now);
         if now >= since + WINDOW {
             let was_crowded = self.changes > NAMED_PER_SECOND;
@@ -48,16 +66,7 @@ impl Presence {
             self.window_since = Some(now);
             self.changes = 0;
         }
-        self.changes = self.changes.saturating_add(1);
-        if !self.is_crowded && self.changes <= NAMED_PER_SECOND {
-            return true;
-        }
-        let count = match change {
-            Change::Joined => &mut self.counted.joined,
-            Change::Left => &mut self.counted.left,
-        };
-        *count = count.saturating_add(1);
-        false
+        !self.is_crowded && self.changes < NAMED_PER_SECOND
     }
 
     /// When the counts are to be told, if there are any.
@@ -114,6 +123,7 @@ mod tests {
         let counted = Counted {
             joined: 10,
             left: 7,
+            renamed: 0,
         };
         assert_eq!(presence.take_due(start + WINDOW), Some(counted));
         assert_eq!(presence.take_due(start + WINDOW), None);
@@ -128,6 +138,7 @@ mod tests {
         let counted = Counted {
             joined: 0,
             left: 300,
+            renamed: 0,
         };
         assert_eq!(presence.take_due(start + 2 * WINDOW), Some(counted));
         assert_eq!(named(&mut presence, 5, Change::Left, start + 2 * WINDOW), 0);

@@ -26,7 +26,7 @@
 //! | `people` | people at a prompt, against the rules of the room |
 //! | `fairness` | who types, beside every kind of flood |
 //! | `exodus` | ten thousand members that leave at once |
-//! | `names` | shortened names, whatever others do with theirs |
+//! | `names` | shortened names, and renames, whatever others do with their names |
 //! | `ghosts` | peers that vanish without a FIN or RST |
 //! | `scene`, `rare`, `arrivals` | one thing at a time: what few seeds see, and how clients come beside accept(2) |
 

@@ -130,3 +130,99 @@ fn a_word_for_somebody_who_has_left_reaches_nobody_else() {
         });
     }
 }
+
+/// How often the server tells that somebody has another name.
+fn told(got: &str) -> usize {
+    got.matches(" changes nick to ").count()
+}
+
+#[test]
+fn renames_in_one_read_are_one_notice_before_what_is_said_next() {
+    on_both(|is_veiled| {
+        let mut scene = scene(is_veiled);
+        let ann = person(&mut scene, "ann");
+        let bob = person(&mut scene, "bob");
+        for (lines, expected) in [
+            ("/nick rob", "* bob changes nick to rob\r\n"),
+            ("/nick a\n/nick b\n/nick c", "* rob changes nick to c\r\n"),
+            ("/nick a\n/nick c", ""),
+            (
+                "/nick bob\nhello\n/nick c",
+                "* c changes nick to bob\r\nbob: hello\r\n",
+            ),
+        ] {
+            scene.wait(60_000);
+            scene.got(ann);
+            scene.say(bob, lines.as_bytes());
+            assert_eq!(scene.got(ann), expected, "{lines}");
+        }
+        scene.wait(999);
+        assert_eq!(scene.got(ann), "");
+        scene.wait(1);
+        assert_eq!(scene.got(ann), "* bob changes nick to c\r\n");
+        // Gathered for two seconds then, and told of before it leaves.
+        scene.say(bob, b"/nick d");
+        scene.wait(1999);
+        assert_eq!(scene.got(ann), "");
+        leave(&mut scene, bob);
+        assert_eq!(scene.got(ann), "* c changes nick to d\r\n* d left\r\n");
+    });
+}
+
+/// A loop of two names was a notice each to everybody.
+#[test]
+fn a_loop_of_renames_is_told_of_now_and_then() {
+    for said in ["", "x\n"] {
+        let mut scene = scene(false);
+        let ann = person(&mut scene, "ann");
+        let eve = person(&mut scene, "eve");
+        let mut got = String::new();
+        for n in 0..60_000 / 50 {
+            let lines = format!("/nick a\n{said}/nick b\n{said}/nick c{}\n", n % 7);
+            scene.send(eve, lines.repeat(10).as_bytes());
+            scene.wait(50);
+            got += &scene.got(ann);
+        }
+        // At once, after 1, 2, 4 and 8 s more, and then every 10 s.
+        assert!((8..=12).contains(&told(&got)), "{}", told(&got));
+        scene.wait(10_000);
+        got += &scene.got(ann);
+        assert!(got.ends_with(" changes nick to c2\r\n"), "{said:?}");
+        // Each name that is told is the one that was told before.
+        let notices = got
+            .lines()
+            .filter(|line| line.contains(" changes nick to "));
+        let mut known_as = "eve".to_owned();
+        for notice in notices {
+            let words: Vec<&str> = notice.split(' ').collect();
+            assert_eq!(words[1], known_as, "{notice}");
+            known_as = words[words.len() - 1].to_owned();
+        }
+    }
+}
+
+/// Each connection has a first rename that is told at once, so connections are limited together.
+#[test]
+fn renames_on_many_connections_are_counted() {
+    let mut scene = scene(false);
+    let ann = person(&mut scene, "ann");
+    scene.wait(2_000);
+    scene.got(ann);
+    for n in 0..80 {
+        let guest = person(&mut scene, &format!("guest{n}"));
+        scene.say(guest, b"/nick a");
+        scene.say(guest, b"/nick b");
+        leave(&mut scene, guest);
+    }
+    let got = scene.got(ann);
+    assert_eq!(got.lines().count(), 50, "{got}");
+    assert_eq!(told(&got), 12 + 13);
+    scene.wait(1_000);
+    let got = scene.got(ann);
+    assert_eq!(got, "* 67 people joined, 68 left, 67 changed nick\r\n");
+    // A script has no commands: what it types is said.
+    let script = scene.join_reading("script");
+    scene.got(ann);
+    scene.say(script, b"/nick other");
+    assert_eq!(scene.got(ann), "script: /nick other\r\n");
+}

@@ -4,6 +4,8 @@
 //!
 //! `LINE_CHAT_SEED=7` runs one seed.
 
+use std::collections::BTreeMap;
+
 use fastrand::Rng;
 
 use super::*;
@@ -19,6 +21,8 @@ struct Client {
     wire: Wire,
     is_person: bool,
     nick: Option<String>,
+    /// In which order it joined.
+    place: usize,
     /// Its line ends are still heard.
     is_open: bool,
     ignored: Vec<Ignored>,
@@ -41,12 +45,32 @@ struct World {
     /// The keys of names that were given up, and the client that had it. No run is longer than they are
     /// remembered.
     departed: Vec<(String, usize)>,
+    /// Those who have changed their names lately, in the order of their joining.
+    gatherings: BTreeMap<usize, Gathering>,
+    /// Whose rename is told before anything else.
+    fresh: Vec<usize>,
+    /// Since the beginning, in seconds.
+    now: u64,
+    joined: usize,
+    /// How many renames were told late, and how many not at all.
+    told_late: usize,
+    not_told: usize,
+}
+
+/// The renames of one member.
+struct Gathering {
+    client: usize,
+    known_as: String,
+    seconds: u64,
+    ends_at: u64,
 }
 
 #[test]
 fn everybody_sees_what_the_model_says() {
     let seed = std::env::var("LINE_CHAT_SEED").ok();
     let seed = seed.map(|seed| seed.parse().expect("a number"));
+    let is_whole = seed.is_none();
+    let (mut told_late, mut not_told) = (0, 0);
     for seed in seed.map_or(SEEDS, |seed| seed..seed + 1) {
         println!("LINE_CHAT_SEED={seed}");
         let mut world = World {
@@ -54,6 +78,12 @@ fn everybody_sees_what_the_model_says() {
             chance: Rng::with_seed(seed),
             clients: Vec::new(),
             departed: Vec::new(),
+            gatherings: BTreeMap::new(),
+            fresh: Vec::new(),
+            now: 0,
+            joined: 0,
+            told_late: 0,
+            not_told: 0,
         };
         let mut most_members = 0;
         for _ in 0..TURNS {
@@ -62,6 +92,11 @@ fn everybody_sees_what_the_model_says() {
             most_members = most_members.max(members.count());
         }
         assert!(most_members > 2);
+        told_late += world.told_late;
+        not_told += world.not_told;
+    }
+    if is_whole {
+        assert!(told_late > 0 && not_told > 0, "{told_late}, {not_told}");
     }
 }
 
@@ -95,9 +130,12 @@ impl World {
                 self.act(number);
             }
         }
+        self.tell_fresh();
         self.rig.settle();
         // So that no second has more than fifty who come and go.
         self.rig.advance(SECOND);
+        self.now += 1;
+        self.end_gatherings();
         for (number, client) in self.clients.iter_mut().enumerate() {
             let expected = std::mem::take(&mut client.expected);
             assert_eq!(
@@ -121,6 +159,7 @@ impl World {
             wire,
             is_person,
             nick: None,
+            place: 0,
             is_open: true,
             ignored: Vec::new(),
             told_by: None,
@@ -186,6 +225,9 @@ impl World {
         if !self.clients[number].is_person || !line.starts_with('/') {
             return self.say(number, line);
         }
+        if self.fresh.iter().any(|&it| it != number) {
+            self.tell_fresh();
+        }
         match command {
             "/me" => self.wave(number),
             "/msg" => {
@@ -208,6 +250,9 @@ impl World {
     }
 
     fn show(&mut self, number: usize, line: &str) {
+        if self.fresh.iter().any(|&it| it != number) {
+            self.tell_fresh();
+        }
         self.clients[number].expected += line;
         self.clients[number].expected += "\r\n";
     }
@@ -289,6 +334,8 @@ impl World {
             n => format!("{n} others here: {}", others.join(", ")),
         };
         self.clients[number].nick = Some(name.to_owned());
+        self.joined += 1;
+        self.clients[number].place = self.joined;
         self.tell_people(number, &format!("* {name} joined"));
         if self.clients[number].is_person {
             self.show(
@@ -304,6 +351,9 @@ impl World {
             return;
         };
         let line = format!("* {nick} {how}");
+        self.tell_fresh();
+        self.tell_gathered(number);
+        self.gatherings.remove(&self.clients[number].place);
         if how == "left" {
             self.tell_people(number, &line);
         } else {
@@ -319,6 +369,7 @@ impl World {
     }
 
     fn say(&mut self, number: usize, text: &str) {
+        self.tell_fresh();
         let line = format!("{}: {text}", self.nick(number));
         for other in self.others(number) {
             if !self.ignores(other, number) {
@@ -328,6 +379,7 @@ impl World {
     }
 
     fn wave(&mut self, number: usize) {
+        self.tell_fresh();
         let nick = self.nick(number);
         for other in self.others(number) {
             match self.clients[other].is_person {
@@ -475,10 +527,57 @@ impl World {
         if old == name {
             return self.show(number, &format!("* you are now {name}"));
         }
-        self.tell_those_who_do_not_ignore(number, &format!("* {old} changes nick to {name}"));
         if key(&old) != key(name) {
             self.give_up(number, &old);
         }
         self.show(number, &format!("* you are now {name}"));
+        let place = self.clients[number].place;
+        if self.gatherings.contains_key(&place) {
+            return;
+        }
+        self.fresh.push(number);
+        let gathering = Gathering {
+            client: number,
+            known_as: old,
+            seconds: 1,
+            ends_at: self.now + 1,
+        };
+        self.gatherings.insert(place, gathering);
+    }
+
+    fn tell_fresh(&mut self) {
+        for number in std::mem::take(&mut self.fresh) {
+            self.not_told += usize::from(!self.tell_gathered(number));
+        }
+    }
+
+    /// Tells the others a name that they do not know. Returns whether there is one.
+    fn tell_gathered(&mut self, number: usize) -> bool {
+        let nick = self.nick(number);
+        let Some(gathering) = self.gatherings.get_mut(&self.clients[number].place) else {
+            return false;
+        };
+        let known_as = std::mem::replace(&mut gathering.known_as, nick.clone());
+        if known_as == nick {
+            return false;
+        }
+        let line = format!("* {known_as} changes nick to {nick}");
+        self.tell_those_who_do_not_ignore(number, &line);
+        true
+    }
+
+    fn end_gatherings(&mut self) {
+        let ended = self.gatherings.iter();
+        let ended = ended.filter(|(_, it)| it.ends_at <= self.now);
+        let ended: Vec<(usize, usize)> = ended.map(|(&place, it)| (place, it.client)).collect();
+        for (place, number) in ended {
+            if !self.tell_gathered(number) {
+                self.gatherings.remove(&place);
+            } else if let Some(gathering) = self.gatherings.get_mut(&place) {
+                self.told_late += 1;
+                gathering.seconds = (2 * gathering.seconds).min(10);
+                gathering.ends_at = self.now + gathering.seconds;
+            }
+        }
     }
 }

@@ -162,6 +162,7 @@ fn a_name_can_be_changed_and_the_old_one_is_free() {
     expect_answer(&mut rig, &bob, "/nick Alice", taken);
     let space = "* a nick has no white space inside, choose another\r\n";
     expect_answer(&mut rig, &bob, "/nick a b", space);
+    rig.advance(SECOND);
     expect_answer(&mut rig, &bob, "/nick ROB", "* you are now ROB\r\n");
     assert_eq!(alice.received(), "* rob changes nick to ROB\r\n");
     expect_answer(&mut rig, &bob, "/nick ROB", "* you are now ROB\r\n");
