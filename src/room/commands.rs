@@ -243,13 +243,15 @@ mod tests {
     use crate::text;
     use crate::text::alike::take_keys_made;
 
+    const FROM: Peer = Peer::Local { uid: 1000, pid: 1 };
+
     /// Runs what a person asks for with a name. Returns how many keys that made.
     fn keys_made(name: &str, ask: impl Fn(&mut Room, ClientId, CleanText<'_>, Moment)) -> usize {
         let (now, id) = (Moment::BEGINNING, ClientId::from_index(0));
         let mut room = Room::new(&Config::default());
         for (number, nick) in ["bob", "zo\u{eb}", "\u{fdfa}x"].into_iter().enumerate() {
             let id = ClientId::from_index(number);
-            let joined = room.join(id, nick.as_bytes(), Profile::Interactive, now);
+            let joined = room.join(id, &FROM, nick.as_bytes(), Profile::Interactive, now);
             joined.expect("a free nick");
         }
         let mut scratch = String::new();
@@ -288,8 +290,7 @@ mod tests {
                     room.unban_name(name.as_str(), now);
                 }),
                 keys_made(name, |room, id, name, now| {
-                    let from = Peer::Local { uid: 1000, pid: 1 };
-                    let _ = room.rename(id, &from, name, now);
+                    let _ = room.rename(id, &FROM, name, now);
                 }),
             ];
             assert_eq!(made, [keys; 9], "{name}");

@@ -24,7 +24,7 @@ use crate::client_id::ClientId;
 use crate::config::Config;
 use crate::config::interactive::Profile;
 use crate::config::prefix::Prefix;
-use crate::peer::Peer;
+use crate::peer::{Origin, Peer};
 use crate::protocol::close_reason::CloseReason;
 use crate::protocol::message::{Message, Names};
 use crate::text::alike::{Identity, NameHash};
@@ -243,12 +243,13 @@ impl Room {
     pub(crate) fn join(
         &mut self,
         id: ClientId,
+        from: &Peer,
         line: &[u8],
         profile: Profile,
         now: Moment,
     ) -> Result<(), Refusal> {
         self.try_add(id, line, profile, now)?;
-        self.announce_join(id, now);
+        self.announce_join(id, from, now);
         if profile == Profile::Interactive {
             self.welcome(id);
         }
@@ -289,8 +290,8 @@ impl Room {
         self.members.end_lines_with_lf(id);
     }
 
-    fn announce_join(&mut self, id: ClientId, now: Moment) {
-        if self.is_named(Change::Joined, now)
+    fn announce_join(&mut self, id: ClientId, from: &Peer, now: Moment) {
+        if self.is_named(Change::Joined, Some(from), now)
             && let Some(member) = self.members.get(id)
         {
             let (speaker, nick) = (member.speaker(id), member.nick.clone());
@@ -384,16 +385,22 @@ impl Room {
             CloseReason::HungUp | CloseReason::Broken => Message::HasLeft(&nick),
             reason => Message::HasLeftBecause(&nick, reason),
         };
-        if self.is_named(Change::Left, now) {
+        if self.is_named(Change::Left, Some(from), now) {
             self.say_notice(speaker, message);
         }
         Some(nick)
     }
 
     /// A member says why it leaves, which it is about to do.
-    pub(crate) fn say_quit(&mut self, id: ClientId, words: CleanText<'_>, now: Moment) {
+    pub(crate) fn say_quit(
+        &mut self,
+        id: ClientId,
+        from: &Peer,
+        words: CleanText<'_>,
+        now: Moment,
+    ) {
         self.tell_rename_of(id, now);
-        if !self.is_named_after_leaving(now) {
+        if !self.is_named_after_leaving(Some(from), now) {
             return;
         }
         let Some(member) = self.members.get(id) else {
@@ -425,7 +432,7 @@ impl Room {
         let member = self.members.get(id);
         let member = member.map(|member| (member.speaker(id), member.nick.clone()));
         if let Some((speaker, nick)) = member
-            && self.is_named_after_leaving(now)
+            && self.is_named_after_leaving(None, now)
         {
             self.say_notice(speaker, Message::HasLeftBecause(&nick, CloseReason::Kicked));
         }
@@ -439,14 +446,14 @@ impl Room {
     }
 
     /// Whether a member that is about to leave is named.
-    fn is_named_after_leaving(&mut self, now: Moment) -> bool {
+    fn is_named_after_leaving(&mut self, from: Option<&Peer>, now: Moment) -> bool {
         let remaining = self.members.len().saturating_sub(1);
-        self.has_notices(remaining) && self.presence.is_named(Change::Left, now)
+        self.has_notices(remaining) && self.presence.is_named(Change::Left, limited(from), now)
     }
 
     /// Whether a member that has joined or left is named; otherwise it is counted.
-    fn is_named(&mut self, change: Change, now: Moment) -> bool {
-        self.has_notices(self.members.len()) && self.presence.is_named(change, now)
+    fn is_named(&mut self, change: Change, from: Option<&Peer>, now: Moment) -> bool {
+        self.has_notices(self.members.len()) && self.presence.is_named(change, limited(from), now)
     }
 
     /// Whether there is anybody to tell what the server says of members, and the room is not too
@@ -497,7 +504,7 @@ impl Room {
         if !self.has_notices(self.members.len()) || !self.renames.gather(who, old, now) {
             return 0;
         }
-        if !self.presence.is_named(Change::Renamed, now) {
+        if !self.presence.is_named(Change::Renamed, None, now) {
             self.renames.set_known(who.serial, &nick);
             return 0;
         }
@@ -539,7 +546,7 @@ impl Room {
         if !self.renames.is_news(who.serial, &nick) {
             return false;
         }
-        if self.is_named(Change::Renamed, now) {
+        if self.is_named(Change::Renamed, None, now) {
             self.tell_rename(who);
         } else {
             self.renames.set_known(who.serial, &nick);
@@ -812,6 +819,12 @@ impl Room {
     }
 }
 
+/// The origin of a member, if its joins and leaves are limited.
+fn limited(from: Option<&Peer>) -> Option<Origin> {
+    let from = from.filter(|from| !from.is_exempt());
+    from.map(Peer::origin)
+}
+
 /// What a pass over all readers hands out. Nearly all of them get the same piece, which is found
 /// once.
 #[derive(Debug)]
@@ -932,10 +945,12 @@ mod tests {
         Clock::default().moment(std::time::Instant::now())
     }
 
+    const FROM: Peer = Peer::Local { uid: 0, pid: 1 };
+
     fn room_of(nicks: &[&str]) -> Room {
         let mut room = Room::new(&Config::default());
         for (id, nick) in nicks.iter().enumerate() {
-            room.join(client(id), nick.as_bytes(), Profile::Plain, start())
+            room.join(client(id), &FROM, nick.as_bytes(), Profile::Plain, start())
                 .expect("a free nick");
         }
         room
@@ -1001,16 +1016,18 @@ mod tests {
     #[test]
     fn a_nick_is_taken_until_its_owner_leaves() {
         let (mut room, now) = (room_of(&["alice", "bob"]), start());
-        let from = Peer::Local { uid: 1000, pid: 1 };
-        let taken = room.join(client(9), b"BOB", Profile::Plain, now);
+        let taken = room.join(client(9), &FROM, b"BOB", Profile::Plain, now);
         let refusal = taken.expect_err("it is taken");
         let [nick, owner] = [b"BOB", b"bob"].map(|it| Nick::parse(it, 32).expect("a nick"));
         assert_eq!(refusal.why, NickError::Taken { nick, owner });
         assert_eq!(refusal.holder, Some(client(1)));
-        let left = room.leave(client(1), &from, CloseReason::HungUp, now);
+        let left = room.leave(client(1), &FROM, CloseReason::HungUp, now);
         assert_eq!(left.expect("a member").as_str(), "bob");
-        assert_eq!(room.leave(client(1), &from, CloseReason::HungUp, now), None);
-        assert!(room.join(client(9), b"BOB", Profile::Plain, now).is_ok());
+        assert_eq!(room.leave(client(1), &FROM, CloseReason::HungUp, now), None);
+        assert!(
+            room.join(client(9), &FROM, b"BOB", Profile::Plain, now)
+                .is_ok()
+        );
         assert_eq!(said(&mut room, 9, b"x"), [(0, "BOB: x\r\n".to_owned())]);
     }
 }

@@ -50,7 +50,7 @@ impl Room {
         let why = self.unless_muted(by, &nick, why, now);
         let words = Message::YouWereKicked(&operator, why);
         self.outbox.push(id, EntryKind::LastWords, words);
-        if self.is_named_after_leaving(now) {
+        if self.is_named_after_leaving(None, now) {
             self.say_as(
                 speaker,
                 Kind::Notice,

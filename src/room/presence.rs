@@ -1,11 +1,22 @@
 //! Notices of joins, leaves and renames: [`Presence`] lets each member be named as long as they
 //! are few, and counts them in one line a second when they are many. Ten thousand members that join
 //! with a notice each would be fifty million lines; so each member gets fifty names and then one line
-//! a second.
+//! a second. Of one origin five are named in ten seconds, so that a client that comes and goes all the
+//! time is one line each ten seconds, and does not keep the others from being named.
 
 use std::time::Duration;
 
+use crate::peer::Origin;
+use crate::time::buckets::Buckets;
 use crate::time::moment::Moment;
+use crate::time::rate_limit::Rate;
+
+/// How many joins and leaves of one origin are told by name at once, and the time in which one more is.
+const NAMED_PER_ORIGIN: u32 = 5;
+const NAMED_PER_ORIGIN_AND_SECOND: f64 = 0.5;
+
+/// When what one origin does too often is told.
+const OFTEN_WINDOW: Duration = Duration::from_secs(10);
 
 /// How many joins, leaves and renames are told by name in a second.
 const NAMED_PER_SECOND: u32 = 50;
@@ -13,7 +24,7 @@ const NAMED_PER_SECOND: u32 = 50;
 const WINDOW: Duration = Duration::from_secs(1);
 
 /// Joins, leaves and renames of the current second.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Presence {
     /// When the current second began.
     window_since: Option<Moment>,
@@ -22,6 +33,24 @@ pub(super) struct Presence {
     /// The second before had too many, so all of this one are counted.
     is_crowded: bool,
     counted: Counted,
+    /// When they are to be told, if there are any.
+    due: Option<Moment>,
+    rate_of_origin: Rate,
+    by_origin: Buckets<Origin>,
+}
+
+impl Default for Presence {
+    fn default() -> Self {
+        Self {
+            window_since: None,
+            changes: 0,
+            is_crowded: false,
+            counted: Counted::default(),
+            due: None,
+            rate_of_origin: Rate::new(NAMED_PER_ORIGIN_AND_SECOND, NAMED_PER_ORIGIN),
+            by_origin: Buckets::default(),
+        }
+    }
 }
 
 /// Members that were not named.
@@ -41,20 +70,41 @@ pub(super) enum Change {
 }
 
 impl Presence {
-    /// A member joins, leaves or takes another name. Returns whether it is named; otherwise it is counted.
-    pub(super) fn is_named(&mut self, change: Change, now: Moment) -> bool {
+    /// A member joins, leaves or takes another name; `from` is its origin, if that is limited. Returns
+    /// whether it is named; otherwise it is counted.
+    pub(super) fn is_named(&mut self, change: Change, from: Option<Origin>, now: Moment) -> bool {
+        if from.is_some_and(|origin| self.is_too_often(origin, now)) {
+            self.count(change, now + OFTEN_WINDOW);
+            return false;
+        }
         let is_named = self.has_room(now);
         self.changes = self.changes.saturating_add(1);
-        if is_named {
-            return true;
+        if !is_named {
+            let since = self.window_since.unwrap_or(now);
+            self.count(change, since + WINDOW);
         }
+        is_named
+    }
+
+    /// Whether an origin has done too much to be named once more.
+    fn is_too_often(&mut self, origin: Origin, now: Moment) -> bool {
+        let named = self.by_origin.get(&origin);
+        let is_too_often = self.rate_of_origin.next_at(&named, now).is_some();
+        if !is_too_often {
+            let named = self.by_origin.bucket(origin, now);
+            self.rate_of_origin.count(named, now);
+        }
+        is_too_often
+    }
+
+    fn count(&mut self, change: Change, due: Moment) {
         let count = match change {
             Change::Joined => &mut self.counted.joined,
             Change::Left => &mut self.counted.left,
             Change::Renamed => &mut self.counted.renamed,
         };
         *count = count.saturating_add(1);
-        false
+        self.due = self.due.into_iter().chain([due]).min();
     }
 
     /// Whether one more would be named.
@@ -71,15 +121,14 @@ impl Presence {
 
     /// When the counts are to be told, if there are any.
     pub(super) fn due(&self) -> Option<Moment> {
-        let since = self.window_since;
-        let since = since.filter(|_| self.counted != Counted::default());
-        since.map(|since| since + WINDOW)
+        self.due
     }
 
-    /// Takes the counts, once their second is over.
+    /// Takes the counts, once their time is over.
     pub(super) fn take_due(&mut self, now: Moment) -> Option<Counted> {
-        let is_due = self.due().is_some_and(|at| at <= now);
-        is_due.then(|| std::mem::take(&mut self.counted))
+        self.due.filter(|&at| at <= now)?;
+        self.due = None;
+        Some(std::mem::take(&mut self.counted))
     }
 }
 
@@ -96,7 +145,7 @@ mod tests {
 
     fn named(presence: &mut Presence, count: usize, change: Change, now: Moment) -> usize {
         (0..count)
-            .filter(|_| presence.is_named(change, now))
+            .filter(|_| presence.is_named(change, None, now))
             .count()
     }
 
@@ -155,5 +204,30 @@ mod tests {
             named(&mut presence, 1, Change::Joined, start + 60 * WINDOW),
             1
         );
+    }
+
+    #[test]
+    fn of_one_origin_five_are_named_and_the_others_are_one_line_in_ten_seconds() {
+        let (mut presence, start) = (Presence::default(), start());
+        let origin = |n: u8| Some(Origin::of([192, 0, 2, n].into()));
+        let mut named = |n, count, now| {
+            let is_named = |_: &i32| presence.is_named(Change::Joined, origin(n), now);
+            let named = (0..count).filter(is_named).count();
+            (named, presence.due())
+        };
+        assert_eq!(named(1, 5, start), (5, None));
+        let due = Some(start + 10 * WINDOW);
+        assert_eq!(named(1, 1000, start), (0, due));
+        assert_eq!(named(2, 5, start), (5, due), "another one is named");
+        let soon = start + 4 * WINDOW;
+        assert_eq!(named(1, 1000, soon), (2, due));
+        assert_eq!(presence.take_due(soon), None);
+        let counted = Counted {
+            joined: 1998,
+            left: 0,
+            renamed: 0,
+        };
+        assert_eq!(presence.take_due(start + 10 * WINDOW), Some(counted));
+        assert_eq!(presence.due(), None);
     }
 }

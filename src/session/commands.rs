@@ -425,7 +425,14 @@ fn quit(call: &mut Call<'_, '_>, words: CleanText<'_>) {
     } else {
         words
     };
-    call.cx.room.say_quit(call.cx.id, words, call.cx.env.now);
+    let Ctx {
+        id,
+        peer,
+        room,
+        env,
+        ..
+    } = &mut *call.cx;
+    room.say_quit(*id, peer, words, env.now);
     call.flow = Flow::Close(CloseReason::Quit);
 }
 

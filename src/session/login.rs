@@ -165,7 +165,10 @@ impl Talk {
                 false => cx.reply(out, Message::NickFirst),
             };
         }
-        if let Err(refusal) = cx.room.join(cx.id, line, self.profile, cx.env.now) {
+        if let Err(refusal) = cx
+            .room
+            .join(cx.id, &cx.peer, line, self.profile, cx.env.now)
+        {
             return match refusal.holder.filter(|_| !is_checked) {
                 Some(holder) => Flow::CheckPeer(holder),
                 None => self.refuse_nick(&refusal.why, out, cx),

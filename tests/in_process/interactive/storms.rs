@@ -149,3 +149,43 @@ fn who_holds_up_the_room_is_not_told_who_comes_meanwhile() {
     assert_eq!(rig.metrics().pending_bytes, queued);
     assert_eq!(alice.received().lines().count(), 40);
 }
+
+#[test]
+fn one_address_that_comes_and_goes_is_one_line_in_ten_seconds() {
+    let mut rig = room();
+    let [alice] = people(&mut rig, ["alice"]);
+    let churner = "2001:db8::1".parse().expect("an address");
+    let mut visit = |rig: &mut Rig, nick: &str, is_plain, quits| {
+        let wire = match is_plain {
+            true => rig.connect_plainly_from(churner),
+            false => rig.connect_from(churner),
+        };
+        wire.say(nick);
+        if quits {
+            wire.say("/quit bye");
+        } else {
+            wire.hang_up();
+        }
+        rig.settle();
+    };
+    // Under one nick or many, with or without words, at both listeners.
+    for n in 0..20 {
+        let nick = if n % 2 == 0 {
+            "guest".to_owned()
+        } else {
+            format!("guest{n}")
+        };
+        visit(&mut rig, &nick, n % 4 == 1, n % 4 == 2);
+    }
+    let told = alice.received();
+    assert_eq!(told.lines().count(), 5, "{told}");
+    // Others are named as ever.
+    let bob = rig.connect_from("192.0.2.1".parse().expect("an address"));
+    bob.say("bob");
+    rig.settle();
+    assert_eq!(alice.received(), "* bob joined\r\n");
+    rig.advance(10 * SECOND);
+    assert_eq!(alice.received(), "* 17 people joined, 18 left\r\n");
+    visit(&mut rig, "guest", false, false);
+    assert_eq!(alice.received(), "* guest joined\r\n* guest left\r\n");
+}
