@@ -280,6 +280,10 @@ impl Room {
     ) -> Result<(), Refusal> {
         let (nick, name) = self.nick(line, now)?;
         let is_person = profile == Profile::Interactive;
+        if self.renames.has_fresh() {
+            // They are older than the member.
+            self.tell_renames();
+        }
         let cursor = self.batch.end();
         self.members.add(id, nick, name, is_person, cursor)?;
         Ok(())

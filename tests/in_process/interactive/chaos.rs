@@ -322,6 +322,7 @@ impl World {
             self.clients[number].is_open = !last;
             return;
         }
+        self.tell_fresh();
         let mut others: Vec<String> = self
             .others(number)
             .into_iter()

@@ -155,7 +155,7 @@ fn one_address_that_comes_and_goes_is_one_line_in_ten_seconds() {
     let mut rig = room();
     let [alice] = people(&mut rig, ["alice"]);
     let churner = "2001:db8::1".parse().expect("an address");
-    let mut visit = |rig: &mut Rig, nick: &str, is_plain, quits| {
+    let visit = |rig: &mut Rig, nick: &str, is_plain, quits| {
         let wire = match is_plain {
             true => rig.connect_plainly_from(churner),
             false => rig.connect_from(churner),
