@@ -7,7 +7,7 @@
 
 use std::io;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::client_id::ClientId;
 use crate::metrics::Metrics;
@@ -261,6 +261,12 @@ pub enum Event<'a> {
         asked: Option<usize>,
         /// The limit of open files.
         open_files: u64,
+    },
+    /// A turn began late, because the process was stopped or the machine was suspended. Time-outs come
+    /// later by as much.
+    Late {
+        /// How late.
+        by: Duration,
     },
     /// A report was asked for (SIGUSR1).
     Report {

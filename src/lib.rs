@@ -20,7 +20,7 @@
 //! | 3 | Her connection remembers that there is input. | `Engine::on_readable`, `Io::on_readable` | `engine/mod.rs`, `conn/mod.rs` |
 //! | 4 | She is queued for reading, in the run queue of her class. | `Engine::wake`, `Scheduler::push` | `engine/mod.rs`, `engine/run_queue.rs` |
 //! | | **The turn reads her** | | |
-//! | 5 | The turn begins: new budgets, timers that are due. | `Engine::turn` | `engine/mod.rs` |
+//! | 5 | The turn begins: new budgets. | `Engine::turn` | `engine/mod.rs` |
 //! | 6 | Clients are taken from the run queues while the budget lasts. | `Engine::read_ready`, `Scheduler::pop` | `engine/read.rs` |
 //! | 7 | One read(2), into a scratch buffer that all clients share. | `Io::fill` | `conn/mod.rs` |
 //! | 8 | Before each line: may it be said in this turn, by budget, rate and gate? | `Engine::decode` | `engine/read.rs` |
@@ -41,7 +41,7 @@
 //! | 21 | One write(2). All taken: the memory is the next member's. | `Stream::write` in `Io::deliver` | `conn/mod.rs` |
 //! | 22 | Not all taken: the rest stays queued, and bob waits for a writable event. | `Io::keep_rest`, `Client::sync_interest` | `conn/mod.rs`, `engine/flush.rs` |
 //! | | **The turn ends** | | |
-//! | 23 | Every member has been given everything: the batch is emptied. | `Room::end_turn` | `room/mod.rs` |
+//! | 23 | Every member has been given everything. What is due by the clock is done only now, because whoever has sent something is not silent; then the batch is emptied. | `Engine::expire`, `Room::end_turn` | `engine/close.rs`, `room/mod.rs` |
 //! | 24 | Closed clients are freed, only now: no event of this turn can meet a newcomer. | `Engine::free_closed` | `engine/close.rs` |
 //! | 25 | The clock is read again, and the loop polls. | `TurnClock::end_turn` | `server/mod.rs` |
 //!

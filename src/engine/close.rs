@@ -111,6 +111,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         self.pressure.change(client.reader, ReaderState::Current);
         client.reader = ReaderState::Current;
         client.turn = TurnState::Idle;
+        client.is_due = false;
         self.env.count_session(client.session.memory_bytes(), 0);
         client.session = Session::Closing(Closing::Done { reason });
         let nick = self.room.leave(id, &peer, reason, self.env.now);
@@ -201,19 +202,35 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         }
     }
 
-    pub(super) fn expire(&mut self) {
-        let now = self.env.now;
-        while let Some(id) = self.timers.pop_due(now) {
+    /// Does what is due. Returns whether anything was.
+    pub(super) fn expire(&mut self) -> bool {
+        let mut any = false;
+        while let Some(id) = self.timers.pop_due(self.env.now) {
+            any = true;
             if let Some(client) = self.clients.get_mut(id.index()) {
                 client.timer = TimerHandle::default();
             }
-            while let Some((at, timeout)) = self.next_timeout(id)
-                && at <= now
-            {
-                self.on_timeout(id, timeout);
-            }
-            self.schedule(id);
+            self.expire_one(id, false);
         }
+        any
+    }
+
+    /// Does what is due about one client. `is_heard`: its input was read since it is due.
+    pub(super) fn expire_one(&mut self, id: ClientId, is_heard: bool) {
+        while let Some((at, timeout)) = self.next_timeout(id)
+            && at <= self.env.now
+        {
+            if !is_heard
+                && timeout == Timeout::Close(CloseReason::LoginTimeout)
+                && let Some(client) = self.clients.get_mut(id.index())
+                && client.turn == TurnState::Queued
+            {
+                client.is_due = true;
+                continue;
+            }
+            self.on_timeout(id, timeout);
+        }
+        self.schedule(id);
     }
 
     fn next_timeout(&self, id: ClientId) -> Option<(Moment, Timeout)> {
@@ -260,7 +277,7 @@ impl<S: Stream> Client<S> {
     /// What there is to do about it next, and when, if nothing happens until then.
     fn next_timeout(&self, env: &Env) -> Option<(Moment, Timeout)> {
         let limits = &env.limits;
-        let phase = self.session.timeout(limits);
+        let phase = self.session.timeout(limits).filter(|_| !self.is_due);
         if self.io.is_calm() && self.turn != TurnState::Throttled {
             // Nearly always nothing else has an end.
             return phase;

@@ -67,6 +67,15 @@ impl Rounds {
         matches!(self.state, Round::Running { .. })
     }
 
+    /// The engine's clock leaves time out. What the kernel says of peers does not, so nobody is judged by
+    /// it before peers have had an interval to answer.
+    pub(super) fn begin_anew(&mut self, env: &Env) {
+        self.awaited.clear();
+        if !self.is_idle() {
+            self.state = Round::Due(env.now + env.limits.liveness_interval);
+        }
+    }
+
     /// A client is freed, and its number may become another's.
     #[inline]
     pub(super) fn forget(&mut self, id: ClientId) {

@@ -146,6 +146,9 @@ struct Client<S> {
     reader: ReaderState,
     /// It is listed for a flush of its own.
     needs_flush: bool,
+    /// The time of its phase was up while its input waited to be read. That is looked at again when its
+    /// input was read.
+    is_due: bool,
 }
 
 /// Whether a client is going to be read. A closed gate is a property of a run queue, not of a client.
@@ -404,10 +407,13 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         self.env.turn_reply_bytes = 0;
         self.budget = TurnBudget::default();
         self.room.on_time(self.env.now);
-        self.expire();
         self.read_ready(registry);
         self.check_peers(registry);
         self.flush_all(registry);
+        // Only now: whoever has sent something, or takes output again, is not silent.
+        if self.expire() {
+            self.flush_all(registry);
+        }
         if self.rounds.is_idle() && registry.tells_liveness() {
             self.schedule_round();
         }
@@ -417,6 +423,17 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         self.room.end_turn();
         self.free_closed(registry);
         self.trim();
+    }
+
+    /// Leaves time out of the engine's clock in which nobody could be heard, because the process was
+    /// stopped: every deadline comes later by it. To be called before the next turn, and only with time
+    /// that has passed since the last one.
+    pub fn leave_out(&mut self, time: Duration) {
+        self.env.clock.leave_out(time);
+        self.room.leave_out(time);
+        self.rounds.begin_anew(&self.env);
+        let ends = self.upkeep.shutdown_ends;
+        self.upkeep.shutdown_ends = ends.and_then(|ends| ends.checked_add(time));
     }
 
     fn set_now(&mut self, now: Instant) {
@@ -616,6 +633,7 @@ impl<S> Client<S> {
             timer: TimerHandle::default(),
             reader: ReaderState::Current,
             needs_flush: false,
+            is_due: false,
         }
     }
 }

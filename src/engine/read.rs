@@ -87,10 +87,11 @@ impl<S: Stream, O: Observer> Engine<S, O> {
             // leaves at once.
             self.decode_next(id, scratch, registry);
         }
-        let Some(client) = self.clients.get(id.index()) else {
+        let Some(client) = self.clients.get_mut(id.index()) else {
             return;
         };
         let has_more = client.io.has_input() || client.session.has_waiting_line();
+        let is_due = std::mem::take(&mut client.is_due);
         // What was decoded may have been answered, and a read may make a stream owe output or let its
         // write half go on. And the room may have to wait for a reader that takes nothing now.
         if client.io.can_flush() || client.io.out.holds_up() {
@@ -98,6 +99,9 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         }
         if has_more {
             self.wake(id);
+        }
+        if is_due {
+            self.expire_one(id, true);
         }
     }
 

@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 
@@ -22,10 +23,13 @@ pub(crate) struct History {
     max_bytes: usize,
     bytes: BytesMut,
     lines: VecDeque<Line>,
+    /// Time that the moments of the engine leave out, and that passed for people all the same.
+    left_out: Duration,
 }
 
 #[derive(Debug)]
 struct Line {
+    /// With what had been left out until then.
     said_at: Moment,
     speaker: Author,
     len: usize,
@@ -42,7 +46,8 @@ pub(crate) struct Author {
 /// A line that is kept, without its end.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Remembered<'h> {
-    pub(crate) said_at: Moment,
+    /// How long ago it was said.
+    pub(crate) age: Duration,
     pub(crate) speaker: Identity,
     pub(crate) text: &'h [u8],
 }
@@ -54,7 +59,13 @@ impl History {
             max_bytes,
             bytes: BytesMut::new(),
             lines: VecDeque::new(),
+            left_out: Duration::ZERO,
         }
+    }
+
+    /// The moments of the engine leave this much time out.
+    pub(crate) fn leave_out(&mut self, time: Duration) {
+        self.left_out = self.left_out.saturating_add(time);
     }
 
     /// Whether anything is ever kept.
@@ -66,7 +77,7 @@ impl History {
     pub(crate) fn remember(&mut self, said_at: Moment, speaker: Author, text: &[u8]) {
         self.bytes.extend_from_slice(text);
         self.lines.push_back(Line {
-            said_at,
+            said_at: said_at + self.left_out,
             speaker,
             len: text.len(),
         });
@@ -103,7 +114,8 @@ impl History {
     }
 
     /// The last `most` lines, the oldest first.
-    pub(crate) fn last(&self, most: usize) -> impl Iterator<Item = Remembered<'_>> {
+    pub(crate) fn last(&self, most: usize, now: Moment) -> impl Iterator<Item = Remembered<'_>> {
+        let now = now + self.left_out;
         let lines = self.lines.range(self.lines.len().saturating_sub(most)..);
         let bytes: usize = lines.clone().map(|line| line.len).sum();
         let start = self.bytes.len().saturating_sub(bytes);
@@ -112,7 +124,7 @@ impl History {
             let (text, behind) = rest.split_at_checked(line.len).unwrap_or_default();
             rest = behind;
             Remembered {
-                said_at: line.said_at,
+                age: now.saturating_since(line.said_at),
                 speaker: line.speaker.identity,
                 text,
             }
@@ -127,7 +139,7 @@ mod tests {
 
     fn kept(history: &History, most: usize) -> Vec<String> {
         let text = |line: Remembered<'_>| String::from_utf8_lossy(line.text).into_owned();
-        history.last(most).map(text).collect()
+        history.last(most, Moment::BEGINNING).map(text).collect()
     }
 
     fn history_of(max_lines: usize, max_bytes: usize, lines: &[&str]) -> History {

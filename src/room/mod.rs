@@ -14,6 +14,7 @@ mod renames;
 
 use std::iter;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use ipnet::IpNet;
 
@@ -472,6 +473,11 @@ impl Room {
         ends.into_iter().flatten().min()
     }
 
+    /// The moments of the engine leave this much time out; lines grow old all the same.
+    pub(crate) fn leave_out(&mut self, time: Duration) {
+        self.history.leave_out(time);
+    }
+
     /// Says what is due.
     pub(crate) fn on_time(&mut self, now: Moment) {
         if let Some(counted) = self.presence.take_due(now)
@@ -710,12 +716,11 @@ impl Room {
         let person = self.members.person(id);
         let is_shown = |speaker| !person.is_some_and(|person| person.ignores(speaker));
         let mut shown = 0_usize;
-        for line in self.history.last(most) {
+        for line in self.history.last(most, now) {
             if is_shown(line.speaker) {
-                let age = now.saturating_since(line.said_at);
                 let bare = person.is_none().then(|| text::without_isolates(line.text));
                 let text = bare.as_deref().unwrap_or(line.text);
-                self.outbox.send(id, Message::Remembered(age, text));
+                self.outbox.send(id, Message::Remembered(line.age, text));
                 shown = shown.saturating_add(1);
             }
         }

@@ -189,6 +189,11 @@ impl Observer for Log {
                 asked,
                 open_files,
             } => capacity(max_clients, asked, open_files),
+            Event::Late { by } => info!(
+                target: SERVER,
+                "stood still for {:.1} s: time-outs come later by as much",
+                by.as_secs_f64()
+            ),
             Event::Report { metrics } => info!(target: SERVER, "{metrics}"),
             Event::Reloaded { error: None } => info!(target: SERVER, "the files were read again"),
             Event::Reloaded { error: Some(error) } => {

@@ -45,6 +45,10 @@ use transport::{Keepalive, SockDiag, Tcp};
 /// How many events one poll takes; the others come with the next.
 const EVENTS_PER_TURN: usize = 4096;
 
+/// A turn that begins later than this after its time finds a server that was stopped, and not its
+/// clients silent.
+const MOST_LATE: Duration = Duration::from_secs(1);
+
 /// Tokens: clients count from 0, the others from the end.
 const WAKER: Token = Token(usize::MAX);
 const SIGNALS: Token = Token(usize::MAX - 1);
@@ -323,8 +327,10 @@ impl<O: Observer> Server<O> {
         deadlines.into_iter().flatten().min()
     }
 
-    /// Waits for something to do, for at most `timeout` (`None`: as long as it takes), and does it. The
-    /// time from one turn to the next is not counted: time-outs come later by it.
+    /// Waits for something to do, for at most `timeout` (`None`: as long as it takes), and does it. A
+    /// turn that begins more than a second after the [deadline](Self::next_deadline) that it was for
+    /// finds a process that was stopped, or a loop that was busy elsewhere: what is late beyond the
+    /// deadline does not count, and every time-out comes later by it.
     ///
     /// # Errors
     /// Fails if the system cannot poll, which no client can cause.
@@ -335,13 +341,14 @@ impl<O: Observer> Server<O> {
         let deadline = self.next_deadline();
         let until_deadline = deadline.map(|at| at.saturating_duration_since(self.clock.ended));
         let patience = until_deadline.into_iter().chain(timeout).min();
-        match self.poll.poll(&mut self.events, patience) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => self.events.clear(),
-            result => result?,
-        }
+        self.poll(patience)?;
         let now = Instant::now();
+        if let Some(late) = self.clock.lateness(deadline, now) {
+            self.engine.leave_out(late);
+            report(&mut self.engine, Event::Late { by: late });
+        }
         self.clock.began = now;
-        self.mark_ready();
+        self.mark_all_ready(now)?;
         self.answer_requests();
         let registry = &mut Registrations {
             poll: self.poll.registry(),
@@ -357,6 +364,34 @@ impl<O: Observer> Server<O> {
         }
         self.clock.end_turn();
         Ok(self.status)
+    }
+
+    fn poll(&mut self, patience: Option<Duration>) -> io::Result<()> {
+        match self.poll.poll(&mut self.events, patience) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+                self.events.clear();
+                Ok(())
+            }
+            result => result,
+        }
+    }
+
+    /// Marks who is ready. If a time-out is due, everybody who was ready before `now` is marked: it may
+    /// be the time-out of a client whose event did not fit, or came after the poll, when the process was
+    /// stopped before it looked at the clock.
+    fn mark_all_ready(&mut self, now: Instant) -> io::Result<()> {
+        self.mark_ready();
+        if self.engine.next_deadline().is_none_or(|at| at > now) {
+            return Ok(());
+        }
+        for _ in 0..=self.clients() / EVENTS_PER_TURN {
+            self.poll(Some(Duration::ZERO))?;
+            self.mark_ready();
+            if self.clock.events < EVENTS_PER_TURN {
+                break;
+            }
+        }
+        Ok(())
     }
 
     fn stop(&mut self) {
@@ -461,6 +496,19 @@ impl<O: Observer> Drop for Server<O> {
 }
 
 impl TurnClock {
+    /// How much later than it was to a turn begins that polled until this deadline, if that is much. A
+    /// deadline at the end of the last turn means that there was work to go on with; then the time that
+    /// the last turn took is looked at as well, but a second of it always counts, so that a loop that
+    /// is always busy has time-outs all the same.
+    fn lateness(&self, deadline: Option<Instant>, now: Instant) -> Option<Duration> {
+        let due = match deadline? {
+            deadline if deadline > self.ended => deadline,
+            _ => self.began.checked_add(MOST_LATE)?,
+        };
+        let late = now.saturating_duration_since(due);
+        (late > MOST_LATE).then_some(late)
+    }
+
     fn end_turn(&mut self) {
         self.turns = self.turns.saturating_add(1);
         self.ended = Instant::now();
@@ -612,6 +660,34 @@ impl Listen for Listener {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_turn_is_late_by_what_goes_beyond_its_deadline_and_a_second() {
+        let start = Instant::now();
+        let at = |millis| start + Duration::from_millis(millis);
+        // Began and ended, deadline, now, and how late.
+        for (turn, deadline, now, late) in [
+            ((0, 1), None, 99_000, None),
+            ((0, 1), Some(5000), 4000, None),
+            ((0, 1), Some(5000), 6000, None),
+            ((0, 1), Some(5000), 6001, Some(1001)),
+            ((0, 1), Some(5000), 65_000, Some(60_000)),
+            // There was work to go on with, before or after the pause.
+            ((0, 1), Some(1), 2000, None),
+            ((0, 1), Some(1), 7000, Some(6000)),
+            ((0, 6999), Some(3000), 7000, Some(6000)),
+        ] {
+            let clock = TurnClock {
+                began: at(turn.0),
+                ended: at(turn.1),
+                turns: 1,
+                longest_turn: Duration::ZERO,
+                events: 0,
+            };
+            let late = late.map(Duration::from_millis);
+            assert_eq!(clock.lateness(deadline.map(at), at(now)), late, "{now}");
+        }
+    }
 
     #[test]
     fn a_server_can_be_moved_to_another_thread() {

@@ -11,22 +11,32 @@ use std::time::{Duration, Instant};
 pub(crate) struct Moment(NonZeroU64);
 
 /// Converts the times that are passed in to moments, and back. It never reads a clock: it remembers
-/// only the first time that it was given.
+/// only the first time that it was given, and how much has been left out since.
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct Clock {
     beginning: Option<Instant>,
+    /// Time that does not count.
+    left_out: Duration,
 }
 
 impl Clock {
     /// The moment of this time.
     pub(crate) fn moment(&mut self, now: Instant) -> Moment {
         let beginning = *self.beginning.get_or_insert(now);
-        Moment::BEGINNING + now.saturating_duration_since(beginning)
+        let since = now.saturating_duration_since(beginning);
+        Moment::BEGINNING + since.saturating_sub(self.left_out)
     }
 
-    /// The time of this moment.
+    /// Leaves this much time out: all moments to come are earlier by it, so whatever was to happen at a
+    /// moment happens later by it.
+    pub(crate) fn leave_out(&mut self, time: Duration) {
+        self.left_out = self.left_out.saturating_add(time);
+    }
+
+    /// The time of this moment, if it is now or still to come.
     pub(crate) fn instant(&self, moment: Moment) -> Option<Instant> {
         let since = moment.saturating_since(Moment::BEGINNING);
+        let since = since.saturating_add(self.left_out);
         self.beginning?.checked_add(since)
     }
 }
@@ -76,7 +86,23 @@ mod tests {
     }
 
     #[test]
+    fn what_is_left_out_moves_what_is_still_to_come() {
+        let start = Instant::now();
+        let after = |seconds| start + Duration::from_secs(seconds);
+        let mut clock = Clock::default();
+        let deadline = clock.moment(start) + Duration::from_secs(60);
+        clock.leave_out(Duration::from_secs(100));
+        assert_eq!(clock.instant(deadline), Some(after(160)));
+        assert!(clock.moment(after(159)) < deadline);
+        assert_eq!(clock.moment(after(160)), deadline);
+    }
+
+    #[test]
     fn nothing_overflows() {
+        let mut clock = Clock::default();
+        clock.leave_out(Duration::MAX);
+        clock.leave_out(Duration::MAX);
+        assert_eq!(clock.instant(clock.clone().moment(Instant::now())), None);
         let mut clock = Clock::default();
         let start = clock.moment(Instant::now());
         let end = start + Duration::MAX;

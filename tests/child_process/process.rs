@@ -51,6 +51,53 @@ fn join_all(server: &Server, numbers: std::ops::Range<usize>) -> Vec<Client> {
     members
 }
 
+/// A server that is stopped (SIGSTOP) and goes on finds the time of everybody up, and all that was sent
+/// meanwhile unread.
+#[test]
+fn after_a_pause_84_who_have_sent_something_in_it_keep_their_places() {
+    let _alone = alone();
+    let server = Server::start(&["--login-timeout", "2", "--idle-timeout", "2"]);
+    let mut members = join_all(&server, 0..42);
+    let mut strangers: Vec<Client> = (42..84).map(|_| server.connect()).collect();
+    await_until("all are in", || server.descriptors() >= 84 + 8);
+    server.signal(Signal::STOP);
+    for member in &mut members {
+        member.say("still here");
+    }
+    for (number, stranger) in strangers.iter_mut().enumerate() {
+        stranger.send(&hello(&format!("late{number}")));
+    }
+    // The pause itself: too short to be left out of the time of those who sent nothing.
+    thread::sleep(Duration::from_millis(2800));
+    server.signal(Signal::CONT);
+    for client in strangers.iter_mut().chain(&mut members) {
+        client.send(ARE_YOU_THERE);
+        while client.line().expect("it has its place") != YES {}
+    }
+    drop((strangers, members));
+    let log = server.stop().log;
+    assert!(!log.contains("no nick in time"), "{log}");
+    assert!(!log.contains("left: idle"), "{log}");
+}
+
+#[test]
+fn a_pause_takes_nothing_of_the_time_of_those_who_were_silent_in_it() {
+    let _alone = alone();
+    let server = Server::start(&["--login-timeout", "0.5", "--idle-timeout", "3"]);
+    let mut bob = server.join("bob");
+    let mut stranger = server.connect();
+    bob.await_heard();
+    server.signal(Signal::STOP);
+    // The pause itself.
+    thread::sleep(Duration::from_millis(3500));
+    server.signal(Signal::CONT);
+    stranger.expect("* no nick came in time, goodbye");
+    // Bob has the time left that was between that deadline and his own.
+    bob.await_heard();
+    let log = server.stop().log;
+    assert!(log.contains("] stood still for "), "{log}");
+}
+
 /// Bob says so many lines, all of which are in the queues when this returns.
 #[track_caller]
 fn flood(bob: &mut Client, lines: usize) {

@@ -27,6 +27,7 @@
 //! | `fairness` | who types, beside every kind of flood |
 //! | `exodus` | ten thousand members that leave at once |
 //! | `names` | shortened names, and renames, whatever others do with their names |
+//! | `pauses` | a process that is stopped for a while |
 //! | `ghosts` | peers that vanish without a FIN or RST |
 //! | `scene`, `rare`, `arrivals` | one thing at a time: what few seeds see, and how clients come beside accept(2) |
 
@@ -48,6 +49,7 @@ mod journal;
 mod listener;
 mod model;
 mod names;
+mod pauses;
 mod people;
 mod person;
 mod rare;

@@ -269,6 +269,17 @@ impl Scene {
         self.settle();
     }
 
+    /// The process is stopped while the poll loop waits, and goes on after so many milliseconds with the
+    /// turn that finds what has arrived meanwhile.
+    pub(crate) fn pause(&mut self, millis: u64) {
+        let deadline = self.engine.next_deadline();
+        self.now += Duration::from_millis(millis);
+        if let Some(deadline) = deadline {
+            self.engine.leave_out(self.now - deadline);
+        }
+        self.turn();
+    }
+
     /// Turns until nothing is left to do. What hangs then hangs for ever.
     pub(crate) fn settle(&mut self) {
         for _ in 0..MOST_TURNS {

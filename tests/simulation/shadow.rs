@@ -82,7 +82,7 @@ pub(crate) struct Shadow {
     pub(crate) is_deaf: bool,
     /// Its peer is gone without a word since then.
     pub(crate) vanished_at: Option<Instant>,
-    pub(crate) shut: bool,
+    pub(crate) shut_at: Option<Instant>,
     pub(crate) discarded: usize,
 }
 
@@ -124,7 +124,7 @@ impl Shadow {
             failed: false,
             is_deaf: false,
             vanished_at: None,
-            shut: false,
+            shut_at: None,
             discarded: 0,
         }
     }
