@@ -5,12 +5,13 @@
 //! Readiness is edge-triggered: an event is reported once, so a reader or writer that stops before
 //! `WouldBlock` has to remember that. [`ReadState`] and [`WriteState`] are this memory.
 //!
-//! | [`ReadState`] | readable event | read fills the buffer | short read | read blocks | end or error |
-//! |---|---|---|---|---|---|
-//! | `Dry` | `Ready` | - | - | - | - |
-//! | `Ready` | stays, `to_the_end` if either says so | stays | `Dry`, unless `to_the_end` or the stream holds input | `Dry` | `Eof` |
-//! | `Eof` | - | - | - | - | - |
-//! | `Outlived` | `Outlived`, to be checked | - | - | - | - |
+//! | [`ReadState`] | readable event | read fills the buffer | short read | read blocks | no memory | end or error |
+//! |---|---|---|---|---|---|---|
+//! | `Dry` | `Ready` | - | - | - | - | - |
+//! | `Ready` | stays, `to_the_end` if either says so | stays | `Dry`, unless `to_the_end` or the stream holds input | `Dry` | `Starved` | `Eof` |
+//! | `Starved` | `Ready`, as it becomes after 100 ms | - | - | - | - | - |
+//! | `Eof` | - | - | - | - | - | - |
+//! | `Outlived` | `Outlived`, to be checked | - | - | - | - | - |
 //!
 //! `Dry` also becomes `Ready` when the pending output of a handshake is sent, and when the write half
 //! breaks, because earlier input of the peer may still be there. `Eof` becomes `Outlived` for a client
@@ -38,8 +39,8 @@ use crate::time::moment::{Clock, Moment};
 use crate::time::rate_limit::Rate;
 use overflow::Overflow;
 use pool::Pool;
-use send_queue::{Pushed, SendQueue, WriteState};
-use stream::{Interest, Stream, retry};
+use send_queue::{Blocked, Pushed, SendQueue, WriteState};
+use stream::{Interest, Stream, is_shortage, retry};
 use timeouts::STALLED_AFTER;
 
 /// A limit of all buffers that is smaller than this would close clients for a line or two.
@@ -133,6 +134,8 @@ enum ReadState {
     /// it may have stopped before the end of the stream or at urgent data (tcp(7), SO_OOBINLINE), of
     /// which no further event tells.
     Ready { to_the_end: bool },
+    /// The system had no memory to read it (ENOBUFS, ENOMEM). It is tried again by the clock.
+    Starved,
     /// The peer has closed its sending half.
     Eof,
     /// So it has, and goes on reading. `to_check`: an event may have told of the end of the connection.
@@ -146,6 +149,8 @@ pub(crate) enum Fill {
     Fresh(usize),
     /// Nothing before the next event.
     Nothing,
+    /// The system had no memory for it. What there is has to be read later, to the end.
+    Starved,
     /// The peer has sent all that it will ever send.
     End,
     Failed(io::Error),
@@ -202,6 +207,8 @@ impl<S: Stream> Io<S> {
             ReadState::Ready { to_the_end: before } => ReadState::Ready {
                 to_the_end: before | to_the_end,
             },
+            // It is not known where the last read would have stopped.
+            ReadState::Starved => ReadState::Ready { to_the_end: true },
             ReadState::Eof => ReadState::Eof,
             ReadState::Outlived { .. } => ReadState::Outlived { to_check: true },
         };
@@ -216,7 +223,7 @@ impl<S: Stream> Io<S> {
 
     /// An event said that the stream takes output again, or has failed.
     pub(crate) fn on_writable(&mut self) {
-        if let WriteState::Blocked { since } = self.out.write {
+        if let WriteState::Blocked { since } | WriteState::Starved { since, .. } = self.out.write {
             self.out.write = WriteState::Retry { since };
         }
     }
@@ -229,9 +236,14 @@ impl<S: Stream> Io<S> {
         let is_read_due = match self.read {
             ReadState::Ready { .. } => true,
             ReadState::Outlived { to_check } => to_check,
-            ReadState::Dry | ReadState::Eof => false,
+            ReadState::Dry | ReadState::Starved | ReadState::Eof => false,
         };
         !self.rd.is_empty() || is_read_due
+    }
+
+    /// Whether the system had no memory for the last read.
+    pub(crate) fn is_read_starved(&self) -> bool {
+        self.read == ReadState::Starved
     }
 
     /// Input that waits to be decoded.
@@ -255,9 +267,10 @@ impl<S: Stream> Io<S> {
         let to_the_end = match self.read {
             ReadState::Ready { to_the_end } => to_the_end,
             ReadState::Outlived { to_check: true } => return self.check(),
-            ReadState::Outlived { to_check: false } | ReadState::Dry | ReadState::Eof => {
-                return Fill::Nothing;
-            }
+            ReadState::Outlived { to_check: false }
+            | ReadState::Dry
+            | ReadState::Starved
+            | ReadState::Eof => return Fill::Nothing,
         };
         let was_handshaking = self.stream.is_handshaking();
         let result = retry(|| self.stream.read(scratch));
@@ -281,6 +294,10 @@ impl<S: Stream> Io<S> {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 self.read = ReadState::Dry;
                 Fill::Nothing
+            }
+            Err(error) if is_shortage(&error) => {
+                self.read = ReadState::Starved;
+                Fill::Starved
             }
             Err(error) => {
                 self.read = ReadState::Eof;
@@ -422,8 +439,8 @@ impl<S: Stream> Io<S> {
         self.out.note_memory();
         match taken(written) {
             Ok(taken) => {
-                self.out.consume(taken, env);
-                self.block(true, env.now);
+                self.out.consume(taken.bytes, env);
+                self.out.block(taken.blocked(true), env.now);
                 Delivered::Later(Pushed::Queued)
             }
             Err(error) => {
@@ -455,16 +472,17 @@ impl<S: Stream> Io<S> {
 
     fn try_flush(&mut self, env: &mut Env) -> io::Result<Flushed> {
         let owed_in_handshake = self.stream.is_handshaking() && self.stream.owes_output();
-        let mut progress = false;
+        let mut blocked = Blocked::default();
         if !self.out.buf.is_empty() {
             let taken = taken(retry(|| self.stream.write(&self.out.buf)))?;
-            progress = taken > 0;
-            self.out.consume(taken, env);
+            blocked = taken.blocked(taken.bytes > 0);
+            self.out.consume(taken.bytes, env);
         }
         if self.stream.owes_output() {
             match retry(|| self.stream.flush()) {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) if is_shortage(&error) => blocked.is_starved = true,
                 Err(error) => return Err(error),
             }
         }
@@ -475,7 +493,7 @@ impl<S: Stream> Io<S> {
         if self.out.buf.is_empty() && !self.stream.owes_output() {
             self.out.write = WriteState::Open;
         } else {
-            self.block(progress, env.now);
+            self.out.block(blocked, env.now);
         }
         Ok(self.flushed())
     }
@@ -485,13 +503,6 @@ impl<S: Stream> Io<S> {
             true => Flushed::All,
             false => Flushed::Blocked,
         }
-    }
-
-    fn block(&mut self, progress: bool, now: Moment) {
-        let since = self.out.blocked_since().filter(|_| !progress);
-        self.out.write = WriteState::Blocked {
-            since: since.unwrap_or(now),
-        };
     }
 
     /// Whether nothing is left that can be written. What a broken stream owes never can.
@@ -511,7 +522,11 @@ impl<S: Stream> Io<S> {
     /// # Errors
     /// The peer is gone.
     pub(crate) fn shut_down_write(&mut self, env: &Env) -> io::Result<Flushed> {
-        if matches!(self.out.write, WriteState::Blocked { .. }) {
+        let write = self.out.write;
+        if matches!(
+            write,
+            WriteState::Blocked { .. } | WriteState::Starved { .. }
+        ) {
             return Ok(Flushed::Blocked);
         }
         match retry(|| self.stream.shutdown_write()) {
@@ -520,7 +535,17 @@ impl<S: Stream> Io<S> {
                 Ok(Flushed::All)
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                self.block(false, env.now);
+                self.out.block(Blocked::default(), env.now);
+                Ok(Flushed::Blocked)
+            }
+            Err(error) if is_shortage(&error) => {
+                let is_starved = true;
+                let progress = false;
+                let blocked = Blocked {
+                    progress,
+                    is_starved,
+                };
+                self.out.block(blocked, env.now);
                 Ok(Flushed::Blocked)
             }
             Err(error) => Err(error),
@@ -553,7 +578,10 @@ impl<S: Stream> Io<S> {
     pub(crate) fn new_interest(&mut self) -> Option<Interest> {
         let wanted = match self.out.write {
             WriteState::Blocked { .. } => Interest::ReadableAndWritable,
-            WriteState::Open | WriteState::Retry { .. } | WriteState::Closed => Interest::Readable,
+            WriteState::Open
+            | WriteState::Starved { .. }
+            | WriteState::Retry { .. }
+            | WriteState::Closed => Interest::Readable,
         };
         let registered = std::mem::replace(&mut self.registered, wanted);
         (wanted != registered).then_some(wanted)
@@ -608,10 +636,28 @@ impl<S: Stream> Io<S> {
 }
 
 /// How much of what was offered a stream took.
-fn taken(written: io::Result<usize>) -> io::Result<usize> {
-    match written {
-        Ok(0) => Err(io::ErrorKind::WriteZero.into()),
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
-        written => written,
+struct Taken {
+    bytes: usize,
+    /// The system had no memory for more.
+    is_starved: bool,
+}
+
+impl Taken {
+    fn blocked(&self, progress: bool) -> Blocked {
+        Blocked {
+            progress,
+            is_starved: self.is_starved,
+        }
     }
+}
+
+fn taken(written: io::Result<usize>) -> io::Result<Taken> {
+    let (bytes, is_starved) = match written {
+        Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+        Ok(bytes) => (bytes, false),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => (0, false),
+        Err(error) if is_shortage(&error) => (0, true),
+        Err(error) => return Err(error),
+    };
+    Ok(Taken { bytes, is_starved })
 }

@@ -4,12 +4,15 @@
 //!
 //! The queue has to know how its stream takes output:
 //!
-//! | [`WriteState`] | all taken, nothing owed | a rest or a debt | shutdown blocks | writable event | error |
-//! |---|---|---|---|---|---|
-//! | `Open` | `Open` | `Blocked` since now | `Blocked` since now | - | `Closed` |
-//! | `Blocked` | not tried | not tried | - | `Retry` | `Closed` |
-//! | `Retry` | `Open` | `Blocked`, since now if bytes were taken, else since before | `Blocked` | - | `Closed` |
-//! | `Closed` | what is pushed is dropped | - | - | - | - |
+//! | [`WriteState`] | all taken, nothing owed | a rest or a debt | no memory | shutdown blocks | writable event | its time has come | error |
+//! |---|---|---|---|---|---|---|---|
+//! | `Open` | `Open` | `Blocked` since now | `Starved` since now | `Blocked` since now | - | - | `Closed` |
+//! | `Blocked` | not tried | not tried | - | - | `Retry` | - | `Closed` |
+//! | `Starved` | not tried | not tried | - | - | `Retry` | `Retry` | `Closed` |
+//! | `Retry` | `Open` | `Blocked`, since now if bytes were taken, else since before | `Starved`, likewise | `Blocked` | - | - | `Closed` |
+//! | `Closed` | what is pushed is dropped | - | - | - | - | - | - |
+
+use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 
@@ -24,6 +27,10 @@ use crate::time::moment::Moment;
 /// A buffer of at least this many bytes is exchanged for a smaller one when three quarters of it are
 /// not needed any more.
 const SHRINK_BYTES: usize = 32 << 10;
+
+/// The shortest and the longest wait for the system to have memory again.
+const MIN_STARVED: Duration = Duration::from_millis(10);
+const MAX_STARVED: Duration = Duration::from_secs(1);
 
 /// Output on its way to one client.
 #[derive(Debug)]
@@ -46,10 +53,22 @@ pub(crate) enum WriteState {
     /// It has not taken everything, and is not tried before the next writable event. The queue may be
     /// empty all the same: the stream owes output, or shuts down.
     Blocked { since: Moment },
+    /// The system had no memory for it. That is nobody's fault and no event tells when there is some, so
+    /// it is tried again so many milliseconds after `since`.
+    Starved { since: Moment, for_millis: u32 },
     /// The writable event has come. Whether it helps is not known yet.
     Retry { since: Moment },
     /// It is broken: whatever is pushed is dropped.
     Closed,
+}
+
+/// How a stream left something unwritten.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Blocked {
+    /// It took some bytes.
+    pub(super) progress: bool,
+    /// The system had no memory for the rest.
+    pub(super) is_starved: bool,
 }
 
 /// What became of a push.
@@ -116,9 +135,39 @@ impl SendQueue {
     #[inline]
     pub(crate) fn blocked_since(&self) -> Option<Moment> {
         match self.write {
-            WriteState::Blocked { since } | WriteState::Retry { since } => Some(since),
+            WriteState::Blocked { since }
+            | WriteState::Starved { since, .. }
+            | WriteState::Retry { since } => Some(since),
             WriteState::Open | WriteState::Closed => None,
         }
+    }
+
+    /// When writing is to be tried again although no event says so.
+    pub(crate) fn retry_at(&self) -> Option<Moment> {
+        match self.write {
+            WriteState::Starved { since, for_millis } => {
+                Some(since + Duration::from_millis(for_millis.into()))
+            }
+            _ => None,
+        }
+    }
+
+    /// The stream has not taken everything, or owes output.
+    pub(super) fn block(&mut self, blocked: Blocked, now: Moment) {
+        let since = self.blocked_since().filter(|_| !blocked.progress);
+        let since = since.unwrap_or(now);
+        self.write = match blocked.is_starved {
+            false => WriteState::Blocked { since },
+            // After 10 ms, and each time after twice as long, up to a second more.
+            true => {
+                let starved = now.saturating_since(since);
+                let wait = starved.clamp(MIN_STARVED, MAX_STARVED);
+                let wait = starved.saturating_add(wait).as_millis();
+                // Rounded up, so that no wait is too short.
+                let for_millis = u32::try_from(wait).unwrap_or(u32::MAX).saturating_add(1);
+                WriteState::Starved { since, for_millis }
+            }
+        };
     }
 
     /// Whether nothing is queued and nothing stands in the way of writing: the common case, in which

@@ -4,6 +4,8 @@
 
 use std::io::{self, Read, Write};
 
+use rustix::io::Errno;
+
 /// A non-blocking byte stream with two halves. "Blocks" below means
 /// [`WouldBlock`](io::ErrorKind::WouldBlock).
 ///
@@ -71,6 +73,15 @@ pub enum Interest {
     Readable,
     /// Input, and room for output that could not be written.
     ReadableAndWritable,
+}
+
+/// Whether a call failed only because the system lacks memory or buffers now (ENOBUFS, ENOMEM). No event
+/// tells when it can be made again, so it is made again by the clock.
+pub(crate) fn is_shortage(error: &io::Error) -> bool {
+    matches!(
+        Errno::from_io_error(error),
+        Some(Errno::NOBUFS | Errno::NOMEM)
+    )
 }
 
 /// Repeats a call that a signal interrupted (EINTR).

@@ -23,6 +23,8 @@ pub(crate) enum Timeout {
     Stalled,
     /// It may be read again.
     Wake,
+    /// The system may have memory again for what could not be written.
+    Retry,
 }
 
 impl<S: Stream> Io<S> {
@@ -37,6 +39,11 @@ impl<S: Stream> Io<S> {
         }
         let since = self.out.blocked_since()?;
         Some((since + patience, Timeout::Close(CloseReason::Stalled)))
+    }
+
+    /// When writing is to be tried again although no event says so.
+    pub(crate) fn retry_timeout(&self) -> Option<(Moment, Timeout)> {
+        Some((self.out.retry_at()?, Timeout::Retry))
     }
 
     /// When a reader in this state begins to count as stalled.

@@ -262,6 +262,10 @@ impl<S: Stream, O: Observer> Engine<S, O> {
                 client.turn = TurnState::Idle;
                 self.wake(id);
             }
+            Timeout::Retry => {
+                client.io.on_writable();
+                self.list_flush(id);
+            }
         }
     }
 }
@@ -293,6 +297,7 @@ impl<S: Stream> Client<S> {
             phase,
             self.io.stall_timeout(limits).filter(|_| !is_closing),
             self.io.reader_timeout(self.reader).filter(|_| is_member),
+            self.io.retry_timeout(),
             throttled,
         ];
         timeouts.into_iter().flatten().min_by_key(|&(at, _)| at)

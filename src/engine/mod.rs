@@ -131,6 +131,8 @@ struct Upkeep {
     longest_line: LongestLine,
     /// When memory that was not needed since the last time goes back to the system, if there is any.
     trim_at: Option<Moment>,
+    /// When clients are read again that the system had no memory to read.
+    read_again_at: Option<Moment>,
     /// When a shutdown ends, once it has begun.
     shutdown_ends: Option<Instant>,
 }
@@ -194,6 +196,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
                 scratch,
                 longest_line,
                 trim_at: None,
+                read_again_at: None,
                 shutdown_ends: None,
             },
             observer,
@@ -407,6 +410,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         self.env.turn_reply_bytes = 0;
         self.budget = TurnBudget::default();
         self.room.on_time(self.env.now);
+        self.read_starved();
         self.read_ready(registry);
         self.check_peers(registry);
         self.flush_all(registry);
@@ -456,6 +460,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
             self.timers.next(),
             self.room.next_deadline(),
             self.upkeep.trim_at,
+            self.upkeep.read_again_at,
             self.rounds.next(),
             self.first_bulk_is_sparse_at(),
         ];

@@ -6,6 +6,7 @@
 //! stays where it is, its stream is not read, and TCP pushes back.
 
 use std::io;
+use std::time::Duration;
 
 use crate::client_id::ClientId;
 use crate::conn::stream::Stream;
@@ -17,6 +18,9 @@ use crate::events::{Event, Observer};
 use crate::protocol::close_reason::CloseReason;
 use crate::session::{Ctx, Flow, Lane, Session, Step, Watch};
 use crate::time::moment::Moment;
+
+/// How long the system has to find memory for a read that failed for want of it.
+const READ_AGAIN_AFTER: Duration = Duration::from_millis(100);
 
 impl<S: Stream, O: Observer> Engine<S, O> {
     /// Reads the clients that have a place in this turn. What sparse speakers have said is written before
@@ -139,8 +143,32 @@ impl<S: Stream, O: Observer> Engine<S, O> {
                 self.abort(id, &io::ErrorKind::BrokenPipe.into());
             }
             Fill::Nothing => {}
+            Fill::Starved => self.read_later(id),
             Fill::End => self.on_end(id),
             Fill::Failed(error) => self.abort(id, &error),
+        }
+    }
+
+    /// The system has no memory to read a client: that is tried again by the clock, because no event tells
+    /// when it has.
+    fn read_later(&mut self, id: ClientId) {
+        self.sched.starved.push(id);
+        let at = self.env.now + READ_AGAIN_AFTER;
+        self.upkeep.read_again_at.get_or_insert(at);
+    }
+
+    /// Marks the clients again that the system had no memory to read.
+    pub(super) fn read_starved(&mut self) {
+        let at = self.upkeep.read_again_at;
+        if at.is_none_or(|at| at > self.env.now) {
+            return;
+        }
+        self.upkeep.read_again_at = None;
+        for id in std::mem::take(&mut self.sched.starved) {
+            let client = self.clients.get(id.index());
+            if client.is_some_and(|client| client.io.is_read_starved()) {
+                self.on_readable(id, true);
+            }
         }
     }
 

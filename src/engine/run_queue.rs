@@ -24,6 +24,8 @@ pub(super) struct Scheduler {
     pub(super) flush: Vec<ClientId>,
     /// Closed clients, to be freed at the end of the turn.
     pub(super) closed: Vec<ClientId>,
+    /// Clients whose stream the system had no memory to read.
+    pub(super) starved: Vec<ClientId>,
     /// Clients whose stream failed while others were served.
     pub(super) failed: Vec<(ClientId, Failure)>,
     /// Which member is served first, another one each time, so that nobody always comes last.

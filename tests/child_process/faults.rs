@@ -718,6 +718,21 @@ fn a_write_that_is_interrupted_or_finds_no_room_is_made_again() {
 }
 
 #[test]
+fn a_write_or_read_for_which_the_system_has_no_memory_is_made_again_by_the_clock() {
+    let _alone = alone();
+    let (server, mut alice, mut bob) = alice_and_bob();
+    for (calls, error) in [(WRITE, "ENOBUFS"), (WRITE, "ENOMEM"), (READ, "ENOBUFS")] {
+        let Some(tracer) = Tracer::inject(&server, calls, error, "1..3") else {
+            return;
+        };
+        bob.say("one");
+        alice.expect("bob: one");
+        tracer.end();
+        expect_service(&server, &mut alice, &mut bob);
+    }
+}
+
+#[test]
 fn an_interrupted_poll_is_no_error() {
     let _alone = alone();
     let (server, mut alice, mut bob) = alice_and_bob();

@@ -90,6 +90,7 @@ fn any_faults(rng: &mut Rng) -> Faults {
         short: often,
         broken: often / 50.0,
         unregistrable: often / 20.0,
+        starved: often / 5.0,
     }
 }
 

@@ -416,3 +416,25 @@ fn one_that_leaves_with_the_longest_queue_is_freed_when_memory_is_short() {
         assert_eq!(scene.got(slow).matches("floods: ").count(), 55 * 16);
     });
 }
+
+/// The system has no buffers for a while: whatever call finds that is made again by the clock, because
+/// no event will tell when there are some.
+#[test]
+fn a_want_of_memory_costs_nobody_a_line_and_is_not_tried_without_a_pause() {
+    let mut scene = Scene::new(Config::default(), false);
+    let (ann, bob) = (scene.join_reading("ann"), scene.join_reading("bob"));
+    scene.peer(bob).is_starved = true;
+    scene.say(ann, b"one");
+    scene.send(bob, b"two\n");
+    scene.settle();
+    let end = scene.now + Duration::from_secs(5);
+    scene.wait_until(end);
+    let calls = scene.peer(bob).starved_calls;
+    assert!((60..=70).contains(&calls), "{calls} calls in 5 s");
+    assert_eq!((scene.left(bob), scene.got(ann).as_str()), (None, ""));
+    scene.peer(bob).is_starved = false;
+    let end = scene.now + Duration::from_secs(1);
+    scene.wait_until(end);
+    assert_eq!(scene.got(bob), "ann: one\r\n");
+    assert_eq!(scene.got(ann), "bob: two\r\n");
+}

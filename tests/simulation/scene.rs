@@ -269,6 +269,20 @@ impl Scene {
         self.settle();
     }
 
+    /// Takes all turns that are due until then.
+    pub(crate) fn wait_until(&mut self, end: Instant) {
+        while let Some(deadline) = self.engine.next_deadline()
+            && deadline <= end
+        {
+            self.now = self.now.max(deadline);
+            self.turn();
+            self.settle();
+        }
+        self.now = end;
+        self.turn();
+        self.settle();
+    }
+
     /// The process is stopped while the poll loop waits, and goes on after so many milliseconds with the
     /// turn that finds what has arrived meanwhile.
     pub(crate) fn pause(&mut self, millis: u64) {

@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 use line_chat::engine::{ClientId, Interest, Liveness, Stream};
+use rustix::io::Errno;
 
 use crate::journal::{self, Peer, Record};
 use crate::listener::Descriptor;
@@ -37,6 +38,8 @@ pub(crate) struct Faults {
     pub(crate) broken: f64,
     /// It cannot be registered.
     pub(crate) unregistrable: f64,
+    /// ENOBUFS, ENOMEM: the system has no memory, and no event tells when it has.
+    pub(crate) starved: f64,
 }
 
 impl Faults {
@@ -46,6 +49,7 @@ impl Faults {
         short: 0.0,
         broken: 0.0,
         unregistrable: 0.0,
+        starved: 0.0,
     };
 }
 
@@ -117,7 +121,17 @@ pub(crate) struct Socket {
     pub(crate) shut: bool,
     reads_this_turn: u32,
     writes_this_turn: u32,
+    /// The system has no memory for it, until somebody says so.
+    pub(crate) is_starved: bool,
+    /// When it last had none for a write, or for a read.
+    write_starved_at: Option<Instant>,
+    read_starved_at: Option<Instant>,
+    /// How many calls failed for want of memory.
+    pub(crate) starved_calls: u32,
 }
+
+/// Before this, trying again is spinning.
+const STARVED: Duration = Duration::from_millis(10);
 
 /// How far a connect(2) has got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -181,6 +195,10 @@ impl Socket {
             shut: false,
             reads_this_turn: 0,
             writes_this_turn: 0,
+            is_starved: false,
+            write_starved_at: None,
+            read_starved_at: None,
+            starved_calls: 0,
         }
     }
 
@@ -515,17 +533,20 @@ impl Socket {
         let waits_for_output = self.veil.as_ref().is_some_and(Veil::waits_for_output);
         let holds = self.holds_input();
         let arrived = !self.arrived.is_empty() || self.fin && !self.ended || self.reset;
+        let arrived = arrived && self.read_starved_at.is_none();
         let is_ours = is_heard || self.shut;
         let unread = holds || arrived && !waits_for_output;
         assert!(!(is_ours && unread), "peer {peer}: input forgotten");
         let is_dead = self.is_deaf || self.failed;
         let waits = self.is_handshaking() && !self.owes_output();
         let unsent = is_pending && !waits || self.owes_output();
-        let stuck = unsent && self.has_space() && !is_dead && self.dialed.is_none();
+        let is_starved = self.write_starved_at.is_some();
+        let stuck = unsent && !is_starved && self.has_space() && !is_dead && self.dialed.is_none();
         assert!(!stuck, "peer {peer}: output forgotten");
         let is_watched = self.interest == Interest::ReadableAndWritable;
         let is_ending = !self.shut && self.veil.as_ref().is_some_and(Veil::is_ending);
         let unsent = is_pending || self.owes_output() || is_ending;
+        let is_watched = is_watched || unsent && is_starved;
         assert!(is_watched || !unsent || is_dead, "peer {peer}: not watched");
         assert!(
             !is_watched || unsent || is_dead,
@@ -535,7 +556,29 @@ impl Socket {
 
     /// Whether it takes nothing now, so that whatever is queued may stay there.
     pub(crate) fn is_blocked(&self) -> bool {
-        !self.has_space() || self.is_handshaking()
+        !self.has_space() || self.is_handshaking() || self.write_starved_at.is_some()
+    }
+
+    /// Whether enough time has passed since memory was short.
+    fn may_try_again(&self, starved_at: Option<Instant>) -> bool {
+        starved_at.is_some_and(|at| self.now.is_some_and(|now| now >= at + STARVED))
+    }
+
+    /// Whether the system has no memory now. What stands between it and the engine says nothing of that.
+    fn starves(&mut self) -> bool {
+        let starves = self.veil.is_none() && self.id.is_some() && self.now.is_some();
+        let starves = starves && (self.is_starved || self.chance(self.faults.starved));
+        self.starved_calls += u32::from(starves);
+        starves
+    }
+
+    fn no_memory(&mut self) -> io::Error {
+        let errno = if self.rng.bool() {
+            Errno::NOBUFS
+        } else {
+            Errno::NOMEM
+        };
+        errno.into()
     }
 
     fn holds_input(&self) -> bool {
@@ -599,10 +642,18 @@ impl Socket {
         let is_client = self.id.is_some();
         let is_over = self.ended || is_client && self.failed;
         assert!(!is_over, "peer {peer}: read after end");
-        assert!(
-            !is_client || self.may_read,
-            "peer {peer}: read before its event"
-        );
+        // Reads that failed are made again together, so for some of them that is soon.
+        let is_later = self.read_starved_at.is_some_and(|at| Some(at) < self.now);
+        let may_read = self.may_read || is_later;
+        assert!(!is_client || may_read, "peer {peer}: read before its event");
+        if self.starves() {
+            self.read_starved_at = self.now;
+            self.may_read = false;
+            self.unread = false;
+            return Err(self.no_memory());
+        }
+        self.read_starved_at = None;
+        self.may_read = true;
         let was_handshaking = self.is_handshaking();
         let result = self.finish_connecting().and_then(|()| {
             self.unveil(|veil, socket| match veil {
@@ -666,7 +717,22 @@ impl Socket {
             "peer {peer}: write after end: {:?}",
             (self.shut, self.failed, self.is_deaf)
         );
-        assert!(self.may_write, "peer {peer}: write before its event");
+        let may_write = self.may_write || self.may_try_again(self.write_starved_at);
+        assert!(may_write, "peer {peer}: write before its event");
+        if self.starves() {
+            self.write_starved_at = self.now;
+            self.may_write = false;
+            let offered = bytes.len();
+            journal::write(Record::Wrote {
+                peer,
+                offered,
+                bytes: Vec::new(),
+                is_sent: true,
+            });
+            return Err(self.no_memory());
+        }
+        self.write_starved_at = None;
+        self.may_write = true;
         let owed_in_handshake = self.is_handshaking() && self.owes_output();
         let result = self.finish_connecting().and_then(|()| {
             self.unveil(|veil, socket| match veil {
