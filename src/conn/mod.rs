@@ -257,6 +257,12 @@ impl<S: Stream> Io<S> {
         !self.rd.is_empty()
     }
 
+    /// Whether an event told of the end of the stream, or the write half is broken.
+    #[inline]
+    pub(crate) fn may_be_at_end(&self) -> bool {
+        self.read == ReadState::Ready { to_the_end: true }
+    }
+
     /// Whether the end of the stream may stand directly behind what was read last.
     pub(crate) fn may_end_now(&self) -> bool {
         self.rd.is_empty() && self.read == ReadState::Ready { to_the_end: true }

@@ -16,6 +16,7 @@ use crate::conn::send_queue::Pushed;
 use crate::conn::stream::{Stream, retry};
 use crate::conn::timeouts::Timeout;
 use crate::conn::{Env, ReaderState};
+use crate::engine::budget::CLOSES;
 use crate::engine::{Client, Engine, Registry, TurnState};
 use crate::events::{Event, Observer};
 use crate::protocol::close_reason::CloseReason;
@@ -99,6 +100,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
 
     /// Takes a client out of the room, if it was in, and reports that it leaves.
     fn leave(&mut self, id: ClientId, reason: CloseReason) {
+        self.budget.count_close();
         let Some(client) = self.clients.get_mut(id.index()) else {
             return;
         };
@@ -137,7 +139,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
             }
         }
         self.mark_closed(id);
-        self.free_closed(registry);
+        self.free(id, registry);
     }
 
     /// Lists a client to be freed at the end of the turn.
@@ -154,13 +156,18 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         }
     }
 
+    /// Frees clients that are closed. What closes them has a budget, so they are not too many.
     pub(super) fn free_closed(&mut self, registry: &mut impl Registry<S>) {
         while let Some(id) = self.sched.closed.pop() {
-            // It may be listed twice, and the number may be another client's already.
-            let is_done = |client: &&Client<S>| client.session.is_done();
-            if self.clients.get(id.index()).filter(is_done).is_none() {
-                continue;
-            }
+            self.free(id, registry);
+        }
+    }
+
+    /// Frees a client, if it is closed: it may be listed twice, and the number may be another client's
+    /// already.
+    fn free(&mut self, id: ClientId, registry: &mut impl Registry<S>) {
+        let is_done = |client: &&Client<S>| client.session.is_done();
+        if self.clients.get(id.index()).filter(is_done).is_some() {
             let mut client = self.clients.remove(id.index());
             self.timers.cancel(id, &mut client.timer);
             self.rounds.forget(id);
@@ -202,10 +209,14 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         }
     }
 
-    /// Does what is due. Returns whether anything was.
+    /// Does what is due, until that has closed as many clients as a turn may. Returns whether anything
+    /// was. What is left is due still, so the next turn comes at once.
     pub(super) fn expire(&mut self) -> bool {
         let mut any = false;
-        while let Some(id) = self.timers.pop_due(self.env.now) {
+        let most = self.budget.closes.saturating_add(CLOSES);
+        while self.budget.closes < most
+            && let Some(id) = self.timers.pop_due(self.env.now)
+        {
             any = true;
             if let Some(client) = self.clients.get_mut(id.index()) {
                 client.timer = TimerHandle::default();
@@ -253,7 +264,10 @@ impl<S: Stream, O: Observer> Engine<S, O> {
                 self.begin_close(id, CloseReason::Unreachable);
             }
             Timeout::Close(reason) => self.begin_close(id, reason),
-            Timeout::Drop => self.mark_closed(id),
+            Timeout::Drop => {
+                self.budget.count_close();
+                self.mark_closed(id);
+            }
             Timeout::Stalled => {
                 let mut watch = Watch::new(&mut self.observer, self.env.instant);
                 client.assess(id, &self.env, &mut self.pressure, &mut watch);

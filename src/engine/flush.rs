@@ -123,7 +123,13 @@ impl<S: Stream, O: Observer> Engine<S, O> {
     fn flush_listed(&mut self, registry: &mut impl Registry<S>) {
         let mut listed = std::mem::take(&mut self.sched.flush);
         for id in listed.drain(..) {
-            self.flush_one(id, registry);
+            let client = self.clients.get(id.index());
+            let is_closing = client.is_some_and(|client| client.session.is_closing());
+            if is_closing && !self.budget.may_flush_closing() {
+                self.sched.flush_later.push(id);
+            } else {
+                self.flush_one(id, registry);
+            }
         }
         if self.sched.flush.is_empty() {
             // The list keeps its memory for the next turn.

@@ -409,6 +409,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         self.set_now(now);
         self.env.turn_reply_bytes = 0;
         self.budget = TurnBudget::default();
+        self.sched.begin_flushes();
         self.room.on_time(self.env.now);
         self.read_starved();
         self.read_ready(registry);

@@ -48,6 +48,11 @@ impl<S: Stream, O: Observer> Engine<S, O> {
             if let Some(client) = self.clients.get_mut(id.index())
                 && client.turn == TurnState::Queued
             {
+                if client.io.may_be_at_end() && self.budget.is_closing_spent() {
+                    let lane = client.session.lane(self.env.now);
+                    self.sched.push(id, lane);
+                    continue;
+                }
                 client.turn = TurnState::Idle;
                 self.read(id, &mut scratch, registry);
             }
@@ -274,7 +279,10 @@ impl<S: Stream, O: Observer> Engine<S, O> {
     fn on_end(&mut self, id: ClientId) {
         let client = self.clients.get(id.index());
         match client.map(|client| client.session.is_closing()) {
-            Some(true) => self.mark_closed(id),
+            Some(true) => {
+                self.budget.count_close();
+                self.mark_closed(id);
+            }
             Some(false) if self.outlives_input(id) => {}
             Some(false) => self.begin_close(id, CloseReason::HungUp),
             None => {}

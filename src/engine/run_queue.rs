@@ -22,6 +22,8 @@ pub(super) struct Scheduler {
     pub(super) part: Part,
     /// Clients whose queue may be written and that are not served by the batch.
     pub(super) flush: Vec<ClientId>,
+    /// Clients that are being closed, and are written in the next turn.
+    pub(super) flush_later: Vec<ClientId>,
     /// Closed clients, to be freed at the end of the turn.
     pub(super) closed: Vec<ClientId>,
     /// Clients whose stream the system had no memory to read.
@@ -151,12 +153,18 @@ impl Scheduler {
         self.lane(Lane::Bulk).gated.pop_front();
     }
 
+    /// Lists the clients whose last words had to wait for this turn.
+    pub(super) fn begin_flushes(&mut self) {
+        self.flush.append(&mut self.flush_later);
+    }
+
     /// Whether there is work that no event will ask for.
     pub(super) fn has_work(&self, gates: impl Fn() -> Gates) -> bool {
         let mut lanes = self.lanes.iter().zip(LANES);
         lanes.any(|(queue, lane)| {
             !queue.ready.is_empty() || (!queue.gated.is_empty() && gates().is_open(lane))
         }) || !self.flush.is_empty()
+            || !self.flush_later.is_empty()
             || !self.closed.is_empty()
             || !self.failed.is_empty()
     }
@@ -168,6 +176,7 @@ impl Scheduler {
             queue.gated.shrink_to_fit();
         }
         self.flush.shrink_to_fit();
+        self.flush_later.shrink_to_fit();
         self.closed.shrink_to_fit();
         self.failed.shrink_to_fit();
     }

@@ -1,17 +1,21 @@
-//! Ten thousand members that leave in one turn: each costs a constant number of calls, all of them
-//! go at once, and none inside another's going, which a small stack proves.
+//! Ten thousand clients that leave at once: each costs a constant number of calls, so many of them go in
+//! each turn, and none inside another's going, which a small stack proves. Who stays is served in each of
+//! these turns.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Instant;
 
 use line_chat::engine::{ClientId, Engine, Interest, Registry, Stream};
-use line_chat::{Config, Profile, Service};
+use line_chat::{Config, Event, Observer, Profile, Service};
 
 const MEMBERS: usize = 10_000;
 const STACK_BYTES: usize = 128 << 10;
+
+/// How many go in a turn.
+const CLOSES: usize = 256;
 
 /// How they leave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +34,9 @@ struct Calls {
     writes: Cell<usize>,
     shutdowns: Cell<usize>,
     deregistered: Cell<usize>,
+    left: Cell<usize>,
+    /// What is typed on the only stream that shares this.
+    typed: RefCell<Option<String>>,
 }
 
 struct Leaver {
@@ -44,7 +51,8 @@ fn count(calls: &Cell<usize>) {
 impl Read for Leaver {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         count(&self.calls.reads);
-        if let Some(line) = self.nick.take() {
+        let line = self.nick.take();
+        if let Some(line) = line.or_else(|| self.calls.typed.take()) {
             buffer[..line.len()].copy_from_slice(line.as_bytes());
             return Ok(line.len());
         }
@@ -77,6 +85,17 @@ impl Stream for Leaver {
     }
 }
 
+/// Counts those who leave.
+struct Watcher(Rc<Calls>);
+
+impl Observer for Watcher {
+    fn on_event(&mut self, _: Instant, event: Event<'_>) {
+        if matches!(event, Event::Left { .. }) {
+            count(&self.0.left);
+        }
+    }
+}
+
 struct Registrations(Rc<Calls>);
 
 impl Registry<Leaver> for Registrations {
@@ -94,12 +113,12 @@ impl Registry<Leaver> for Registrations {
 }
 
 #[test]
-fn all_members_hang_up_in_one_turn() {
+fn all_members_hang_up_at_once() {
     on_a_small_stack(Leaving::Fin);
 }
 
 #[test]
-fn all_members_are_reset_in_one_turn() {
+fn all_members_are_reset_at_once() {
     on_a_small_stack(Leaving::Rst);
 }
 
@@ -111,75 +130,196 @@ fn all_members_are_found_to_be_gone_by_one_line() {
 #[track_caller]
 fn on_a_small_stack(leaving: Leaving) {
     let thread = std::thread::Builder::new().stack_size(STACK_BYTES);
-    let thread = thread.spawn(move || leave_in_one_turn(leaving));
+    let thread = thread.spawn(move || leave_at_once(leaving));
     let result = thread.expect("a thread").join();
     assert!(result.is_ok(), "{leaving:?} fails, for the reason above");
 }
 
-fn leave_in_one_turn(leaving: Leaving) {
+fn leave_at_once(leaving: Leaving) {
     let now = Instant::now();
     let calls = Rc::new(Calls::default());
     let mut registry = Registrations(Rc::clone(&calls));
-    let mut engine = room_full(&calls, &mut registry, now);
-    let reads = calls.reads.get();
+    let mut engine = room_full(&calls, true, &mut registry, now);
+    let typist = Typist::enter(&mut engine, &mut registry, now);
+    let (reads, writes) = (calls.reads.get(), calls.writes.get());
     calls.leaving.set(Some(leaving));
-    if leaving == Leaving::Unnoticed {
-        let nick = Some("one\nhello\n".to_owned());
-        let calls = Rc::new(Calls::default());
-        let stream = Leaver { nick, calls };
-        engine.accept(
-            stream,
-            SocketAddr::from(([127, 0, 0, 1], 1)),
-            Service::Chat(Profile::Plain),
-            now,
-            &mut registry,
-        );
-        engine.on_readable(ClientId::from_index(MEMBERS), false);
-    } else {
-        for id in 0..MEMBERS {
+    for id in 0..MEMBERS {
+        if leaving != Leaving::Unnoticed {
             engine.on_readable(ClientId::from_index(id), true);
-            if leaving == Leaving::Rst {
-                engine.on_writable(ClientId::from_index(id));
-            }
+        }
+        if leaving == Leaving::Rst {
+            engine.on_writable(ClientId::from_index(id));
         }
     }
-    engine.turn(now, &mut registry);
     if leaving == Leaving::Unnoticed {
-        // What they said before is still looked for.
+        // The first line finds that all of them are gone. What they said before is still looked for.
+        typist.types(&mut engine, &mut registry, now);
         assert_eq!(calls.deregistered.get(), 0);
-        engine.turn(now, &mut registry);
     }
-    assert_eq!(calls.deregistered.get(), MEMBERS, "gone at once");
-    assert_eq!(engine.clients(), usize::from(leaving == Leaving::Unnoticed));
-    let (reads, writes) = (calls.reads.get() - reads, calls.writes.get());
+    go_in_turns(&mut engine, &mut registry, &typist, now);
+    let (reads, writes) = (calls.reads.get() - reads, calls.writes.get() - writes);
+    assert_eq!(reads, MEMBERS);
     match leaving {
-        Leaving::Fin | Leaving::Rst => assert_eq!((reads, writes), (MEMBERS, 0)),
-        Leaving::Unnoticed => assert_eq!((reads, writes), (MEMBERS, MEMBERS)),
+        Leaving::Fin => {
+            // Who has hung up may still read: those who are not yet closed get what is typed.
+            let turns = MEMBERS / CLOSES;
+            let most = MEMBERS * (turns + 1) / 2;
+            assert!(writes <= most, "{writes} writes");
+        }
+        // What was found to be gone is not written again.
+        Leaving::Rst => assert_eq!(writes, MEMBERS - CLOSES),
+        Leaving::Unnoticed => assert_eq!(writes, MEMBERS),
     }
     assert_eq!(calls.shutdowns.get(), 0, "nobody is there to say it to");
-    assert!(!engine.has_work());
     assert_eq!(engine.metrics().closed(), MEMBERS as u64);
 }
 
-/// An engine with so many members, and nothing left to do.
-fn room_full(calls: &Rc<Calls>, registry: &mut Registrations, now: Instant) -> Engine<Leaver> {
-    let mut engine = Engine::new(Config::default(), (), now).expect("the default works");
-    for id in 0..MEMBERS {
-        let nick = Some(format!("n{id}\n"));
-        let calls = Rc::clone(calls);
-        let stream = Leaver { nick, calls };
-        engine.accept(
-            stream,
-            SocketAddr::from(([127, 0, 0, 1], 1)),
-            Service::Chat(Profile::Plain),
-            now,
-            registry,
+#[test]
+fn all_who_gave_no_nick_run_out_of_time_at_once() {
+    let mut now = Instant::now();
+    let calls = Rc::new(Calls::default());
+    let mut registry = Registrations(Rc::clone(&calls));
+    let mut engine = room_full(&calls, false, &mut registry, now);
+    let typist = Typist::enter(&mut engine, &mut registry, now);
+    now += Config::default().limits.login_timeout;
+    for _ in 0..=MEMBERS / CLOSES {
+        type_in_a_turn(&mut engine, &mut registry, &typist, now);
+    }
+    assert_eq!(calls.shutdowns.get(), MEMBERS, "all were told");
+    // They do not close their ends.
+    now += Config::default().limits.linger_timeout;
+    go_in_turns(&mut engine, &mut registry, &typist, now);
+}
+
+#[test]
+fn all_are_told_to_go_at_once() {
+    let now = Instant::now();
+    let calls = Rc::new(Calls::default());
+    let mut registry = Registrations(Rc::clone(&calls));
+    let mut engine = room_full(&calls, true, &mut registry, now);
+    engine.shut_down(now);
+    for turn in 1..=MEMBERS / CLOSES {
+        engine.turn(now, &mut registry);
+        assert_eq!(calls.shutdowns.get(), turn * CLOSES);
+    }
+    assert!(engine.has_work(), "some are still to be told");
+    engine.turn(now, &mut registry);
+    assert_eq!(calls.shutdowns.get(), MEMBERS);
+}
+
+/// All go, so many in a turn, and who stays is heard in each of these turns.
+fn go_in_turns(
+    engine: &mut Engine<Leaver, Watcher>,
+    registry: &mut Registrations,
+    typist: &Typist,
+    now: Instant,
+) {
+    let mut turns = 0;
+    while engine.clients() > 1 {
+        turns += 1;
+        type_in_a_turn(engine, registry, typist, now);
+        assert!(turns <= MEMBERS / CLOSES + 2, "{turns} turns");
+    }
+    assert_eq!(registry.0.deregistered.get(), MEMBERS);
+    engine.turn(now, registry);
+    assert!(!engine.has_work());
+}
+
+/// A turn in which somebody types and others go, but not too many.
+fn type_in_a_turn(
+    engine: &mut Engine<Leaver, Watcher>,
+    registry: &mut Registrations,
+    typist: &Typist,
+    now: Instant,
+) {
+    let figures = |calls: &Calls| {
+        let figures = [
+            &calls.reads,
+            &calls.shutdowns,
+            &calls.deregistered,
+            &calls.left,
+        ];
+        figures.map(Cell::get)
+    };
+    let before = figures(&registry.0);
+    typist.types(engine, registry, now);
+    let after = figures(&registry.0);
+    for (before, after) in before.into_iter().zip(after) {
+        assert!(
+            after - before <= CLOSES,
+            "{before} and {after} after a turn"
         );
-        engine.on_readable(ClientId::from_index(id), false);
+    }
+}
+
+/// Somebody who stays.
+struct Typist(Rc<Calls>);
+
+impl Typist {
+    fn enter(
+        engine: &mut Engine<Leaver, Watcher>,
+        registry: &mut Registrations,
+        now: Instant,
+    ) -> Self {
+        let calls = Rc::new(Calls::default());
+        let nick = Some("typist\n".to_owned());
+        connect(engine, nick, &calls, registry, now);
+        while engine.has_work() {
+            engine.turn(now, registry);
+        }
+        Self(calls)
+    }
+
+    /// Types a line, which is said in the same turn.
+    fn types(
+        &self,
+        engine: &mut Engine<Leaver, Watcher>,
+        registry: &mut Registrations,
+        now: Instant,
+    ) {
+        let said = engine.metrics().lines_in;
+        self.0.typed.replace(Some("hello\n".to_owned()));
+        engine.on_readable(ClientId::from_index(MEMBERS), false);
+        engine.turn(now, registry);
+        assert_eq!(engine.metrics().lines_in, said + 1, "the typist waits");
+    }
+}
+
+fn connect(
+    engine: &mut Engine<Leaver, Watcher>,
+    nick: Option<String>,
+    calls: &Rc<Calls>,
+    registry: &mut Registrations,
+    now: Instant,
+) {
+    let has_nick = nick.is_some();
+    let calls = Rc::clone(calls);
+    let id = ClientId::from_index(engine.clients());
+    let addr = SocketAddr::from(([127, 0, 0, 1], 1));
+    let service = Service::Chat(Profile::Plain);
+    engine.accept(Leaver { nick, calls }, addr, service, now, registry);
+    if has_nick {
+        engine.on_readable(id, false);
+    }
+}
+
+/// An engine with so many clients, members or not, and nothing left to do.
+fn room_full(
+    calls: &Rc<Calls>,
+    have_nicks: bool,
+    registry: &mut Registrations,
+    now: Instant,
+) -> Engine<Leaver, Watcher> {
+    let mut engine =
+        Engine::new(Config::default(), Watcher(Rc::clone(calls)), now).expect("the default works");
+    for id in 0..MEMBERS {
+        let nick = have_nicks.then(|| format!("n{id}\n"));
+        connect(&mut engine, nick, calls, registry, now);
     }
     while engine.has_work() {
         engine.turn(now, registry);
     }
-    assert_eq!(engine.metrics().members, MEMBERS);
+    let members = if have_nicks { MEMBERS } else { 0 };
+    assert_eq!(engine.metrics().members, members);
     engine
 }
