@@ -10,6 +10,7 @@
 //! | `Dry` | `Ready` | - | - | - | - | - |
 //! | `Ready` | stays, `to_the_end` if either says so | stays | `Dry`, unless `to_the_end` or the stream holds input | `Dry` | `Starved` | `Eof` |
 //! | `Starved` | `Ready`, as it becomes after 100 ms | - | - | - | - | - |
+//! | `EndHeld` | stays, until what is held is decoded: `Eof` | - | - | - | - | - |
 //! | `Eof` | - | - | - | - | - | - |
 //! | `Outlived` | `Outlived`, to be checked | - | - | - | - | - |
 //!
@@ -138,6 +139,8 @@ enum ReadState {
     Starved,
     /// The peer has closed its sending half.
     Eof,
+    /// So it has, as was found while input was held that stands before the end.
+    EndHeld,
     /// So it has, and goes on reading. `to_check`: an event may have told of the end of the connection.
     Outlived { to_check: bool },
 }
@@ -210,6 +213,7 @@ impl<S: Stream> Io<S> {
             // It is not known where the last read would have stopped.
             ReadState::Starved => ReadState::Ready { to_the_end: true },
             ReadState::Eof => ReadState::Eof,
+            ReadState::EndHeld => ReadState::EndHeld,
             ReadState::Outlived { .. } => ReadState::Outlived { to_check: true },
         };
     }
@@ -234,7 +238,7 @@ impl<S: Stream> Io<S> {
     #[inline]
     pub(crate) fn has_input(&self) -> bool {
         let is_read_due = match self.read {
-            ReadState::Ready { .. } => true,
+            ReadState::Ready { .. } | ReadState::EndHeld => true,
             ReadState::Outlived { to_check } => to_check,
             ReadState::Dry | ReadState::Starved | ReadState::Eof => false,
         };
@@ -265,7 +269,11 @@ impl<S: Stream> Io<S> {
 
     /// Whether the end of the stream may stand directly behind what was read last.
     pub(crate) fn may_end_now(&self) -> bool {
-        self.rd.is_empty() && self.read == ReadState::Ready { to_the_end: true }
+        self.rd.is_empty()
+            && matches!(
+                self.read,
+                ReadState::Ready { to_the_end: true } | ReadState::EndHeld
+            )
     }
 
     /// Reads the stream once, into `scratch`.
@@ -273,6 +281,13 @@ impl<S: Stream> Io<S> {
         let to_the_end = match self.read {
             ReadState::Ready { to_the_end } => to_the_end,
             ReadState::Outlived { to_check: true } => return self.check(),
+            ReadState::EndHeld => {
+                self.read = ReadState::Eof;
+                return match self.is_write_closed() {
+                    true => Fill::Nothing,
+                    false => Fill::End,
+                };
+            }
             ReadState::Outlived { to_check: false }
             | ReadState::Dry
             | ReadState::Starved
@@ -310,6 +325,46 @@ impl<S: Stream> Io<S> {
                 Fill::Failed(error)
             }
         }
+    }
+
+    /// Reads on although input is held, up to as much as one read returns, because the end of the stream
+    /// may stand behind it. Returns whether there may be more to read.
+    #[cold]
+    pub(crate) fn read_on(&mut self, scratch: &mut [u8], env: &mut Env) -> bool {
+        let ReadState::Ready { to_the_end } = self.read else {
+            return false;
+        };
+        let scratch = scratch.get_mut(self.rd.len()..).unwrap_or_default();
+        if scratch.is_empty() || self.stream.is_handshaking() {
+            return false;
+        }
+        match retry(|| self.stream.read(scratch)) {
+            Ok(0) => self.read = ReadState::EndHeld,
+            Ok(n) => {
+                if n < scratch.len() && !to_the_end && !self.stream.holds_input() {
+                    self.read = ReadState::Dry;
+                }
+                env.metrics.bytes_in = env.metrics.bytes_in.saturating_add(n as u64);
+                self.hold(scratch.get(..n).unwrap_or_default(), env);
+                return n < scratch.len() && self.read != ReadState::Dry;
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.read = ReadState::Dry;
+            }
+            // It is tried again when the room does not wait any more.
+            Err(error) if is_shortage(&error) => {}
+            Err(_) => {
+                // What was sent before is decoded before the failure is found again.
+                self.close_write(env);
+                self.read = ReadState::EndHeld;
+            }
+        }
+        false
+    }
+
+    /// Whether the end of the stream was found behind input that is held.
+    pub(crate) fn has_end(&self) -> bool {
+        self.read == ReadState::EndHeld
     }
 
     /// Whether the connection to a peer that is no longer read has ended.
@@ -574,7 +629,10 @@ impl<S: Stream> Io<S> {
 
     /// Whether there is a peer that may still send something.
     pub(crate) fn can_linger(&self) -> bool {
-        let has_ended = matches!(self.read, ReadState::Eof | ReadState::Outlived { .. });
+        let has_ended = matches!(
+            self.read,
+            ReadState::Eof | ReadState::EndHeld | ReadState::Outlived { .. }
+        );
         !has_ended && !self.is_write_closed()
     }
 

@@ -68,7 +68,8 @@ pub(crate) enum Overflow {
     /// The client is no member: it is closed as well, and much sooner.
     Newcomer,
     /// The room waits: [`Lag::Wait`]. Lines are appended beyond the limit, but none is said while
-    /// there is such a queue. Notices of members who come and go cannot wait; they are left out.
+    /// there is such a queue, except by operators and by those who leave; with twice the limit the
+    /// reader is closed. Notices of members who come and go cannot wait; they are left out.
     Wait {
         /// Skipped notices of which the reader was not told. Using four bytes fewer than for lines
         /// saves eight per client; a reader that overflows the counter is closed.
@@ -310,7 +311,9 @@ fn wait_verdict(
     if !fits {
         over_since.get_or_insert(now);
     }
-    Verdict::Append
+    // What is said in the turn in which the room begins to wait fits into that. More comes only of those
+    // who need not wait.
+    append_or_refuse(with, limit.saturating_mul(2))
 }
 
 /// The kind of a line of the room, as a queue sees it.

@@ -390,6 +390,9 @@ impl<S: Stream, O: Observer> Engine<S, O> {
     pub fn on_readable(&mut self, id: ClientId, to_the_end: bool) {
         if let Some(client) = self.clients.get_mut(id.index()) {
             client.io.on_readable(to_the_end);
+            if client.turn == TurnState::Queued && client.waits_for_room() {
+                self.sched.waiting.push(id);
+            }
             self.wake(id);
         }
     }
@@ -580,10 +583,13 @@ impl<S: Stream, O: Observer> Engine<S, O> {
             return self.schedule(id);
         }
         client.turn = TurnState::Queued;
-        let waits = session.has_waiting_line() || client.io.out.holds_up();
         let lane = session.lane(self.env.now);
+        let waits = client.waits_for_room() && !client.session.passes_gate(id, &self.room);
         match waits && !self.gates().is_open(lane) {
-            true => self.sched.push_gated(id, lane),
+            true => {
+                self.sched.push_gated(id, lane);
+                self.sched.waiting.push(id);
+            }
             false => self.sched.push(id, lane),
         }
     }
@@ -627,6 +633,13 @@ impl<S: Stream, O: Observer> Engine<S, O> {
             }
             Some(_) => self.upkeep.trim_at = Some(now + TRIM_AFTER),
         }
+    }
+}
+
+impl<S: Stream> Client<S> {
+    /// Whether a line of it waits for the room, or the room waits for it.
+    fn waits_for_room(&self) -> bool {
+        self.session.has_waiting_line() || self.io.out.holds_up()
     }
 }
 

@@ -28,6 +28,9 @@ impl<S: Stream, O: Observer> Engine<S, O> {
     pub(super) fn read_ready(&mut self, registry: &mut impl Registry<S>) {
         self.settle();
         self.requeue_sparse();
+        if !self.sched.waiting.is_empty() {
+            self.let_leavers_pass();
+        }
         let (pressure, room) = (&self.pressure, &self.room);
         self.sched.begin_turn(|| pressure.gates(room.len()));
         self.read_part(Part::Sparse, registry);
@@ -58,6 +61,52 @@ impl<S: Stream, O: Observer> Engine<S, O> {
             }
         }
         self.upkeep.scratch = scratch;
+    }
+
+    /// Looks for the leaving of those who wait while the room waits for a reader: behind it, nobody would
+    /// hear that they want to go before the reader has gone itself.
+    fn let_leavers_pass(&mut self) {
+        let mut scratch = std::mem::take(&mut self.upkeep.scratch);
+        let mut waiting = std::mem::take(&mut self.sched.waiting);
+        waiting.sort_unstable();
+        waiting.dedup();
+        while !self.gates().sparse
+            && self.budget.input_bytes < self.env.limits.turn_read_bytes
+            && let Some(id) = waiting.pop()
+        {
+            let Some(client) = self.clients.get_mut(id.index()) else {
+                continue;
+            };
+            if client.turn != TurnState::Queued || !client.session.is_member() {
+                continue;
+            }
+            if client.io.read_on(&mut scratch, &mut self.env) {
+                self.sched.waiting.push(id);
+            }
+            let held = client.io.held();
+            self.budget.input_bytes = self.budget.input_bytes.saturating_add(held.len());
+            let has_ended = client.io.has_end()
+                && (client.io.is_write_closed() || !client.session.outlives_input());
+            let leaves = client.session.look_for_leaving(held, has_ended);
+            if client.io.can_flush() {
+                self.list_flush(id);
+            }
+            if leaves {
+                self.requeue(id);
+            }
+        }
+        if !self.gates().sparse {
+            self.sched.waiting.append(&mut waiting);
+        }
+        self.upkeep.scratch = scratch;
+    }
+
+    /// Queues a client anew that is queued.
+    fn requeue(&mut self, id: ClientId) {
+        if let Some(client) = self.clients.get_mut(id.index()) {
+            client.turn = TurnState::Idle;
+            self.wake(id);
+        }
     }
 
     /// Moves bulk speakers that stand behind their gate and have become sparse to the other queue.
@@ -201,7 +250,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
                     || self.sched.part == Part::Sparse && session.lane(self.env.now) == Lane::Bulk
                     || commands >= CLIENT_COMMANDS
                     // The room waits for this client, which must not be sent still more.
-                    || out.holds_up()
+                    || (out.holds_up() && !session.passes_gate(id, &self.room))
                     || session.throttled_until(&self.env).is_some())
             {
                 return io.hold(fresh, &mut self.env);

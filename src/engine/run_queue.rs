@@ -26,6 +26,8 @@ pub(super) struct Scheduler {
     pub(super) flush_later: Vec<ClientId>,
     /// Closed clients, to be freed at the end of the turn.
     pub(super) closed: Vec<ClientId>,
+    /// Clients behind a gate, whose input may end with their leaving.
+    pub(super) waiting: Vec<ClientId>,
     /// Clients whose stream the system had no memory to read.
     pub(super) starved: Vec<ClientId>,
     /// Clients whose stream failed while others were served.
@@ -165,6 +167,7 @@ impl Scheduler {
             !queue.ready.is_empty() || (!queue.gated.is_empty() && gates().is_open(lane))
         }) || !self.flush.is_empty()
             || !self.flush_later.is_empty()
+            || !self.waiting.is_empty()
             || !self.closed.is_empty()
             || !self.failed.is_empty()
     }

@@ -18,6 +18,7 @@
 use std::time::Duration;
 
 use crate::broadcast::priority::Class;
+use crate::client_id::ClientId;
 use crate::config::Limits;
 use crate::config::addr::Eof;
 use crate::config::interactive::Profile;
@@ -27,10 +28,11 @@ use crate::conn::send_queue::SendQueue;
 use crate::conn::timeouts::Timeout;
 use crate::events::Event;
 use crate::protocol::close_reason::CloseReason;
-use crate::protocol::decoder::{Decoded, Decoder, Next};
+use crate::protocol::decoder::{Decoded, Decoder, Input, Next};
 use crate::protocol::message::Message;
 use crate::protocol::sniff::{self, Opening, OtherProtocol};
 use crate::protocol::telnet::{NOP, TelnetDecoder};
+use crate::room::Room;
 use crate::session::commands::{self, COMMAND_BYTES};
 use crate::session::login::{close_unless_full, has_text};
 use crate::session::{Ctx, Flow, Lane, LongestLine, Step};
@@ -62,6 +64,8 @@ pub(super) struct Talk {
     eof: Eof,
     pub(super) stage: Stage,
     sent: Sent,
+    /// Its leaving was found in its input, behind lines that wait for the room.
+    leaves: bool,
     /// How many bytes at the head of the next input are known to hold no telnet command.
     known_data: u16,
     /// Since when it has no nick; for a member, since when it has sent nothing.
@@ -112,6 +116,7 @@ impl ChatSession {
                 eof,
                 stage: Stage::Nick { refusals: 0 },
                 sent: Sent::Begun(Opening::Nothing),
+                leaves: false,
                 known_data: 0,
                 since: env.now,
                 said: TokenBucket::default(),
@@ -254,6 +259,35 @@ impl ChatSession {
 
     pub(super) fn forget_input(&mut self) {
         self.decoder.forget_line();
+    }
+
+    pub(super) fn passes_gate(&self, id: ClientId, room: &Room) -> bool {
+        self.talk.passes_gate(id, room)
+    }
+
+    /// Lets its lines pass the room's gate if it leaves behind them: in this input, or at the end of it,
+    /// as `has_ended` says. Returns whether it does.
+    pub(super) fn look_for_leaving(&mut self, input: &[u8], has_ended: bool) -> bool {
+        self.talk.leaves |= has_ended || self.leaves_in(input);
+        self.talk.leaves
+    }
+
+    fn leaves_in(&self, input: &[u8]) -> bool {
+        if !self.talk.is_interactive() {
+            return false;
+        }
+        let (mut decoder, mut input) = (self.decoder.clone(), Input::new(input));
+        while let Some(decoded) = decoder.next(&mut input) {
+            let leaves = match decoded {
+                Decoded::EndOfFile => true,
+                Decoded::Line(line) => self.talk.command(line).is_some_and(commands::is_quit),
+                _ => false,
+            };
+            if leaves {
+                return true;
+            }
+        }
+        false
     }
 
     pub(super) fn is_member(&self) -> bool {
@@ -422,10 +456,15 @@ impl Talk {
         if self.stage != Stage::Member || line.is_empty() {
             return false;
         }
-        if out.holds_up() {
-            return true;
-        }
-        !cx.may_say && self.command(line).is_none_or(commands::is_speech)
+        let is_speech = || self.command(line).is_none_or(commands::is_speech);
+        let waits = out.holds_up() || !cx.may_say && is_speech();
+        waits && !self.passes_gate(cx.id, cx.room)
+    }
+
+    /// Whether nothing of this client waits for the room: an operator must be able to end the wait, and
+    /// nobody is kept who leaves.
+    fn passes_gate(&self, id: ClientId, room: &Room) -> bool {
+        self.leaves || room.is_operator(id)
     }
 
     /// Handles a command of a member. `is_checked`: the peer of the member that holds the nick that it

@@ -259,6 +259,20 @@ impl Session {
         matches!(self, Self::Chat(chat) if chat.decoder.has_postponed())
     }
 
+    /// Whether it need not wait for the room's gate.
+    pub(crate) fn passes_gate(&self, id: ClientId, room: &Room) -> bool {
+        matches!(self, Self::Chat(chat) if chat.passes_gate(id, room))
+    }
+
+    /// Looks for its leaving in input that waits for the room's gate: behind it the input ends, if
+    /// `has_ended`. Returns whether it need not wait any more.
+    pub(crate) fn look_for_leaving(&mut self, input: &[u8], has_ended: bool) -> bool {
+        match self {
+            Self::Chat(chat) => chat.is_member() && chat.look_for_leaving(input, has_ended),
+            Self::Http(_) | Self::Closing(_) => false,
+        }
+    }
+
     /// Which run queue it belongs to.
     pub(crate) fn lane(&self, now: Moment) -> Lane {
         match self {

@@ -27,6 +27,7 @@
 //! | `fairness` | who types, beside every kind of flood |
 //! | `exodus` | ten thousand members that leave at once |
 //! | `names` | shortened names, and renames, whatever others do with their names |
+//! | `holders` | a room that waits for its slowest reader |
 //! | `pauses` | a process that is stopped for a while |
 //! | `ghosts` | peers that vanish without a FIN or RST |
 //! | `scene`, `rare`, `arrivals` | one thing at a time: what few seeds see, and how clients come beside accept(2) |
@@ -44,6 +45,7 @@ mod chances;
 mod exodus;
 mod fairness;
 mod ghosts;
+mod holders;
 mod inputs;
 mod journal;
 mod listener;
