@@ -389,9 +389,9 @@ pub struct Limits {
     pub burst_lines: u32,
 
     /// How many clients there may be; further ones are told that the server is full.
-    /// [default: what the limit of open files (ulimit -n) allows, less 16]
+    /// [default: what the limit of open files (ulimit -n) allows beside what is open]
     ///
-    /// Each client is an open file, and 16 are kept for the server itself. line-chat raises its
+    /// Each client is an open file, beside those that the server itself has open. line-chat raises its
     /// soft limit to the hard one when it starts.
     #[cfg_attr(feature = "cli", arg(long, env = "LINE_CHAT_MAX_CLIENTS", value_name = "CLIENTS",
         value_parser = positive, help_heading = CONNECTIONS))]

@@ -201,7 +201,7 @@ impl<L: Listen + fmt::Debug> fmt::Debug for Acceptor<L> {
 
 /// What an error of accept(2) means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum AcceptError {
+pub(super) enum AcceptError {
     /// The queue is empty: an event will tell when it no longer is.
     NobodyWaits,
     /// The connection is gone. The next one in the queue may be fine.
@@ -216,7 +216,7 @@ enum AcceptError {
 }
 
 impl AcceptError {
-    fn of(error: &io::Error) -> Self {
+    pub(super) fn of(error: &io::Error) -> Self {
         match Errno::from_io_error(error) {
             Some(Errno::AGAIN) => Self::NobodyWaits,
             Some(Errno::MFILE) => Self::NoDescriptor,

@@ -35,7 +35,7 @@ use crate::engine::{Engine, Interest, Liveness, Registry};
 use crate::events::{Event, Observer};
 use crate::metrics::Metrics;
 use crate::peer::Peer;
-use accept::{Acceptor, Listen};
+use accept::{AcceptError, Acceptor, Listen};
 use handle::{ControlBlock, Handle, Request};
 use listen::Listening;
 use log::Log;
@@ -54,9 +54,11 @@ const WAKER: Token = Token(usize::MAX);
 const SIGNALS: Token = Token(usize::MAX - 1);
 const FIRST_LISTENER: usize = usize::MAX / 2;
 
-/// Descriptors that are not for clients: the standard streams, the poll, its waker, signals, the
-/// listeners, the spare one, and the netlink socket.
-const RESERVED_DESCRIPTORS: u64 = 16;
+/// The descriptors of a process, each as a file named by its number (proc(5)).
+const DESCRIPTORS: &str = "/proc/self/fd";
+
+/// How many descriptors are assumed to be open where that cannot be counted.
+const ASSUMED_DESCRIPTORS: u64 = 16;
 
 /// A chat server on its listeners, run by whoever calls [`turn`](Self::turn) or [`run`](Self::run). It
 /// writes a log through the `log` crate; `O` looks on beside that.
@@ -162,14 +164,22 @@ impl<O: Observer> Server<O> {
         observer: O,
     ) -> io::Result<Self> {
         let poll = Poll::new()?;
-        let (asked, open_files) = (config.limits.max_clients, open_files());
-        let allowed = allowed_clients(open_files);
-        config.limits.max_clients = Some(asked.unwrap_or(allowed));
         let interactive = config.interactive.clone();
         let (spin, handle_signals) = (config.spin, config.handle_signals);
         let accepts_per_turn = config.limits.accepts_per_turn;
         let keepalive = Keepalive::new(&config.limits);
         let listen = Listening::bind(&config, bound);
+        // All that the server needs for itself is open before it is counted.
+        let mut system = SockDiag::open();
+        let signals = handle_signals.then(|| open_signals(Ignored::of_process()));
+        let waker = Waker::new(poll.registry(), WAKER);
+        let (asked, open_files) = (config.limits.max_clients, open_files());
+        let allowed = {
+            // The spare one, and the connection of a newcomer that is told that the server is full.
+            let _besides = [Listener::open_spare(), Listener::open_spare()];
+            allowed_clients(open_files)
+        };
+        config.limits.max_clients = Some(asked.unwrap_or(allowed.max(1)));
         // Only now: a log that begins before everything is bound would hide the one line that says
         // what is not.
         let mut engine = Engine::new(config, (Log::default(), observer), Instant::now())?;
@@ -178,6 +188,11 @@ impl<O: Observer> Server<O> {
             errors,
             unsupported,
         } = listen?;
+        if allowed == 0 {
+            return Err(io::Error::other(format!(
+                "the limit of {open_files} open files leaves no room for a client: raise it (ulimit -n)"
+            )));
+        }
         engine.set_wall_clock(SystemTime::now);
         for error in &errors {
             report(&mut engine, Event::ListenFailed { error });
@@ -199,13 +214,9 @@ impl<O: Observer> Server<O> {
         report(&mut engine, capacity);
         // Registering comes after that as well, because mio logs it.
         let listeners = register_all(sockets, &poll)?;
-        let mut system = SockDiag::open();
         report_refusal(&mut engine, &mut system);
-        let signals = match handle_signals {
-            true => Some(watch_signals(&poll, Ignored::of_process())?),
-            false => None,
-        };
-        let waker = Waker::new(poll.registry(), WAKER)?;
+        let signals = signals.map(|signals| watch_signals(&poll, signals?));
+        let (signals, waker) = (signals.transpose()?, waker?);
         let now = Instant::now();
         Ok(Self {
             poll,
@@ -535,10 +546,25 @@ fn open_files() -> u64 {
     getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }
 
-/// How many clients the limit of open files allows.
+/// How many clients the limit of open files allows beside what is open now.
 fn allowed_clients(open_files: u64) -> usize {
-    let allowed = open_files.saturating_sub(RESERVED_DESCRIPTORS.min(open_files / 2));
-    usize::try_from(allowed).unwrap_or(usize::MAX).max(1)
+    let open = open_descriptors(open_files);
+    usize::try_from(open_files.saturating_sub(open)).unwrap_or(usize::MAX)
+}
+
+/// How many descriptors below this limit are open. Those above it, which are left from a higher limit,
+/// take no room.
+fn open_descriptors(limit: u64) -> u64 {
+    let entries = match std::fs::read_dir(DESCRIPTORS) {
+        Ok(entries) => entries,
+        // There is not even one to count with.
+        Err(error) if AcceptError::of(&error) == AcceptError::NoDescriptor => return limit,
+        Err(_) => return ASSUMED_DESCRIPTORS.min(limit / 2),
+    };
+    let numbers = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    let open = numbers.filter(|&number: &u64| number < limit).count();
+    // One of them is the folder itself.
+    u64::try_from(open).unwrap_or(u64::MAX).saturating_sub(1)
 }
 
 fn register_all(
@@ -555,10 +581,13 @@ fn register_all(
     sockets.into_iter().enumerate().map(register).collect()
 }
 
-/// Watches the signals, except those that were ignored when the process was started.
-fn watch_signals(poll: &Poll, ignored: Ignored) -> io::Result<Signals> {
+/// Takes the signals over, except those that were ignored when the process was started.
+fn open_signals(ignored: Ignored) -> io::Result<Signals> {
     let all = [SIGINT, SIGTERM, SIGUSR1, SIGHUP];
-    let mut signals = Signals::new(all.into_iter().filter(|&it| !ignored.contains(it)))?;
+    Signals::new(all.into_iter().filter(|&it| !ignored.contains(it)))
+}
+
+fn watch_signals(poll: &Poll, mut signals: Signals) -> io::Result<Signals> {
     poll.registry()
         .register(&mut signals, SIGNALS, mio::Interest::READABLE)?;
     Ok(signals)

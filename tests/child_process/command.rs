@@ -154,7 +154,7 @@ const FLAGS: [(&str, &str, &str); 25] = [
     (
         "--max-clients <CLIENTS>",
         "MAX_CLIENTS",
-        "what the limit of open files (ulimit -n) allows, less 16",
+        "what the limit of open files (ulimit -n) allows beside what is open",
     ),
     ("--max-clients-per-ip <CLIENTS>", "MAX_CLIENTS_PER_IP", "64"),
     ("--connect-rate <CONNECTIONS_PER_S>", "CONNECT_RATE", "20"),

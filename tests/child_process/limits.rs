@@ -1,6 +1,9 @@
 //! The limits as they reach real clients of the built binary, and what a signal makes it say of them.
 //! How they bite, to the byte and to the second, is the business of `tests/in_process/limits`.
 
+use std::net::SocketAddr;
+use std::process::Stdio;
+
 use rustix::process::Signal;
 
 use crate::FULL;
@@ -20,33 +23,74 @@ fn room(limit: &str, args: &[&str]) -> String {
 }
 
 #[test]
-fn the_limit_of_open_files_less_16_is_the_room_for_clients() {
-    assert_eq!(room("ulimit -n 100", &[]), "84 clients");
+fn the_room_for_clients_is_what_the_limit_of_open_files_leaves() {
+    let server = Server::spawn(&mut command_after("ulimit -n 100", &["127.0.0.1:0"]));
+    // One is for a newcomer that is told that the server is full.
+    let free = 99 - server.descriptors_below(100);
+    let log = server.stop().log;
+    let expected = format!("{free} clients");
+    assert!(log.contains(&format!("] room for {expected}\n")), "{log}");
     // The soft limit is raised to the hard one.
-    assert_eq!(room("ulimit -S -n 50; ulimit -H -n 100", &[]), "84 clients");
-    assert_eq!(
-        room("ulimit -n 100", &["--max-clients", "84"]),
-        "84 clients"
-    );
+    assert_eq!(room("ulimit -S -n 50; ulimit -H -n 100", &[]), expected);
+    // One more listener is one client less.
+    let fewer = format!("{} clients", free - 1);
+    assert_eq!(room("ulimit -n 100", &["127.0.0.1:0"]), fewer);
+    let asked = ["--max-clients", &free.to_string()];
+    assert_eq!(room("ulimit -n 100", &asked), expected);
     assert_eq!(room("ulimit -n 100", &["--max-clients", "1"]), "1 clients");
 }
 
 #[test]
+fn however_low_the_limit_of_open_files_is_the_room_that_is_told_is_there() {
+    let mut served = 0;
+    for limit in 6..24 {
+        let setup = format!("ulimit -n {limit}");
+        let mut command = command_after(&setup, &["127.0.0.1:0"]);
+        let mut server = Server::spawn_unannounced(
+            command.stdout(Stdio::piped()),
+            SocketAddr::from(([127, 0, 0, 1], 0)),
+        );
+        let Some(addr) = server.announced_if_any() else {
+            let log = server.wait().log;
+            let is_told = log.contains("ulimit -n") || log.contains("Too many open files");
+            assert!(is_told, "{limit}: {log}");
+            continue;
+        };
+        server.addr = addr;
+        let line = server.log_line();
+        let (_, room) = line.split_once("] room for ").expect("it is logged");
+        let (room, _) = room.split_once(' ').expect("a number");
+        let room: usize = room.parse().expect("a number");
+        assert!(room > 0, "{line}");
+        let members: Vec<_> = (0..room)
+            .map(|n| server.join(&format!("user{n}")))
+            .collect();
+        let mut more = server.connect();
+        more.expect(FULL);
+        more.expect_end();
+        served += members.len();
+    }
+    assert!(served > 20, "{served} were served in all");
+}
+
+#[test]
 fn room_for_more_clients_than_open_files_is_granted_with_one_warning() {
-    let args = ["--max-clients", "85", "127.0.0.1:0"];
-    let log = Server::spawn(&mut command_after("ulimit -n 100", &args))
-        .stop()
-        .log;
+    let args = ["--max-clients", "99", "127.0.0.1:0"];
+    let server = Server::spawn(&mut command_after("ulimit -n 100", &args));
+    // One is for a newcomer that is told that the server is full.
+    let free = 99 - server.descriptors_below(100);
+    let log = server.stop().log;
     let warnings: Vec<&str> = log.lines().filter(|line| line.contains(" WARN ")).collect();
     let [warning] = warnings[..] else {
         panic!("one warning: {log}");
     };
     assert!(
-        warning.contains("room for 85 clients was asked for"),
+        warning.contains("room for 99 clients was asked for"),
         "{log}"
     );
-    assert!(warning.contains("allows 84: raise it (ulimit -n)"), "{log}");
-    assert!(log.contains("] room for 85 clients\n"), "{log}");
+    let allows = format!("allows {free}: raise it (ulimit -n)");
+    assert!(warning.contains(&allows), "{log}");
+    assert!(log.contains("] room for 99 clients\n"), "{log}");
 }
 
 #[test]
@@ -54,14 +98,19 @@ fn a_server_that_is_full_by_its_limit_of_open_files_turns_away_and_goes_on() {
     let mut command = command_after("ulimit -n 40", &["-q", "127.0.0.1:0"]);
     let server = Server::spawn(&mut command);
     let calm = server.descriptors();
-    let mut members: Vec<_> = (0..24).map(|n| server.join(&format!("user{n}"))).collect();
+    let room = 39 - server.descriptors_below(40);
+    let mut members: Vec<_> = (0..room)
+        .map(|n| server.join(&format!("user{n}")))
+        .collect();
     for _ in 0..10 {
         let mut client = server.connect();
         client.expect(FULL);
         client.expect_end();
     }
     members.pop().expect("a member").leave();
-    await_until("its place is free", || server.descriptors() == calm + 23);
+    await_until("its place is free", || {
+        server.descriptors() == calm + room - 1
+    });
     server.join("late");
     assert_eq!(server.stop().log, "", "to be full is worth no warning");
 }

@@ -138,13 +138,19 @@ impl Server {
     /// The address in the next line that it prints.
     #[track_caller]
     pub(crate) fn announced(&self) -> SocketAddr {
-        let line = self.stdout.as_ref().and_then(Lines::next);
-        let line = line.unwrap_or_else(|| panic!("it says nothing; {}", self.stderr.rest()));
+        let addr = self.announced_if_any();
+        addr.unwrap_or_else(|| panic!("it says nothing; {}", self.stderr.rest()))
+    }
+
+    /// The address in the next line that it prints, or `None` if it ends without a word.
+    #[track_caller]
+    pub(crate) fn announced_if_any(&self) -> Option<SocketAddr> {
+        let line = self.stdout.as_ref().and_then(Lines::next)?;
         let addr = line
             .strip_prefix("server running on ")
             .and_then(|addr| addr.strip_suffix('\n'))
             .and_then(|addr| addr.parse().ok());
-        addr.unwrap_or_else(|| panic!("not an address: {line:?}"))
+        Some(addr.unwrap_or_else(|| panic!("not an address: {line:?}")))
     }
 
     /// A client without a nick.
@@ -228,6 +234,13 @@ impl Server {
 
     pub(crate) fn descriptors(&self) -> usize {
         self.entries("fd")
+    }
+
+    /// How many of its descriptors have a number below this limit. It may have inherited others.
+    pub(crate) fn descriptors_below(&self, limit: usize) -> usize {
+        let entries = fs::read_dir(self.proc("fd")).expect("the server lives");
+        let numbers = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+        numbers.filter(|&number: &usize| number < limit).count()
     }
 
     /// Memory that it holds, in bytes.
