@@ -814,3 +814,43 @@ fn who_is_banned_while_it_cannot_be_told_is_not_shown_either() {
     let shown = shown_to_a_newcomer(&mut rig, "dora");
     assert!(!shown.iter().any(|line| line.contains("lie")), "{shown:?}");
 }
+
+// What a muted operator cannot say, it cannot say as a reason either, whatever it does before.
+#[test]
+fn nobody_sees_the_reason_of_a_muted_operator() {
+    for way in [
+        "at once",
+        "reconnects",
+        "as another operator",
+        "asks for another name",
+    ] {
+        let (mut rig, _file) = moderated("muted");
+        let (op, [mut boss, witness, _victim]) =
+            operator_and(&mut rig, ["boss", "witness", "victim"]);
+        boss.say("/op secret");
+        op.say("/mute boss");
+        rig.settle();
+        match way {
+            "reconnects" => {
+                boss.hang_up();
+                rig.settle();
+                boss = rig.join("boss");
+                boss.say("/op secret");
+            }
+            "as another operator" => boss.say("/op secret"),
+            "asks for another name" => boss.say("/nick chief"),
+            _ => {}
+        }
+        rig.settle();
+        [&boss, &witness].map(Wire::received);
+        boss.say("/kick victim BUY MY THINGS");
+        rig.settle();
+        assert_eq!(
+            witness.received(),
+            "* victim was kicked by boss\r\n",
+            "{way}"
+        );
+        let answer = boss.received();
+        assert!(answer.contains("you are muted"), "{way}: {answer}");
+    }
+}
