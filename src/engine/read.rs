@@ -85,8 +85,11 @@ impl<S: Stream, O: Observer> Engine<S, O> {
             }
             let held = client.io.held();
             self.budget.input_bytes = self.budget.input_bytes.saturating_add(held.len());
-            let has_ended = client.io.has_end()
-                && (client.io.is_write_closed() || !client.session.outlives_input());
+            // The reader that the room waits for may go on reading answers to what it has asked.
+            let awaits_answers =
+                client.io.out.holds_up() && (!held.is_empty() || client.session.has_waiting_line());
+            let stays = client.session.outlives_input() || awaits_answers;
+            let has_ended = client.io.has_end() && (client.io.is_write_closed() || !stays);
             let leaves = client.session.look_for_leaving(held, has_ended);
             if client.io.can_flush() {
                 self.list_flush(id);
