@@ -29,9 +29,14 @@ const DELIVERED_BYTES: usize = 4 << 20;
 /// writes this much takes little more time than one that writes a single line.
 const WRITE_BYTES: usize = 8 << 10;
 
-/// What this turn has done so far.
+/// What this turn may do, and what it has done so far.
 #[derive(Debug, Default)]
 pub(super) struct TurnBudget {
+    /// How much may be read, in bytes.
+    most_input: usize,
+    /// How much may be put into each queue: with the next line, and at all.
+    most_output: usize,
+    most_of_all: usize,
     /// How much was read, and how much held input was decoded, in bytes.
     pub(super) input_bytes: usize,
     pub(super) commands: usize,
@@ -46,12 +51,38 @@ pub(super) struct TurnBudget {
 }
 
 impl TurnBudget {
+    /// The budget of a turn that begins with so many members. A turn fills a quarter of what each queue
+    /// holds, and of what all of them hold together, so a reader that keeps up is never pushed over its
+    /// limit by one bulk speaker's burst.
+    pub(super) fn new(members: usize, limits: &Limits) -> Self {
+        let each = |all: usize| all.checked_div(members).unwrap_or(usize::MAX);
+        let most_output = each(DELIVERED_BYTES).max(WRITE_BYTES);
+        let most_of_all = match limits.max_pending_total_bytes {
+            0 => usize::MAX,
+            total => each(total / 4),
+        };
+        Self {
+            most_input: limits.turn_read_bytes,
+            most_output: most_output.min(limits.max_pending_bytes / 4),
+            most_of_all,
+            ..Self::default()
+        }
+    }
+
     /// Whether nothing more is to be read in this turn.
-    pub(super) fn is_spent(&self, members: usize, limits: &Limits) -> bool {
-        self.input_bytes >= limits.turn_read_bytes
+    pub(super) fn is_spent(&self) -> bool {
+        self.input_bytes >= self.most_input
             || self.commands >= COMMANDS
             || self.steps >= STEPS
-            || self.is_output_spent(0, members, limits)
+            || self.is_output_spent(0)
+    }
+
+    /// Whether this turn has filled the queues as far as it may, if `next` bytes more count. One line a
+    /// turn is always possible.
+    #[inline]
+    pub(super) fn is_output_spent(&self, next: usize) -> bool {
+        let with = self.output_bytes.saturating_add(next);
+        self.output_bytes > self.most_of_all || (self.output_bytes > 0 && with > self.most_output)
     }
 
     /// Whether clients that are about to end have to wait for the next turn.
@@ -71,22 +102,6 @@ impl TurnBudget {
         self.closing_flushes = self.closing_flushes.saturating_add(1);
         is_within
     }
-
-    /// Whether this turn has filled the queues as far as it may, if `next` bytes more count: a quarter
-    /// of what each of them holds, and of what all of them hold together. So a reader that keeps up is
-    /// never pushed over its limit by one bulk speaker's burst. One line a turn is always possible.
-    pub(super) fn is_output_spent(&self, next: usize, members: usize, limits: &Limits) -> bool {
-        let share = DELIVERED_BYTES.checked_div(members).unwrap_or(usize::MAX);
-        let each = share.max(WRITE_BYTES).min(limits.max_pending_bytes / 4);
-        let all = match limits.max_pending_total_bytes {
-            0 => usize::MAX,
-            total => total / 4,
-        };
-        if self.output_bytes.saturating_mul(members) > all {
-            return true;
-        }
-        self.output_bytes > 0 && self.output_bytes.saturating_add(next) > each
-    }
 }
 
 #[cfg(test)]
@@ -100,10 +115,12 @@ mod tests {
             max_pending_bytes: usize::MAX,
             ..Limits::default()
         };
-        let mut budget = TurnBudget::default();
-        let is_spent = budget.is_output_spent(usize::MAX, 0, &limits);
-        assert!(!is_spent, "one line is always possible");
-        budget.output_bytes = 1;
-        assert!(budget.is_output_spent(usize::MAX, 0, &limits));
+        for members in [0, 1, usize::MAX] {
+            let mut budget = TurnBudget::new(members, &limits);
+            let is_spent = budget.is_output_spent(usize::MAX);
+            assert!(!is_spent, "one line is always possible");
+            budget.output_bytes = 1;
+            assert!(budget.is_output_spent(usize::MAX));
+        }
     }
 }

@@ -411,7 +411,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
     pub fn turn(&mut self, now: Instant, registry: &mut impl Registry<S>) {
         self.set_now(now);
         self.env.turn_reply_bytes = 0;
-        self.budget = TurnBudget::default();
+        self.budget = TurnBudget::new(self.room.len(), &self.env.limits);
         self.sched.begin_flushes();
         self.room.on_time(self.env.now);
         self.read_starved();

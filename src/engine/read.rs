@@ -45,7 +45,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
     fn read_part(&mut self, part: Part, registry: &mut impl Registry<S>) {
         self.sched.part = part;
         let mut scratch = std::mem::take(&mut self.upkeep.scratch);
-        while !self.budget.is_spent(self.room.len(), &self.env.limits)
+        while !self.budget.is_spent()
             && let Some(id) = self.sched.pop()
         {
             if let Some(client) = self.clients.get_mut(id.index())
@@ -175,7 +175,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
                 && !client.session.is_closing()
                 && !client.session.has_waiting_line()
                 && client.session.throttled_until(&self.env).is_none()
-                && !self.budget.is_spent(self.room.len(), &self.env.limits)
+                && !self.budget.is_spent()
         })
     }
 
@@ -248,7 +248,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
             let has_more = !input.is_empty() || session.has_waiting_line();
             let next = session.longest_output(input.len(), &self.upkeep.longest_line);
             if has_more
-                && (self.budget.is_output_spent(next, members, &self.env.limits)
+                && (self.budget.is_output_spent(next)
                     // It goes on in the other part of a turn.
                     || self.sched.part == Part::Sparse && session.lane(self.env.now) == Lane::Bulk
                     || commands >= CLIENT_COMMANDS

@@ -842,7 +842,8 @@ fn nobody_sees_the_reason_of_a_muted_operator() {
             _ => {}
         }
         rig.settle();
-        [&boss, &witness].map(Wire::received);
+        boss.received();
+        witness.received();
         boss.say("/kick victim BUY MY THINGS");
         rig.settle();
         assert_eq!(
