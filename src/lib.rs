@@ -21,7 +21,7 @@
 //! | 4 | She is queued for reading, in the run queue of her class. | `Engine::wake`, `Scheduler::push` | `engine/mod.rs`, `engine/run_queue.rs` |
 //! | | **The turn reads her** | | |
 //! | 5 | The turn begins: new budgets. | `Engine::turn` | `engine/mod.rs` |
-//! | 6 | Clients are taken from the run queues while the budget lasts. | `Engine::read_ready`, `Scheduler::pop` | `engine/read.rs` |
+//! | 6 | Clients are taken from the run queues while the budget lasts: those who say little first, and what they said is written before the others are read. | `Engine::read_ready`, `Engine::read_part`, `Scheduler::pop` | `engine/read.rs`, `engine/run_queue.rs` |
 //! | 7 | One read(2), into a scratch buffer that all clients share. | `Io::fill` | `conn/mod.rs` |
 //! | 8 | Before each line: may it be said in this turn, by budget, rate and gate? | `Engine::decode` | `engine/read.rs` |
 //! | 9 | The session takes one line at most from the input. | `Session::on_input`, `ChatSession::on_input` | `session/mod.rs`, `session/chat.rs` |
@@ -34,7 +34,7 @@
 //! | 15 | Prefix, text and line end are written once, behind what was said before in this turn; the line is kept for clients that join later. | `Batch::say`, `Message::write`, `History::remember` | `broadcast/batch.rs`, `protocol/message.rs`, `room/history.rs` |
 //! | 16 | What the line asked for beside that is settled, and the line is charged to alice. | `Engine::finish_step`, `Engine::settle` | `engine/read.rs`, `engine/flush.rs` |
 //! | | **Bob gets it** | | |
-//! | 17 | All ready clients are read; one pass over the members begins, each turn with another one. | `Engine::flush_all`, `Engine::deliver_batch` | `engine/flush.rs` |
+//! | 17 | All ready clients are read, or all who say little; one pass over the members begins, each time with another one. | `Engine::flush_all`, `Engine::deliver_batch` | `engine/flush.rs` |
 //! | 18 | Bob's part of the batch: everything since his cursor, without his own lines. | `Pass::share`, `Batch::since` | `room/mod.rs`, `broadcast/batch.rs` |
 //! | 19 | One verdict for the whole part: it fits into his queue and nothing stands before it. | `Io::deliver`, `SendQueue::admits_all` | `conn/mod.rs`, `conn/send_queue.rs` |
 //! | 20 | The part is copied, into memory that is warm from the member before. | `Pool::append` | `conn/pool.rs` |
@@ -46,7 +46,7 @@
 //! | 25 | The clock is read again, and the loop polls. | `TurnClock::end_turn` | `server/mod.rs` |
 //!
 //! So a line costs one read, and one write for each of its receivers, which lines that come together
-//! share; `tests/costs` counts both. From station 3 to 24 that is 208 calls between functions of this
+//! share; `tests/costs` counts both. From station 3 to 24 that is 222 calls between functions of this
 //! crate for one line to one member, as `benches/calls` counts them in a debug build.
 //!
 //! Everything else is a way off this one: a queue that is too full (`conn/overflow.rs`), a room that

@@ -3,9 +3,10 @@
 //! loop, in a unit test, and in a simulation that injects every fault. Nobody else sees the slab.
 //!
 //! A turn reads the clients that are ready (`read`); then it gives each member what was said and
-//! writes it at once (`flush`); a client that fails or has to go is only marked on the way, and freed
-//! at the end (`close`). Nothing is written while input is decoded and nothing is decoded while
-//! output is written, so a write that fails cannot disturb a broadcast.
+//! writes it at once (`flush`). That happens twice in a turn that has bulk speakers: once for everybody
+//! else, and then for them. A client that fails or has to go is only marked on the way, and freed at the
+//! end (`close`). Nothing is written while input is decoded and nothing is decoded while output is
+//! written, so a write that fails cannot disturb a broadcast.
 //!
 //! | `TurnState` | wake (input, and the session listens) | popped from a run queue | timer | close begins |
 //! |---|---|---|---|---|
