@@ -128,7 +128,7 @@ pub use config::password::{Password, PasswordError};
 pub use config::prefix::{Prefix, PrefixError};
 pub use config::{Config, ConfigError, Lag, Limits};
 pub use events::{Event, Observer};
-pub use metrics::Metrics;
+pub use metrics::{Histogram, Metrics, ProcessStats};
 pub use peer::{Origin, Peer};
 pub use protocol::close_reason::CloseReason;
 pub use server::handle::Handle;

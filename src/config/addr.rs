@@ -69,7 +69,7 @@ pub enum Service {
     Chat(Profile),
     /// The room as [`Profile::Plain`] serves it, for scripts with special needs.
     Script(Script),
-    /// HTTP: `GET /healthz` is answered, and nothing else.
+    /// HTTP: `GET` of `/healthz`, `/readyz` and `/metrics` is answered, and nothing else.
     Http,
 }
 

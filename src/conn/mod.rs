@@ -34,7 +34,7 @@ use bytes::{Buf, BytesMut};
 
 use crate::broadcast::batch::Lines;
 use crate::config::Limits;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, ProcessStats};
 use crate::peer::Peer;
 use crate::time::moment::{Clock, Moment};
 use crate::time::rate_limit::Rate;
@@ -56,6 +56,8 @@ pub(crate) struct Env {
     pub(crate) clock: Clock,
     /// Tells the time of day to people who ask for it.
     pub(crate) wall_clock: fn() -> SystemTime,
+    /// Tells what the system knows of the process.
+    pub(crate) process_stats: fn() -> Option<ProcessStats>,
     pub(crate) limits: Limits,
     /// The rate of lines that `limits` allow.
     pub(crate) line_rate: Rate,
@@ -79,6 +81,7 @@ impl Env {
             instant,
             clock: Clock::default(),
             wall_clock: || SystemTime::UNIX_EPOCH,
+            process_stats: || None,
             line_rate: Rate::new(limits.lines_per_second, limits.burst_lines),
             pool: Pool::default(),
             limits,

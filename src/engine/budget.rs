@@ -51,22 +51,27 @@ pub(super) struct TurnBudget {
 }
 
 impl TurnBudget {
-    /// The budget of a turn that begins with so many members. A turn fills a quarter of what each queue
-    /// holds, and of what all of them hold together, so a reader that keeps up is never pushed over its
-    /// limit by one bulk speaker's burst.
+    /// The budget of a turn that begins with so many members.
     pub(super) fn new(members: usize, limits: &Limits) -> Self {
+        let mut budget = Self {
+            most_input: limits.turn_read_bytes,
+            ..Self::default()
+        };
+        budget.fit(members, limits);
+        budget
+    }
+
+    /// Fits it to a number of members that has changed. A turn fills a quarter of what each queue holds,
+    /// and of what all of them hold together, so a reader that keeps up is never pushed over its limit
+    /// by one bulk speaker's burst.
+    pub(super) fn fit(&mut self, members: usize, limits: &Limits) {
         let each = |all: usize| all.checked_div(members).unwrap_or(usize::MAX);
         let most_output = each(DELIVERED_BYTES).max(WRITE_BYTES);
-        let most_of_all = match limits.max_pending_total_bytes {
+        self.most_output = most_output.min(limits.max_pending_bytes / 4);
+        self.most_of_all = match limits.max_pending_total_bytes {
             0 => usize::MAX,
             total => each(total / 4),
         };
-        Self {
-            most_input: limits.turn_read_bytes,
-            most_output: most_output.min(limits.max_pending_bytes / 4),
-            most_of_all,
-            ..Self::default()
-        }
     }
 
     /// Whether nothing more is to be read in this turn.

@@ -11,7 +11,7 @@ use ipnet::IpNet;
 
 use crate::broadcast::batch::with_lf;
 use crate::client_id::ClientId;
-use crate::config::addr::Eol;
+use crate::config::addr::{Eol, Service};
 use crate::conn::send_queue::Pushed;
 use crate::conn::stream::{Stream, retry};
 use crate::conn::timeouts::Timeout;
@@ -172,7 +172,8 @@ impl<S: Stream, O: Observer> Engine<S, O> {
             self.timers.cancel(id, &mut client.timer);
             self.rounds.forget(id);
             registry.deregister(&mut client.io.stream);
-            self.admission.leave(&client.io.peer, &self.env.limits);
+            let peer = &client.io.peer;
+            self.admission.leave(id, peer, &self.env.limits);
             if let Session::Closing(closing) = client.session {
                 self.env.metrics.count_closed(closing.reason());
             }
@@ -323,18 +324,22 @@ impl<S: Stream> Client<S> {
 pub(super) fn turn_away(
     stream: &mut impl Stream,
     reason: CloseReason,
-    eol: Eol,
+    service: Service,
     scratch: &mut [u8],
 ) {
     let mut notice = Vec::new();
-    if let Some(words) = reason.goodbye() {
+    if let Some(words) = reason.goodbye()
+        && service != Service::Http
+    {
         Message::Goodbye(words).write(&mut notice);
     }
-    if eol == Eol::Lf {
+    if service.eol() == Eol::Lf {
         notice = with_lf(&notice).collect::<Vec<_>>().concat();
     }
     // If any of these calls fails, the peer is gone, which changes nothing.
-    let _ = retry(|| stream.write(&notice));
+    if !notice.is_empty() {
+        let _ = retry(|| stream.write(&notice));
+    }
     let _ = stream.shutdown_write();
     let _ = retry(|| stream.read(scratch));
 }

@@ -38,7 +38,7 @@ use crate::conn::overflow::Overflow;
 pub use crate::conn::stream::{Interest, Stream};
 use crate::conn::{Env, Io, ReaderState};
 use crate::events::{Event, Observer};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, ProcessStats};
 use crate::peer::Peer;
 use crate::protocol::close_reason::CloseReason;
 use crate::room::Room;
@@ -136,6 +136,8 @@ struct Upkeep {
     read_again_at: Option<Moment>,
     /// When a shutdown ends, once it has begun.
     shutdown_ends: Option<Instant>,
+    /// How many lines were said in the turns that are counted.
+    lines_counted: u64,
 }
 
 /// A connection, what it speaks, and whose turn it is.
@@ -199,6 +201,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
                 trim_at: None,
                 read_again_at: None,
                 shutdown_ends: None,
+                lines_counted: 0,
             },
             observer,
         };
@@ -238,6 +241,19 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         self.env.wall_clock = wall_clock;
     }
 
+    /// Sets what tells of the process on the page of metrics; by default nothing does.
+    pub fn set_process_stats(&mut self, process_stats: fn() -> Option<ProcessStats>) {
+        self.env.process_stats = process_stats;
+    }
+
+    /// Counts the turn that has ended for the metrics. It took so long without its wait for events.
+    pub fn count_turn(&mut self, took: Duration) {
+        let metrics = &mut self.env.metrics;
+        let lines = metrics.lines_in.saturating_sub(self.upkeep.lines_counted);
+        self.upkeep.lines_counted = metrics.lines_in;
+        metrics.count_turn(took, lines);
+    }
+
     /// The observer that was handed in.
     pub fn observer(&mut self) -> &mut O {
         &mut self.observer
@@ -263,6 +279,10 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         let peer = peer.into();
         let entered = match self.auth.is_banned(&peer, self.env.now) {
             true => Err(CloseReason::AddressBanned),
+            false if service == Service::Http => {
+                let id = ClientId::from_index(self.clients.vacant_key());
+                self.admission.enter_http(id)
+            }
             false => self.enter(&peer, registry),
         };
         match entered {
@@ -301,7 +321,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         self.watch().emit(|| Event::Refused { peer, reason });
         self.env.metrics.accepted = self.env.metrics.accepted.saturating_add(1);
         self.env.metrics.count_closed(reason);
-        close::turn_away(&mut stream, reason, service.eol(), &mut self.upkeep.scratch);
+        close::turn_away(&mut stream, reason, service, &mut self.upkeep.scratch);
     }
 
     /// Asks for a connection to this address, which gets the same service as one that was accepted.
@@ -359,7 +379,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         if let Err(error) = registry.register(&mut stream, id) {
             self.room
                 .leave(id, &peer, CloseReason::Shutdown, self.env.now);
-            self.admission.leave(&peer, &self.env.limits);
+            self.admission.leave(id, &peer, &self.env.limits);
             self.env.metrics.count_closed(CloseReason::Broken);
             let error = &error;
             return self.watch().emit(|| Event::Unregistrable { peer, error });
@@ -374,6 +394,9 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         self.with_session(id, |session, io, cx| {
             if session.is_member() {
                 io.out.set_overflow(Overflow::for_member(cx.env.limits.lag));
+            } else if matches!(session, Session::Http(_)) {
+                // A page is long, and all that it is sent.
+                io.out.set_overflow(Overflow::Disconnect);
             }
             session.on_open(&mut io.out, cx);
         });
@@ -412,6 +435,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
     pub fn turn(&mut self, now: Instant, registry: &mut impl Registry<S>) {
         self.set_now(now);
         self.env.turn_reply_bytes = 0;
+        self.count_clients();
         self.budget = TurnBudget::new(self.room.len(), &self.env.limits);
         self.sched.begin_flushes();
         self.room.on_time(self.env.now);
@@ -443,6 +467,16 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         self.rounds.begin_anew(&self.env);
         let ends = self.upkeep.shutdown_ends;
         self.upkeep.shutdown_ends = ends.and_then(|ends| ends.checked_add(time));
+    }
+
+    /// Brings the gauges up to date that are asked for within a turn.
+    fn count_clients(&mut self) {
+        let buffer_bytes = self.env.memory_bytes();
+        let metrics = &mut self.env.metrics;
+        metrics.clients = self.clients.len();
+        metrics.members = self.room.len();
+        metrics.http_connections = self.admission.http();
+        metrics.buffer_bytes = buffer_bytes;
     }
 
     fn set_now(&mut self, now: Instant) {
@@ -535,6 +569,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         Metrics {
             clients: self.clients.len(),
             members: self.room.len(),
+            http_connections: self.admission.http(),
             buffer_bytes: self.env.memory_bytes(),
             ..self.env.metrics
         }

@@ -273,6 +273,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
             };
             let step = session.on_input(input, out, &mut cx);
             if let Some(since) = step.joined {
+                self.budget.fit(self.room.len(), &self.env.limits);
                 self.newcomers.remove(peer.origin(), since, id);
                 // The end of its time to log in concerns it no longer.
                 self.timers.cancel(id, &mut client.timer);

@@ -9,6 +9,7 @@ pub mod accept;
 pub(crate) mod handle;
 mod listen;
 mod log;
+mod process;
 mod signals;
 mod transport;
 
@@ -117,13 +118,11 @@ pub struct Server<O: Observer = ()> {
     status: Status,
 }
 
-/// When the last turn began and ended, and how turns went so far.
+/// When the last turn began and ended.
 #[derive(Debug)]
 struct TurnClock {
     began: Instant,
     ended: Instant,
-    turns: u64,
-    longest_turn: Duration,
     /// How many events the last poll returned.
     events: usize,
 }
@@ -194,6 +193,7 @@ impl<O: Observer> Server<O> {
             )));
         }
         engine.set_wall_clock(SystemTime::now);
+        engine.set_process_stats(process::stats);
         for error in &errors {
             report(&mut engine, Event::ListenFailed { error });
         }
@@ -234,8 +234,6 @@ impl<O: Observer> Server<O> {
             clock: TurnClock {
                 began: now,
                 ended: now,
-                turns: 0,
-                longest_turn: Duration::ZERO,
                 events: 0,
             },
             status: Status::Running,
@@ -266,11 +264,7 @@ impl<O: Observer> Server<O> {
 
     /// What it has done so far, and how it stands.
     pub fn metrics(&self) -> Metrics {
-        Metrics {
-            turns: self.clock.turns,
-            longest_turn: self.clock.longest_turn,
-            ..self.engine.metrics()
-        }
+        self.engine.metrics()
     }
 
     /// How many clients are connected, members or not.
@@ -373,7 +367,8 @@ impl<O: Observer> Server<O> {
         if self.shutdowns_seen > 1 || self.engine.is_over(now) {
             self.stop();
         }
-        self.clock.end_turn();
+        let took = self.clock.end_turn();
+        self.engine.count_turn(took);
         Ok(self.status)
     }
 
@@ -520,11 +515,10 @@ impl TurnClock {
         (late > MOST_LATE).then_some(late)
     }
 
-    fn end_turn(&mut self) {
-        self.turns = self.turns.saturating_add(1);
+    /// Returns how long the turn took that ends.
+    fn end_turn(&mut self) -> Duration {
         self.ended = Instant::now();
-        let turn = self.ended.saturating_duration_since(self.began);
-        self.longest_turn = self.longest_turn.max(turn);
+        self.ended.saturating_duration_since(self.began)
     }
 }
 
@@ -709,8 +703,6 @@ mod tests {
             let clock = TurnClock {
                 began: at(turn.0),
                 ended: at(turn.1),
-                turns: 1,
-                longest_turn: Duration::ZERO,
                 events: 0,
             };
             let late = late.map(Duration::from_millis);

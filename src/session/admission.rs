@@ -3,9 +3,10 @@
 //! have said, so that nobody gets rid of that by a new connection. It knows peers and numbers, no
 //! streams.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
+use crate::client_id::ClientId;
 use crate::config::Limits;
 use crate::peer::{Origin, Peer};
 use crate::protocol::close_reason::CloseReason;
@@ -13,10 +14,16 @@ use crate::time::buckets::Buckets;
 use crate::time::moment::Moment;
 use crate::time::rate_limit::{Rate, TokenBucket};
 
+/// How many HTTP connections there may be.
+const MAX_HTTP: usize = 16;
+
 /// The clients that were let in and have not left, and what is known of origins.
 #[derive(Debug)]
 pub(crate) struct Admission {
     clients: usize,
+    /// HTTP connections. They are no clients of the room, and whoever asks for its health in a full room
+    /// has to be answered.
+    http: BTreeSet<ClientId>,
     /// Only for look-ups: its order means nothing. Empty where origins are not limited.
     by_origin: HashMap<Origin, usize>,
     /// The rate at which one origin may connect, and how often each has.
@@ -32,6 +39,7 @@ impl Admission {
     pub(crate) fn new(limits: &Limits) -> Self {
         Self {
             clients: 0,
+            http: BTreeSet::new(),
             by_origin: HashMap::new(),
             rate: Rate::new(limits.connects_per_second, limits.burst_connects),
             arrivals: Buckets::default(),
@@ -78,6 +86,20 @@ impl Admission {
         }
     }
 
+    /// Lets an HTTP connection in, or says why not.
+    pub(crate) fn enter_http(&mut self, id: ClientId) -> Result<(), CloseReason> {
+        if self.http.len() >= MAX_HTTP {
+            return Err(CloseReason::ServerFull);
+        }
+        self.http.insert(id);
+        Ok(())
+    }
+
+    /// How many HTTP connections there are.
+    pub(crate) fn http(&self) -> usize {
+        self.http.len()
+    }
+
     /// Counts a client that is let in whatever the limits say.
     pub(crate) fn adopt(&mut self, peer: &Peer, limits: &Limits) {
         if let Some(origin) = counted(peer, limits) {
@@ -88,7 +110,10 @@ impl Admission {
     }
 
     /// A client that was let in is gone.
-    pub(crate) fn leave(&mut self, peer: &Peer, limits: &Limits) {
+    pub(crate) fn leave(&mut self, id: ClientId, peer: &Peer, limits: &Limits) {
+        if self.http.remove(&id) {
+            return;
+        }
         self.clients = self.clients.saturating_sub(1);
         let Some(origin) = counted(peer, limits) else {
             return;
@@ -146,7 +171,7 @@ mod tests {
         assert_eq!(admission.enter(&peer, &limits, now()), Ok(()));
         let full = Err(CloseReason::ServerFull);
         assert_eq!(admission.enter(&peer, &limits, now()), full);
-        admission.leave(&peer, &limits);
+        admission.leave(ClientId::from_index(0), &peer, &limits);
         assert_eq!(admission.enter(&peer, &limits, now()), Ok(()));
         assert!(
             admission.by_origin.is_empty(),
@@ -171,7 +196,7 @@ mod tests {
             assert_eq!(admission.enter(&first, &limits, now()), Ok(()));
             assert_eq!(admission.enter(&same, &limits, now()), full, "{same}");
             assert_eq!(admission.enter(&other, &limits, now()), Ok(()));
-            admission.leave(&first, &limits);
+            admission.leave(ClientId::from_index(0), &first, &limits);
             assert_eq!(admission.enter(&same, &limits, now()), Ok(()));
         }
         assert_eq!(admission.by_origin.len(), 6);

@@ -1,12 +1,21 @@
-//! An HTTP request on the same loop: [`HttpSession`] answers `GET /healthz` with 200 as long as
-//! the loop turns, and every other path with 404 (RFC 9110). It answers one request a connection and
+//! An HTTP request on the same loop (RFC 9110): [`HttpSession`] answers one request a connection and
 //! then closes.
+//!
+//! | path | answer |
+//! |---|---|
+//! | `/healthz` | 200 as long as the loop turns |
+//! | `/readyz` | 200, or 503 while the server is full |
+//! | `/metrics` | the [metrics](crate::metrics), for Prometheus |
+//! | any other | 404 |
 
 use std::time::Duration;
 
+use crate::config::Limits;
+use crate::conn::Env;
 use crate::conn::overflow::Content;
 use crate::conn::send_queue::SendQueue;
 use crate::conn::timeouts::Timeout;
+use crate::metrics::{self, Metrics};
 use crate::protocol::close_reason::CloseReason;
 use crate::session::{Ctx, Flow, Step};
 use crate::time::moment::Moment;
@@ -27,11 +36,13 @@ pub(crate) struct HttpSession {
     since: Moment,
 }
 
-/// What is answered.
+/// What is asked for, or why that is not answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Status {
-    Ok,
-    BadRequest,
+enum Request {
+    Health,
+    Readiness,
+    Metrics,
+    Malformed,
     NotFound,
     MethodNotAllowed,
     HeadTooLarge,
@@ -49,10 +60,11 @@ impl HttpSession {
         let room = MAX_HEAD_BYTES.saturating_sub(self.head.len());
         let taken = input.get(..room).unwrap_or(input);
         self.head.extend_from_slice(taken);
-        let Some((status, has_body)) = self.answer() else {
+        let Some((request, has_body)) = self.request() else {
             return Step::new(input.len(), Flow::Starved);
         };
-        let flow = cx.push(out, &status.response(has_body), Content::Reply);
+        let response = request.response(cx.env);
+        let flow = cx.push(out, &response.bytes(has_body), Content::Reply);
         let flow = match flow {
             Flow::Continue => Flow::Close(CloseReason::Answered),
             flow => flow,
@@ -60,26 +72,28 @@ impl HttpSession {
         Step::new(input.len(), flow)
     }
 
-    /// The answer, and whether its body is sent. `None` if the request has not arrived whole.
-    fn answer(&self) -> Option<(Status, bool)> {
+    /// The request, and whether a body is sent. `None` if it has not arrived whole.
+    fn request(&self) -> Option<(Request, bool)> {
         let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
         let mut request = httparse::Request::new(&mut headers);
         match request.parse(&self.head) {
             Ok(httparse::Status::Complete(_)) => {}
             Ok(httparse::Status::Partial) if self.head.len() < MAX_HEAD_BYTES => return None,
             Ok(httparse::Status::Partial) | Err(httparse::Error::TooManyHeaders) => {
-                return Some((Status::HeadTooLarge, true));
+                return Some((Request::HeadTooLarge, true));
             }
-            Err(_) => return Some((Status::BadRequest, true)),
+            Err(_) => return Some((Request::Malformed, true)),
         }
         let path = request.path.unwrap_or_default().split('?').next();
         let is_head = request.method == Some("HEAD");
-        let status = match (request.method, path) {
-            (Some("GET" | "HEAD"), Some("/healthz")) => Status::Ok,
-            (Some("GET" | "HEAD"), _) => Status::NotFound,
-            _ => Status::MethodNotAllowed,
+        let request = match (request.method, path) {
+            (Some("GET" | "HEAD"), Some("/healthz")) => Request::Health,
+            (Some("GET" | "HEAD"), Some("/readyz")) => Request::Readiness,
+            (Some("GET" | "HEAD"), Some("/metrics")) => Request::Metrics,
+            (Some("GET" | "HEAD"), _) => Request::NotFound,
+            _ => Request::MethodNotAllowed,
         };
-        Some((status, !is_head))
+        Some((request, !is_head))
     }
 
     pub(super) fn memory_bytes(&self) -> usize {
@@ -94,33 +108,74 @@ impl HttpSession {
         let timeout = Timeout::Close(CloseReason::LoginTimeout);
         (self.since + REQUEST_TIMEOUT, timeout)
     }
+}
 
-    pub(super) fn since(&self) -> Moment {
-        self.since
+impl Request {
+    fn response(self, env: &Env) -> Response {
+        let (line, body) = match self {
+            Self::Health => ("200 OK", "ok\n".to_owned()),
+            Self::Readiness => readiness(&env.metrics, &env.limits),
+            Self::Metrics => ("200 OK", env.metrics.page((env.process_stats)())),
+            Self::Malformed => ("400 Bad Request", "that is no HTTP request\n".to_owned()),
+            Self::NotFound => (
+                "404 Not Found",
+                "there are /healthz, /readyz and /metrics\n".to_owned(),
+            ),
+            Self::MethodNotAllowed => ("405 Method Not Allowed", "use GET or HEAD\n".to_owned()),
+            Self::HeadTooLarge => (
+                "431 Request Header Fields Too Large",
+                "the head of a request may have 8192 bytes and 64 fields\n".to_owned(),
+            ),
+        };
+        Response {
+            line,
+            media_type: match self {
+                Self::Metrics => metrics::CONTENT_TYPE,
+                _ => "text/plain; charset=utf-8",
+            },
+            allow: match self {
+                Self::MethodNotAllowed => "Allow: GET, HEAD\r\n",
+                _ => "",
+            },
+            body,
+        }
     }
 }
 
-impl Status {
-    /// The whole response.
-    fn response(self, has_body: bool) -> Vec<u8> {
-        let (line, body) = match self {
-            Self::Ok => ("200 OK", "ok\n"),
-            Self::BadRequest => ("400 Bad Request", "that is no HTTP request\n"),
-            Self::NotFound => ("404 Not Found", "there is only /healthz\n"),
-            Self::MethodNotAllowed => ("405 Method Not Allowed", "use GET or HEAD\n"),
-            Self::HeadTooLarge => (
-                "431 Request Header Fields Too Large",
-                "the head of a request may have 8192 bytes and 64 fields\n",
-            ),
-        };
-        let allow = match self {
-            Self::MethodNotAllowed => "Allow: GET, HEAD\r\n",
-            _ => "",
-        };
+/// Whether there is room for clients.
+fn readiness(metrics: &Metrics, limits: &Limits) -> (&'static str, String) {
+    let clients = metrics.clients.saturating_sub(metrics.http_connections);
+    match limits.max_clients {
+        Some(most) if clients >= most => (
+            "503 Service Unavailable",
+            format!("full: there are {clients} of {most} clients\n"),
+        ),
+        _ => ("200 OK", "ready\n".to_owned()),
+    }
+}
+
+/// What is sent.
+#[derive(Debug)]
+struct Response {
+    line: &'static str,
+    media_type: &'static str,
+    /// A field of its own, or nothing.
+    allow: &'static str,
+    body: String,
+}
+
+impl Response {
+    fn bytes(&self, has_body: bool) -> Vec<u8> {
+        let Self {
+            line,
+            media_type,
+            allow,
+            body,
+        } = self;
         let length = body.len();
         let body = if has_body { body } else { "" };
         format!(
-            "HTTP/1.1 {line}\r\nContent-Type: text/plain; charset=utf-8\r\n\
+            "HTTP/1.1 {line}\r\nContent-Type: {media_type}\r\n\
              Content-Length: {length}\r\nCache-Control: no-store\r\n{allow}Connection: close\r\n\
              \r\n{body}"
         )
@@ -132,29 +187,46 @@ impl Status {
 mod tests {
     use super::*;
 
-    fn answer(head: &[u8]) -> Option<(Status, bool)> {
+    fn request(head: &[u8]) -> Option<(Request, bool)> {
         let mut session = HttpSession::new(Moment::BEGINNING);
         session.head.extend_from_slice(head);
-        session.answer()
+        session.request()
     }
 
     #[test]
-    fn only_healthz_is_found() {
+    fn a_path_is_found_by_either_method() {
         for (head, expected) in [
-            ("GET /healthz HTTP/1.1\r\n\r\n", Some((Status::Ok, true))),
-            ("GET /healthz?x=1 HTTP/1.0\n\n", Some((Status::Ok, true))),
-            ("HEAD /healthz HTTP/1.1\r\n\r\n", Some((Status::Ok, false))),
-            ("GET / HTTP/1.1\r\n\r\n", Some((Status::NotFound, true))),
-            ("HEAD /x HTTP/1.1\r\n\r\n", Some((Status::NotFound, false))),
+            (
+                "GET /healthz HTTP/1.1\r\n\r\n",
+                Some((Request::Health, true)),
+            ),
+            (
+                "GET /healthz?x=1 HTTP/1.0\n\n",
+                Some((Request::Health, true)),
+            ),
+            (
+                "GET /readyz HTTP/1.1\r\n\r\n",
+                Some((Request::Readiness, true)),
+            ),
+            (
+                "GET /metrics HTTP/1.1\r\n\r\n",
+                Some((Request::Metrics, true)),
+            ),
+            (
+                "HEAD /healthz HTTP/1.1\r\n\r\n",
+                Some((Request::Health, false)),
+            ),
+            ("GET / HTTP/1.1\r\n\r\n", Some((Request::NotFound, true))),
+            ("HEAD /x HTTP/1.1\r\n\r\n", Some((Request::NotFound, false))),
             (
                 "POST /healthz HTTP/1.1\r\n\r\n",
-                Some((Status::MethodNotAllowed, true)),
+                Some((Request::MethodNotAllowed, true)),
             ),
-            ("alice\r\n", Some((Status::BadRequest, true))),
+            ("alice\r\n", Some((Request::Malformed, true))),
             ("GET /healthz HTTP/1.1\r\nHost: x\r\n", None),
             ("", None),
         ] {
-            assert_eq!(answer(head.as_bytes()), expected, "{head:?}");
+            assert_eq!(request(head.as_bytes()), expected, "{head:?}");
         }
     }
 
@@ -162,22 +234,43 @@ mod tests {
     fn a_head_is_bounded() {
         let long = format!("GET /healthz HTTP/1.1\r\nX: {}", "x".repeat(MAX_HEAD_BYTES));
         let head = &long.as_bytes()[..MAX_HEAD_BYTES];
-        assert_eq!(answer(head), Some((Status::HeadTooLarge, true)));
+        assert_eq!(request(head), Some((Request::HeadTooLarge, true)));
         let many = format!(
             "GET / HTTP/1.1\r\n{}\r\n",
             "X: y\r\n".repeat(MAX_HEADERS + 1)
         );
-        assert_eq!(answer(many.as_bytes()), Some((Status::HeadTooLarge, true)));
+        assert_eq!(
+            request(many.as_bytes()),
+            Some((Request::HeadTooLarge, true))
+        );
     }
 
     #[test]
     fn a_response_has_the_length_of_its_body() {
-        let response = String::from_utf8(Status::Ok.response(true)).expect("ASCII");
-        assert!(response.starts_with("HTTP/1.1 200 OK\r\n"), "{response}");
-        assert!(response.contains("Content-Length: 3\r\n"), "{response}");
-        assert!(response.ends_with("\r\n\r\nok\n"), "{response}");
-        let response = String::from_utf8(Status::Ok.response(false)).expect("ASCII");
-        assert!(response.contains("Content-Length: 3\r\n"), "{response}");
-        assert!(response.ends_with("\r\n\r\n"), "{response}");
+        let env = Env::new(Limits::default(), std::time::Instant::now());
+        let response = |has_body| Request::Health.response(&env).bytes(has_body);
+        let text = String::from_utf8(response(true)).expect("ASCII");
+        assert!(text.starts_with("HTTP/1.1 200 OK\r\n"), "{text}");
+        assert!(text.contains("Content-Length: 3\r\n"), "{text}");
+        assert!(text.ends_with("\r\n\r\nok\n"), "{text}");
+        let text = String::from_utf8(response(false)).expect("ASCII");
+        assert!(text.contains("Content-Length: 3\r\n"), "{text}");
+        assert!(text.ends_with("\r\n\r\n"), "{text}");
+    }
+
+    #[test]
+    fn a_full_server_is_not_ready() {
+        let limits = Limits {
+            max_clients: Some(2),
+            ..Limits::default()
+        };
+        let mut env = Env::new(limits, std::time::Instant::now());
+        env.metrics.clients = 1;
+        assert_eq!(Request::Readiness.response(&env).body, "ready\n");
+        env.metrics.clients = 3;
+        env.metrics.http_connections = 1;
+        let response = Request::Readiness.response(&env);
+        assert_eq!(response.body, "full: there are 2 of 2 clients\n");
+        assert_eq!(response.line, "503 Service Unavailable");
     }
 }

@@ -163,8 +163,7 @@ impl Session {
     pub(crate) fn newcomer_since(&self) -> Option<Moment> {
         match self {
             Self::Chat(chat) => chat.newcomer_since(),
-            Self::Http(http) => Some(http.since()),
-            Self::Closing(_) => None,
+            Self::Http(_) | Self::Closing(_) => None,
         }
     }
 

@@ -8,6 +8,7 @@ mod faults;
 mod flags;
 mod hosting;
 mod limits;
+mod metrics;
 mod process;
 mod readme;
 mod soak;

@@ -60,7 +60,8 @@ impl Admission {
 
 /// Whether a client may be the one that makes room for another.
 pub(crate) fn may_make_room(clients: &BTreeMap<Peer, Shadow>, peer: Peer, now: Instant) -> bool {
-    let is_newcomer = |client: &&Shadow| client.left.is_none() && !client.is_member();
+    let is_newcomer =
+        |client: &&Shadow| client.is_limited() && client.left.is_none() && !client.is_member();
     let newcomers = || clients.values().filter(is_newcomer);
     let of = |ip| newcomers().filter(move |it| reference::network(it.ip) == reference::network(ip));
     // How many an address has, and since when the first of them.

@@ -53,7 +53,10 @@ fn a_slow_probe_reads_its_answer_in_pieces_and_a_silent_one_is_closed() {
             response.starts_with("HTTP/1.1 404 Not Found\r\n"),
             "{response}"
         );
-        assert!(response.ends_with("there is only /healthz\n"), "{response}");
+        assert!(
+            response.ends_with("there are /healthz, /readyz and /metrics\n"),
+            "{response}"
+        );
         scene.wait(4999);
         assert_eq!(scene.left(silent), None);
         scene.wait(1);

@@ -226,20 +226,22 @@ impl Model {
 
     fn is_full(&self) -> bool {
         let most = self.config.limits.max_clients;
-        most.is_some_and(|most| self.clients.len() >= most)
+        let clients = self.clients.values().filter(|it| it.is_limited());
+        most.is_some_and(|most| clients.count() >= most)
     }
 
     fn is_address_full(&self, ip: IpAddr) -> bool {
         let most = self.config.limits.max_clients_per_ip;
         let address = reference::address(ip);
-        let is_same = |client: &&Shadow| reference::address(client.ip) == address;
+        let is_same =
+            |client: &&Shadow| client.is_limited() && reference::address(client.ip) == address;
         most > 0 && address.is_some() && self.clients.values().filter(is_same).count() >= most
     }
 
     fn registered(&mut self, peer: Peer, ip: IpAddr) {
         assert_ne!(self.spared, Some(peer), "it has the spare descriptor");
         let arrival = self.arriving.remove(&peer).expect("it is on its way");
-        if !arrival.is_let_in {
+        if !arrival.is_let_in && arrival.service != Service::Http {
             assert!(!self.is_full(), "peer {peer} is one too many");
             assert!(!self.is_address_full(ip), "peer {peer}: too many at {ip}");
             let is_too_fast = self.admission.is_too_fast(ip, self.now);
@@ -267,7 +269,7 @@ impl Model {
     fn lost(&mut self, peer: Peer, ip: IpAddr) {
         self.accepted += 1;
         let arrival = self.arriving.remove(&peer).expect("it is on its way");
-        if !arrival.is_let_in {
+        if !arrival.is_let_in && arrival.service != Service::Http {
             self.admission.enter(ip, &self.config.limits, self.now);
         }
         self.closed(CloseReason::Broken);
@@ -281,7 +283,8 @@ impl Model {
         let arrival = self.arriving.remove(&peer).expect("it is on its way");
         let is_right = match reason {
             CloseReason::ServerFull => {
-                is_spared || self.is_full() && !has_one_to_make_room(&self.clients, self.now)
+                let is_full = || self.is_full() && !has_one_to_make_room(&self.clients, self.now);
+                is_spared || is_full() && arrival.service != Service::Http
             }
             CloseReason::AddressTooFast => self.admission.may_be_too_fast(ip, self.now),
             CloseReason::AddressFull => self.is_address_full(ip),
@@ -298,10 +301,15 @@ impl Model {
         {
             words = words.replace("\r\n", "\n");
         }
+        // These words are not for programs that speak HTTP.
+        let is_http = arrival.service == Service::Http;
+        if is_http {
+            words.clear();
+        }
         self.refused = Some(Refused {
             peer,
             words,
-            is_told: false,
+            is_told: is_http,
             is_shut: false,
             // It is told nothing before its handshake.
             failed: arrival.is_veiled,

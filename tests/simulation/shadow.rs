@@ -132,6 +132,11 @@ impl Shadow {
         }
     }
 
+    /// Whether the limits of clients count it.
+    pub(crate) fn is_limited(&self) -> bool {
+        self.service != Service::Http
+    }
+
     pub(crate) fn is_member(&self) -> bool {
         self.nick.is_some() && self.left.is_none()
     }

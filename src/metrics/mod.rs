@@ -1,10 +1,32 @@
 //! What a server has done and its present state, in numbers: [`Metrics`] are plain counters and gauges
 //! that the loop keeps. A copy of them can be read anywhere.
 
+mod exposition;
+mod histogram;
+
 use std::fmt;
 use std::time::Duration;
 
 use crate::protocol::close_reason::CloseReason;
+pub(crate) use exposition::CONTENT_TYPE;
+pub use histogram::Histogram;
+
+/// What the operating system tells of the process. A program that embeds the engine has nothing to tell
+/// by default.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[non_exhaustive]
+pub struct ProcessStats {
+    /// Time on a processor, in user and kernel mode.
+    pub cpu: Duration,
+    /// Resident memory, in bytes.
+    pub resident_bytes: u64,
+    /// Open descriptors, and how many there may be.
+    pub open_fds: u64,
+    /// The limit of open descriptors.
+    pub max_fds: u64,
+    /// When it was started, since 1970.
+    pub started: Duration,
+}
 
 /// Counters since the start, and gauges of the moment between two turns.
 /// [`Display`](fmt::Display) is one line for the log.
@@ -15,6 +37,9 @@ pub struct Metrics {
     pub clients: usize,
     /// Gauge: clients that have a nick and are in the room.
     pub members: usize,
+    /// Gauge: HTTP connections, which count as clients here but not for
+    /// [`Limits::max_clients`](crate::Limits::max_clients).
+    pub http_connections: usize,
     /// Counter: connections that were accepted, including those that were refused. It is always
     /// [`clients`](Self::clients) + [`closed`](Self::closed).
     pub accepted: u64,
@@ -41,6 +66,11 @@ pub struct Metrics {
     pub turns: u64,
     /// The longest turn of all, without its wait for events.
     pub longest_turn: Duration,
+    /// How long turns took, without their waits for events.
+    pub turn_times: Histogram,
+    /// How long lines took, from the beginning of the turn in which they were read to its end. Lines that
+    /// wait in a queue after that are not in it.
+    pub delivery_times: Histogram,
 }
 
 impl Metrics {
@@ -58,6 +88,21 @@ impl Metrics {
     pub fn refused(&self) -> u64 {
         let refusals = CloseReason::ALL.into_iter().filter(|why| why.is_refusal());
         refusals.map(|why| self.closed_for(why)).sum()
+    }
+
+    /// Counts a turn, in which so many lines were said.
+    pub(crate) fn count_turn(&mut self, took: Duration, lines: u64) {
+        self.turns = self.turns.saturating_add(1);
+        self.longest_turn = self.longest_turn.max(took);
+        self.turn_times.record(took, 1);
+        if lines > 0 {
+            self.delivery_times.record(took, lines);
+        }
+    }
+
+    /// The page of metrics, in the format of OpenMetrics 1.0.
+    pub(crate) fn page(self, process: Option<ProcessStats>) -> String {
+        exposition::page(self, process)
     }
 
     pub(crate) fn count_closed(&mut self, reason: CloseReason) {

@@ -1,0 +1,112 @@
+//! The pages of a listener for HTTP, over real sockets.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+
+use crate::support::DEADLINE;
+use crate::support::child::{Server, command};
+
+/// A server for two clients, and where it answers HTTP.
+fn server() -> (Server, SocketAddr) {
+    let addrs = ["127.0.0.1:0", "http:127.0.0.1:0"];
+    let server = Server::spawn(&mut command(
+        &[&["-q", "--max-clients", "2"], &addrs[..]].concat(),
+    ));
+    let http = server.announced();
+    (server, http)
+}
+
+fn connect(addr: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(addr).expect("it listens");
+    stream.set_read_timeout(Some(DEADLINE)).expect("a time-out");
+    stream
+}
+
+/// The head and the body of the answer.
+#[track_caller]
+fn get(addr: SocketAddr, path: &str) -> (String, String) {
+    let mut stream = connect(addr);
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    stream.write_all(request.as_bytes()).expect("it reads");
+    let mut response = String::new();
+    stream
+        .read_to_string(&mut response)
+        .expect("an answer, and the end");
+    let (head, body) = response.split_once("\r\n\r\n").expect("a head");
+    (head.to_owned(), body.to_owned())
+}
+
+/// The value of a metric.
+#[track_caller]
+fn value(page: &str, name: &str) -> f64 {
+    let mut values = page
+        .lines()
+        .filter_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    let value = values
+        .next()
+        .unwrap_or_else(|| panic!("{name} is missing:\n{page}"));
+    value.parse().expect("a number")
+}
+
+#[test]
+fn the_page_of_metrics_counts_what_was_said_and_the_process() {
+    let (server, http) = server();
+    let [mut alice, mut bob] = ["alice", "bob"].map(|nick| server.join(nick));
+    alice.say("hello");
+    bob.expect("alice: hello");
+    let (head, page) = get(http, "/metrics");
+    let media_type = "Content-Type: application/openmetrics-text; version=1.0.0; charset=utf-8";
+    assert!(
+        head.starts_with("HTTP/1.1 200 OK\r\n") && head.contains(media_type),
+        "{head}"
+    );
+    for (name, expected) in [
+        ("line_chat_members", 2.0),
+        ("line_chat_clients", 3.0),
+        ("line_chat_http_connections", 1.0),
+        ("line_chat_lines_total", 1.0),
+        ("line_chat_deliveries_total", 1.0),
+        ("line_chat_delivery_seconds_count", 1.0),
+        ("line_chat_delivery_seconds_bucket{le=\"+Inf\"}", 1.0),
+        ("line_chat_closed_total{reason=\"quit\"}", 0.0),
+    ] {
+        assert_eq!(value(&page, name), expected, "{name}");
+    }
+    let resident = value(&page, "process_resident_memory_bytes");
+    assert!(resident > 1e6 && resident < 1e9, "{resident}");
+    let open = value(&page, "process_open_fds");
+    // The connection that asked may be closed by now.
+    let more = open - server.descriptors() as f64;
+    assert!((0.0..=1.0).contains(&more), "{open}");
+}
+
+#[test]
+fn a_full_server_says_that_it_is_not_ready_and_answers_all_the_same() {
+    let (server, http) = server();
+    let body = |path| get(http, path).1;
+    assert_eq!(body("/readyz"), "ready\n");
+    let _members = ["alice", "bob"].map(|nick| server.join(nick));
+    let (head, why) = get(http, "/readyz");
+    assert!(
+        head.starts_with("HTTP/1.1 503 Service Unavailable\r\n"),
+        "{head}"
+    );
+    assert_eq!(why, "full: there are 2 of 2 clients\n");
+    assert_eq!(body("/healthz"), "ok\n");
+    // Those who only connect take no client's place, and sixteen at most.
+    let mut idle: Vec<TcpStream> = (0..16).map(|_| connect(http)).collect();
+    let mut refused = connect(http);
+    assert_eq!(refused.read(&mut [0; 99]).expect("its end"), 0);
+    idle.pop();
+    while get_or_end(http).is_empty() {}
+}
+
+/// The answer, or nothing if the connection is refused.
+fn get_or_end(addr: SocketAddr) -> String {
+    let mut stream = connect(addr);
+    let mut response = String::new();
+    // It may be closed before it has sent anything.
+    let sent = stream.write_all(b"GET /healthz HTTP/1.0\r\n\r\n");
+    let read = sent.and_then(|()| stream.read_to_string(&mut response));
+    read.map_or_else(|_| String::new(), |_| response)
+}
