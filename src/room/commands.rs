@@ -116,7 +116,7 @@ impl Room {
         self.answer(id, Message::YouAreNow(&new));
         let is_another = old != new;
         let said_bytes = match is_another {
-            true => self.announce_rename(id, &old, now),
+            true => self.announce_rename(id, from, &old, now),
             false => 0,
         };
         Ok(NewNick {

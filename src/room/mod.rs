@@ -506,15 +506,16 @@ impl Room {
     // Renames.
 
     /// A member has another nick than before. Returns how much every reader gets of it, in bytes.
-    fn announce_rename(&mut self, id: ClientId, old: &Nick, now: Moment) -> usize {
+    fn announce_rename(&mut self, id: ClientId, from: &Peer, old: &Nick, now: Moment) -> usize {
         let Some(member) = self.members.get(id) else {
             return 0;
         };
         let (who, nick) = (member.renamed(id), member.nick.clone());
-        if !self.has_notices(self.members.len()) || !self.renames.gather(who, old, now) {
+        let from = limited(Some(from));
+        if !self.has_notices(self.members.len()) || !self.renames.gather(who, from, old, now) {
             return 0;
         }
-        if !self.presence.is_named(Change::Renamed, None, now) {
+        if !self.presence.is_named(Change::Renamed, from, now) {
             self.renames.set_known(who.serial, &nick);
             return 0;
         }
@@ -556,7 +557,9 @@ impl Room {
         if !self.renames.is_news(who.serial, &nick) {
             return false;
         }
-        if self.is_named(Change::Renamed, None, now) {
+        let from = self.renames.origin_of(who.serial);
+        let has_notices = self.has_notices(self.members.len());
+        if has_notices && self.presence.is_named(Change::Renamed, from, now) {
             self.tell_rename(who);
         } else {
             self.renames.set_known(who.serial, &nick);
@@ -828,7 +831,7 @@ impl Room {
     }
 }
 
-/// The origin of a member, if its joins and leaves are limited.
+/// The origin of a member, if what is told of that is limited.
 fn limited(from: Option<&Peer>) -> Option<Origin> {
     let from = from.filter(|from| !from.is_exempt());
     from.map(Peer::origin)

@@ -2,7 +2,8 @@
 //! are few, and counts them in one line a second when they are many. Ten thousand members that join
 //! with a notice each would be fifty million lines; so each member gets fifty names and then one line
 //! a second. Of one origin five are named in ten seconds, so that a client that comes and goes all the
-//! time is one line each ten seconds, and does not keep the others from being named.
+//! time, or many that change their names, are one line each ten seconds, and do not keep the others from
+//! being named.
 
 use std::time::Duration;
 
@@ -11,7 +12,8 @@ use crate::time::buckets::Buckets;
 use crate::time::moment::Moment;
 use crate::time::rate_limit::Rate;
 
-/// How many joins and leaves of one origin are told by name at once, and the time in which one more is.
+/// How many joins, leaves and renames of one origin are told by name at once, and the time in which one
+/// more is.
 const NAMED_PER_ORIGIN: u32 = 5;
 const NAMED_PER_ORIGIN_AND_SECOND: f64 = 0.5;
 

@@ -9,9 +9,10 @@
 //! | was gathered and told of | gathered for twice as long as before, at most ten seconds |
 //!
 //! A gathering in which nothing was to be told ends, and the next rename is told at once again. What is
-//! told counts as one of the [changes](crate::room::presence) that are told by name in a second, and is
-//! only counted beyond those: so connections that come again and again, which have no gathering, are
-//! limited as well. A member that leaves is told of by the name that it has, and before that by its rename.
+//! told counts as one of the [changes](crate::room::presence) that are told by name in a second, and of
+//! its origin, and is only counted beyond those: so many connections, or such as come again and again,
+//! which have no gathering, are limited as well. A member that leaves is told of by the name that it has,
+//! and before that by its rename.
 //!
 //! The gatherings are as many as members have changed their names within ten seconds.
 
@@ -19,6 +20,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::client_id::ClientId;
+use crate::peer::Origin;
 use crate::text::nick::Nick;
 use crate::time::moment::Moment;
 
@@ -40,6 +42,8 @@ pub(super) struct Renames {
 #[derive(Debug)]
 struct Gathering {
     id: ClientId,
+    /// Where the member is connected from, if what is told of that origin is limited.
+    from: Option<Origin>,
     /// The name by which the others know the member.
     known_as: Nick,
     length: Duration,
@@ -54,12 +58,20 @@ pub(super) struct Renamed {
 }
 
 impl Renames {
-    /// A member has another name than `before`. Returns whether it is to be told at once, if at all.
-    pub(super) fn gather(&mut self, who: Renamed, before: &Nick, now: Moment) -> bool {
+    /// A member has another name than `before`; `from` is its origin, if that is limited. Returns whether
+    /// it is to be told at once, if at all.
+    pub(super) fn gather(
+        &mut self,
+        who: Renamed,
+        from: Option<Origin>,
+        before: &Nick,
+        now: Moment,
+    ) -> bool {
         let is_first = !self.gatherings.contains_key(&who.serial);
         if is_first {
             let gathering = Gathering {
                 id: who.id,
+                from,
                 known_as: before.clone(),
                 length: SHORTEST,
                 ends_at: now + SHORTEST,
@@ -109,6 +121,11 @@ impl Renames {
     pub(super) fn is_news(&self, serial: u64, nick: &Nick) -> bool {
         let gathering = self.gatherings.get(&serial);
         gathering.is_some_and(|it| it.known_as != *nick)
+    }
+
+    /// The origin of a member whose renames are gathered, if that is limited.
+    pub(super) fn origin_of(&self, serial: u64) -> Option<Origin> {
+        self.gatherings.get(&serial)?.from
     }
 
     /// When a gathering ends.

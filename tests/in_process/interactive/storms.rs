@@ -189,3 +189,46 @@ fn one_address_that_comes_and_goes_is_one_line_in_ten_seconds() {
     visit(&mut rig, "guest", false, false);
     assert_eq!(alice.received(), "* guest joined\r\n* guest left\r\n");
 }
+
+/// Forty connections of one address that took another name once a second each were forty lines a second.
+#[test]
+fn many_of_one_address_that_change_their_names_are_one_line_in_ten_seconds() {
+    let mut rig = room();
+    let [alice] = people(&mut rig, ["alice"]);
+    let address = "2001:db8::1".parse().expect("an address");
+    let guests: Vec<Wire> = (0..40)
+        .map(|n| {
+            let guest = rig.connect_from(address);
+            guest.say(&format!("guest{n}"));
+            rig.settle();
+            guest
+        })
+        .collect();
+    rig.advance(20 * SECOND);
+    alice.received();
+    for (n, guest) in guests.iter().enumerate() {
+        guest.say(&format!("/nick eve{n}"));
+    }
+    rig.settle();
+    let told = alice.received();
+    assert_eq!(told.lines().count(), 5, "{told}");
+    // Others are named as ever.
+    let bob = rig.connect_from("192.0.2.1".parse().expect("an address"));
+    bob.say("bob\r\n/nick rob");
+    rig.settle();
+    assert_eq!(
+        alice.received(),
+        "* bob joined\r\n* bob changes nick to rob\r\n"
+    );
+    rig.advance(10 * SECOND);
+    assert_eq!(alice.received(), "* 35 people changed nick\r\n");
+    // Nor does it help to come again for each rename.
+    for n in 0..20 {
+        let guest = rig.connect_from(address);
+        guest.say(&format!("mallory{n}\r\n/nick trent{n}"));
+        guest.hang_up();
+        rig.settle();
+    }
+    let told = alice.received();
+    assert!(told.lines().count() <= 5, "{told}");
+}
