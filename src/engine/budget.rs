@@ -9,6 +9,10 @@ use crate::config::Limits;
 /// a hundred lines.
 pub(super) const CLIENT_COMMANDS: usize = 8;
 
+/// How many lines, or other things, of one client the first part of a turn handles while others wait for
+/// theirs.
+pub(super) const CLIENT_STEPS: usize = 64;
+
 /// How many commands a turn runs. The most expensive ones take 10 us, so this is less than a
 /// millisecond.
 const COMMANDS: usize = 64;
@@ -17,9 +21,17 @@ const COMMANDS: usize = 64;
 /// it may be an empty line that fills no queue.
 const STEPS: usize = 8192;
 
+/// What a step costs its client at least that says nothing to anybody, such as an empty line, in bytes.
+pub(super) const STEP_BYTES: usize = 64;
+
 /// How many clients a turn closes because they have ended, how many because their time is up, and how
 /// many of those that are closed it writes to. Each takes about 5 us, most of it in system calls.
 pub(super) const CLOSES: usize = 256;
+
+/// How much input that waits for the room a turn searches for somebody's leaving, in bytes, and what each
+/// client counts at least. It does not count as read, so it keeps nobody else from being read.
+const SEARCHED_BYTES: usize = 64 << 10;
+const SEARCH_BYTES: usize = 256;
 
 /// How much a turn puts into all queues together, in bytes: it takes two milliseconds to copy and to
 /// write it.
@@ -43,6 +55,8 @@ pub(super) struct TurnBudget {
     pub(super) steps: usize,
     /// How many clients it has begun to close, or found to have ended.
     pub(super) closes: usize,
+    /// How much input it has searched for somebody's leaving, in bytes.
+    searched_bytes: usize,
     /// How many connections it has brought nearer to their end.
     pub(super) closing_flushes: usize,
     /// How much it has put into one queue at most, in bytes: the batch, and everything for single
@@ -88,6 +102,17 @@ impl TurnBudget {
     pub(super) fn is_output_spent(&self, next: usize) -> bool {
         let with = self.output_bytes.saturating_add(next);
         self.output_bytes > self.most_of_all || (self.output_bytes > 0 && with > self.most_output)
+    }
+
+    /// Whether more input may be searched for somebody's leaving.
+    pub(super) fn may_search(&self) -> bool {
+        self.searched_bytes < SEARCHED_BYTES
+    }
+
+    /// Counts a client of whose input so much is searched.
+    pub(super) fn count_search(&mut self, bytes: usize) {
+        let bytes = bytes.saturating_add(SEARCH_BYTES);
+        self.searched_bytes = self.searched_bytes.saturating_add(bytes);
     }
 
     /// Whether clients that are about to end have to wait for the next turn.

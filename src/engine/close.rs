@@ -45,8 +45,8 @@ impl<S: Stream, O: Observer> Engine<S, O> {
             return;
         };
         if client.session.is_closing() {
-            if reason == CloseReason::OutOfMemory {
-                // It was closing, and what it had not read is gone.
+            if matches!(reason, CloseReason::OutOfMemory | CloseReason::Banned) {
+                // It was closing, and what it has not read is given up.
                 self.mark_closed(id);
             }
             return;
@@ -105,8 +105,9 @@ impl<S: Stream, O: Observer> Engine<S, O> {
             return;
         };
         let (peer, has_sent) = (client.io.peer, client.session.has_sent());
-        if let Some(since) = client.session.newcomer_since() {
-            self.newcomers.remove(peer.origin(), since, id);
+        // A newcomer may have its place from now on; but connections for HTTP have places of their own.
+        if matches!(client.session, Session::Chat(_)) {
+            self.reclaimable.add(id, peer.origin(), self.env.now);
         }
         let debt = client.session.debt();
         self.admission.keep_debt(&peer, &debt, self.env.now);
@@ -127,14 +128,16 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         });
     }
 
-    /// Closes a client without a nick at once, because somebody else needs its place. It is told why if
-    /// its stream takes that now.
+    /// Closes a client at once that has no nick or is leaving, because somebody else needs its place. It
+    /// is told why if its stream takes that now.
     pub(super) fn make_room(&mut self, id: ClientId, registry: &mut impl Registry<S>) {
         self.begin_close(id, CloseReason::MadeRoom);
         if let Some(client) = self.clients.get_mut(id.index()) {
             // If one of these calls fails, its peer is gone, which changes nothing.
+            let is_open = matches!(client.session, Session::Closing(Closing::Draining { .. }))
+                && client.io.can_linger();
             let flushed = client.io.flush(&mut self.env);
-            if flushed.is_ok() && client.io.is_flushed() && client.io.can_linger() {
+            if is_open && flushed.is_ok() && client.io.is_flushed() {
                 let _ = client.io.shut_down_write(&self.env);
             }
         }
@@ -171,6 +174,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
             let mut client = self.clients.remove(id.index());
             self.timers.cancel(id, &mut client.timer);
             self.rounds.forget(id);
+            self.reclaimable.remove(id);
             registry.deregister(&mut client.io.stream);
             let peer = &client.io.peer;
             self.admission.leave(id, peer, &self.env.limits);

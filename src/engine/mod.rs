@@ -44,7 +44,7 @@ use crate::protocol::close_reason::CloseReason;
 use crate::room::Room;
 use crate::session::admission::Admission;
 use crate::session::auth::Auth;
-use crate::session::newcomers::Newcomers;
+use crate::session::reclaimable::Reclaimable;
 use crate::session::secrets::{Flaw, Secrets};
 use crate::session::{Ctx, Effect, LongestLine, Session, Watch};
 use crate::time::moment::Moment;
@@ -112,7 +112,7 @@ pub struct Engine<S, O: Observer = ()> {
     /// How the members keep up.
     pressure: Backpressure,
     admission: Admission,
-    newcomers: Newcomers,
+    reclaimable: Reclaimable,
     auth: Auth,
     budget: TurnBudget,
     env: Env,
@@ -189,7 +189,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
             rounds: Rounds::default(),
             pressure: Backpressure::default(),
             admission: Admission::new(&config.limits),
-            newcomers: Newcomers::default(),
+            reclaimable: Reclaimable::default(),
             auth: Auth::default(),
             budget: TurnBudget::default(),
             env: Env::new(config.limits, now),
@@ -300,7 +300,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         let (now, limits) = (self.env.now, &self.env.limits);
         let entered = self.admission.enter(peer, limits, now);
         if entered == Err(CloseReason::ServerFull)
-            && let Some(id) = self.newcomers.to_make_room(now)
+            && let Some(id) = self.reclaimable.to_make_room(now)
         {
             self.make_room(id, registry);
             return self.admission.enter(peer, &self.env.limits, now);
@@ -384,8 +384,8 @@ impl<S: Stream, O: Observer> Engine<S, O> {
             let error = &error;
             return self.watch().emit(|| Event::Unregistrable { peer, error });
         }
-        if let Some(since) = session.newcomer_since() {
-            self.newcomers.add(peer.origin(), since, id);
+        if matches!(session, Session::Chat(_)) && !session.is_member() {
+            self.reclaimable.add(id, peer.origin(), self.env.now);
         }
         let mut io = Io::new(stream, peer);
         io.out.set_eol(eol);

@@ -11,7 +11,7 @@ use std::time::Duration;
 use crate::client_id::ClientId;
 use crate::conn::stream::Stream;
 use crate::conn::{Fill, ReaderState};
-use crate::engine::budget::CLIENT_COMMANDS;
+use crate::engine::budget::{CLIENT_COMMANDS, CLIENT_STEPS, STEP_BYTES};
 use crate::engine::run_queue::{Failure, Part};
 use crate::engine::{Engine, Registry, TurnState};
 use crate::events::{Event, Observer};
@@ -70,10 +70,16 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         let mut waiting = std::mem::take(&mut self.sched.waiting);
         waiting.sort_unstable();
         waiting.dedup();
+        // Those for whom the last turn had no time come first.
+        let last = self.sched.last_searched;
+        let next = waiting.partition_point(|&id| Some(id) <= last);
+        waiting.rotate_left(next);
+        let mut waiting = waiting.into_iter();
         while !self.gates().sparse
-            && self.budget.input_bytes < self.env.limits.turn_read_bytes
-            && let Some(id) = waiting.pop()
+            && self.budget.may_search()
+            && let Some(id) = waiting.next()
         {
+            self.sched.last_searched = Some(id);
             let Some(client) = self.clients.get_mut(id.index()) else {
                 continue;
             };
@@ -84,7 +90,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
                 self.sched.waiting.push(id);
             }
             let held = client.io.held();
-            self.budget.input_bytes = self.budget.input_bytes.saturating_add(held.len());
+            self.budget.count_search(held.len());
             // The reader that the room waits for may go on reading answers to what it has asked.
             let awaits_answers =
                 client.io.out.holds_up() && (!held.is_empty() || client.session.has_waiting_line());
@@ -99,7 +105,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
             }
         }
         if !self.gates().sparse {
-            self.sched.waiting.append(&mut waiting);
+            self.sched.waiting.extend(waiting);
         }
         self.upkeep.scratch = scratch;
     }
@@ -232,8 +238,9 @@ impl<S: Stream, O: Observer> Engine<S, O> {
     /// Decodes as much of a client's input as may be decoded now, line by line, and keeps the rest. The
     /// input is `fresh`, or what is already held.
     fn decode(&mut self, id: ClientId, mut fresh: &[u8], registry: &mut impl Registry<S>) {
-        let commands_before = self.budget.commands;
+        let (commands_before, steps_before) = (self.budget.commands, self.budget.steps);
         loop {
+            let steps = self.budget.steps.saturating_sub(steps_before);
             let commands = self.budget.commands.saturating_sub(commands_before);
             let members = self.room.len();
             let gates = self.pressure.gates(members);
@@ -252,6 +259,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
                     // It goes on in the other part of a turn.
                     || self.sched.part == Part::Sparse && session.lane(self.env.now) == Lane::Bulk
                     || commands >= CLIENT_COMMANDS
+                    || steps >= CLIENT_STEPS && self.sched.has_others()
                     // The room waits for this client, which must not be sent still more.
                     || (out.holds_up() && !session.passes_gate(id, &self.room))
                     || session.throttled_until(&self.env).is_some())
@@ -272,9 +280,9 @@ impl<S: Stream, O: Observer> Engine<S, O> {
                 watch: Watch::new(&mut self.observer, instant),
             };
             let step = session.on_input(input, out, &mut cx);
-            if let Some(since) = step.joined {
+            if step.has_joined {
                 self.budget.fit(self.room.len(), &self.env.limits);
-                self.newcomers.remove(peer.origin(), since, id);
+                self.reclaimable.remove(id);
                 // The end of its time to log in concerns it no longer.
                 self.timers.cancel(id, &mut client.timer);
                 client.schedule(id, &mut self.timers, &self.env);
@@ -313,7 +321,11 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         budget.output_bytes = said.saturating_add(self.env.turn_reply_bytes);
         // Input that nobody else sees is work for the server all the same.
         let output = step.said_bytes.saturating_add(replies);
-        let cost = output.max(step.used).max(step.least_cost);
+        let least_cost = match step.said_bytes {
+            0 => step.least_cost.max(STEP_BYTES),
+            _ => step.least_cost,
+        };
+        let cost = output.max(step.used).max(least_cost);
         let Some(client) = self.clients.get_mut(id.index()) else {
             return false;
         };

@@ -28,6 +28,8 @@ pub(super) struct Scheduler {
     pub(super) closed: Vec<ClientId>,
     /// Clients behind a gate, whose input may end with their leaving.
     pub(super) waiting: Vec<ClientId>,
+    /// The one that was searched last.
+    pub(super) last_searched: Option<ClientId>,
     /// Clients whose stream the system had no memory to read.
     pub(super) starved: Vec<ClientId>,
     /// Clients whose stream failed while others were served.
@@ -128,6 +130,12 @@ impl Scheduler {
     pub(super) fn has_bulk(&self) -> bool {
         let [_, _, bulk] = &self.lanes;
         bulk.quota > 0
+    }
+
+    /// Whether this is the first part of a turn, and somebody still waits for a place in it.
+    pub(super) fn has_others(&self) -> bool {
+        let [login, sparse, _] = &self.lanes;
+        self.part == Part::Sparse && (login.quota > 0 || sparse.quota > 0)
     }
 
     /// The next client of this part of the turn, no longer queued.

@@ -237,10 +237,6 @@ impl ChatSession {
         self.is_member().then_some(self.talk.since)
     }
 
-    pub(super) fn newcomer_since(&self) -> Option<Moment> {
-        (!self.is_member()).then_some(self.talk.since)
-    }
-
     pub(super) fn touch(&mut self, now: Moment) {
         if self.is_member() {
             self.talk.since = now;
@@ -523,10 +519,9 @@ impl Talk {
         if let Some(protocol) = self.other_protocol(line, cx) {
             return Step::new(0, refuse_protocol(protocol, out, cx));
         }
-        let since = self.since;
         let flow = self.try_nick(line, is_checked, out, cx);
         Step {
-            joined: (self.stage == Stage::Member).then_some(since),
+            has_joined: self.stage == Stage::Member,
             ..Step::new(0, flow)
         }
     }

@@ -12,7 +12,7 @@ pub(crate) mod closing;
 mod commands;
 mod http;
 mod login;
-pub(crate) mod newcomers;
+pub(crate) mod reclaimable;
 pub(crate) mod secrets;
 
 use std::net::SocketAddr;
@@ -95,8 +95,8 @@ pub(crate) struct Step {
     pub(crate) said_bytes: usize,
     /// What it costs at least, in bytes: it may take as much time as a line of that length.
     pub(crate) least_cost: usize,
-    /// The client is a member now, and was a newcomer since then.
-    pub(crate) joined: Option<Moment>,
+    /// The client is a member now.
+    pub(crate) has_joined: bool,
     pub(crate) flow: Flow,
 }
 
@@ -156,14 +156,6 @@ impl Session {
         match self {
             Self::Chat(chat) => chat.talk.said,
             Self::Http(_) | Self::Closing(_) => TokenBucket::default(),
-        }
-    }
-
-    /// Since when it takes a place without being a member, if it does.
-    pub(crate) fn newcomer_since(&self) -> Option<Moment> {
-        match self {
-            Self::Chat(chat) => chat.newcomer_since(),
-            Self::Http(_) | Self::Closing(_) => None,
         }
     }
 
@@ -423,7 +415,7 @@ impl Step {
             used,
             said_bytes: 0,
             least_cost: 0,
-            joined: None,
+            has_joined: false,
             flow,
         }
     }

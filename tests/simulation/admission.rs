@@ -12,7 +12,7 @@ use crate::journal::Peer;
 use crate::reference;
 use crate::shadow::Shadow;
 
-/// How long the only client without a nick of an address keeps its place.
+/// How long the only client of an address that has no nick, or is leaving, keeps its place.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Default)]
@@ -58,27 +58,30 @@ impl Admission {
     }
 }
 
+/// Since when a client has no nick, or is leaving.
+fn since(client: &Shadow) -> Instant {
+    client.left.map_or(client.connected_at, |(_, at)| at)
+}
+
 /// Whether a client may be the one that makes room for another.
 pub(crate) fn may_make_room(clients: &BTreeMap<Peer, Shadow>, peer: Peer, now: Instant) -> bool {
-    let is_newcomer =
-        |client: &&Shadow| client.is_limited() && client.left.is_none() && !client.is_member();
-    let newcomers = || clients.values().filter(is_newcomer);
-    let of = |ip| newcomers().filter(move |it| reference::network(it.ip) == reference::network(ip));
+    let may_go =
+        |client: &&Shadow| client.is_limited() && (client.left.is_some() || !client.is_member());
+    let candidates = || clients.values().filter(may_go);
+    let of =
+        |ip| candidates().filter(move |it| reference::network(it.ip) == reference::network(ip));
     // How many an address has, and since when the first of them.
     let rank = |ip| {
-        let since = of(ip).map(|it| it.connected_at).min();
-        (of(ip).count(), since.map(std::cmp::Reverse))
+        let first = of(ip).map(since).min();
+        (of(ip).count(), first.map(std::cmp::Reverse))
     };
-    let best = newcomers().map(|it| rank(it.ip)).max();
-    clients
-        .get(&peer)
-        .filter(is_newcomer)
-        .is_some_and(|client| {
-            let own = rank(client.ip);
-            let is_old = own.0 > 1 || now >= client.connected_at + PATIENCE;
-            let is_first = own.1.is_some_and(|since| since.0 == client.connected_at);
-            is_old && is_first && best == Some(own)
-        })
+    let best = candidates().map(|it| rank(it.ip)).max();
+    clients.get(&peer).filter(may_go).is_some_and(|client| {
+        let own = rank(client.ip);
+        let is_old = own.0 > 1 || now >= since(client) + PATIENCE;
+        let is_first = own.1.is_some_and(|it| it.0 == since(client));
+        is_old && is_first && best == Some(own)
+    })
 }
 
 /// Whether somebody can make room.

@@ -92,6 +92,7 @@ struct Room {
     longest_tick_micros: u64,
     spoken: [u64; TYPISTS],
     slowest: u64,
+    most_turns: u64,
     rng: Rng,
 }
 
@@ -150,6 +151,56 @@ fn a_typist_is_heard_within_two_turns_beside_any_number_of_visitors() {
     }
 }
 
+/// They say less than makes them loud, but all at once.
+#[test]
+fn a_typist_is_heard_within_a_few_turns_beside_any_number_of_sparse_speakers_at_once() {
+    for line in [&b"\n"[..], b"x\n", FLOODS[7]] {
+        for (seed, count) in (0..).zip(CROWDS) {
+            let mut room = Room::with_typists(seed, false, Lag::Skip);
+            room.types_from = u64::MAX;
+            for speaker in 0..count {
+                room.join(&format!("at-once{speaker}"), Role::Reader);
+            }
+            for _ in 0..4 {
+                room.turn();
+            }
+            let burst = line.repeat(16_000 / line.len());
+            for speaker in room.members.iter().skip(TYPISTS + 2) {
+                speaker.socket.borrow_mut().arrive(&burst, false);
+            }
+            room.most_turns = 4;
+            room.types_from = room.turn;
+            for _ in 0..60 {
+                room.turn();
+            }
+            room.calm_down();
+            let slowest = room.slowest;
+            println!("{count} bursts of {line:?}: the slowest in {slowest} turns");
+            assert!(room.spoken.iter().sum::<u64>() > 20);
+        }
+    }
+}
+
+/// Clients without a nick who send empty lines without end keep nobody out.
+#[test]
+fn a_newcomer_is_let_in_within_a_few_turns_beside_any_number_of_nickless_floods() {
+    let mut room = Room::with_typists(0, false, Lag::Skip);
+    for flooder in 0..400 {
+        let service = Service::Chat(Profile::Plain);
+        room.join_nickless(flooder, Role::flooder(b"\n", true), service);
+    }
+    for _ in 0..20 {
+        room.turn();
+    }
+    room.join("newcomer", Role::Reader);
+    let mut turns = 0;
+    while !room.engine.members().any(|nick| nick == "newcomer") {
+        turns += 1;
+        assert!(turns <= 8, "the newcomer waits");
+        room.turn();
+    }
+}
+
 impl Room {
     fn new(seed: u64, is_veiled: bool) -> Self {
         let mut rng = Rng::with_seed(!seed);
@@ -186,6 +237,7 @@ impl Room {
             longest_tick_micros: [200, 5000][rng.usize(..2)],
             spoken: [0; TYPISTS],
             slowest: 0,
+            most_turns: MOST_TURNS,
             rng,
         };
         for typist in 0..TYPISTS {
@@ -238,6 +290,12 @@ impl Room {
                 self.turn();
             }
         }
+    }
+
+    fn join_nickless(&mut self, number: u16, role: Role, service: Service) {
+        // A line that is empty is no nick.
+        let member = self.connect(2000 + number, "", role, service);
+        self.members.push(member);
     }
 
     fn join(&mut self, nick: &str, role: Role) {
@@ -377,7 +435,7 @@ impl Room {
             {
                 let turns = self.turn - told + 1;
                 assert!(
-                    turns < MOST_TURNS,
+                    turns < self.most_turns,
                     "typist {typist}: {line:?} waits for {turns} turns"
                 );
             }

@@ -218,3 +218,43 @@ fn whoever_only_speaks_waits() {
         assert_eq!(scene.left(speaker), None);
     });
 }
+
+/// A turn has 64 KiB for them, and they have more than that to search again each time.
+#[test]
+fn an_operator_is_heard_at_once_beside_many_who_wait_and_send_a_byte_at_a_time() {
+    let Held {
+        mut scene,
+        ann,
+        operator,
+        ..
+    } = held_by(PLAIN, false);
+    let crowd: Vec<Peer> = (0..60)
+        .map(|number| person(&mut scene, &format!("waits{number}")))
+        .collect();
+    for &peer in &crowd {
+        scene.send(peer, &b"\n".repeat(15_000));
+    }
+    scene.settle();
+    let mut turns = 0;
+    scene.got(ann);
+    scene.send(operator, b"still here?\n");
+    while !scene.got(ann).contains("still here?") {
+        turns += 1;
+        assert!(turns <= 2, "the operator waits");
+        for &peer in &crowd {
+            scene.send(peer, b"\n");
+        }
+        scene.turn();
+    }
+    scene.send(ann, b"/quit\n");
+    let mut turns = 0;
+    while scene.left(ann).is_none() {
+        turns += 1;
+        // A turn searches what four of them have sent.
+        assert!(turns <= 20, "one who leaves waits");
+        for &peer in &crowd {
+            scene.send(peer, b"\n");
+        }
+        scene.turn();
+    }
+}

@@ -781,6 +781,7 @@ impl Model {
     fn deregistered(&mut self, peer: Peer) {
         let now = self.now;
         let limits = self.config.limits.clone();
+        let goes_for_another = self.is_full() && may_make_room(&self.clients, peer, now);
         let client = self.client(peer);
         let Some((reason, left_at)) = client.left else {
             panic!("peer {peer} freed before it left");
@@ -790,7 +791,7 @@ impl Model {
         let has_lingered =
             client.shut_at.is_some() && (client.ended || client.discarded > limits.linger_bytes);
         // Who makes room goes at once.
-        let makes_room = reason == CloseReason::MadeRoom;
+        let makes_room = reason == CloseReason::MadeRoom || goes_for_another;
         // It was leaving already, and held the most memory: few seeds see that, so it has a scene in
         // `rare`.
         let is_shed = limits.max_pending_total_bytes > 0 && (client.is_owed() || !client.ended);

@@ -105,6 +105,37 @@ fn the_only_newcomer_of_an_address_has_ten_seconds_for_its_nick() {
     assert_eq!(refused.received(), [FULL, "\r\n"].concat());
 }
 
+#[test]
+fn whoever_leaves_and_does_not_take_its_last_lines_makes_room_as_well() {
+    let mut rig = Rig::new(|config| {
+        config.limits.max_clients = Some(50);
+        config.limits.max_clients_per_ip = 0;
+        config.limits.connects_per_second = 0.0;
+    });
+    let speaker = rig.join("speaker");
+    let zombies: Vec<Wire> = (0..49)
+        .map(|n| {
+            let wire = rig.connect_from(ip("192.0.2.1"));
+            wire.say(&format!("zombie{n}"));
+            rig.settle();
+            wire.stop_reading();
+            wire
+        })
+        .collect();
+    for _ in 0..100 {
+        speaker.say(&"x".repeat(4000));
+        rig.settle();
+    }
+    zombies.iter().for_each(Wire::hang_up);
+    rig.settle();
+    assert_eq!((rig.metrics().clients, rig.metrics().members), (50, 1));
+    let newcomer = rig.connect_from(ip("198.51.100.7"));
+    newcomer.say("bob");
+    rig.settle();
+    assert_eq!((rig.metrics().clients, rig.metrics().members), (50, 2));
+    assert!(zombies[0].is_freed() && !zombies[1].is_freed());
+}
+
 // --connect-rate.
 
 const TOO_FAST: &str = "* too many new connections from your address, try again in a moment\r\n";
