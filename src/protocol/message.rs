@@ -120,6 +120,11 @@ pub(crate) enum Message<'a> {
     YouIgnoreTooMany(usize),
     NothingKept,
     MutedLine,
+    /// A muted operator wanted to unmute somebody, perhaps itself.
+    MutedOperator,
+    RenamesTooOften {
+        wait: Duration,
+    },
     /// This member was kicked without the reason that was given, because the operator is muted.
     MutedReason(&'a Nick),
     NotOperator,
@@ -375,6 +380,12 @@ impl Message<'_> {
             }
             Self::NothingKept => write!(to, "there is nothing to show"),
             Self::MutedLine => write!(to, "you are muted, that was not sent"),
+            Self::MutedOperator => write!(to, "you are muted: another operator has to do that"),
+            Self::RenamesTooOften { wait } => write!(
+                to,
+                "you change your nick too often, try again in {} s",
+                wait.as_millis().div_ceil(1000)
+            ),
             Self::MutedReason(nick) => {
                 write!(to, "you are muted: {nick} was kicked without your reason")
             }

@@ -2,6 +2,8 @@
 //! with one of the others, and not to see some of them. The room decides what comes of it; whoever
 //! asked, and whoever else is concerned, is told by way of the [outbox](crate::broadcast::outbox).
 
+use std::time::Duration;
+
 use crate::broadcast::outbox::EntryKind;
 use crate::broadcast::priority::Class;
 use crate::client_id::ClientId;
@@ -109,6 +111,14 @@ impl Room {
         name: CleanText<'_>,
         now: Moment,
     ) -> Result<NewNick, Refusal> {
+        if let Some((nick, wait)) = self.rename_wait(id, now) {
+            self.answer(id, Message::RenamesTooOften { wait });
+            return Ok(NewNick {
+                old: nick,
+                is_another: false,
+                said_bytes: 0,
+            });
+        }
         let (new, name) = self.nick(name.as_str().as_bytes(), now)?;
         let old = self.members.get(id).map_or(&new, |it| &it.nick).clone();
         let origin = from.origin();
@@ -124,6 +134,13 @@ impl Room {
             is_another,
             said_bytes,
         })
+    }
+
+    /// The nick of a member that has changed it too often, and how long it has to keep it.
+    fn rename_wait(&mut self, id: ClientId, now: Moment) -> Option<(Nick, Duration)> {
+        let member = self.members.get(id)?;
+        let wait = self.renames.wait(member.serial(), now)?;
+        Some((member.nick.clone(), wait))
     }
 
     /// Tells a member why it cannot have the nick that it asked for.

@@ -498,7 +498,7 @@ impl Room {
         for who in self.renames.ended(now) {
             match self.tell_gathered(who, now) {
                 true => self.renames.gather_on(who.serial, now),
-                false => self.renames.forget(who.serial),
+                false => self.renames.rest(who.serial, now),
             }
         }
     }

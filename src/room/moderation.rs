@@ -164,6 +164,10 @@ impl Room {
 
     /// Lifts the mute of a name, whose owner may have left.
     pub(crate) fn unmute(&mut self, by: ClientId, name: CleanText<'_>, now: Moment) {
+        if self.is_muted(by, now) {
+            // Otherwise no operator could be muted.
+            return self.outbox.send(by, Message::MutedOperator);
+        }
         let Some(mut typed) = self.members.typed(name.as_str()) else {
             return self.outbox.send(by, Message::Nobody(name.as_str()));
         };

@@ -6,7 +6,7 @@
 //! |---|---|
 //! | no rename | told at once: before anything else is said or anybody else is answered, so `/nick b` and `/nick c` in one read are one notice |
 //! | was told of, less than a second ago | gathered, and told when that second is over |
-//! | was gathered and told of | gathered for twice as long as before, at most ten seconds |
+//! | was gathered and told of | gathered for twice as long as before, at most ten seconds; refused from four seconds on |
 //!
 //! A gathering in which nothing was to be told ends, and the next rename is told at once again. What is
 //! told counts as one of the [changes](crate::room::presence) that are told by name in a second, and of
@@ -28,6 +28,10 @@ use crate::time::moment::Moment;
 const SHORTEST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(10);
 
+/// While a gathering is as long as this, its member may not take another name: it has told the others three
+/// within seconds, and nobody could type its name before it has another one.
+const TOO_OFTEN: Duration = Duration::from_secs(4);
+
 /// The members who have changed their names lately.
 #[derive(Debug, Default)]
 pub(super) struct Renames {
@@ -46,8 +50,26 @@ struct Gathering {
     from: Option<Origin>,
     /// The name by which the others know the member.
     known_as: Nick,
+    phase: Phase,
     length: Duration,
     ends_at: Moment,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Renames are gathered.
+    Gathers,
+    /// One was refused, because the gathering is long.
+    Refuses,
+    /// A gathering in which one was refused is over. The next rename is told at once, and begins one that
+    /// is longer.
+    Open,
+}
+
+impl Gathering {
+    fn next_length(&self) -> Duration {
+        self.length.saturating_mul(2).min(LONGEST)
+    }
 }
 
 /// A member that may have another name than the others know.
@@ -67,19 +89,32 @@ impl Renames {
         before: &Nick,
         now: Moment,
     ) -> bool {
-        let is_first = !self.gatherings.contains_key(&who.serial);
-        if is_first {
-            let gathering = Gathering {
-                id: who.id,
-                from,
-                known_as: before.clone(),
-                length: SHORTEST,
-                ends_at: now + SHORTEST,
-            };
-            self.note_end(gathering.ends_at);
-            self.gatherings.insert(who.serial, gathering);
+        let length = match self.gatherings.get(&who.serial) {
+            None => SHORTEST,
+            Some(gathering) if gathering.phase == Phase::Open => gathering.next_length(),
+            Some(_) => return false,
+        };
+        let gathering = Gathering {
+            id: who.id,
+            from,
+            known_as: before.clone(),
+            phase: Phase::Gathers,
+            length,
+            ends_at: now + length,
+        };
+        self.note_end(gathering.ends_at);
+        self.gatherings.insert(who.serial, gathering);
+        true
+    }
+
+    /// How long a member has to wait before it may take another name, if it has to.
+    pub(super) fn wait(&mut self, serial: u64, now: Moment) -> Option<Duration> {
+        let gathering = self.gatherings.get_mut(&serial)?;
+        if gathering.length < TOO_OFTEN || gathering.phase == Phase::Open {
+            return None;
         }
-        is_first
+        gathering.phase = Phase::Refuses;
+        Some(gathering.ends_at.saturating_since(now))
     }
 
     /// A member is to be told of before anything else is said.
@@ -134,7 +169,7 @@ impl Renames {
     }
 
     /// Returns the members whose gatherings are over. Each of them is then to be
-    /// [forgotten](Self::forget), or [gathered on](Self::gather_on).
+    /// [left alone](Self::rest), or [gathered on](Self::gather_on).
     pub(super) fn ended(&mut self, now: Moment) -> Vec<Renamed> {
         if self.next_end.is_none_or(|at| now < at) {
             return Vec::new();
@@ -151,17 +186,31 @@ impl Renames {
         ended
     }
 
+    /// Nothing was to be told: the next rename is told at once.
+    pub(super) fn rest(&mut self, serial: u64, now: Moment) {
+        match self.gatherings.get_mut(&serial) {
+            Some(gathering) if gathering.phase == Phase::Refuses => {
+                gathering.phase = Phase::Open;
+                gathering.ends_at = now + gathering.length;
+                let end = gathering.ends_at;
+                self.note_end(end);
+            }
+            _ => self.forget(serial),
+        }
+    }
+
     /// Gathers on for twice as long.
     pub(super) fn gather_on(&mut self, serial: u64, now: Moment) {
         if let Some(gathering) = self.gatherings.get_mut(&serial) {
-            gathering.length = gathering.length.saturating_mul(2).min(LONGEST);
+            gathering.phase = Phase::Gathers;
+            gathering.length = gathering.next_length();
             gathering.ends_at = now + gathering.length;
             let end = gathering.ends_at;
             self.note_end(end);
         }
     }
 
-    /// The next rename is told at once.
+    /// The member has left.
     pub(super) fn forget(&mut self, serial: u64) {
         self.gatherings.remove(&serial);
     }

@@ -187,7 +187,12 @@ fn a_loop_of_renames_is_told_of_now_and_then() {
         assert!((8..=12).contains(&told(&got)), "{}", told(&got));
         scene.wait(10_000);
         got += &scene.got(ann);
-        assert!(got.ends_with(" changes nick to c2\r\n"), "{said:?}");
+        // The others know the last name that it has got.
+        let own = scene.got(eve);
+        let (_, name) = own.rsplit_once("* you are now ").expect("it has got some");
+        let name = name.split("\r\n").next().expect("a name");
+        let told = got.rsplit_once(" changes nick to ").expect("it is told").1;
+        assert_eq!(told.split("\r\n").next(), Some(name), "{said:?}");
         // Each name that is told is the one that was told before.
         let notices = got
             .lines()

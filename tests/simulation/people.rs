@@ -898,6 +898,9 @@ impl Room {
     }
 
     fn unmutes(&mut self, number: usize, name: &str) {
+        if self.is_muted_name(&self.nick(number)) {
+            return self.show(number, "* you are muted: another operator has to do that");
+        }
         if self.is_muted_name(name) {
             return self.lifts(number, name);
         }

@@ -61,6 +61,8 @@ struct World {
 struct Gathering {
     client: usize,
     known_as: String,
+    has_refused: bool,
+    is_open: bool,
     seconds: u64,
     ends_at: u64,
 }
@@ -519,6 +521,16 @@ impl World {
     }
 
     fn rename(&mut self, number: usize, name: &str) {
+        let now = self.now;
+        if let Some(gathering) = self.gatherings.get_mut(&self.clients[number].place)
+            && gathering.seconds >= 4
+            && !gathering.is_open
+        {
+            gathering.has_refused = true;
+            let wait = gathering.ends_at - now;
+            let often = format!("* you change your nick too often, try again in {wait} s");
+            return self.show(number, &often);
+        }
         if let Some(owner) = self.owner(name).filter(|&owner| owner != number) {
             let taken = is_taken(name, &self.nick(owner));
             return self.show(number, &format!("{taken}, choose another"));
@@ -533,15 +545,19 @@ impl World {
         }
         self.show(number, &format!("* you are now {name}"));
         let place = self.clients[number].place;
-        if self.gatherings.contains_key(&place) {
-            return;
-        }
+        let seconds = match self.gatherings.get(&place) {
+            None => 1,
+            Some(gathering) if gathering.is_open => (2 * gathering.seconds).min(10),
+            Some(_) => return,
+        };
         self.fresh.push(number);
         let gathering = Gathering {
             client: number,
             known_as: old,
-            seconds: 1,
-            ends_at: self.now + 1,
+            has_refused: false,
+            is_open: false,
+            seconds,
+            ends_at: self.now + seconds,
         };
         self.gatherings.insert(place, gathering);
     }
@@ -572,10 +588,19 @@ impl World {
         let ended = ended.filter(|(_, it)| it.ends_at <= self.now);
         let ended: Vec<(usize, usize)> = ended.map(|(&place, it)| (place, it.client)).collect();
         for (place, number) in ended {
-            if !self.tell_gathered(number) {
+            let is_told = self.tell_gathered(number);
+            let Some(gathering) = self.gatherings.get_mut(&place) else {
+                continue;
+            };
+            if !is_told && gathering.has_refused {
+                // The next one is told at once.
+                (gathering.has_refused, gathering.is_open) = (false, true);
+                gathering.ends_at = self.now + gathering.seconds;
+            } else if !is_told {
                 self.gatherings.remove(&place);
-            } else if let Some(gathering) = self.gatherings.get_mut(&place) {
+            } else {
                 self.told_late += 1;
+                gathering.has_refused = false;
                 gathering.seconds = (2 * gathering.seconds).min(10);
                 gathering.ends_at = self.now + gathering.seconds;
             }

@@ -855,3 +855,70 @@ fn nobody_sees_the_reason_of_a_muted_operator() {
         assert!(answer.contains("you are muted"), "{way}: {answer}");
     }
 }
+
+#[test]
+fn a_muted_operator_unmutes_nobody() {
+    let (mut rig, _file) = moderated("unmutes");
+    let (op, [boss, bob]) = operator_and(&mut rig, ["boss", "bob"]);
+    boss.say("/op secret");
+    op.say("/mute boss");
+    op.say("/mute bob");
+    rig.settle();
+    [&op, &boss, &bob].iter().for_each(|it| drop(it.received()));
+    let refused = "* you are muted: another operator has to do that\r\n";
+    for name in ["boss", "bob", "BOSS"] {
+        expect_answer(&mut rig, &boss, &format!("/unmute {name}"), refused);
+    }
+    expect_answer(
+        &mut rig,
+        &op,
+        "/unmute boss",
+        "* boss is no longer muted\r\n",
+    );
+    boss.received();
+    expect_answer(
+        &mut rig,
+        &boss,
+        "/unmute bob",
+        "* bob is no longer muted\r\n",
+    );
+}
+
+// Whoever takes one name after the other can be named by an operator all the same.
+#[test]
+fn a_member_that_renames_all_the_time_can_be_kicked_by_the_name_that_is_seen() {
+    let (mut rig, _file) = moderated("renames");
+    let (op, [troll]) = operator_and(&mut rig, ["troll"]);
+    let mut names = (0..).map(|n| format!("x{n}"));
+    let mut is_refused = false;
+    // It takes another name every 50 ms, for twenty seconds.
+    for _ in 0..400 {
+        troll.say(&format!("/nick {}", names.next().expect("numbers")));
+        rig.advance(SECOND / 20);
+        is_refused |= troll
+            .received()
+            .contains("you change your nick too often, try again in ");
+    }
+    assert!(is_refused);
+    // The operator sees its name, and has typed a command two seconds later.
+    for _ in 0..5 {
+        troll.say("boo");
+        rig.settle();
+        let seen = op.received();
+        let line = seen
+            .lines()
+            .rfind(|line| line.ends_with(": boo"))
+            .expect("it is heard");
+        let (name, _) = line.split_once(": ").expect("a name");
+        for _ in 0..40 {
+            troll.say(&format!("/nick {}", names.next().expect("numbers")));
+            rig.advance(SECOND / 20);
+        }
+        op.say(&format!("/kick {name}"));
+        rig.settle();
+        if troll.has_ended() {
+            return;
+        }
+    }
+    panic!("it cannot be kicked");
+}
