@@ -8,11 +8,12 @@
 //! | was told of, less than a second ago | gathered, and told when that second is over |
 //! | was gathered and told of | gathered for twice as long as before, at most ten seconds; refused from four seconds on |
 //!
-//! A gathering in which nothing was to be told ends, and the next rename is told at once again. What is
-//! told counts as one of the [changes](crate::room::presence) that are told by name in a second, and of
-//! its origin, and is only counted beyond those: so many connections, or such as come again and again,
-//! which have no gathering, are limited as well. A member that leaves is told of by the name that it has,
-//! and before that by its rename.
+//! A gathering in which nothing was to be told ends, and the next rename is told at once again; if one was
+//! refused in it, that begins a gathering of twice the length. What is told counts as one of the
+//! [changes](crate::room::presence) that are told by name in a second, and of its origin, and is only
+//! counted beyond those: so many connections, or such as come again and again, which have no gathering,
+//! are limited as well. A member that leaves is told of by the name that it has, and before that by its
+//! rename.
 //!
 //! The gatherings are as many as members have changed their names within ten seconds.
 
