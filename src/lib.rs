@@ -132,6 +132,7 @@ pub use metrics::{Histogram, Metrics, ProcessStats};
 pub use peer::{Origin, Peer};
 pub use protocol::close_reason::CloseReason;
 pub use server::handle::Handle;
+pub use server::transport::BoundListener;
 pub use server::{Server, Status};
 
 /// The code of the README is a test as well.

@@ -6,6 +6,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use ipnet::IpNet;
+use rustix::process::geteuid;
 
 /// The other end of a connection. [`Display`](fmt::Display) is what the log shows.
 ///
@@ -53,11 +54,12 @@ impl Peer {
         self.ip().is_some_and(|ip| network.contains(&ip))
     }
 
-    /// Whether the limit of clients per address leaves it out: this machine itself, and root.
+    /// Whether the limits of clients and connections per address leave it out: this machine itself; of
+    /// its users, root and the one that this process runs as.
     pub fn is_exempt(&self) -> bool {
         match *self {
             Self::Ip(addr) => addr.ip().is_loopback(),
-            Self::Local { uid, .. } => uid == 0,
+            Self::Local { uid, .. } => uid == 0 || uid == geteuid().as_raw(),
         }
     }
 }
@@ -114,12 +116,14 @@ mod tests {
     }
 
     #[test]
-    fn this_machine_and_root_are_exempt() {
+    fn this_machine_root_and_the_own_user_are_exempt() {
         let peer = |addr: &str| Peer::from(addr.parse::<SocketAddr>().expect("an address"));
         assert!(peer("127.0.0.1:7").is_exempt() && peer("[::1]:7").is_exempt());
         assert!(peer("[::ffff:127.0.0.7]:7").is_exempt());
         assert!(!peer("192.0.2.1:7").is_exempt());
-        assert!(Peer::Local { uid: 0, pid: 1 }.is_exempt());
-        assert!(!Peer::Local { uid: 1000, pid: 1 }.is_exempt());
+        let own = geteuid().as_raw();
+        let local = |uid| Peer::Local { uid, pid: 1 };
+        assert!(local(0).is_exempt() && local(own).is_exempt());
+        assert!(!local(own + 1).is_exempt());
     }
 }

@@ -13,12 +13,12 @@ use std::os::fd::AsFd;
 
 use rustix::io::Errno;
 use rustix::net::netdevice::name_to_index;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use crate::config::addr::{ListenAddr, Place, Service};
 use crate::config::interactive::Profile;
 use crate::config::{Config, Limits};
-use crate::server::transport::Keepalive;
+use crate::server::transport::{BoundListener, Keepalive};
 
 /// How many connections may wait to be accepted. The system cuts it down to its own limit
 /// (`somaxconn`, 4096).
@@ -39,7 +39,7 @@ const ONLY_V6: &str = "IPV6_V6ONLY";
 /// operator.
 #[derive(Debug, Default)]
 pub(super) struct Listening {
-    pub(super) sockets: Vec<(TcpListener, Service)>,
+    pub(super) sockets: Vec<(BoundListener, Service)>,
     /// Errors of addresses that are not available and that the server can do without.
     pub(super) errors: Vec<io::Error>,
     /// Unsupported socket options, each once.
@@ -62,11 +62,11 @@ impl Listening {
     ///
     /// # Errors
     /// The text names the address and says what to do.
-    pub(super) fn bind(config: &Config, bound: Vec<(TcpListener, Service)>) -> io::Result<Self> {
+    pub(super) fn bind(config: &Config, bound: Vec<(BoundListener, Service)>) -> io::Result<Self> {
         let requests = requests(config)?;
         check_overlaps(&requests)?;
         let requested = requests.iter().flat_map(|it| &it.addrs).copied();
-        let handed_in = bound.iter().filter_map(|(it, _)| it.local_addr().ok());
+        let handed_in = bound.iter().filter_map(|(it, _)| it.tcp_addr());
         let mut binder = Binder {
             limits: &config.limits,
             all: requested.chain(handed_in).collect(),
@@ -193,18 +193,23 @@ impl Binder<'_> {
 
     fn keep(&mut self, outcome: Outcome, service: Service) {
         match outcome {
-            Outcome::Listening(socket) => self.listening.sockets.push((socket, service)),
+            Outcome::Listening(socket) => {
+                self.listening.sockets.push((socket.into(), service));
+            }
             Outcome::Missing(error) => self.missing.push(error),
         }
     }
 
     /// Takes over a socket that listens already.
-    fn take_over(&mut self, socket: TcpListener, service: Service) -> io::Result<()> {
-        socket.set_nonblocking(true).map_err(|error| {
+    fn take_over(&mut self, socket: BoundListener, service: Service) -> io::Result<()> {
+        let is_set = SockRef::from(&socket).set_nonblocking(true);
+        is_set.map_err(|error| {
             let text = format!("cannot use a listener that was handed in: {error}");
             io::Error::new(error.kind(), text)
         })?;
-        self.set_keepalive(&socket);
+        if let BoundListener::Tcp(_) = socket {
+            self.set_keepalive(&socket);
+        }
         self.listening.sockets.push((socket, service));
         Ok(())
     }
@@ -465,8 +470,6 @@ mod tests {
     use std::net::TcpStream;
     use std::time::Duration;
 
-    use socket2::SockRef;
-
     fn bind(addrs: &[&str], limits: &Limits) -> io::Result<Listening> {
         let addr = |text: &&str| text.parse().expect("an address to listen on");
         let config = Config {
@@ -480,7 +483,9 @@ mod tests {
     /// Both ends of a connection, the accepted one first.
     fn connection(limits: &Limits) -> (TcpStream, TcpStream) {
         let listening = bind(&["127.0.0.1:0"], limits).expect("a free port");
-        let (listener, _) = &listening.sockets[0];
+        let (BoundListener::Tcp(listener), _) = &listening.sockets[0] else {
+            panic!("a TCP listener was asked for");
+        };
         // The accept is to wait for the connection.
         listener
             .set_nonblocking(false)
@@ -538,7 +543,7 @@ mod tests {
     #[test]
     fn an_address_that_is_in_use_is_named_with_what_to_do() {
         let listening = bind(&["127.0.0.1:0"], &Limits::default()).expect("a free port");
-        let addr = listening.sockets[0].0.local_addr().expect("an address");
+        let addr = listening.sockets[0].0.tcp_addr().expect("an address");
         assert_eq!(
             error_of(&[&addr.to_string()]),
             format!(

@@ -11,7 +11,7 @@ mod listen;
 mod log;
 mod process;
 mod signals;
-mod transport;
+pub(crate) mod transport;
 
 use std::fmt;
 use std::fs::File;
@@ -22,7 +22,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use mio::event::Event as Readiness;
-use mio::net::TcpListener;
 use mio::{Events, Poll, Token, Waker};
 use rustix::process::{Resource, getrlimit};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
@@ -41,7 +40,7 @@ use handle::{ControlBlock, Handle, Request};
 use listen::Listening;
 use log::Log;
 use signals::Ignored;
-use transport::{Keepalive, SockDiag, Tcp};
+use transport::{BoundListener, Keepalive, SockDiag, Transport};
 
 /// How many events one poll takes; the others come with the next.
 const EVENTS_PER_TURN: usize = 4096;
@@ -105,7 +104,7 @@ pub struct Server<O: Observer = ()> {
     control: Arc<ControlBlock>,
     /// How many of the requests to shut down have been acted on.
     shutdowns_seen: usize,
-    engine: Engine<Tcp, (Log, O)>,
+    engine: Engine<Transport, (Log, O)>,
     /// Asks the kernel whether peers are alive.
     system: SockDiag,
     /// How the peers of dialed connections are probed.
@@ -159,7 +158,7 @@ impl<O: Observer> Server<O> {
     /// As [`bind`](Server::bind).
     pub fn bind_with(
         mut config: Config,
-        bound: Vec<(std::net::TcpListener, Service)>,
+        bound: Vec<(BoundListener, Service)>,
         observer: O,
     ) -> io::Result<Self> {
         let poll = Poll::new()?;
@@ -240,12 +239,12 @@ impl<O: Observer> Server<O> {
         })
     }
 
-    /// Where it listens, in the order of the config, `listen_plain` next and listeners that were
-    /// handed in last, with the ports that the system chose.
+    /// Where it listens by TCP, in the order of the config, `listen_plain` next and listeners that were
+    /// handed in last, with the ports that the system chose. Unix sockets are left out.
     pub fn local_addrs(&self) -> Vec<SocketAddr> {
         let sockets = self.acceptor.sockets();
         sockets
-            .filter_map(|listener| listener.socket.local_addr().ok())
+            .filter_map(|listener| listener.socket.tcp_addr())
             .collect()
     }
 
@@ -522,7 +521,7 @@ impl TurnClock {
     }
 }
 
-fn report<O: Observer>(engine: &mut Engine<Tcp, O>, event: Event<'_>) {
+fn report<O: Observer>(engine: &mut Engine<Transport, O>, event: Event<'_>) {
     let observer = engine.observer();
     if observer.listens() {
         observer.on_event(Instant::now(), event);
@@ -530,7 +529,7 @@ fn report<O: Observer>(engine: &mut Engine<Tcp, O>, event: Event<'_>) {
 }
 
 /// Reports, once, that the kernel does not answer queries about connections.
-fn report_refusal<O: Observer>(engine: &mut Engine<Tcp, O>, system: &mut SockDiag) {
+fn report_refusal<O: Observer>(engine: &mut Engine<Transport, O>, system: &mut SockDiag) {
     if let Some(error) = system.take_refusal() {
         report(engine, Event::LivenessRefused { error: &error });
     }
@@ -561,15 +560,11 @@ fn open_descriptors(limit: u64) -> u64 {
     u64::try_from(open).unwrap_or(u64::MAX).saturating_sub(1)
 }
 
-fn register_all(
-    sockets: Vec<(std::net::TcpListener, Service)>,
-    poll: &Poll,
-) -> io::Result<Vec<Listener>> {
+fn register_all(sockets: Vec<(BoundListener, Service)>, poll: &Poll) -> io::Result<Vec<Listener>> {
     let register = |(index, (socket, service)): (usize, _)| {
-        let mut socket = TcpListener::from_std(socket);
+        let mut socket = transport::Listener::from(socket);
         let token = Token(FIRST_LISTENER.saturating_add(index));
-        poll.registry()
-            .register(&mut socket, token, mio::Interest::READABLE)?;
+        socket.register(poll.registry(), token)?;
         Ok(Listener { socket, service })
     };
     sockets.into_iter().enumerate().map(register).collect()
@@ -587,7 +582,7 @@ fn watch_signals(poll: &Poll, mut signals: Signals) -> io::Result<Signals> {
     Ok(signals)
 }
 
-fn mark_client<O: Observer>(engine: &mut Engine<Tcp, O>, client: usize, event: &Readiness) {
+fn mark_client<O: Observer>(engine: &mut Engine<Transport, O>, client: usize, event: &Readiness) {
     let id = ClientId::from_index(client);
     let failed = event.is_error() || event.is_write_closed();
     if event.is_readable() || event.is_read_closed() || failed {
@@ -617,18 +612,23 @@ struct Registrations<'a> {
     keepalive: Keepalive,
 }
 
-impl Registry<Tcp> for Registrations<'_> {
-    fn register(&mut self, stream: &mut Tcp, id: ClientId) -> io::Result<()> {
+impl Registry<Transport> for Registrations<'_> {
+    fn register(&mut self, stream: &mut Transport, id: ClientId) -> io::Result<()> {
         self.poll
             .register(stream, Token(id.index()), readiness(Interest::Readable))
     }
 
-    fn reregister(&mut self, stream: &mut Tcp, id: ClientId, interest: Interest) -> io::Result<()> {
+    fn reregister(
+        &mut self,
+        stream: &mut Transport,
+        id: ClientId,
+        interest: Interest,
+    ) -> io::Result<()> {
         self.poll
             .reregister(stream, Token(id.index()), readiness(interest))
     }
 
-    fn deregister(&mut self, stream: &mut Tcp) {
+    fn deregister(&mut self, stream: &mut Transport) {
         // Dropping the stream takes it out of epoll in any case (epoll(7)).
         let _ = self.poll.deregister(stream);
     }
@@ -637,12 +637,12 @@ impl Registry<Tcp> for Registrations<'_> {
         self.system.is_open()
     }
 
-    fn liveness(&mut self, stream: &mut Tcp, _: ClientId) -> Liveness {
+    fn liveness(&mut self, stream: &mut Transport, _: ClientId) -> Liveness {
         stream.liveness(self.system)
     }
 
-    fn dial(&mut self, to: SocketAddr) -> io::Result<Tcp> {
-        Tcp::dial(to, self.keepalive)
+    fn dial(&mut self, to: SocketAddr) -> io::Result<Transport> {
+        Transport::dial(to, self.keepalive)
     }
 }
 
@@ -658,21 +658,20 @@ fn readiness(interest: Interest) -> mio::Interest {
 /// A listening socket, and what its clients get.
 #[derive(Debug)]
 struct Listener {
-    socket: TcpListener,
+    socket: transport::Listener,
     service: Service,
 }
 
 impl Listen for Listener {
-    type Stream = Tcp;
+    type Stream = Transport;
     type Spare = File;
 
     fn service(&self) -> Service {
         self.service
     }
 
-    fn accept(&mut self) -> io::Result<(Tcp, Peer)> {
-        let (socket, peer) = self.socket.accept()?;
-        Ok((Tcp::accepted(socket), peer.into()))
+    fn accept(&mut self) -> io::Result<(Transport, Peer)> {
+        self.socket.accept()
     }
 
     fn open_spare() -> io::Result<File> {

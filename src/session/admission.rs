@@ -183,7 +183,11 @@ mod tests {
     fn an_origin_is_an_ipv4_address_an_ipv6_network_or_a_local_user() {
         let (mut admission, limits) = (admission(), limits(None, 1));
         let full = Err(CloseReason::AddressFull);
-        let local = |uid, pid| Peer::Local { uid, pid };
+        let own = rustix::process::geteuid().as_raw();
+        let local = |more, pid| Peer::Local {
+            uid: own + more,
+            pid,
+        };
         for (first, same, other) in [
             (peer("192.0.2.1"), peer("192.0.2.1"), peer("192.0.2.2")),
             (
@@ -191,7 +195,7 @@ mod tests {
                 peer("2001:db8::ffff:0:0:1"),
                 peer("2001:db8:0:1::1"),
             ),
-            (local(1000, 1), local(1000, 2), local(1001, 1)),
+            (local(1, 1), local(1, 2), local(2, 1)),
         ] {
             assert_eq!(admission.enter(&first, &limits, now()), Ok(()));
             assert_eq!(admission.enter(&same, &limits, now()), full, "{same}");

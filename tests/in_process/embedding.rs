@@ -1,10 +1,16 @@
 //! What a program asks of a server that it runs itself, over real sockets.
 
+use std::fmt::Debug;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{self as unix, UnixListener, UnixStream};
 use std::time::{Duration, Instant};
 
-use line_chat::{CloseReason, Config, Event, Observer, Profile, Server, Service};
+use line_chat::{
+    BoundListener, CloseReason, Config, Event, Observer, Peer, Profile, Server, Service,
+};
+use rustix::process::{geteuid, getpid};
 
 use crate::support::DEADLINE;
 
@@ -33,7 +39,10 @@ fn bind() -> Server<Departures> {
     Server::bind_with(config, Vec::new(), Departures::default()).expect("the server binds")
 }
 
-fn turn_until(server: &mut Server<Departures>, is_over: impl Fn(&mut Server<Departures>) -> bool) {
+fn turn_until<O: Observer + Debug>(
+    server: &mut Server<O>,
+    is_over: impl Fn(&mut Server<O>) -> bool,
+) {
     let start = Instant::now();
     while !is_over(server) {
         assert!(start.elapsed() < DEADLINE, "{:?}", server.observer());
@@ -95,4 +104,52 @@ fn a_member_that_the_program_closes_is_told_why() {
         .read_to_string(&mut told)
         .expect("the server closes it");
     assert!(told.contains("the table is closed"), "{told}");
+}
+
+/// Who joined.
+#[derive(Debug, Default)]
+struct Joins(Vec<(String, Peer)>);
+
+impl Observer for Joins {
+    fn on_event(&mut self, _: Instant, event: Event<'_>) {
+        if let Event::Joined { nick, peer, .. } = event {
+            self.0.push((nick.to_owned(), peer));
+        }
+    }
+}
+
+#[test]
+fn a_unix_socket_and_a_tcp_socket_that_are_handed_in_share_a_room() {
+    let name = format!("line-chat-{}-handed-in", std::process::id());
+    let name = unix::SocketAddr::from_abstract_name(name).expect("a short name");
+    let local = UnixListener::bind_addr(&name).expect("a name of our own");
+    let tcp = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let plain = Service::Chat(Profile::Plain);
+    let bound: Vec<(BoundListener, _)> = vec![(local.into(), plain), (tcp.into(), plain)];
+    let config = Config {
+        listen: Vec::new(),
+        ..Config::default()
+    };
+    let mut server = Server::bind_with(config, bound, Joins::default()).expect("it binds");
+    let addrs = server.local_addrs();
+    assert_eq!(addrs.len(), 1, "a Unix socket has no such address");
+
+    let mut alice = UnixStream::connect_addr(&name).expect("the server listens");
+    alice.write_all(b"alice\r\n").expect("the server reads");
+    let mut bob = TcpStream::connect(addrs[0]).expect("the server listens");
+    bob.write_all(b"bob\r\n").expect("the server reads");
+    turn_until(&mut server, |server| server.members().count() == 2);
+    alice.write_all(b"hello\r\n").expect("the server reads");
+    alice.shutdown(Shutdown::Write).expect("a connection");
+    turn_until(&mut server, |server| server.clients() == 1);
+    bob.set_read_timeout(Some(DEADLINE)).expect("a time-out");
+    let mut heard = [0; 14];
+    bob.read_exact(&mut heard).expect("the server writes");
+    assert_eq!(&heard, b"alice: hello\r\n");
+    let us = Peer::Local {
+        uid: geteuid().as_raw(),
+        pid: getpid().as_raw_pid().unsigned_abs(),
+    };
+    let joins = &server.observer().0;
+    assert!(joins.contains(&("alice".to_owned(), us)), "{joins:?}");
 }

@@ -6,9 +6,7 @@ use std::net::{Shutdown, SocketAddr};
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use mio::event::Source;
 use mio::net::TcpStream;
-use mio::{Interest, Registry, Token};
 use rustix::net::sockopt::{set_tcp_keepcnt, set_tcp_keepidle, set_tcp_keepintvl, socket_cookie};
 use socket2::SockRef;
 
@@ -81,6 +79,11 @@ impl Tcp {
             socket,
             is_connecting: true,
         })
+    }
+
+    /// What a poll loop watches.
+    pub(super) fn socket(&mut self) -> &mut TcpStream {
+        &mut self.socket
     }
 
     /// Returns what the kernel knows of the peer.
@@ -159,30 +162,6 @@ impl Stream for Tcp {
 
     fn shutdown_write(&mut self) -> io::Result<()> {
         self.socket.shutdown(Shutdown::Write)
-    }
-}
-
-impl Source for Tcp {
-    fn register(
-        &mut self,
-        registry: &Registry,
-        token: Token,
-        interest: Interest,
-    ) -> io::Result<()> {
-        self.socket.register(registry, token, interest)
-    }
-
-    fn reregister(
-        &mut self,
-        registry: &Registry,
-        token: Token,
-        interest: Interest,
-    ) -> io::Result<()> {
-        self.socket.reregister(registry, token, interest)
-    }
-
-    fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
-        self.socket.deregister(registry)
     }
 }
 
