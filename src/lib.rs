@@ -122,10 +122,11 @@ pub mod text;
 mod time;
 
 pub use client_id::ClientId;
-pub use config::addr::{Eof, Eol, ListenAddr, ListenAddrError, Place, Script, Service};
+pub use config::addr::{Eof, Eol, KeyProblem, ListenAddr, ListenAddrError, Place, Script, Service};
 pub use config::interactive::{Interactive, Profile};
 pub use config::password::{Password, PasswordError};
 pub use config::prefix::{Prefix, PrefixError};
+pub use config::unix_socket::{Group, UnixName, UnixSocket};
 pub use config::{Config, ConfigError, Lag, Limits};
 pub use events::{Event, Observer};
 pub use metrics::{Histogram, Metrics, ProcessStats};

@@ -44,6 +44,6 @@ fn run(args: &Args) -> io::Result<()> {
     start_log(args.log_level());
     raise_descriptor_limit();
     let mut server = Server::bind(args.config())?;
-    announce(&server.local_addrs());
+    announce(&server.listeners());
     server.run()
 }

@@ -34,7 +34,9 @@ pub(crate) struct Args {
     #[arg(
         help = "Where to listen: 127.0.0.1:6142, [::1]:6142, [fe80::1%eth0]:6142 or localhost:6142. A port alone, \
                 6142 or :6142, means 127.0.0.1 and [::1]; port 0 lets the system choose. \
-                A word before it says what clients get there: plain:, interactive: or http:",
+                unix:PATH,mode=0660,group=NAME is a Unix socket, and unix:@NAME one without a file. \
+                A word before it says what clients get there: plain:, interactive: or http:; \
+                words are joined with +, as in unix+plain:PATH",
         value_name = "ADDR",
         env = "LINE_CHAT_ADDR",
         default_value = "6142"

@@ -12,9 +12,9 @@
 
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
-use std::net::SocketAddr;
 use std::os::fd::AsFd;
 
+use line_chat::{ListenAddr, Profile, Service};
 use log::{LevelFilter, warn};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
@@ -101,15 +101,30 @@ impl<S: Write> Write for Standard<S> {
 
 /// Says on standard output where the server is to be found, if that takes it at once; otherwise the
 /// log says so. A closed standard output is no reason to fail.
-pub(crate) fn announce(addrs: &[SocketAddr]) {
+pub(crate) fn announce(listeners: &[ListenAddr]) {
     let mut out = LogWriter::new(Standard::new(io::stdout(), "/dev/stdout"));
-    for addr in addrs {
-        let text = format!("server running on {addr}");
+    for text in announcements(listeners) {
         if !out.try_line(format!("{text}\n").as_bytes()) {
             warn!(target: "line_chat::server", "standard output takes nothing: {text}");
         }
     }
     let _ = out.sink.flush();
+}
+
+/// One line for each listener. Plain ones are named as such only beside those for people.
+fn announcements(listeners: &[ListenAddr]) -> impl Iterator<Item = String> {
+    let profile = |listener: &ListenAddr| match listener.service {
+        Some(Service::Chat(profile)) => Some(profile),
+        Some(Service::Script(_)) => Some(Profile::Plain),
+        _ => None,
+    };
+    let mut profiles = listeners.iter().map(profile);
+    let has_people = profiles.any(|it| it == Some(Profile::Interactive));
+    listeners.iter().map(move |listener| {
+        let is_marked = has_people && profile(listener) == Some(Profile::Plain);
+        let mark = if is_marked { " (plain)" } else { "" };
+        format!("server running on {}{mark}", listener.place)
+    })
 }
 
 /// Writes the log line by line, and never waits.

@@ -1,13 +1,15 @@
 //! Where to listen and what for, as an operator writes it. [`ListenAddr`] is parsed once; from then on
-//! it is known whether it is an address, a port or a host name. The grammar is
-//! `[WORD:]WHERE[,ATTRIBUTE]...`. A new word is added to [`Service`] and a new attribute to [`Script`],
-//! and nowhere else.
+//! it is known whether it is an address, a port, a host name or a Unix socket. The grammar is
+//! `[WORD(+WORD)*:]WHERE[,KEY=VALUE]*`: the words and keys are in `config/listener_words.rs`, and the
+//! places are here.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 
 use crate::config::interactive::Profile;
+use crate::config::listener_words::{Keys, Words};
+use crate::config::unix_socket::{UnixName, UnixSocket};
 
 /// An address to listen on, and what its clients get.
 ///
@@ -29,7 +31,7 @@ pub struct ListenAddr {
     pub service: Option<Service>,
 }
 
-/// One or more socket addresses.
+/// One or more socket addresses, or a Unix socket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Place {
@@ -58,6 +60,8 @@ pub enum Place {
         /// The TCP port; 0 lets the system choose one.
         port: u16,
     },
+    /// `unix:/run/line-chat/chat.sock` or `unix:@name`.
+    Unix(UnixSocket),
 }
 
 /// What the clients of a listener get. It is the attribute of a listener that travels with each of its
@@ -127,16 +131,7 @@ impl Service {
         self.chat().map_or(Eol::CrLf, |(_, script)| script.eol)
     }
 
-    fn from_word(word: &str) -> Option<Self> {
-        Some(match word {
-            "plain" => Self::Chat(Profile::Plain),
-            "interactive" => Self::Chat(Profile::Interactive),
-            "http" => Self::Http,
-            _ => return None,
-        })
-    }
-
-    fn word(self) -> Option<&'static str> {
+    pub(super) fn word(self) -> Option<&'static str> {
         match self {
             Self::Chat(Profile::Plain) | Self::Script(_) => Some("plain"),
             Self::Chat(Profile::Interactive) => Some("interactive"),
@@ -171,26 +166,13 @@ impl FromStr for ListenAddr {
     type Err = ListenAddrError;
 
     fn from_str(addr: &str) -> Result<Self, ListenAddrError> {
-        // A word wins over a host of that name: `plain:6142` is a port.
-        let word = addr.split_once(':');
-        let word = word.and_then(|(word, place)| Some((Service::from_word(word)?, place)));
-        let (service, rest) = word.map_or((None, addr), |(service, place)| (Some(service), place));
-        let (place, attributes) = split_attributes(rest);
-        let place = place.parse()?;
-        let service = match attributes {
-            None => service,
-            Some(attributes) if service == Some(Service::Chat(Profile::Plain)) => {
-                Some(Service::Script(attributes.parse()?))
-            }
-            Some(_) => return Err(ListenAddrError::NotForScripts),
-        };
-        Ok(Self { place, service })
+        Self::parse(addr, None)
     }
 }
 
 impl ListenAddr {
     /// Parses an address as [`from_str`](Self::from_str) does, except that an address without a word
-    /// before it is that of a plain listener, and may have the attributes of a [`Script`].
+    /// for what clients get is that of a plain listener, and may have the keys of a [`Script`].
     ///
     /// # Errors
     /// See [`from_str`](Self::from_str).
@@ -200,53 +182,66 @@ impl ListenAddr {
     ///
     /// let addr = ListenAddr::parse_plain("127.0.0.1:6143,eol=lf")?;
     /// assert_eq!(addr, "plain:127.0.0.1:6143,eol=lf".parse()?);
+    /// let addr = ListenAddr::parse_plain("unix:@scripts")?;
+    /// assert_eq!(addr, "unix+plain:@scripts".parse()?);
     /// # Ok::<(), line_chat::ListenAddrError>(())
     /// ```
     pub fn parse_plain(addr: &str) -> Result<Self, ListenAddrError> {
-        let word = addr.split_once(':').map(|(word, _)| word);
-        match word.and_then(Service::from_word) {
-            Some(_) => addr.parse(),
-            None => format!("plain:{addr}").parse(),
+        Self::parse(addr, Some(Service::Chat(Profile::Plain)))
+    }
+
+    /// Parses an address whose clients get `usual` where no word says what they get.
+    fn parse(addr: &str, usual: Option<Service>) -> Result<Self, ListenAddrError> {
+        let (words, rest) = Words::split(addr)?;
+        let (place, keys) = if words.is_unix {
+            rest.split_once(',')
+                .map_or((rest, None), |(place, keys)| (place, Some(keys)))
+        } else {
+            split_keys(rest)
+        };
+        let listener_bytes = addr
+            .len()
+            .saturating_sub(keys.map_or(0, |keys| keys.len().saturating_add(1)));
+        let mut this = Self {
+            place: match words.is_unix {
+                true => Place::Unix(
+                    UnixName::parse(place)
+                        .ok_or(ListenAddrError::NoPath)?
+                        .into(),
+                ),
+                false => place.parse()?,
+            },
+            service: words.service.or(usual),
+        };
+        if let Some(keys) = keys {
+            let given = Keys::parse(keys).and_then(|keys| keys.apply(&mut this));
+            given.map_err(|(key, problem)| ListenAddrError::Key {
+                listener: addr.get(..listener_bytes).unwrap_or(addr).to_owned(),
+                key,
+                problem,
+            })?;
         }
+        Ok(this)
     }
 }
 
-/// Splits at the first comma that begins the attributes. The name of an interface may contain a comma.
-fn split_attributes(addr: &str) -> (&str, Option<&str>) {
+/// Splits at the first comma that begins the keys. The name of an interface may contain a comma.
+fn split_keys(addr: &str) -> (&str, Option<&str>) {
     let (bracketed, rest) = match addr.rfind(']') {
         Some(end) => addr.split_at_checked(end).unwrap_or_default(),
         None => ("", addr),
     };
     match rest.split_once(',') {
         None => (addr, None),
-        Some((place, attributes)) => {
+        Some((place, keys)) => {
             let length = bracketed.len().saturating_add(place.len());
-            (addr.get(..length).unwrap_or(addr), Some(attributes))
+            (addr.get(..length).unwrap_or(addr), Some(keys))
         }
-    }
-}
-
-impl FromStr for Script {
-    type Err = ListenAddrError;
-
-    /// Parses attributes with commas between them.
-    fn from_str(attributes: &str) -> Result<Self, ListenAddrError> {
-        let mut script = Self::default();
-        for attribute in attributes.split(',') {
-            match attribute {
-                "eof=leave" => script.eof = Eof::Leave,
-                "eof=listen" => script.eof = Eof::Listen,
-                "eol=crlf" => script.eol = Eol::CrLf,
-                "eol=lf" => script.eol = Eol::Lf,
-                unknown => return Err(ListenAddrError::NoAttribute(unknown.to_owned())),
-            }
-        }
-        Ok(script)
     }
 }
 
 impl fmt::Display for Script {
-    /// Writes the attributes that differ from the default, each after a comma.
+    /// Writes the keys that differ from the default, each after a comma.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.eof == Eof::Listen {
             f.write_str(",eof=listen")?;
@@ -352,7 +347,10 @@ fn is_like_ipv4(name: &str) -> bool {
 impl fmt::Display for ListenAddr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(word) = self.service.and_then(Service::word) {
-            write!(f, "{word}:")?;
+            // A Unix socket begins with a word of its own.
+            let is_unix = matches!(self.place, Place::Unix(_));
+            f.write_str(word)?;
+            f.write_str(if is_unix { "+" } else { ":" })?;
         }
         self.place.fmt(f)?;
         match self.service {
@@ -373,6 +371,7 @@ impl fmt::Display for Place {
                 port,
             } => write!(f, "[{ip}%{interface}]:{port}"),
             Self::Host { name, port } => write!(f, "{name}:{port}"),
+            Self::Unix(socket) => socket.fmt(f),
         }
     }
 }
@@ -391,10 +390,52 @@ pub enum ListenAddrError {
     NoIpv4(String),
     /// An IPv6 address has no brackets, so its end cannot be told from a port.
     NoBrackets,
-    /// The text in the place of an attribute is not an attribute.
-    NoAttribute(String),
-    /// An attribute of a [`Script`] follows an address whose clients are not plain.
-    NotForScripts,
+    /// The path or `@name` of a Unix socket is missing.
+    NoPath,
+    /// This is not a word for a listener, but stands beside one.
+    NoWord(String),
+    /// This word is given twice.
+    WordTwice(&'static str),
+    /// These two words do not go together.
+    WordsConflict(&'static str, &'static str),
+    /// This word is kept for what the server cannot do.
+    NotSupported(&'static str),
+    /// There is something wrong with a key.
+    Key {
+        /// The listener as it was written, without its keys.
+        listener: String,
+        /// The key, or what stands in its place.
+        key: String,
+        /// What is wrong with it.
+        problem: KeyProblem,
+    },
+}
+
+/// What is wrong with a key of a listener.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum KeyProblem {
+    /// There is no such key.
+    Unknown,
+    /// It is given twice.
+    Twice,
+    /// Its value is not one of these.
+    Value(&'static str),
+    /// It is for listeners of this kind only.
+    Only(&'static str),
+}
+
+impl fmt::Display for KeyProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown => {
+                f.write_str("there is no such key; the keys are eof, eol, mode and group")
+            }
+            Self::Twice => f.write_str("it is given twice: give it once"),
+            Self::Value(allowed) => write!(f, "its value is {allowed}"),
+            Self::Only(kind) => write!(f, "it is only for {kind}"),
+        }
+    }
 }
 
 impl fmt::Display for ListenAddrError {
@@ -418,13 +459,30 @@ impl fmt::Display for ListenAddrError {
                 "an IPv6 address stands in brackets, with the port behind them: \
                  write for example [::1]:6142",
             ),
-            Self::NoAttribute(attribute) => write!(
+            Self::NoPath => f.write_str(
+                "the path is missing: write for example unix:/run/line-chat/chat.sock or unix:@chat",
+            ),
+            Self::NoWord(word) => write!(
                 f,
-                "\"{attribute}\" is not an attribute: there are eof=leave, eof=listen, eol=crlf and eol=lf"
+                "\"{word}\" is not a word for a listener: there are interactive, plain, http and unix"
             ),
-            Self::NotForScripts => f.write_str(
-                "eof= and eol= are for scripts: write --plain ADDR,... or plain:ADDR,...",
+            Self::WordTwice(word) => write!(f, "{word} is given twice: give it once"),
+            Self::WordsConflict(one, other) => {
+                write!(f, "{one} and {other} do not go together: give one of them")
+            }
+            Self::NotSupported(word) => write!(
+                f,
+                "{word} is not supported: {}",
+                match *word {
+                    "tls" => "this version does not encrypt, so use a TLS terminator in front",
+                    _ => "this version does not read the PROXY protocol's headers",
+                }
             ),
+            Self::Key {
+                listener,
+                key,
+                problem,
+            } => write!(f, "{listener}: key \"{key}\": {problem}"),
         }
     }
 }
@@ -434,6 +492,7 @@ impl std::error::Error for ListenAddrError {}
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::unix_socket::Group;
 
     fn place(text: &str) -> Result<Place, ListenAddrError> {
         text.parse::<ListenAddr>().map(|addr| {
@@ -513,42 +572,223 @@ mod tests {
             ("plain:", ListenAddrError::NotAnAddress),
             ("plain:http:127.0.0.1:1", ListenAddrError::NotAnAddress),
             ("http:", ListenAddrError::NotAnAddress),
-            ("127.0.0.1:1,eof=listen", ListenAddrError::NotForScripts),
-            (
-                "interactive:127.0.0.1:1,eol=lf",
-                ListenAddrError::NotForScripts,
-            ),
-            ("http:1,eol=lf", ListenAddrError::NotForScripts),
-            ("plain:1,", ListenAddrError::NoAttribute("".into())),
-            (
-                "plain:1,eol=cr",
-                ListenAddrError::NoAttribute("eol=cr".into()),
-            ),
-            ("plain:1,eol=lf,x", ListenAddrError::NoAttribute("x".into())),
             ("plain:70000,eol=lf", not_a_port("70000")),
+            ("unix:", ListenAddrError::NoPath),
+            ("unix:@", ListenAddrError::NoPath),
+            ("unix:,mode=0600", ListenAddrError::NoPath),
         ] {
             assert_eq!(text.parse::<ListenAddr>(), Err(expected), "{text:?}");
         }
     }
 
     #[test]
-    fn a_word_and_attributes_say_what_its_clients_get() {
-        let script = |eof, eol| Service::Script(Script { eof, eol });
-        for (text, service) in [
-            ("plain:127.0.0.1:6142", Service::Chat(Profile::Plain)),
-            ("plain:6142", Service::Chat(Profile::Plain)),
-            ("interactive:[::1]:0", Service::Chat(Profile::Interactive)),
-            ("http:localhost:9180", Service::Http),
-            ("plain:6142,eof=listen", script(Eof::Listen, Eol::CrLf)),
-            ("plain:[fe80::1%a,b]:1,eol=lf", script(Eof::Leave, Eol::Lf)),
+    fn words_and_keys_say_what_its_clients_get() {
+        let script = |eof, eol| Some(Service::Script(Script { eof, eol }));
+        let plain = Some(Service::Chat(Profile::Plain));
+        let interactive = Some(Service::Chat(Profile::Interactive));
+        let path = |path: &str| Place::Unix(UnixName::Path(path.into()).into());
+        let abstract_name = |name: &str| Place::Unix(UnixName::Abstract(name.into()).into());
+        let place = |text| place(text).expect("a place");
+        for (text, service, place) in [
+            ("plain:127.0.0.1:6142", plain, place("127.0.0.1:6142")),
+            ("plain:6142", plain, place("6142")),
+            ("interactive:[::1]:0", interactive, place("[::1]:0")),
+            (
+                "http:localhost:9180",
+                Some(Service::Http),
+                place("localhost:9180"),
+            ),
+            (
+                "plain:6142,eof=listen",
+                script(Eof::Listen, Eol::CrLf),
+                place("6142"),
+            ),
+            (
+                "plain:[fe80::1%a,b]:1,eol=lf",
+                script(Eof::Leave, Eol::Lf),
+                place("[fe80::1%a,b]:1"),
+            ),
             (
                 "plain:localhost:1,eof=listen,eol=lf",
                 script(Eof::Listen, Eol::Lf),
+                place("localhost:1"),
+            ),
+            ("unix:/run/chat", None, path("/run/chat")),
+            ("unix:6142", None, path("6142")),
+            ("unix:./a:b", None, path("./a:b")),
+            ("unix:@chat", None, abstract_name("chat")),
+            ("plain+unix:/run/chat", plain, path("/run/chat")),
+            ("http+unix:@h", Some(Service::Http), abstract_name("h")),
+            (
+                "plain+unix:/run/chat,eol=lf",
+                script(Eof::Leave, Eol::Lf),
+                path("/run/chat"),
             ),
         ] {
             let addr: ListenAddr = text.parse().expect("an address");
-            assert_eq!(addr.service, Some(service));
+            assert_eq!((addr.service, &addr.place), (service, &place), "{text}");
             assert_eq!(addr.to_string(), text);
         }
+        let either: [ListenAddr; 2] =
+            ["unix+plain:@a", "plain+unix:@a"].map(|text| text.parse().expect("an address"));
+        assert_eq!(either[0], either[1]);
+    }
+
+    #[test]
+    fn the_file_of_a_unix_socket_has_permissions_and_a_group() {
+        let chat = Group::Name("chat".into());
+        for (keys, mode, group, permissions) in [
+            ("", None, None, None),
+            (",mode=0600", Some(0o600), None, Some(0o600)),
+            (",mode=0000", Some(0), None, Some(0)),
+            (",group=chat", None, Some(chat.clone()), Some(0o660)),
+            (
+                ",mode=0770,group=7",
+                Some(0o770),
+                Some(Group::Id(7)),
+                Some(0o770),
+            ),
+        ] {
+            let text = format!("unix:/run/chat{keys}");
+            let addr: ListenAddr = text.parse().expect("an address");
+            let Place::Unix(socket) = &addr.place else {
+                panic!("{addr:?}");
+            };
+            assert_eq!((socket.mode, &socket.group), (mode, &group), "{text}");
+            assert_eq!(socket.permissions(), permissions, "{text}");
+            assert_eq!(addr.to_string(), text);
+        }
+        let either: [ListenAddr; 2] = ["unix:a,mode=0660,group=7", "unix:a,group=7,mode=660"]
+            .map(|text| text.parse().expect("an address"));
+        assert_eq!(either[0], either[1]);
+    }
+
+    #[test]
+    fn what_is_wrong_with_words_and_keys_is_said() {
+        const NO_KEY: &str = "there is no such key; the keys are eof, eol, mode and group";
+        for (text, expected) in [
+            ("plain+plain:1", "plain is given twice: give it once"),
+            ("unix+plain+unix:a", "unix is given twice: give it once"),
+            (
+                "plain+http:1",
+                "plain and http do not go together: give one of them",
+            ),
+            (
+                "unix+interactive+plain:a",
+                "interactive and plain do not go together: give one of them",
+            ),
+            (
+                "plain+udp:1",
+                "\"udp\" is not a word for a listener: there are interactive, plain, http and unix",
+            ),
+            (
+                "+plain:1",
+                "\"\" is not a word for a listener: there are interactive, plain, http and unix",
+            ),
+            (
+                "tls:0.0.0.0:6697",
+                "tls is not supported: this version does not encrypt, so use a TLS terminator in front",
+            ),
+            (
+                "plain+proxy:1",
+                "proxy is not supported: this version does not read the PROXY protocol's headers",
+            ),
+            (
+                "unix:",
+                "the path is missing: write for example unix:/run/line-chat/chat.sock or unix:@chat",
+            ),
+        ] {
+            assert_eq!(error(text), expected, "{text}");
+        }
+        for (text, listener, key, problem) in [
+            ("plain:1,", "plain:1", "", NO_KEY),
+            ("plain:1,x", "plain:1", "x", NO_KEY),
+            ("plain:1,eol=lf,x=y", "plain:1", "x", NO_KEY),
+            ("unix:/a,b,mode=0600", "unix:/a", "b", NO_KEY),
+            (
+                "plain:1,eol=cr",
+                "plain:1",
+                "eol",
+                "its value is crlf or lf",
+            ),
+            (
+                "plain:1,eof",
+                "plain:1",
+                "eof",
+                "its value is leave or listen",
+            ),
+            (
+                "plain:1,eol=lf,eol=lf",
+                "plain:1",
+                "eol",
+                "it is given twice: give it once",
+            ),
+            (
+                "unix:a,mode=0600,group=1,mode=0600",
+                "unix:a",
+                "mode",
+                "it is given twice: give it once",
+            ),
+            (
+                "127.0.0.1:1,eof=listen",
+                "127.0.0.1:1",
+                "eof",
+                "it is only for plain listeners, such as plain:127.0.0.1:6143",
+            ),
+            (
+                "interactive:[::1]:1,eol=lf",
+                "interactive:[::1]:1",
+                "eol",
+                "it is only for plain listeners, such as plain:127.0.0.1:6143",
+            ),
+            (
+                "http+unix:@a,eol=crlf",
+                "http+unix:@a",
+                "eol",
+                "it is only for plain listeners, such as plain:127.0.0.1:6143",
+            ),
+            (
+                "plain:1,mode=0600",
+                "plain:1",
+                "mode",
+                "it is only for the path of a Unix socket, such as unix:/run/line-chat/chat.sock",
+            ),
+            (
+                "unix:@a,group=chat",
+                "unix:@a",
+                "group",
+                "it is only for the path of a Unix socket, such as unix:/run/line-chat/chat.sock",
+            ),
+            (
+                "unix:a,group=",
+                "unix:a",
+                "group",
+                "its value is a name or a number",
+            ),
+            (
+                "unix:a,group=4294967295",
+                "unix:a",
+                "group",
+                "its value is a name or a number",
+            ),
+        ] {
+            assert_eq!(
+                error(text),
+                format!("{listener}: key \"{key}\": {problem}"),
+                "{text}"
+            );
+        }
+        for mode in ["", "rw", "0o660", "8", "1777", "00660", "+660"] {
+            assert_eq!(
+                error(&format!("unix:a,mode={mode}")),
+                "unix:a: key \"mode\": its value is an octal number up to 0777",
+                "{mode}"
+            );
+        }
+    }
+
+    fn error(text: &str) -> String {
+        let error = text.parse::<ListenAddr>().expect_err("it is wrong");
+        error.to_string()
     }
 }

@@ -4,8 +4,10 @@
 
 pub(crate) mod addr;
 pub(crate) mod interactive;
+mod listener_words;
 pub(crate) mod password;
 pub(crate) mod prefix;
+pub(crate) mod unix_socket;
 
 use std::fmt;
 use std::time::Duration;

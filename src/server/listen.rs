@@ -7,6 +7,7 @@
 //! as the server can listen on one address. A problem that the operator can fix, such as a port in use,
 //! is an error.
 
+use std::fmt::Display;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, TcpListener, ToSocketAddrs};
 use std::os::fd::AsFd;
@@ -17,12 +18,14 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use crate::config::addr::{ListenAddr, Place, Service};
 use crate::config::interactive::Profile;
+use crate::config::unix_socket::{UnixName, UnixSocket};
 use crate::config::{Config, Limits};
 use crate::server::transport::{BoundListener, Keepalive};
+use crate::server::unix_socket::{self, SocketFile};
 
 /// How many connections may wait to be accepted. The system cuts it down to its own limit
 /// (`somaxconn`, 4096).
-const BACKLOG: i32 = 4096;
+pub(super) const BACKLOG: i32 = 4096;
 
 /// How much a socket takes before it has sent it (tcp(7), `TCP_NOTSENT_LOWAT`), in bytes: what the
 /// kernel would hide from us of a slow reader, some 4 MB, stays below 256 KB with it.
@@ -35,15 +38,26 @@ const PORT_TRIES: u32 = 16;
 /// The option by which an IPv6 listener leaves IPv4 clients to another one.
 const ONLY_V6: &str = "IPV6_V6ONLY";
 
-/// The listening sockets, each with the service for its clients, and the problems to report to the
-/// operator.
+/// The listening sockets, and the problems to report to the operator.
 #[derive(Debug, Default)]
 pub(super) struct Listening {
-    pub(super) sockets: Vec<(BoundListener, Service)>,
+    pub(super) sockets: Vec<Bound>,
     /// Errors of addresses that are not available and that the server can do without.
     pub(super) errors: Vec<io::Error>,
     /// Unsupported socket options, each once.
     pub(super) unsupported: Vec<Unsupported>,
+}
+
+/// A listening socket.
+#[derive(Debug)]
+pub(super) struct Bound {
+    /// The file of a Unix socket. It is dropped before the socket: until then no other file has its inode.
+    pub(super) file: Option<SocketFile>,
+    pub(super) socket: BoundListener,
+    /// What its clients get.
+    pub(super) service: Service,
+    /// The name of a Unix socket. The kernel's is the one that it was bound to first.
+    pub(super) name: Option<UnixName>,
 }
 
 /// A socket option that the system does not support.
@@ -141,8 +155,10 @@ impl Outcome {
 impl Binder<'_> {
     /// Binds the addresses of a request. The server can do without one that fails if it has another.
     fn bind(&mut self, request: &Request<'_>) -> io::Result<()> {
-        if let Place::Loopback { port } = request.asked.place {
-            return self.bind_loopback(port, request.service);
+        match &request.asked.place {
+            Place::Loopback { port } => return self.bind_loopback(*port, request.service),
+            Place::Unix(asked) => return self.bind_unix(asked, request.service),
+            _ => {}
         }
         let mut errors = Vec::new();
         let mut is_bound = false;
@@ -191,10 +207,26 @@ impl Binder<'_> {
         }
     }
 
+    fn bind_unix(&mut self, asked: &UnixSocket, service: Service) -> io::Result<()> {
+        let (socket, file) = unix_socket::listen(asked)?;
+        self.listening.sockets.push(Bound {
+            file,
+            socket: socket.into(),
+            service,
+            name: Some(asked.name.clone()),
+        });
+        Ok(())
+    }
+
     fn keep(&mut self, outcome: Outcome, service: Service) {
         match outcome {
             Outcome::Listening(socket) => {
-                self.listening.sockets.push((socket.into(), service));
+                self.listening.sockets.push(Bound {
+                    file: None,
+                    socket: socket.into(),
+                    service,
+                    name: None,
+                });
             }
             Outcome::Missing(error) => self.missing.push(error),
         }
@@ -207,10 +239,19 @@ impl Binder<'_> {
             let text = format!("cannot use a listener that was handed in: {error}");
             io::Error::new(error.kind(), text)
         })?;
-        if let BoundListener::Tcp(_) = socket {
-            self.set_keepalive(&socket);
-        }
-        self.listening.sockets.push((socket, service));
+        let name = match &socket {
+            BoundListener::Tcp(socket) => {
+                self.set_keepalive(socket);
+                None
+            }
+            BoundListener::Unix(socket) => unix_socket::name_of(socket),
+        };
+        self.listening.sockets.push(Bound {
+            file: None,
+            socket,
+            service,
+            name,
+        });
         Ok(())
     }
 
@@ -331,7 +372,7 @@ fn requests(config: &Config) -> io::Result<Vec<Request<'_>>> {
     Ok(requests)
 }
 
-/// Returns the addresses that a place stands for, at least one.
+/// Returns the socket addresses that a place stands for: at least one, unless it is a Unix socket.
 fn resolve(place: &Place) -> io::Result<Vec<SocketAddr>> {
     match place {
         Place::Socket(addr) => Ok(vec![*addr]),
@@ -353,6 +394,7 @@ fn resolve(place: &Place) -> io::Result<Vec<SocketAddr>> {
             Ok(vec![SocketAddrV6::new(*ip, *port, 0, scope).into()])
         }
         Place::Host { name, port } => resolve_host(name, *port),
+        Place::Unix(_) => Ok(Vec::new()),
     }
 }
 
@@ -399,6 +441,9 @@ fn check_overlaps(requests: &[Request<'_>]) -> io::Result<()> {
 /// Returns why the server cannot listen for both requests, if it cannot.
 fn overlap(first: &Request<'_>, second: &Request<'_>) -> Option<String> {
     let asked = (first.asked, second.asked);
+    if let (Place::Unix(a), Place::Unix(b)) = (&asked.0.place, &asked.1.place) {
+        return (a.name == b.name).then(|| given_twice(asked, &a.name));
+    }
     first.addrs.iter().find_map(|&a| {
         let mut others = second.addrs.iter();
         others.find_map(|&b| conflict(asked, a, b))
@@ -412,11 +457,7 @@ fn conflict(asked: (&ListenAddr, &ListenAddr), a: SocketAddr, b: SocketAddr) -> 
         return None;
     }
     if a == b {
-        let (first, second) = asked;
-        return Some(match first == second {
-            true => format!("{first} is given twice: give it once"),
-            false => format!("{a} is given twice, as {first} and as {second}: give it once"),
-        });
+        return Some(given_twice(asked, &a));
     }
     let includes = |any: SocketAddr, one: SocketAddr| {
         any.ip().is_unspecified() && any.is_ipv4() == one.is_ipv4()
@@ -427,6 +468,13 @@ fn conflict(asked: (&ListenAddr, &ListenAddr), a: SocketAddr, b: SocketAddr) -> 
         (false, false) => return None,
     };
     Some(format!("{any} includes {one}: give only one of them"))
+}
+
+fn given_twice((first, second): (&ListenAddr, &ListenAddr), what: &dyn Display) -> String {
+    match first == second {
+        true => format!("{first} is given twice: give it once"),
+        false => format!("{what} is given twice, as {first} and as {second}: give it once"),
+    }
 }
 
 fn is_mapped(addr: SocketAddr) -> bool {
@@ -483,7 +531,7 @@ mod tests {
     /// Both ends of a connection, the accepted one first.
     fn connection(limits: &Limits) -> (TcpStream, TcpStream) {
         let listening = bind(&["127.0.0.1:0"], limits).expect("a free port");
-        let (BoundListener::Tcp(listener), _) = &listening.sockets[0] else {
+        let BoundListener::Tcp(listener) = &listening.sockets[0].socket else {
             panic!("a TCP listener was asked for");
         };
         // The accept is to wait for the connection.
@@ -543,7 +591,7 @@ mod tests {
     #[test]
     fn an_address_that_is_in_use_is_named_with_what_to_do() {
         let listening = bind(&["127.0.0.1:0"], &Limits::default()).expect("a free port");
-        let addr = listening.sockets[0].0.tcp_addr().expect("an address");
+        let addr = listening.sockets[0].socket.tcp_addr().expect("an address");
         assert_eq!(
             error_of(&[&addr.to_string()]),
             format!(
@@ -591,6 +639,14 @@ mod tests {
             (
                 ["127.0.0.1:7", "0.0.0.0:7"],
                 "0.0.0.0:7 includes 127.0.0.1:7: give only one of them",
+            ),
+            (
+                ["unix:/nowhere/chat", "unix:/nowhere/chat"],
+                "unix:/nowhere/chat is given twice: give it once",
+            ),
+            (
+                ["unix:@chat", "http+unix:@chat"],
+                "unix:@chat is given twice, as unix:@chat and as http+unix:@chat: give it once",
             ),
             (
                 ["[::]:7", "[::1]:7"],

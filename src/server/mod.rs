@@ -12,6 +12,7 @@ mod log;
 mod process;
 mod signals;
 pub(crate) mod transport;
+mod unix_socket;
 
 use std::fmt;
 use std::fs::File;
@@ -29,18 +30,20 @@ use signal_hook_mio::v1_0::Signals;
 
 use crate::client_id::ClientId;
 use crate::config::Config;
-use crate::config::addr::Service;
+use crate::config::addr::{ListenAddr, Place, Service};
 use crate::config::interactive::Interactive;
+use crate::config::unix_socket::UnixName;
 use crate::engine::{Engine, Interest, Liveness, Registry};
 use crate::events::{Event, Observer};
 use crate::metrics::Metrics;
 use crate::peer::Peer;
 use accept::{AcceptError, Acceptor, Listen};
 use handle::{ControlBlock, Handle, Request};
-use listen::Listening;
+use listen::{Bound, Listening};
 use log::Log;
 use signals::Ignored;
 use transport::{BoundListener, Keepalive, SockDiag, Transport};
+use unix_socket::SocketFile;
 
 /// How many events one poll takes; the others come with the next.
 const EVENTS_PER_TURN: usize = 4096;
@@ -240,12 +243,28 @@ impl<O: Observer> Server<O> {
     }
 
     /// Where it listens by TCP, in the order of the config, `listen_plain` next and listeners that were
-    /// handed in last, with the ports that the system chose. Unix sockets are left out.
+    /// handed in last, with the ports that the system chose. Unix sockets are left out: see
+    /// [`listeners`](Self::listeners).
     pub fn local_addrs(&self) -> Vec<SocketAddr> {
         let sockets = self.acceptor.sockets();
         sockets
             .filter_map(|listener| listener.socket.tcp_addr())
             .collect()
+    }
+
+    /// Where it listens and what clients get there, in the same order, Unix sockets by their names.
+    ///
+    /// ```
+    /// let config = line_chat::Config {
+    ///     listen: vec!["plain+unix:@an-example".parse()?],
+    ///     ..line_chat::Config::default()
+    /// };
+    /// let server = line_chat::Server::bind(config)?;
+    /// assert_eq!(server.listeners(), ["plain+unix:@an-example".parse()?]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn listeners(&self) -> Vec<ListenAddr> {
+        self.acceptor.sockets().filter_map(Listener::addr).collect()
     }
 
     /// Reads the files of [`Config::interactive`] again, between two turns, as SIGHUP does.
@@ -560,12 +579,17 @@ fn open_descriptors(limit: u64) -> u64 {
     u64::try_from(open).unwrap_or(u64::MAX).saturating_sub(1)
 }
 
-fn register_all(sockets: Vec<(BoundListener, Service)>, poll: &Poll) -> io::Result<Vec<Listener>> {
-    let register = |(index, (socket, service)): (usize, _)| {
-        let mut socket = transport::Listener::from(socket);
+fn register_all(sockets: Vec<Bound>, poll: &Poll) -> io::Result<Vec<Listener>> {
+    let register = |(index, bound): (usize, Bound)| {
+        let mut socket = transport::Listener::from(bound.socket);
         let token = Token(FIRST_LISTENER.saturating_add(index));
         socket.register(poll.registry(), token)?;
-        Ok(Listener { socket, service })
+        Ok(Listener {
+            _file: bound.file,
+            socket,
+            service: bound.service,
+            name: bound.name,
+        })
     };
     sockets.into_iter().enumerate().map(register).collect()
 }
@@ -658,8 +682,23 @@ fn readiness(interest: Interest) -> mio::Interest {
 /// A listening socket, and what its clients get.
 #[derive(Debug)]
 struct Listener {
+    /// Removed with it, and before it.
+    _file: Option<SocketFile>,
     socket: transport::Listener,
     service: Service,
+    /// The name of a Unix socket.
+    name: Option<UnixName>,
+}
+
+impl Listener {
+    fn addr(&self) -> Option<ListenAddr> {
+        let of_tcp = self.socket.tcp_addr().map(Place::Socket);
+        let of_unix = || Some(Place::Unix(self.name.clone()?.into()));
+        Some(ListenAddr {
+            place: of_tcp.or_else(of_unix)?,
+            service: Some(self.service),
+        })
+    }
 }
 
 impl Listen for Listener {

@@ -15,6 +15,7 @@ mod soak;
 mod starting;
 #[path = "../support/mod.rs"]
 mod support;
+mod unix_sockets;
 
 const GOODBYE: &str = "* server is shutting down";
 const FULL: &str = "* server is full, try again later";

@@ -30,12 +30,12 @@ const NOT_RUN: [&str; 3] = ["apt-get", "cargo", "tests/fuzz/run"];
 
 #[test]
 fn the_shell_lines_of_the_readme_run() {
-    assert_eq!(Shell::run_blocks(README), 6);
+    assert_eq!(Shell::run_blocks(README), 8);
 }
 
 #[test]
 fn the_shell_lines_of_the_manual_run() {
-    assert_eq!(Shell::run_blocks(OPERATING), 3);
+    assert_eq!(Shell::run_blocks(OPERATING), 5);
     assert_eq!(Shell::run_blocks(PROTOCOL), 1);
     assert_eq!(
         Shell::run_blocks(include_str!("../../src/manual/testing.md")),

@@ -149,8 +149,16 @@ impl Server {
         let addr = line
             .strip_prefix("server running on ")
             .and_then(|addr| addr.strip_suffix('\n'))
+            .map(|addr| addr.strip_suffix(" (plain)").unwrap_or(addr))
             .and_then(|addr| addr.parse().ok());
         Some(addr.unwrap_or_else(|| panic!("not an address: {line:?}")))
+    }
+
+    /// The next line that it prints.
+    #[track_caller]
+    pub(crate) fn printed(&self) -> String {
+        let line = self.stdout.as_ref().and_then(Lines::next);
+        line.unwrap_or_else(|| panic!("it says nothing; {}", self.stderr.rest()))
     }
 
     /// A client without a nick.

@@ -9,7 +9,7 @@
 //! | `child` | the built binary as a child process, and clients on real sockets |
 //! | `namespace` | two machines and a cable that can be pulled |
 //! | `strace` | system calls of that process, counted or made to fail |
-//! | `temp_file` | a file that is gone when it is dropped |
+//! | `temp_file` | a file and a folder that are gone when they are dropped |
 //! | `terminal` | a program on a pseudo-terminal, and what stands on its screen |
 
 #![allow(
