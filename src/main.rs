@@ -21,10 +21,11 @@ mod cli;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use line_chat::Server;
+use line_chat::{Server, Service};
 
 use cli::allocator::fix_threshold;
 use cli::args::Args;
+use cli::inherited;
 use cli::logging::{announce, raise_descriptor_limit, start_log};
 
 fn main() -> ExitCode {
@@ -43,7 +44,12 @@ fn run(args: &Args) -> io::Result<()> {
     fix_threshold();
     start_log(args.log_level());
     raise_descriptor_limit();
-    let mut server = Server::bind(args.config())?;
+    let mut config = args.config();
+    let inherited = inherited::listeners(Service::Chat(config.interactive.profile()))?;
+    if !inherited.is_empty() && !args.has_addrs() {
+        config.listen.clear();
+    }
+    let mut server = Server::bind_with(config, inherited, ())?;
     announce(&server.listeners());
     server.run()
 }

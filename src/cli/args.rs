@@ -43,6 +43,10 @@ pub(crate) struct Args {
     )]
     addrs: Vec<ListenAddrs>,
 
+    /// Whether somebody has said where to listen.
+    #[arg(skip)]
+    has_addrs: bool,
+
     /// The text before each line; {nick} stands for the speaker's nick, and white space or a colon has
     /// to stand behind it
     #[arg(
@@ -118,6 +122,7 @@ impl Args {
     /// also refuse a flag because of a variable, although a flag wins over a variable.
     fn of(matches: &ArgMatches) -> Result<Self, clap::Error> {
         let mut args = Self::from_arg_matches(matches)?;
+        args.has_addrs = matches.value_source("addrs") != Some(ValueSource::DefaultValue);
         let is_flag = |name| matches.value_source(name) == Some(ValueSource::CommandLine);
         match (is_flag("verbose"), is_flag("quiet")) {
             (true, false) => args.quiet = 0,
@@ -129,6 +134,11 @@ impl Args {
             _ => {}
         }
         Ok(args)
+    }
+
+    /// Whether the arguments or the environment say where to listen.
+    pub(crate) fn has_addrs(&self) -> bool {
+        self.has_addrs
     }
 
     /// The config that the arguments ask for.

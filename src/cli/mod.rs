@@ -1,5 +1,6 @@
-//! The binary's own: its command line and its log.
+//! The binary's own: its command line, its log, and the sockets that it inherits.
 
 pub(crate) mod allocator;
 pub(crate) mod args;
+pub(crate) mod inherited;
 pub(crate) mod logging;

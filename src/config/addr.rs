@@ -117,6 +117,24 @@ pub enum Eol {
 }
 
 impl Service {
+    /// Returns the service that these words stand for, joined as in a [`ListenAddr`]; `None` if they are
+    /// other words, or say nothing of a service.
+    ///
+    /// # Errors
+    /// The words do not go together, or stand for something that is not supported.
+    ///
+    /// ```
+    /// use line_chat::{Profile, Service};
+    ///
+    /// assert_eq!(Service::from_words("unix+plain")?, Some(Service::Chat(Profile::Plain)));
+    /// assert_eq!(Service::from_words("chat.socket")?, None);
+    /// # Ok::<(), line_chat::ListenAddrError>(())
+    /// ```
+    pub fn from_words(words: &str) -> Result<Option<Self>, ListenAddrError> {
+        let before_nothing = format!("{words}:");
+        Words::split(&before_nothing).map(|(words, _)| words.service)
+    }
+
     /// Returns how clients of the room are served; `None` for services other than the room.
     pub(crate) fn chat(self) -> Option<(Profile, Script)> {
         match self {

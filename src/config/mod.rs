@@ -170,6 +170,16 @@ impl Config {
         interactive.lines_kept()
     }
 
+    /// Prepares for people at a prompt who come to a listener that this configuration does not name. Its
+    /// own listeners stay what they are.
+    pub(crate) fn expect_people(&mut self) {
+        let usual = Service::Chat(self.interactive.profile());
+        for addr in &mut self.listen {
+            addr.service.get_or_insert(usual);
+        }
+        self.interactive.enabled = true;
+    }
+
     /// Whether there is a listener for people at a prompt.
     pub(crate) fn has_people(&self) -> bool {
         let addrs = self.listen.iter().chain(&self.listen_plain);

@@ -241,7 +241,7 @@ impl Binder<'_> {
         })?;
         let name = match &socket {
             BoundListener::Tcp(socket) => {
-                self.set_keepalive(socket);
+                self.set_connection_options(socket);
                 None
             }
             BoundListener::Unix(socket) => unix_socket::name_of(socket),
@@ -295,22 +295,28 @@ impl Binder<'_> {
             "after a restart the port may be in use for a minute",
             socket.set_reuse_address(true),
         );
+        self.set_connection_options(socket);
+    }
+
+    /// Sets the options that each accepted connection gets.
+    fn set_connection_options(&mut self, socket: &impl AsFd) {
+        let options = SockRef::from(socket);
         self.listening.note(
             "TCP_NODELAY",
             "lines may arrive late",
-            socket.set_tcp_nodelay(true),
+            options.set_tcp_nodelay(true),
         );
         // Telnet's Synch sends a byte as urgent data; it must stay in its place in the stream (RFC
         // 1123, 3.2.4).
         self.listening.note(
             "SO_OOBINLINE",
             "after telnet's Synch a character may be lost",
-            socket.set_out_of_band_inline(true),
+            options.set_out_of_band_inline(true),
         );
         self.listening.note(
             "TCP_NOTSENT_LOWAT",
             "a slow reader is noticed late",
-            socket.set_tcp_notsent_lowat(NOT_SENT_BYTES),
+            options.set_tcp_notsent_lowat(NOT_SENT_BYTES),
         );
         self.set_keepalive(socket);
     }
@@ -559,6 +565,24 @@ mod tests {
         // TCP_USER_TIMEOUT would override the number of probes (tcp(7)).
         let user_timeout = socket.tcp_user_timeout().expect("TCP_USER_TIMEOUT");
         assert_eq!(user_timeout, None);
+        let not_sent = socket.tcp_notsent_lowat().expect("TCP_NOTSENT_LOWAT");
+        assert_eq!(not_sent, NOT_SENT_BYTES);
+    }
+
+    #[test]
+    fn a_listener_that_is_handed_in_gets_the_options_of_its_connections() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let handed_in = listener.try_clone().expect("a descriptor");
+        let config = Config {
+            listen: Vec::new(),
+            ..Config::default()
+        };
+        let service = Service::Chat(Profile::Plain);
+        Listening::bind(&config, vec![(handed_in.into(), service)]).expect("it is bound");
+        let socket = SockRef::from(&listener);
+        assert!(socket.tcp_nodelay().expect("TCP_NODELAY"));
+        assert!(socket.out_of_band_inline().expect("SO_OOBINLINE"));
+        assert!(socket.keepalive().expect("SO_KEEPALIVE"));
         let not_sent = socket.tcp_notsent_lowat().expect("TCP_NOTSENT_LOWAT");
         assert_eq!(not_sent, NOT_SENT_BYTES);
     }

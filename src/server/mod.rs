@@ -31,7 +31,7 @@ use signal_hook_mio::v1_0::Signals;
 use crate::client_id::ClientId;
 use crate::config::Config;
 use crate::config::addr::{ListenAddr, Place, Service};
-use crate::config::interactive::Interactive;
+use crate::config::interactive::{Interactive, Profile};
 use crate::config::unix_socket::UnixName;
 use crate::engine::{Engine, Interest, Liveness, Registry};
 use crate::events::{Event, Observer};
@@ -165,6 +165,10 @@ impl<O: Observer> Server<O> {
         observer: O,
     ) -> io::Result<Self> {
         let poll = Poll::new()?;
+        let people = Service::Chat(Profile::Interactive);
+        if bound.iter().any(|&(_, service)| service == people) {
+            config.expect_people();
+        }
         let interactive = config.interactive.clone();
         let (spin, handle_signals) = (config.spin, config.handle_signals);
         let accepts_per_turn = config.limits.accepts_per_turn;

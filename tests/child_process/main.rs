@@ -7,6 +7,7 @@ mod command;
 mod faults;
 mod flags;
 mod hosting;
+mod inherited;
 mod limits;
 mod metrics;
 mod process;
