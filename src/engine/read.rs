@@ -6,6 +6,8 @@
 //! stays where it is, its stream is not read, and TCP pushes back.
 
 use std::io;
+
+use memchr::memchr2;
 use std::time::Duration;
 
 use crate::client_id::ClientId;
@@ -253,9 +255,14 @@ impl<S: Stream, O: Observer> Engine<S, O> {
             // At the end of the input nothing is left to be stopped, and the session may have something
             // to say about all of it.
             let has_more = !input.is_empty() || session.has_waiting_line();
-            let next = session.longest_output(input.len(), &self.upkeep.longest_line);
+            let longest = |bytes| session.longest_output(bytes, &self.upkeep.longest_line);
+            // Where all that is left does not fit, its first line may.
+            let is_full = self.budget.is_output_spent(longest(input.len()))
+                && self
+                    .budget
+                    .is_output_spent(longest(first_line_bytes(input)));
             if has_more
-                && (self.budget.is_output_spent(next)
+                && (is_full
                     // It goes on in the other part of a turn.
                     || self.sched.part == Part::Sparse && session.lane(self.env.now) == Lane::Bulk
                     || commands >= CLIENT_COMMANDS
@@ -405,5 +412,16 @@ impl<S: Stream, O: Observer> Engine<S, O> {
             error,
         });
         self.wake(id);
+    }
+}
+
+/// How much of some input its first line is at most, in bytes. A line end that belongs to the line before
+/// may stand at the beginning.
+#[cold]
+fn first_line_bytes(input: &[u8]) -> usize {
+    let behind = input.get(1..).unwrap_or_default();
+    match memchr2(b'\r', b'\n', behind) {
+        Some(end) => end.saturating_add(2),
+        None => input.len(),
     }
 }

@@ -101,6 +101,19 @@ fn a_paste_reaches_several_readers_whole_over_real_sockets() {
     }
 }
 
+/// A turn may write little to each of so many, but a screenful or two at once.
+#[test]
+fn sixty_four_lines_are_one_turn_in_a_large_room() {
+    let mut rig = Rig::new(|_| {});
+    let readers: Vec<Wire> = (0..1000).map(|n| rig.join(&format!("reader{n}"))).collect();
+    let bob = rig.join("bob");
+    bob.send("what somebody types may be as long as this line, or shorter\r\n".repeat(64));
+    rig.turn();
+    for reader in readers {
+        assert_eq!(reader.received().lines().count(), 64);
+    }
+}
+
 // A flood.
 
 const FLOOD: &str = "flood";
