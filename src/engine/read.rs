@@ -257,10 +257,9 @@ impl<S: Stream, O: Observer> Engine<S, O> {
             let has_more = !input.is_empty() || session.has_waiting_line();
             let longest = |bytes| session.longest_output(bytes, &self.upkeep.longest_line);
             // Where all that is left does not fit, its first line may.
-            let is_full = self.budget.is_output_spent(longest(input.len()))
-                && self
-                    .budget
-                    .is_output_spent(longest(first_line_bytes(input)));
+            let budget = &self.budget;
+            let is_full = budget.is_output_spent(longest(input.len()))
+                && budget.is_output_spent(longest(first_line_bytes(input)));
             if has_more
                 && (is_full
                     // It goes on in the other part of a turn.
