@@ -333,7 +333,7 @@ impl Report {
             self.at_most(
                 &name,
                 "MiB over the limit at the worst moment",
-                24.0,
+                8.0,
                 measured,
             );
         }

@@ -5,7 +5,7 @@
 //! |---|---|
 //! | `/healthz` | 200 as long as the loop turns |
 //! | `/readyz` | 200, or 503 while the server is full |
-//! | `/metrics` | the [metrics](crate::metrics), for Prometheus |
+//! | `/metrics` | the [metrics] for Prometheus |
 //! | any other | 404 |
 
 use std::time::Duration;
