@@ -237,7 +237,11 @@ struct Client {
 }
 
 impl Client {
-    fn new(addr: SocketAddr, nuisance: Nuisance, number: usize) -> Self {
+    /// Each has an address of the server's to itself. Thousands of connections to one address use up its
+    /// ports, and then the kernel searches for milliseconds for a free one.
+    fn new(mut addr: SocketAddr, nuisance: Nuisance, number: usize) -> Self {
+        let own = u8::try_from(number + 2).expect("fewer than 250");
+        addr.set_ip([127, 0, 0, own].into());
         let flood = nuisance.flood();
         let flood = match flood.len() {
             0 => flood,

@@ -5,7 +5,7 @@
 use std::fmt;
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
@@ -59,11 +59,15 @@ impl Server {
         Self::ours(config)
     }
 
-    /// One of ours for people at a prompt, whose turns are counted.
+    /// One of ours for people at a prompt, whose turns are counted. It can be reached at every address
+    /// 127.x.x.x.
     pub(crate) fn for_people() -> Self {
         let mut config = config();
+        config.listen = vec!["0.0.0.0:0".parse().expect("an address")];
         config.interactive.enabled = true;
-        Self::ours(config)
+        let mut server = Self::ours(config);
+        server.addr.set_ip(Ipv4Addr::LOCALHOST.into());
+        server
     }
 
     fn ours(config: Config) -> Self {
