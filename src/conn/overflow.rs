@@ -25,7 +25,7 @@ use crate::time::moment::Moment;
 pub(crate) const ANSWER_BYTES: usize = 4 << 10;
 
 /// How much may be queued for a client that is no member, in bytes: several greetings, and all answers
-/// that a person can cause who reads them.
+/// that a person who reads them can cause.
 const NEWCOMER_BYTES: usize = 16 << 10;
 
 /// No notice of skipped lines is longer than this, in bytes.

@@ -512,7 +512,9 @@ impl Room {
         };
         let (who, nick) = (member.renamed(id), member.nick.clone());
         let from = limited(Some(from));
-        if !self.has_notices(self.members.len()) || !self.renames.gather(who, from, old, now) {
+        // They are gathered where nobody is told as well: a member that is refused another name can be named.
+        let is_at_once = self.renames.gather(who, from, old, now);
+        if !is_at_once || !self.has_notices(self.members.len()) {
             return 0;
         }
         if !self.presence.is_named(Change::Renamed, from, now) {

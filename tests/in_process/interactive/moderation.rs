@@ -922,3 +922,20 @@ fn a_member_that_renames_all_the_time_can_be_kicked_by_the_name_that_is_seen() {
     }
     panic!("it cannot be kicked");
 }
+
+// In a room that is too large for notices as well.
+#[test]
+fn a_member_that_renames_all_the_time_is_refused_where_nobody_is_told() {
+    let mut rig = room_with(|config| config.interactive.quiet_above_members = 1);
+    let [troll, witness] = people(&mut rig, ["troll", "witness"]);
+    let mut is_refused = false;
+    for n in 0..400 {
+        troll.say(&format!("/nick x{n}"));
+        rig.advance(SECOND / 20);
+        is_refused |= troll
+            .received()
+            .contains("you change your nick too often, try again in ");
+    }
+    assert!(is_refused);
+    assert_eq!(witness.received(), "");
+}
