@@ -295,7 +295,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         }
     }
 
-    /// Lets a peer in if there is room for it, or if somebody without a nick can make room.
+    /// Lets a peer in if there is room for it, or if a client that has no nick or is leaving can make room.
     fn enter(&mut self, peer: &Peer, registry: &mut impl Registry<S>) -> Result<(), CloseReason> {
         let (now, limits) = (self.env.now, &self.env.limits);
         let entered = self.admission.enter(peer, limits, now);

@@ -65,8 +65,8 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         self.upkeep.scratch = scratch;
     }
 
-    /// Looks for the leaving of those who wait while the room waits for a reader: behind it, nobody would
-    /// hear that they want to go before the reader has gone itself.
+    /// While the room waits for a reader, searches the input of clients that wait for an end or a /quit, which
+    /// would otherwise not be read before that reader has gone.
     fn let_leavers_pass(&mut self) {
         let mut scratch = std::mem::take(&mut self.upkeep.scratch);
         let mut waiting = std::mem::take(&mut self.sched.waiting);
