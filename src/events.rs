@@ -33,6 +33,13 @@ pub enum Event<'a> {
         /// Why.
         reason: CloseReason,
     },
+    /// A proxy has said who its client is.
+    Proxied {
+        /// The client, from here on the other end of the connection.
+        peer: Peer,
+        /// The proxy.
+        proxy: Peer,
+    },
     /// A connection was dropped because the poll loop could not watch it.
     Unregistrable {
         /// Its other end.

@@ -122,8 +122,11 @@ pub mod text;
 mod time;
 
 pub use client_id::ClientId;
-pub use config::addr::{Eof, Eol, KeyProblem, ListenAddr, ListenAddrError, Place, Script, Service};
+pub use config::addr::{
+    Eof, Eol, KeyProblem, Layers, ListenAddr, ListenAddrError, Place, Role, Script, Service,
+};
 pub use config::interactive::{Interactive, Profile};
+pub use config::network::{Network, NetworkError};
 pub use config::password::{Password, PasswordError};
 pub use config::prefix::{Prefix, PrefixError};
 pub use config::unix_socket::{Group, UnixName, UnixSocket};

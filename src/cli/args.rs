@@ -11,7 +11,7 @@ use log::LevelFilter;
 use line_chat::Interactive;
 use line_chat::Prefix;
 use line_chat::{Config, ConfigError, Limits};
-use line_chat::{ListenAddr, ListenAddrError};
+use line_chat::{ListenAddr, ListenAddrError, Network, NetworkError};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -70,6 +70,11 @@ pub(crate) struct Args {
         help_heading = "People at a prompt"
     )]
     plain: Vec<PlainAddrs>,
+
+    /// Take the PROXY header on listeners of the kind proxy:ADDR from here: addresses or networks, such as
+    /// 10.0.0.0/8. May be given more than once. [default: this machine]
+    #[arg(long, value_name = "NETWORK", env = "LINE_CHAT_PROXY_FROM")]
+    proxy_from: Vec<Networks>,
 
     #[command(flatten)]
     limits: Limits,
@@ -145,7 +150,13 @@ impl Args {
     pub(crate) fn config(&self) -> Config {
         let addrs = self.addrs.iter().flat_map(|list| &list.0);
         let plain = self.plain.iter().flat_map(|list| &list.0);
+        let proxies = self.proxy_from.iter().flat_map(|list| &list.0).copied();
+        let default = Config::default();
         Config {
+            proxy_from: match self.proxy_from.is_empty() {
+                true => default.proxy_from,
+                false => proxies.collect(),
+            },
             listen: addrs.cloned().collect(),
             listen_plain: plain.cloned().collect(),
             interactive: self.interactive.clone(),
@@ -195,6 +206,23 @@ impl FromStr for PlainAddrs {
 
     fn from_str(addrs: &str) -> Result<Self, ListenAddrError> {
         each(addrs, ListenAddr::parse_plain).map(Self)
+    }
+}
+
+/// Networks separated by white space.
+#[derive(Debug, Clone)]
+struct Networks(Vec<Network>);
+
+impl FromStr for Networks {
+    type Err = NetworkError;
+
+    fn from_str(networks: &str) -> Result<Self, NetworkError> {
+        let networks = networks.split_whitespace().map(str::parse);
+        let networks: Vec<Network> = networks.collect::<Result<_, _>>()?;
+        match networks.is_empty() {
+            true => Err(NetworkError::Malformed),
+            false => Ok(Self(networks)),
+        }
     }
 }
 

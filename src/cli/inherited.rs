@@ -5,19 +5,19 @@ use std::env;
 use std::io;
 use std::iter;
 
-use line_chat::{BoundListener, ListenAddrError, Service};
+use line_chat::{BoundListener, ListenAddrError, Role, Service};
 use listenfd::ListenFd;
 use rustix::net::sockopt::socket_acceptconn;
 
 /// The names of the sockets, with colons between them.
 const NAMES: &str = "LISTEN_FDNAMES";
 
-/// Takes over every listener that was handed down to this process. Its name may be words for what its
-/// clients get; with any other name they get what is `usual`.
+/// Takes over every listener that was handed down to this process. Its name may be words for what it is
+/// for; with any other name its clients get what is `usual`.
 ///
 /// # Errors
 /// The text tells which of them cannot be used, and why.
-pub(crate) fn listeners(usual: Service) -> io::Result<Vec<(BoundListener, Service)>> {
+pub(crate) fn listeners(usual: Service) -> io::Result<Vec<(BoundListener, Role)>> {
     let names = env::var(NAMES).unwrap_or_default();
     let names = names.split(':').chain(iter::repeat(""));
     let mut inherited = ListenFd::from_env();
@@ -27,14 +27,14 @@ pub(crate) fn listeners(usual: Service) -> io::Result<Vec<(BoundListener, Servic
             let number = index.saturating_add(1);
             io::Error::other(format!("cannot use inherited socket {number}: {why}"))
         };
-        let service = Service::from_words(name);
-        let service = service.map_err(|error: ListenAddrError| unusable(error.to_string()))?;
+        let role = Role::from_words(name, usual);
+        let role = role.map_err(|error: ListenAddrError| unusable(error.to_string()))?;
         let listener = take(&mut inherited, index).map_err(|error| unusable(error.to_string()))?;
         if !socket_acceptconn(&listener).unwrap_or(true) {
             let why = "it is a connection and not a listener; set Accept=no in the socket unit";
             return Err(unusable(why.to_owned()));
         }
-        listeners.push((listener, service.unwrap_or(usual)));
+        listeners.push((listener, role));
     }
     Ok(listeners)
 }

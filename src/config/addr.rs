@@ -29,6 +29,8 @@ pub struct ListenAddr {
     pub place: Place,
     /// What its clients get. `None` leaves it to the rest of the configuration.
     pub service: Option<Service>,
+    /// What stands before a client's bytes on its connection.
+    pub layers: Layers,
 }
 
 /// One or more socket addresses, or a Unix socket.
@@ -77,6 +79,74 @@ pub enum Service {
     Http,
 }
 
+/// What stands before a client's bytes on a connection. By default nothing does.
+///
+/// ```
+/// use line_chat::{Layers, ListenAddr};
+///
+/// let addr: ListenAddr = "proxy:10.0.0.1:6142".parse()?;
+/// assert_eq!(addr.layers, Layers { proxy: true });
+/// # Ok::<(), line_chat::ListenAddrError>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Layers {
+    /// A proxy sends a header with the client's address (HAProxy's proxy-protocol.txt, versions 1 and 2).
+    pub proxy: bool,
+}
+
+/// What a listener is for.
+///
+/// ```
+/// use line_chat::{Profile, Role, Service};
+///
+/// let service = Service::Chat(Profile::Interactive);
+/// assert_eq!(Role::from(service), Role { service, ..Role::default() });
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Role {
+    /// What its clients get.
+    pub service: Service,
+    /// What stands before their bytes.
+    pub layers: Layers,
+}
+
+impl From<Service> for Role {
+    fn from(service: Service) -> Self {
+        Self {
+            service,
+            layers: Layers::default(),
+        }
+    }
+}
+
+impl Role {
+    /// Returns the role that these words stand for, joined as in a [`ListenAddr`]. `usual` is the service
+    /// where they name none, and the role if they are no such words.
+    ///
+    /// # Errors
+    /// The words do not go together, or stand for something that is not supported.
+    ///
+    /// ```
+    /// use line_chat::{Layers, Profile, Role, Service};
+    ///
+    /// let usual = Service::Chat(Profile::Interactive);
+    /// let plain = Service::Chat(Profile::Plain);
+    /// assert_eq!(Role::from_words("unix+plain", usual)?, plain.into());
+    /// assert_eq!(Role::from_words("chat.socket", usual)?, usual.into());
+    /// let proxied = Role::from_words("proxy", usual)?;
+    /// assert_eq!((proxied.service, proxied.layers.proxy), (usual, true));
+    /// # Ok::<(), line_chat::ListenAddrError>(())
+    /// ```
+    pub fn from_words(words: &str, usual: Service) -> Result<Self, ListenAddrError> {
+        let before_nothing = format!("{words}:");
+        let (words, _) = Words::split(&before_nothing)?;
+        Ok(Self {
+            service: words.service.unwrap_or(usual),
+            layers: words.layers,
+        })
+    }
+}
+
 /// Settings for scripts that read or are piped with simple tools. The default is what every other
 /// client gets.
 ///
@@ -117,24 +187,6 @@ pub enum Eol {
 }
 
 impl Service {
-    /// Returns the service that these words stand for, joined as in a [`ListenAddr`]; `None` if they are
-    /// other words, or say nothing of a service.
-    ///
-    /// # Errors
-    /// The words do not go together, or stand for something that is not supported.
-    ///
-    /// ```
-    /// use line_chat::{Profile, Service};
-    ///
-    /// assert_eq!(Service::from_words("unix+plain")?, Some(Service::Chat(Profile::Plain)));
-    /// assert_eq!(Service::from_words("chat.socket")?, None);
-    /// # Ok::<(), line_chat::ListenAddrError>(())
-    /// ```
-    pub fn from_words(words: &str) -> Result<Option<Self>, ListenAddrError> {
-        let before_nothing = format!("{words}:");
-        Words::split(&before_nothing).map(|(words, _)| words.service)
-    }
-
     /// Returns how clients of the room are served; `None` for services other than the room.
     pub(crate) fn chat(self) -> Option<(Profile, Script)> {
         match self {
@@ -176,6 +228,7 @@ impl From<Place> for ListenAddr {
         Self {
             place,
             service: None,
+            layers: Layers::default(),
         }
     }
 }
@@ -230,6 +283,7 @@ impl ListenAddr {
                 false => place.parse()?,
             },
             service: words.service.or(usual),
+            layers: words.layers,
         };
         if let Some(keys) = keys {
             let given = Keys::parse(keys).and_then(|keys| keys.apply(&mut this));
@@ -364,11 +418,17 @@ fn is_like_ipv4(name: &str) -> bool {
 
 impl fmt::Display for ListenAddr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(word) = self.service.and_then(Service::word) {
-            // A Unix socket begins with a word of its own.
-            let is_unix = matches!(self.place, Place::Unix(_));
+        let words = [
+            self.service.and_then(Service::word),
+            self.layers.proxy.then_some("proxy"),
+        ];
+        let mut words = words.into_iter().flatten().peekable();
+        // A Unix socket begins with a word of its own.
+        let is_unix = matches!(self.place, Place::Unix(_));
+        while let Some(word) = words.next() {
+            let is_last = words.peek().is_none() && !is_unix;
             f.write_str(word)?;
-            f.write_str(if is_unix { "+" } else { ":" })?;
+            f.write_str(if is_last { ":" } else { "+" })?;
         }
         self.place.fmt(f)?;
         match self.service {
@@ -482,7 +542,7 @@ impl fmt::Display for ListenAddrError {
             ),
             Self::NoWord(word) => write!(
                 f,
-                "\"{word}\" is not a word for a listener: there are interactive, plain, http and unix"
+                "\"{word}\" is not a word for a listener: there are interactive, plain, http, proxy and unix"
             ),
             Self::WordTwice(word) => write!(f, "{word} is given twice: give it once"),
             Self::WordsConflict(one, other) => {
@@ -490,11 +550,7 @@ impl fmt::Display for ListenAddrError {
             }
             Self::NotSupported(word) => write!(
                 f,
-                "{word} is not supported: {}",
-                match *word {
-                    "tls" => "this version does not encrypt, so use a TLS terminator in front",
-                    _ => "this version does not read the PROXY protocol's headers",
-                }
+                "{word} is not supported: this version does not encrypt, so use a TLS terminator in front"
             ),
             Self::Key {
                 listener,
@@ -653,6 +709,24 @@ mod tests {
     }
 
     #[test]
+    fn words_say_what_stands_before_its_clients() {
+        let plain = Some(Service::Chat(Profile::Plain));
+        for (text, service) in [
+            ("proxy:10.0.0.1:6142", None),
+            ("plain+proxy:6142", plain),
+            ("proxy+unix:/run/chat", None),
+            ("plain+proxy+unix:@a", plain),
+        ] {
+            let addr: ListenAddr = text.parse().expect("an address");
+            assert_eq!((addr.service, addr.layers.proxy), (service, true), "{text}");
+            assert_eq!(addr.to_string(), text);
+        }
+        let either: [ListenAddr; 2] =
+            ["unix+proxy+plain:@a", "plain+proxy+unix:@a"].map(|text| text.parse().expect("one"));
+        assert_eq!(either[0], either[1]);
+    }
+
+    #[test]
     fn the_file_of_a_unix_socket_has_permissions_and_a_group() {
         let chat = Group::Name("chat".into());
         for (keys, mode, group, permissions) in [
@@ -697,20 +771,17 @@ mod tests {
             ),
             (
                 "plain+udp:1",
-                "\"udp\" is not a word for a listener: there are interactive, plain, http and unix",
+                "\"udp\" is not a word for a listener: there are interactive, plain, http, proxy and unix",
             ),
             (
                 "+plain:1",
-                "\"\" is not a word for a listener: there are interactive, plain, http and unix",
+                "\"\" is not a word for a listener: there are interactive, plain, http, proxy and unix",
             ),
             (
                 "tls:0.0.0.0:6697",
                 "tls is not supported: this version does not encrypt, so use a TLS terminator in front",
             ),
-            (
-                "plain+proxy:1",
-                "proxy is not supported: this version does not read the PROXY protocol's headers",
-            ),
+            ("plain+proxy+proxy:1", "proxy is given twice: give it once"),
             (
                 "unix:",
                 "the path is missing: write for example unix:/run/line-chat/chat.sock or unix:@chat",

@@ -2,7 +2,7 @@
 //! [`Words`] and a new key to [`Keys`], and nowhere else.
 
 use crate::config::addr::{
-    Eof, Eol, KeyProblem, ListenAddr, ListenAddrError, Place, Script, Service,
+    Eof, Eol, KeyProblem, Layers, ListenAddr, ListenAddrError, Place, Script, Service,
 };
 use crate::config::interactive::Profile;
 use crate::config::unix_socket::{Group, UnixName, parse_group, parse_mode};
@@ -12,6 +12,7 @@ use crate::config::unix_socket::{Group, UnixName, parse_group, parse_mode};
 enum Word {
     Service(Service),
     Unix,
+    Proxy,
     /// Nothing that this version can do.
     Kept,
 }
@@ -24,7 +25,7 @@ const WORDS: [(&str, Word); 6] = [
     ("plain", Word::Service(Service::Chat(Profile::Plain))),
     ("http", Word::Service(Service::Http)),
     ("unix", Word::Unix),
-    ("proxy", Word::Kept),
+    ("proxy", Word::Proxy),
     ("tls", Word::Kept),
 ];
 
@@ -33,6 +34,7 @@ const WORDS: [(&str, Word); 6] = [
 pub(super) struct Words {
     pub(super) service: Option<Service>,
     pub(super) is_unix: bool,
+    pub(super) layers: Layers,
 }
 
 impl Words {
@@ -63,11 +65,19 @@ impl Words {
                 Some(other) if other == text => return Err(ListenAddrError::WordTwice(text)),
                 Some(other) => return Err(ListenAddrError::WordsConflict(other, text)),
             },
-            Word::Unix if self.is_unix => return Err(ListenAddrError::WordTwice(text)),
-            Word::Unix => self.is_unix = true,
+            Word::Unix => set_flag(&mut self.is_unix, text)?,
+            Word::Proxy => set_flag(&mut self.layers.proxy, text)?,
             Word::Kept => return Err(ListenAddrError::NotSupported(text)),
         }
         Ok(())
+    }
+}
+
+/// Sets what a word stands for, once.
+fn set_flag(flag: &mut bool, word: &'static str) -> Result<(), ListenAddrError> {
+    match std::mem::replace(flag, true) {
+        true => Err(ListenAddrError::WordTwice(word)),
+        false => Ok(()),
     }
 }
 

@@ -5,6 +5,7 @@
 pub(crate) mod addr;
 pub(crate) mod interactive;
 mod listener_words;
+pub(crate) mod network;
 pub(crate) mod password;
 pub(crate) mod prefix;
 pub(crate) mod unix_socket;
@@ -14,6 +15,7 @@ use std::time::Duration;
 
 use crate::config::addr::{ListenAddr, Place, Service};
 use crate::config::interactive::{Interactive, Profile};
+use crate::config::network::Network;
 use crate::config::prefix::Prefix;
 use crate::text::ISOLATE_BYTES;
 
@@ -42,6 +44,9 @@ pub struct Config {
     /// Where to listen as well, for clients of the same room that are plain whatever `interactive`
     /// says, except that they are asked for its password. Default: nowhere.
     pub listen_plain: Vec<ListenAddr>,
+    /// From where proxies may connect to listeners that are for proxies (`proxy:ADDR`); a proxy on a Unix
+    /// socket may in any case. Default: this machine.
+    pub proxy_from: Vec<Network>,
     /// The text before each line. Default: `{nick}: `.
     pub prefix: Prefix,
     /// How people are served. Default: like scripts.
@@ -64,6 +69,7 @@ impl Default for Config {
         Self {
             listen: vec![DEFAULT_PLACE.into()],
             listen_plain: Vec::new(),
+            proxy_from: Network::LOOPBACK.into(),
             prefix: Prefix::default(),
             interactive: Interactive::default(),
             limits: Limits::default(),

@@ -10,7 +10,7 @@ use std::fmt;
 ///
 /// assert_eq!(CloseReason::TooSlow.to_string(), "too slow");
 /// let refusals = CloseReason::ALL.into_iter().filter(|reason| reason.is_refusal());
-/// assert_eq!(refusals.count(), 4);
+/// assert_eq!(refusals.count(), 6);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -44,6 +44,10 @@ pub enum CloseReason {
     AddressFull,
     /// More than `connects_per_second` connections came from that address.
     AddressTooFast,
+    /// A connection on a listener for proxies came from an address that is none of theirs.
+    UntrustedProxy,
+    /// A connection on a listener for proxies did not begin with a header of the PROXY protocol.
+    NoProxyHeader,
     /// The client had no nick, and another one needed its place.
     MadeRoom,
     /// The client gave the command `/quit`.
@@ -64,7 +68,7 @@ pub enum CloseReason {
 
 impl CloseReason {
     /// Every reason, in the order of declaration, which is also the order of the counters.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 24] = [
         Self::HungUp,
         Self::Broken,
         Self::TooSlow,
@@ -79,6 +83,8 @@ impl CloseReason {
         Self::ServerFull,
         Self::AddressFull,
         Self::AddressTooFast,
+        Self::UntrustedProxy,
+        Self::NoProxyHeader,
         Self::MadeRoom,
         Self::Quit,
         Self::Kicked,
@@ -111,6 +117,8 @@ impl CloseReason {
             Self::AddressTooFast => {
                 "too many new connections from your address, try again in a moment"
             }
+            Self::UntrustedProxy => "this port is only for proxies that the server trusts",
+            Self::NoProxyHeader => "this port is only for proxies that send the PROXY header",
             Self::MadeRoom => "server is full and you have given no nick, goodbye",
             Self::Shutdown => "server is shutting down",
         })
@@ -128,7 +136,12 @@ impl CloseReason {
     pub fn is_refusal(self) -> bool {
         matches!(
             self,
-            Self::ServerFull | Self::AddressFull | Self::AddressTooFast | Self::AddressBanned
+            Self::ServerFull
+                | Self::AddressFull
+                | Self::AddressTooFast
+                | Self::UntrustedProxy
+                | Self::NoProxyHeader
+                | Self::AddressBanned
         )
     }
 }
@@ -150,6 +163,8 @@ impl fmt::Display for CloseReason {
             Self::ServerFull => "server is full",
             Self::AddressFull => "too many from one address",
             Self::AddressTooFast => "too many new ones from one address",
+            Self::UntrustedProxy => "untrusted proxy",
+            Self::NoProxyHeader => "no PROXY header",
             Self::MadeRoom => "made room",
             Self::Quit => "quit",
             Self::Kicked => "kicked",

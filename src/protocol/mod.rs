@@ -8,6 +8,7 @@ mod keys;
 pub mod line;
 pub(crate) mod message;
 mod negotiation;
+pub(crate) mod proxy_header;
 pub(crate) mod sniff;
 pub(crate) mod target;
 pub mod telnet;

@@ -29,7 +29,7 @@ impl OtherProtocol {
     pub(crate) fn goodbye(self) -> &'static str {
         match self {
             Self::Tls | Self::Http | Self::Ssh => "this is a chat server for telnet, goodbye",
-            Self::Proxy => "this is a chat server that takes no PROXY header, goodbye",
+            Self::Proxy => "this port takes no PROXY header, goodbye",
             Self::Redis => "this is a chat server and no Redis server, goodbye",
             Self::Mail => "this is a chat server and no mail server, goodbye",
             Self::Ftp => "this is a chat server and no FTP server, goodbye",

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use rustix::io::Errno;
 
 use crate::config::addr::Service;
-use crate::engine::{Engine, Registry, Stream};
+use crate::engine::{Engine, Stream};
 use crate::events::{Event, Observer};
 use crate::peer::Peer;
 use crate::protocol::close_reason::CloseReason;
@@ -27,7 +27,7 @@ pub trait Listen {
     /// A descriptor that can be given up.
     type Spare;
 
-    /// What its clients get.
+    /// What a connection gets whose peer is told that it cannot stay.
     fn service(&self) -> Service {
         Service::default()
     }
@@ -106,12 +106,13 @@ impl<L: Listen> Acceptor<L> {
         self.back_off.until
     }
 
-    /// Hands connections that wait to the engine, within the budget of a turn.
+    /// Hands connections that wait to `admit`, with their peer and the listener, within the budget of a
+    /// turn. The engine is told of what goes wrong.
     pub fn accept<O: Observer>(
         &mut self,
         now: Instant,
         engine: &mut Engine<L::Stream, O>,
-        registry: &mut impl Registry<L::Stream>,
+        mut admit: impl FnMut(&mut Engine<L::Stream, O>, L::Stream, Peer, &L),
     ) {
         if self.back_off.is_on(now) || self.listeners.is_empty() {
             return;
@@ -129,8 +130,7 @@ impl<L: Listen> Acceptor<L> {
                 let error = match listener.socket.accept() {
                     Ok((stream, peer)) => {
                         self.back_off = BackOff::default();
-                        let service = listener.socket.service();
-                        engine.accept(stream, peer, service, now, registry);
+                        admit(engine, stream, peer, &listener.socket);
                         continue;
                     }
                     Err(error) => error,
@@ -271,7 +271,6 @@ impl BackOff {
 mod tests {
     use super::*;
     use crate::config::Config;
-    use crate::engine::{ClientId, Interest};
 
     /// A listener that gives these errors, the last one first.
     struct Failing(Vec<Errno>);
@@ -314,22 +313,6 @@ mod tests {
         }
     }
 
-    struct Unused;
-
-    impl Registry<Never> for Unused {
-        fn register(&mut self, stream: &mut Never, _: ClientId) -> io::Result<()> {
-            match *stream {}
-        }
-
-        fn reregister(&mut self, stream: &mut Never, _: ClientId, _: Interest) -> io::Result<()> {
-            match *stream {}
-        }
-
-        fn deregister(&mut self, stream: &mut Never) {
-            match *stream {}
-        }
-    }
-
     #[test]
     fn what_the_spare_descriptor_does_not_help_against_is_waited_for() {
         let socket = Failing(vec![Errno::NFILE, Errno::MFILE]);
@@ -338,10 +321,11 @@ mod tests {
             Engine::new(Config::default(), (), Instant::now()).expect("the default works");
         let now = Instant::now();
         acceptor.mark(0);
-        acceptor.accept(now, &mut engine, &mut Unused);
+        let mut admit = |_: &mut _, stream: Never, _, _: &_| match stream {};
+        acceptor.accept(now, &mut engine, &mut admit);
         assert!(!acceptor.has_work(), "it does not spin");
         assert_eq!(acceptor.next_deadline(), Some(now + MIN_BACK_OFF));
-        acceptor.accept(now + MIN_BACK_OFF, &mut engine, &mut Unused);
+        acceptor.accept(now + MIN_BACK_OFF, &mut engine, &mut admit);
         assert!(!acceptor.has_work() && acceptor.next_deadline().is_none());
     }
 

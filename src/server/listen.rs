@@ -16,7 +16,7 @@ use rustix::io::Errno;
 use rustix::net::netdevice::name_to_index;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
-use crate::config::addr::{ListenAddr, Place, Service};
+use crate::config::addr::{ListenAddr, Place, Role, Service};
 use crate::config::interactive::Profile;
 use crate::config::unix_socket::{UnixName, UnixSocket};
 use crate::config::{Config, Limits};
@@ -54,8 +54,7 @@ pub(super) struct Bound {
     /// The file of a Unix socket. It is dropped before the socket: until then no other file has its inode.
     pub(super) file: Option<SocketFile>,
     pub(super) socket: BoundListener,
-    /// What its clients get.
-    pub(super) service: Service,
+    pub(super) role: Role,
     /// The name of a Unix socket. The kernel's is the one that it was bound to first.
     pub(super) name: Option<UnixName>,
 }
@@ -76,7 +75,7 @@ impl Listening {
     ///
     /// # Errors
     /// The text names the address and says what to do.
-    pub(super) fn bind(config: &Config, bound: Vec<(BoundListener, Service)>) -> io::Result<Self> {
+    pub(super) fn bind(config: &Config, bound: Vec<(BoundListener, Role)>) -> io::Result<Self> {
         let requests = requests(config)?;
         check_overlaps(&requests)?;
         let requested = requests.iter().flat_map(|it| &it.addrs).copied();
@@ -90,8 +89,8 @@ impl Listening {
         for request in &requests {
             binder.bind(request)?;
         }
-        for (socket, service) in bound {
-            binder.take_over(socket, service)?;
+        for (socket, role) in bound {
+            binder.take_over(socket, role)?;
         }
         binder.finish()
     }
@@ -118,7 +117,7 @@ impl Listening {
 #[derive(Debug)]
 struct Request<'c> {
     asked: &'c ListenAddr,
-    service: Service,
+    role: Role,
     addrs: Vec<SocketAddr>,
 }
 
@@ -156,8 +155,8 @@ impl Binder<'_> {
     /// Binds the addresses of a request. The server can do without one that fails if it has another.
     fn bind(&mut self, request: &Request<'_>) -> io::Result<()> {
         match &request.asked.place {
-            Place::Loopback { port } => return self.bind_loopback(*port, request.service),
-            Place::Unix(asked) => return self.bind_unix(asked, request.service),
+            Place::Loopback { port } => return self.bind_loopback(*port, request.role),
+            Place::Unix(asked) => return self.bind_unix(asked, request.role),
             _ => {}
         }
         let mut errors = Vec::new();
@@ -165,7 +164,7 @@ impl Binder<'_> {
         for &addr in &request.addrs {
             match self.listen_on(addr) {
                 Ok(outcome) => {
-                    self.keep(outcome, request.service);
+                    self.keep(outcome, request.role);
                     is_bound = true;
                 }
                 Err(error) => errors.push(explain(addr, &error)),
@@ -181,7 +180,7 @@ impl Binder<'_> {
     /// Binds a port on both loopback addresses. A missing `::1` needs no warning, but a port that
     /// another process has on `::1` is an error: clients that connect to `localhost` would reach that
     /// process.
-    fn bind_loopback(&mut self, port: u16, service: Service) -> io::Result<()> {
+    fn bind_loopback(&mut self, port: u16, role: Role) -> io::Result<()> {
         let v4_addr = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let mut tries_left = PORT_TRIES;
         loop {
@@ -192,12 +191,12 @@ impl Binder<'_> {
             let v6_addr = SocketAddr::from((Ipv6Addr::LOCALHOST, port));
             match self.listen_on(v6_addr) {
                 Ok(Outcome::Missing(_)) if matches!(v4, Outcome::Listening(_)) => {
-                    self.keep(v4, service);
+                    self.keep(v4, role);
                     return Ok(());
                 }
                 Ok(v6) => {
-                    self.keep(v4, service);
-                    self.keep(v6, service);
+                    self.keep(v4, role);
+                    self.keep(v6, role);
                     return Ok(());
                 }
                 // The kernel chose the port, and may choose another one.
@@ -207,24 +206,24 @@ impl Binder<'_> {
         }
     }
 
-    fn bind_unix(&mut self, asked: &UnixSocket, service: Service) -> io::Result<()> {
+    fn bind_unix(&mut self, asked: &UnixSocket, role: Role) -> io::Result<()> {
         let (socket, file) = unix_socket::listen(asked)?;
         self.listening.sockets.push(Bound {
             file,
             socket: socket.into(),
-            service,
+            role,
             name: Some(asked.name.clone()),
         });
         Ok(())
     }
 
-    fn keep(&mut self, outcome: Outcome, service: Service) {
+    fn keep(&mut self, outcome: Outcome, role: Role) {
         match outcome {
             Outcome::Listening(socket) => {
                 self.listening.sockets.push(Bound {
                     file: None,
                     socket: socket.into(),
-                    service,
+                    role,
                     name: None,
                 });
             }
@@ -233,7 +232,7 @@ impl Binder<'_> {
     }
 
     /// Takes over a socket that listens already.
-    fn take_over(&mut self, socket: BoundListener, service: Service) -> io::Result<()> {
+    fn take_over(&mut self, socket: BoundListener, role: Role) -> io::Result<()> {
         let is_set = SockRef::from(&socket).set_nonblocking(true);
         is_set.map_err(|error| {
             let text = format!("cannot use a listener that was handed in: {error}");
@@ -249,7 +248,7 @@ impl Binder<'_> {
         self.listening.sockets.push(Bound {
             file: None,
             socket,
-            service,
+            role,
             name,
         });
         Ok(())
@@ -371,7 +370,10 @@ fn requests(config: &Config) -> io::Result<Vec<Request<'_>>> {
     for (asked, default) in all {
         requests.push(Request {
             asked,
-            service: asked.service.unwrap_or(default),
+            role: Role {
+                service: asked.service.unwrap_or(default),
+                layers: asked.layers,
+            },
             addrs: resolve(&asked.place)?,
         });
     }
@@ -578,7 +580,7 @@ mod tests {
             ..Config::default()
         };
         let service = Service::Chat(Profile::Plain);
-        Listening::bind(&config, vec![(handed_in.into(), service)]).expect("it is bound");
+        Listening::bind(&config, vec![(handed_in.into(), service.into())]).expect("it is bound");
         let socket = SockRef::from(&listener);
         assert!(socket.tcp_nodelay().expect("TCP_NODELAY"));
         assert!(socket.out_of_band_inline().expect("SO_OOBINLINE"));

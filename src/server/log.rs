@@ -82,6 +82,9 @@ impl Observer for Log {
             Event::Connected { id, peer } => {
                 debug!(target: CONNECTIONS, "{peer} connected as client {}", id.index());
             }
+            Event::Proxied { peer, proxy } => {
+                debug!(target: CONNECTIONS, "{peer} comes through the proxy {proxy}");
+            }
             Event::Refused { peer, reason } => self.refused.log(now, Refusal { peer, reason }),
             Event::Unregistrable { peer, error } => {
                 let error = error.to_string();

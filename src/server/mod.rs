@@ -10,6 +10,7 @@ pub(crate) mod handle;
 mod listen;
 mod log;
 mod process;
+mod proxied;
 mod signals;
 pub(crate) mod transport;
 mod unix_socket;
@@ -30,7 +31,7 @@ use signal_hook_mio::v1_0::Signals;
 
 use crate::client_id::ClientId;
 use crate::config::Config;
-use crate::config::addr::{ListenAddr, Place, Service};
+use crate::config::addr::{ListenAddr, Place, Role, Service};
 use crate::config::interactive::{Interactive, Profile};
 use crate::config::unix_socket::UnixName;
 use crate::engine::{Engine, Interest, Liveness, Registry};
@@ -41,6 +42,7 @@ use accept::{AcceptError, Acceptor, Listen};
 use handle::{ControlBlock, Handle, Request};
 use listen::{Bound, Listening};
 use log::Log;
+use proxied::{Ended, Proxied, Waiting};
 use signals::Ignored;
 use transport::{BoundListener, Keepalive, SockDiag, Transport};
 use unix_socket::SocketFile;
@@ -56,6 +58,7 @@ const MOST_LATE: Duration = Duration::from_secs(1);
 const WAKER: Token = Token(usize::MAX);
 const SIGNALS: Token = Token(usize::MAX - 1);
 const FIRST_LISTENER: usize = usize::MAX / 2;
+const FIRST_PROXIED: usize = usize::MAX / 4;
 
 /// The descriptors of a process, each as a file named by its number (proc(5)).
 const DESCRIPTORS: &str = "/proc/self/fd";
@@ -101,6 +104,7 @@ pub struct Server<O: Observer = ()> {
     poll: Poll,
     events: Events,
     acceptor: Acceptor<Listener>,
+    proxied: Proxied,
     signals: Option<Signals>,
     /// Whether the process has a terminal, so that SIGHUP may mean that it was closed.
     has_terminal: bool,
@@ -161,18 +165,19 @@ impl<O: Observer> Server<O> {
     /// As [`bind`](Server::bind).
     pub fn bind_with(
         mut config: Config,
-        bound: Vec<(BoundListener, Service)>,
+        bound: Vec<(BoundListener, Role)>,
         observer: O,
     ) -> io::Result<Self> {
         let poll = Poll::new()?;
         let people = Service::Chat(Profile::Interactive);
-        if bound.iter().any(|&(_, service)| service == people) {
+        if bound.iter().any(|&(_, role)| role.service == people) {
             config.expect_people();
         }
         let interactive = config.interactive.clone();
         let (spin, handle_signals) = (config.spin, config.handle_signals);
         let accepts_per_turn = config.limits.accepts_per_turn;
         let keepalive = Keepalive::new(&config.limits);
+        let proxied = Proxied::new(std::mem::take(&mut config.proxy_from));
         let listen = Listening::bind(&config, bound);
         // All that the server needs for itself is open before it is counted.
         let mut system = SockDiag::open();
@@ -228,6 +233,7 @@ impl<O: Observer> Server<O> {
             poll,
             events: Events::with_capacity(EVENTS_PER_TURN),
             acceptor: Acceptor::new(listeners, accepts_per_turn),
+            proxied,
             signals,
             has_terminal: handle_signals && signals::has_terminal(),
             control: Arc::new(ControlBlock::new(move || waker.wake())),
@@ -339,7 +345,8 @@ impl<O: Observer> Server<O> {
     /// When the next turn is due although nothing happens: at once if work is left over, never if this
     /// is `None`. A loop of one's own waits until then, or until the server [is readable](AsFd).
     pub fn next_deadline(&self) -> Option<Instant> {
-        let has_work = self.engine.has_work() || self.acceptor.has_work();
+        let has_work =
+            self.engine.has_work() || self.acceptor.has_work() || self.proxied.has_work();
         // Events that did not fit are still there, and an outer loop would not hear of them again.
         let has_more_events = self.clock.events >= EVENTS_PER_TURN;
         let is_ending = self.control.shutdowns() > self.shutdowns_seen;
@@ -349,6 +356,7 @@ impl<O: Observer> Server<O> {
         let deadlines = [
             self.engine.next_deadline(),
             self.acceptor.next_deadline(),
+            self.proxied.next_deadline(),
             self.engine.observed_by().0.next_deadline(),
         ];
         deadlines.into_iter().flatten().min()
@@ -372,6 +380,7 @@ impl<O: Observer> Server<O> {
         let now = Instant::now();
         if let Some(late) = self.clock.lateness(deadline, now) {
             self.engine.leave_out(late);
+            self.proxied.leave_out(late);
             report(&mut self.engine, Event::Late { by: late });
         }
         self.clock.began = now;
@@ -382,7 +391,23 @@ impl<O: Observer> Server<O> {
             system: &mut self.system,
             keepalive: self.keepalive,
         };
-        self.acceptor.accept(now, &mut self.engine, registry);
+        let (proxied, poll) = (&mut self.proxied, self.poll.registry());
+        self.acceptor
+            .accept(now, &mut self.engine, |engine, stream, peer, listener| {
+                if !listener.role.layers.proxy {
+                    return engine.accept(stream, peer, listener.role.service, now, registry);
+                }
+                let watch = |stream: &mut Transport, number| watch_proxied(stream, number, poll);
+                if let Err(ended) = proxied.add(stream, peer, listener.role, now, watch) {
+                    end_waiting(ended, engine, now, registry);
+                }
+            });
+        let mut looks = 0;
+        while let Some(mut ended) = self.proxied.take(now, &mut looks) {
+            // From here on it has another number.
+            let _ = poll.deregister(&mut ended.0.stream);
+            end_waiting(ended, &mut self.engine, now, registry);
+        }
         self.engine.turn(now, registry);
         self.engine.observer().0.on_time(now);
         report_refusal(&mut self.engine, &mut self.system);
@@ -439,6 +464,9 @@ impl<O: Observer> Server<O> {
                 SIGNALS => signals = true,
                 Token(token) if token >= FIRST_LISTENER => {
                     self.acceptor.mark(token.saturating_sub(FIRST_LISTENER));
+                }
+                Token(token) if token >= FIRST_PROXIED => {
+                    self.proxied.mark(token.saturating_sub(FIRST_PROXIED));
                 }
                 Token(client) => mark_client(&mut self.engine, client, event),
             }
@@ -502,9 +530,38 @@ impl<O: Observer> Server<O> {
         let shutdowns = self.control.shutdowns();
         if shutdowns > 0 && self.shutdowns_seen == 0 {
             self.acceptor.close();
+            self.proxied.close();
             self.engine.shut_down(self.clock.began);
         }
         self.shutdowns_seen = shutdowns;
+    }
+}
+
+/// Watches a connection that waits for its proxy.
+fn watch_proxied(stream: &mut Transport, number: usize, poll: &mio::Registry) -> io::Result<()> {
+    let token = Token(FIRST_PROXIED.saturating_add(number));
+    poll.register(stream, token, mio::Interest::READABLE)
+}
+
+/// Lets a client in whose proxy has named it, or tells a connection why it is refused.
+fn end_waiting<O: Observer>(
+    (waiting, client): Ended,
+    engine: &mut Engine<Transport, O>,
+    now: Instant,
+    registry: &mut impl Registry<Transport>,
+) {
+    let Waiting {
+        stream,
+        proxy,
+        role,
+        ..
+    } = waiting;
+    match client {
+        Ok(peer) => {
+            report(engine, Event::Proxied { peer, proxy });
+            engine.accept(stream, peer, role.service, now, registry);
+        }
+        Err(reason) => engine.refuse(stream, proxy, role.service, reason),
     }
 }
 
@@ -591,7 +648,7 @@ fn register_all(sockets: Vec<Bound>, poll: &Poll) -> io::Result<Vec<Listener>> {
         Ok(Listener {
             _file: bound.file,
             socket,
-            service: bound.service,
+            role: bound.role,
             name: bound.name,
         })
     };
@@ -683,13 +740,13 @@ fn readiness(interest: Interest) -> mio::Interest {
     }
 }
 
-/// A listening socket, and what its clients get.
+/// A listening socket, and what it is for.
 #[derive(Debug)]
 struct Listener {
     /// Removed with it, and before it.
     _file: Option<SocketFile>,
     socket: transport::Listener,
-    service: Service,
+    role: Role,
     /// The name of a Unix socket.
     name: Option<UnixName>,
 }
@@ -700,7 +757,8 @@ impl Listener {
         let of_unix = || Some(Place::Unix(self.name.clone()?.into()));
         Some(ListenAddr {
             place: of_tcp.or_else(of_unix)?,
-            service: Some(self.service),
+            service: Some(self.role.service),
+            layers: self.role.layers,
         })
     }
 }
@@ -710,7 +768,7 @@ impl Listen for Listener {
     type Spare = File;
 
     fn service(&self) -> Service {
-        self.service
+        self.role.service
     }
 
     fn accept(&mut self) -> io::Result<(Transport, Peer)> {

@@ -125,7 +125,8 @@ fn a_unix_socket_and_a_tcp_socket_that_are_handed_in_share_a_room() {
     let local = UnixListener::bind_addr(&name).expect("a name of our own");
     let tcp = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let plain = Service::Chat(Profile::Plain);
-    let bound: Vec<(BoundListener, _)> = vec![(local.into(), plain), (tcp.into(), plain)];
+    let bound: Vec<(BoundListener, _)> =
+        vec![(local.into(), plain.into()), (tcp.into(), plain.into())];
     let config = Config {
         listen: Vec::new(),
         ..Config::default()

@@ -11,6 +11,7 @@ mod inputs;
 mod interactive;
 mod laggards;
 mod limits;
+mod proxied;
 #[path = "../support/mod.rs"]
 mod support;
 mod telnet;

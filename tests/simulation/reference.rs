@@ -291,7 +291,7 @@ pub(crate) fn foreign(line: &[u8], is_complete: bool) -> Option<&'static str> {
         _ if !is_complete => None,
         _ if is_request || text.starts_with("SSH-") => Some(TELNET),
         ["PROXY", "TCP4" | "TCP6" | "UNKNOWN", ..] => {
-            Some("* this is a chat server that takes no PROXY header, goodbye\r\n")
+            Some("* this port takes no PROXY header, goodbye\r\n")
         }
         ["EHLO", _] => Some("* this is a chat server and no mail server, goodbye\r\n"),
         ["USER", _] => Some("* this is a chat server and no FTP server, goodbye\r\n"),

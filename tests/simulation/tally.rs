@@ -110,8 +110,12 @@ const OF_PEOPLE: [CloseReason; 6] = [
     CloseReason::Answered,
 ];
 
-/// What a scene of its own shows.
-const OF_SCENES: [CloseReason; 1] = [CloseReason::Unreachable];
+/// What a scene of its own shows, or a test over sockets: proxies are met before the engine.
+const OF_SCENES: [CloseReason; 3] = [
+    CloseReason::Unreachable,
+    CloseReason::UntrustedProxy,
+    CloseReason::NoProxyHeader,
+];
 
 impl Tally {
     fn numbers(&mut self) -> [(&'static str, &mut u64, bool); 27] {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 use line_chat::engine::{ClientId, Engine, Interest, Liveness, Registry};
-use line_chat::server::accept::Acceptor;
+use line_chat::server::accept::{Acceptor, Listen};
 use line_chat::{Config, Eof, Eol, Profile, Script, Service};
 
 use crate::chances::{self, Chances};
@@ -263,8 +263,12 @@ impl World {
         for listener in told {
             self.acceptor.mark(listener);
         }
+        let now = self.now;
         self.acceptor
-            .accept(self.now, &mut self.engine, &mut Registrations(self.now));
+            .accept(now, &mut self.engine, |engine, stream, peer, listener| {
+                let service = listener.service();
+                engine.accept(stream, peer, service, now, &mut Registrations(now));
+            });
         self.model.follow(journal::take());
         self.model.begin_turn(&self.engine.metrics());
         for socket in self.persons.iter().map(|person| person.socket.borrow()) {

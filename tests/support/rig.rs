@@ -154,8 +154,11 @@ impl Rig {
     pub(crate) fn turn(&mut self) {
         self.acceptor.mark(0);
         self.acceptor.mark(1);
+        let (now, registered) = (self.now, &mut self.registered);
         self.acceptor
-            .accept(self.now, &mut self.engine, &mut self.registered);
+            .accept(now, &mut self.engine, |engine, wire, peer, door| {
+                engine.accept(wire, peer, door.service, now, registered);
+            });
         for (id, wire) in &self.registered.0 {
             if wire.has_input() {
                 self.engine.on_readable(*id, true);

@@ -12,6 +12,7 @@ use std::net::SocketAddr;
 
 use mio::event::Source;
 use mio::{Interest, Registry, Token};
+use rustix::net::{RecvFlags, recv};
 
 use crate::engine::{Liveness, Stream};
 
@@ -45,6 +46,15 @@ impl Transport {
     /// As [`Tcp::dial`].
     pub(super) fn dial(to: SocketAddr, keepalive: Keepalive) -> io::Result<Self> {
         Tcp::dial(to, keepalive).map(Self::Tcp)
+    }
+
+    /// Reads what has arrived, and leaves it there (recv(2), `MSG_PEEK`).
+    ///
+    /// # Errors
+    /// As recv(2).
+    pub(super) fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let (read, _) = on_each!(self, it => recv(it.fd(), buffer, RecvFlags::PEEK))?;
+        Ok(read)
     }
 
     /// Returns what the kernel knows of the peer. A local process that ends closes its sockets, so there is

@@ -6,6 +6,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use mio::net::UnixStream;
 use nix::sys::socket::{getsockopt, sockopt};
@@ -35,6 +36,11 @@ impl Unix {
     /// What a poll loop watches.
     pub(super) fn socket(&mut self) -> &mut UnixStream {
         &mut self.0
+    }
+
+    /// Its descriptor.
+    pub(super) fn fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
     }
 }
 

@@ -360,15 +360,12 @@ fn programs_with_the_wrong_port_are_told_what_this_is() {
     for (first, goodbye) in [
         (
             &b"PROXY TCP4 192.0.2.1 192.0.2.2 56324 443\r\nbob\r\n"[..],
-            "this is a chat server that takes no PROXY header",
+            "this port takes no PROXY header",
         ),
-        (
-            b"PROXY UNKNOWN\r\n",
-            "this is a chat server that takes no PROXY header",
-        ),
+        (b"PROXY UNKNOWN\r\n", "this port takes no PROXY header"),
         (
             b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xc0\0\x02\x01\xc0\0\x02\x02\xdc\x04\x01\xbb",
-            "this is a chat server that takes no PROXY header",
+            "this port takes no PROXY header",
         ),
         (
             b"*1\r\n$4\r\nPING\r\n",
