@@ -6,6 +6,7 @@
 //! [`Observer::listens`].
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -253,6 +254,11 @@ pub enum Event<'a> {
         loss: &'static str,
         /// The error that the system returned.
         error: &'a io::Error,
+    },
+    /// A listener shows the metrics to other machines.
+    MetricsExposed {
+        /// Where it listens.
+        addr: SocketAddr,
     },
     /// The kernel does not report the state of connections (netlink's sock_diag). Peers that vanish are
     /// detected by TCP alone.

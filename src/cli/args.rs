@@ -76,6 +76,12 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NETWORK", env = "LINE_CHAT_PROXY_FROM")]
     proxy_from: Vec<Networks>,
 
+    /// Answer HTTP requests here: / is a page for people, /metrics one for Prometheus, and /healthz and
+    /// /readyz say whether the server lives and has room. 127.0.0.1:9180, or a Unix socket; whoever can
+    /// connect can read it. May be given more than once
+    #[arg(long, value_name = "ADDR", env = "LINE_CHAT_METRICS")]
+    metrics: Vec<MetricsAddrs>,
+
     #[command(flatten)]
     limits: Limits,
 
@@ -152,6 +158,7 @@ impl Args {
         let plain = self.plain.iter().flat_map(|list| &list.0);
         let proxies = self.proxy_from.iter().flat_map(|list| &list.0).copied();
         let default = Config::default();
+        let metrics = self.metrics.iter().flat_map(|list| &list.0);
         Config {
             proxy_from: match self.proxy_from.is_empty() {
                 true => default.proxy_from,
@@ -159,6 +166,7 @@ impl Args {
             },
             listen: addrs.cloned().collect(),
             listen_plain: plain.cloned().collect(),
+            listen_metrics: metrics.cloned().collect(),
             interactive: self.interactive.clone(),
             prefix: self.prefix.clone(),
             limits: self.limits.clone(),
@@ -223,6 +231,19 @@ impl FromStr for Networks {
             true => Err(NetworkError::Malformed),
             false => Ok(Self(networks)),
         }
+    }
+}
+
+/// Addresses separated by white space. Without a word before them, they are addresses of listeners for
+/// HTTP.
+#[derive(Debug, Clone)]
+struct MetricsAddrs(Vec<ListenAddr>);
+
+impl FromStr for MetricsAddrs {
+    type Err = ListenAddrError;
+
+    fn from_str(addrs: &str) -> Result<Self, ListenAddrError> {
+        each(addrs, ListenAddr::parse_metrics).map(Self)
     }
 }
 

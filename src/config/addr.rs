@@ -261,6 +261,29 @@ impl ListenAddr {
         Self::parse(addr, Some(Service::Chat(Profile::Plain)))
     }
 
+    /// Parses an address as [`from_str`](Self::from_str) does, except that an address without a word
+    /// for what clients get is that of a listener for HTTP.
+    ///
+    /// # Errors
+    /// See [`from_str`](Self::from_str). A word for what else clients get does not fit.
+    ///
+    /// ```
+    /// use line_chat::ListenAddr;
+    ///
+    /// assert_eq!(ListenAddr::parse_metrics("127.0.0.1:9180")?, "http:127.0.0.1:9180".parse()?);
+    /// assert_eq!(ListenAddr::parse_metrics("unix:@metrics")?, "unix+http:@metrics".parse()?);
+    /// # Ok::<(), line_chat::ListenAddrError>(())
+    /// ```
+    pub fn parse_metrics(addr: &str) -> Result<Self, ListenAddrError> {
+        let this = Self::parse(addr, Some(Service::Http))?;
+        match this.service.and_then(Service::word) {
+            Some(word) if this.service != Some(Service::Http) => {
+                Err(ListenAddrError::WordsConflict("metrics", word))
+            }
+            _ => Ok(this),
+        }
+    }
+
     /// Parses an address whose clients get `usual` where no word says what they get.
     fn parse(addr: &str, usual: Option<Service>) -> Result<Self, ListenAddrError> {
         let (words, rest) = Words::split(addr)?;

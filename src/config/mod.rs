@@ -47,6 +47,10 @@ pub struct Config {
     /// From where proxies may connect to listeners that are for proxies (`proxy:ADDR`); a proxy on a Unix
     /// socket may in any case. Default: this machine.
     pub proxy_from: Vec<Network>,
+    /// Where to answer HTTP requests for the metrics and the health of the server. Default: nowhere.
+    /// Whoever can connect there can read them, so the log warns of an address that is not this
+    /// machine's own.
+    pub listen_metrics: Vec<ListenAddr>,
     /// The text before each line. Default: `{nick}: `.
     pub prefix: Prefix,
     /// How people are served. Default: like scripts.
@@ -70,6 +74,7 @@ impl Default for Config {
             listen: vec![DEFAULT_PLACE.into()],
             listen_plain: Vec::new(),
             proxy_from: Network::LOOPBACK.into(),
+            listen_metrics: Vec::new(),
             prefix: Prefix::default(),
             interactive: Interactive::default(),
             limits: Limits::default(),
@@ -188,7 +193,8 @@ impl Config {
 
     /// Whether there is a listener for people at a prompt.
     pub(crate) fn has_people(&self) -> bool {
-        let addrs = self.listen.iter().chain(&self.listen_plain);
+        let rooms = self.listen.iter().chain(&self.listen_plain);
+        let addrs = rooms.chain(&self.listen_metrics);
         let people = Some(Service::Chat(Profile::Interactive));
         self.interactive.enabled || addrs.map(|addr| addr.service).any(|it| it == people)
     }

@@ -365,7 +365,11 @@ fn requests(config: &Config) -> io::Result<Vec<Request<'_>>> {
     let usual = Service::Chat(config.interactive.profile());
     let plain = Service::Chat(Profile::Plain);
     let listen = config.listen.iter().map(|asked| (asked, usual));
-    let all = listen.chain(config.listen_plain.iter().map(|asked| (asked, plain)));
+    let scripts = config.listen_plain.iter().map(|asked| (asked, plain));
+    let metrics = config.listen_metrics.iter();
+    let all = listen
+        .chain(scripts)
+        .chain(metrics.map(|asked| (asked, Service::Http)));
     let mut requests = Vec::new();
     for (asked, default) in all {
         requests.push(Request {

@@ -181,6 +181,11 @@ impl Observer for Log {
                 loss,
                 error,
             } => warn!(target: SERVER, "this system has no {option} ({error}): {loss}"),
+            Event::MetricsExposed { addr } => warn!(
+                target: SERVER,
+                "everybody who can reach {addr} can read the metrics: listen on 127.0.0.1 or a Unix \
+                 socket, or let a firewall keep others out"
+            ),
             Event::LivenessRefused { error } => warn!(
                 target: SERVER,
                 "the system does not tell which peers are gone (netlink's sock_diag: {error}): one that \

@@ -217,6 +217,9 @@ impl<O: Observer> Server<O> {
             };
             report(&mut engine, event);
         }
+        for addr in sockets.iter().filter_map(exposed_metrics) {
+            report(&mut engine, Event::MetricsExposed { addr });
+        }
         let capacity = Event::Capacity {
             max_clients: allowed,
             asked,
@@ -252,9 +255,9 @@ impl<O: Observer> Server<O> {
         })
     }
 
-    /// Where it listens by TCP, in the order of the config, `listen_plain` next and listeners that were
-    /// handed in last, with the ports that the system chose. Unix sockets are left out: see
-    /// [`listeners`](Self::listeners).
+    /// Where it listens by TCP, in the order of the config, `listen_plain` and `listen_metrics` next and
+    /// listeners that were handed in last, with the ports that the system chose. Unix sockets are left
+    /// out: see [`listeners`](Self::listeners).
     pub fn local_addrs(&self) -> Vec<SocketAddr> {
         let sockets = self.acceptor.sockets();
         sockets
@@ -638,6 +641,12 @@ fn open_descriptors(limit: u64) -> u64 {
     let open = numbers.filter(|&number: &u64| number < limit).count();
     // One of them is the folder itself.
     u64::try_from(open).unwrap_or(u64::MAX).saturating_sub(1)
+}
+
+/// Where a listener shows the metrics to other machines, if it does.
+fn exposed_metrics(bound: &Bound) -> Option<SocketAddr> {
+    let addr = bound.socket.tcp_addr()?;
+    (bound.role.service == Service::Http && !addr.ip().to_canonical().is_loopback()).then_some(addr)
 }
 
 fn register_all(sockets: Vec<Bound>, poll: &Poll) -> io::Result<Vec<Listener>> {

@@ -4,14 +4,13 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
 use crate::support::DEADLINE;
-use crate::support::child::{Server, command};
+use crate::support::child::{Server, command, run};
+use crate::support::temp_file::TempFolder;
 
 /// A server for two clients, and where it answers HTTP.
 fn server() -> (Server, SocketAddr) {
-    let addrs = ["127.0.0.1:0", "http:127.0.0.1:0"];
-    let server = Server::spawn(&mut command(
-        &[&["-q", "--max-clients", "2"], &addrs[..]].concat(),
-    ));
+    let args = ["-q", "--max-clients", "2", "--metrics", "127.0.0.1:0"];
+    let server = Server::start(&args);
     let http = server.announced();
     (server, http)
 }
@@ -78,6 +77,45 @@ fn the_page_of_metrics_counts_what_was_said_and_the_process() {
     // The connection that asked may be closed by now.
     let more = open - server.descriptors() as f64;
     assert!((0.0..=1.0).contains(&more), "{open}");
+}
+
+#[test]
+fn a_variable_a_flag_and_a_word_are_three_ways_to_ask_for_metrics() {
+    let mut command = command(&["127.0.0.1:0", "http:127.0.0.1:0"]);
+    let two = "127.0.0.1:0 http:127.0.0.1:0";
+    let server = Server::spawn(command.env("LINE_CHAT_METRICS", two));
+    for _ in 0..3 {
+        assert_eq!(get(server.announced(), "/healthz").1, "ok\n");
+    }
+    let flags = ["-q", "127.0.0.1:0", "--metrics"];
+    let refused = run(&mut self::command(
+        &[&flags[..], &["plain:127.0.0.1:0"]].concat(),
+    ));
+    let why = "metrics and plain do not go together: give one of them";
+    assert!(refused.log.contains(why), "{}", refused.log);
+    assert_eq!(refused.status.code(), Some(2));
+}
+
+#[test]
+fn a_listener_that_shows_the_metrics_to_others_is_warned_of() {
+    let folder = TempFolder::new("metrics");
+    let socket = format!("unix:{}", folder.path_of("socket"));
+    for (args, expected) in [
+        (&["--metrics", "127.0.0.1:0"][..], 0),
+        (&["--metrics", "[::1]:0"], 0),
+        (&["--metrics", &socket], 0),
+        (&["0.0.0.0:0"], 0),
+        (&["--metrics", "0.0.0.0:0"], 1),
+        (&["http:0.0.0.0:0", "--metrics", "0.0.0.0:0"], 2),
+    ] {
+        let log = Server::start(&[args, &["-q"]].concat()).stop().log;
+        let is_warning = |line: &&str| {
+            line.contains("WARN  line_chat::server] everybody who can reach 0.0.0.0:")
+                && line.contains(" can read the metrics: ")
+        };
+        assert_eq!(log.lines().count(), expected, "{args:?}: {log}");
+        assert_eq!(log.lines().filter(is_warning).count(), expected, "{log}");
+    }
 }
 
 #[test]
