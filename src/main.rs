@@ -26,7 +26,7 @@ use line_chat::{Server, Service};
 use cli::allocator::fix_threshold;
 use cli::args::Args;
 use cli::inherited;
-use cli::logging::{announce, raise_descriptor_limit, start_log};
+use cli::logging::{announce, log_lines_dropped, raise_descriptor_limit, start_log};
 
 fn main() -> ExitCode {
     let args = Args::of_process();
@@ -50,6 +50,7 @@ fn run(args: &Args) -> io::Result<()> {
         config.listen.clear();
     }
     let mut server = Server::bind_with(config, inherited, ())?;
+    server.set_log_lines_dropped(log_lines_dropped);
     announce(&server.listeners());
     server.run()
 }

@@ -13,6 +13,7 @@
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use line_chat::{ListenAddr, Profile, Service};
 use log::{LevelFilter, warn};
@@ -25,6 +26,15 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 const MAX_LOG_LINE_BYTES: usize = 4096;
 
 const CUT: &[u8] = b"...\n";
+
+/// How many lines of the log were dropped since the start. The logger belongs to the process and not to
+/// the server, so this does as well.
+static DROPPED: AtomicU64 = AtomicU64::new(0);
+
+/// How many lines of the log were dropped since the start.
+pub(crate) fn log_lines_dropped() -> u64 {
+    DROPPED.load(Ordering::Relaxed)
+}
 
 /// Starts the log on standard error, at `level`. Without one `RUST_LOG` decides, and the default is
 /// info.
@@ -180,7 +190,10 @@ impl<W: Sink> Write for LogWriter<W> {
         } else {
             self.try_line(&cut(line))
         };
-        self.dropped = self.dropped.saturating_add(u64::from(!is_written));
+        if !is_written {
+            self.dropped = self.dropped.saturating_add(1);
+            DROPPED.fetch_add(1, Ordering::Relaxed);
+        }
         Ok(line.len())
     }
 

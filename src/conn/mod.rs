@@ -34,7 +34,7 @@ use bytes::{Buf, BytesMut};
 
 use crate::broadcast::batch::Lines;
 use crate::config::Limits;
-use crate::metrics::{Metrics, ProcessStats};
+use crate::metrics::{Metrics, ProcessStats, Survey};
 use crate::peer::Peer;
 use crate::time::moment::{Clock, Moment};
 use crate::time::rate_limit::Rate;
@@ -58,11 +58,15 @@ pub(crate) struct Env {
     pub(crate) wall_clock: fn() -> SystemTime,
     /// Tells what the system knows of the process.
     pub(crate) process_stats: fn() -> Option<ProcessStats>,
+    /// Tells how many lines of the log were dropped.
+    pub(crate) log_lines_dropped: fn() -> u64,
     pub(crate) limits: Limits,
     /// The rate of lines that `limits` allow.
     pub(crate) line_rate: Rate,
     pub(crate) pool: Pool,
     pub(crate) metrics: Metrics,
+    /// The last look at all clients, until the session takes it that has asked for it.
+    pub(crate) survey: Option<Survey>,
     /// The memory of all sessions: lines and requests that are arriving.
     session_bytes: usize,
     /// What this turn has queued for single clients, in bytes: everything but the batch.
@@ -82,6 +86,8 @@ impl Env {
             clock: Clock::default(),
             wall_clock: || SystemTime::UNIX_EPOCH,
             process_stats: || None,
+            log_lines_dropped: || 0,
+            survey: None,
             line_rate: Rate::new(limits.lines_per_second, limits.burst_lines),
             pool: Pool::default(),
             limits,

@@ -11,10 +11,10 @@ use crate::engine::run_queue::Gates;
 /// The members that are not current.
 #[derive(Debug, Default)]
 pub(super) struct Backpressure {
-    lagging: usize,
-    stalled: usize,
+    pub(super) lagging: usize,
+    pub(super) stalled: usize,
     /// The room waits for them: [`Lag::Wait`](crate::Lag).
-    holding_up: usize,
+    pub(super) holding_up: usize,
 }
 
 impl Backpressure {

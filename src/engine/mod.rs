@@ -21,6 +21,7 @@ mod flush;
 mod liveness;
 mod read;
 mod run_queue;
+mod survey;
 
 use std::fmt;
 use std::io;
@@ -38,7 +39,7 @@ use crate::conn::overflow::Overflow;
 pub use crate::conn::stream::{Interest, Stream};
 use crate::conn::{Env, Io, ReaderState};
 use crate::events::{Event, Observer};
-use crate::metrics::{Metrics, ProcessStats};
+use crate::metrics::ProcessStats;
 use crate::peer::Peer;
 use crate::protocol::close_reason::CloseReason;
 use crate::room::Room;
@@ -246,6 +247,11 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         self.env.process_stats = process_stats;
     }
 
+    /// Sets what tells how many lines of the log were dropped; by default none is.
+    pub fn set_log_lines_dropped(&mut self, log_lines_dropped: fn() -> u64) {
+        self.env.log_lines_dropped = log_lines_dropped;
+    }
+
     /// Counts the turn that has ended for the metrics. It took so long without its wait for events.
     pub fn count_turn(&mut self, took: Duration) {
         let metrics = &mut self.env.metrics;
@@ -394,9 +400,6 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         self.with_session(id, |session, io, cx| {
             if session.is_member() {
                 io.out.set_overflow(Overflow::for_member(cx.env.limits.lag));
-            } else if matches!(session, Session::Http(_)) {
-                // A page is long, and all that it is sent.
-                io.out.set_overflow(Overflow::Disconnect);
             }
             session.on_open(&mut io.out, cx);
         });
@@ -435,7 +438,6 @@ impl<S: Stream, O: Observer> Engine<S, O> {
     pub fn turn(&mut self, now: Instant, registry: &mut impl Registry<S>) {
         self.set_now(now);
         self.env.turn_reply_bytes = 0;
-        self.count_clients();
         self.budget = TurnBudget::new(self.room.len(), &self.env.limits);
         self.sched.begin_flushes();
         self.room.on_time(self.env.now);
@@ -467,16 +469,6 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         self.rounds.begin_anew(&self.env);
         let ends = self.upkeep.shutdown_ends;
         self.upkeep.shutdown_ends = ends.and_then(|ends| ends.checked_add(time));
-    }
-
-    /// Brings the gauges up to date that are asked for within a turn.
-    fn count_clients(&mut self) {
-        let buffer_bytes = self.env.memory_bytes();
-        let metrics = &mut self.env.metrics;
-        metrics.clients = self.clients.len();
-        metrics.members = self.room.len();
-        metrics.http_connections = self.admission.http();
-        metrics.buffer_bytes = buffer_bytes;
     }
 
     fn set_now(&mut self, now: Instant) {
@@ -562,17 +554,6 @@ impl<S: Stream, O: Observer> Engine<S, O> {
     /// How many clients there are, members or not, those that are being closed included.
     pub fn clients(&self) -> usize {
         self.clients.len()
-    }
-
-    /// Everything that is counted here; turns are the poll loop's.
-    pub fn metrics(&self) -> Metrics {
-        Metrics {
-            clients: self.clients.len(),
-            members: self.room.len(),
-            http_connections: self.admission.http(),
-            buffer_bytes: self.env.memory_bytes(),
-            ..self.env.metrics
-        }
     }
 
     /// The memory of one client without its buffers, in bytes.

@@ -306,12 +306,25 @@ impl<S: Stream, O: Observer> Engine<S, O> {
                 io.hold(fresh, &mut self.env);
             }
             let goes_on = self.finish_step(id, step, replies_before);
-            if let Flow::CheckPeer(holder) = step.flow {
-                self.check_peer(holder, registry);
+            if matches!(step.flow, Flow::CheckPeer(_) | Flow::Survey) {
+                self.answer_session(step.flow, registry);
             }
             if !goes_on {
                 return;
             }
+        }
+    }
+
+    /// Finds out what a session needs to know before it can go on.
+    #[cold]
+    #[inline(never)]
+    fn answer_session(&mut self, asked: Flow, registry: &mut impl Registry<S>) {
+        match asked {
+            Flow::CheckPeer(holder) => {
+                self.check_peer(holder, registry);
+            }
+            Flow::Survey => self.survey(),
+            _ => {}
         }
     }
 
@@ -338,7 +351,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         client.session.charge(cost, self.env.now);
         match step.flow {
             // The command may have closed the client.
-            Flow::Continue | Flow::CheckPeer(_) => return client.session.listens(),
+            Flow::Continue | Flow::CheckPeer(_) | Flow::Survey => return client.session.listens(),
             Flow::Starved | Flow::Wait => {}
             Flow::Close(reason) => self.begin_close(id, reason),
             Flow::Drop => self.mark_closed(id),

@@ -1,8 +1,8 @@
 //! The page of metrics: [`page`] writes them in the format of OpenMetrics 1.0, which Prometheus and its
-//! like read. The only labels are reasons, of which there is a fixed number: no name and no address is
-//! ever on the page.
+//! like read. Labels are the words of an enum, of which there is a fixed number: no name and no address
+//! is ever on the page.
 
-use std::fmt;
+use std::fmt::{self, Display};
 use std::time::Duration;
 
 use prometheus_client::collector::Collector;
@@ -13,18 +13,22 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::metrics::{Histogram, Metrics, ProcessStats};
+use crate::config::Limits;
+use crate::metrics::{AcceptFailure, Histogram, Metrics, ProcessStats};
 use crate::protocol::close_reason::CloseReason;
 
 /// The media type of the page. Prometheus 3 rejects a page without a version in it.
 pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Writes the page.
-pub(super) fn page(metrics: Metrics, process: Option<ProcessStats>) -> String {
+const BYTES: Option<&Unit> = Some(&Unit::Bytes);
+const SECONDS: Option<&Unit> = Some(&Unit::Seconds);
+
+/// Writes the page. Limits that an alert compares a metric with are on it, unless they are off.
+pub(crate) fn page(metrics: &Metrics, limits: &Limits, process: Option<ProcessStats>) -> String {
     let mut registry = Registry::with_prefix("line_chat");
     let version = [("version", env!("CARGO_PKG_VERSION"))];
     registry.register("build", "The version of the server", Info::new(version));
-    registry.register_collector(Box::new(metrics));
+    registry.register_collector(Box::new(Page(*metrics, limits.clone())));
     let mut page = String::new();
     let mut all = Registry::default();
     all.register_collector(Box::new(Process(process)));
@@ -34,88 +38,213 @@ pub(super) fn page(metrics: Metrics, process: Option<ProcessStats>) -> String {
     page
 }
 
-impl Collector for Metrics {
+/// The metrics of the server.
+#[derive(Debug)]
+struct Page(Metrics, Limits);
+
+impl Collector for Page {
     fn encode(&self, mut to: DescriptorEncoder<'_>) -> fmt::Result {
-        let bytes = Some(&Unit::Bytes);
-        let gauges = [
-            (
-                "clients",
-                "Connections, with a nick or without",
-                None,
-                self.clients,
-            ),
-            (
-                "http_connections",
-                "HTTP connections, which are among the clients",
-                None,
-                self.http_connections,
-            ),
-            (
-                "members",
-                "Clients that are in the room",
-                None,
-                self.members,
-            ),
-            (
-                "queued",
-                "Queued for all clients",
-                bytes,
-                self.pending_bytes,
-            ),
-            ("held", "Read and not decoded yet", bytes, self.held_bytes),
-            ("buffers", "Memory of all buffers", bytes, self.buffer_bytes),
-        ];
-        for (name, help, unit, value) in gauges {
-            let value = i64::try_from(value).unwrap_or(i64::MAX);
-            encode(&mut to, name, help, unit, &ConstGauge::new(value))?;
-        }
-        let counters = [
-            (
-                "accepted",
-                "Connections that were accepted, refused ones included",
-                None,
-                self.accepted,
-            ),
-            (
-                "lines",
-                "Lines that members said to the room",
-                None,
-                self.lines_in,
-            ),
-            (
-                "deliveries",
-                "Lines that were queued for a member",
-                None,
-                self.deliveries,
-            ),
-            (
-                "skipped_lines",
-                "Lines that were left out for a slow member",
-                None,
-                self.lines_skipped,
-            ),
-            ("received", "Read from clients", bytes, self.bytes_in),
-            ("sent", "Written to clients", bytes, self.bytes_out),
-            ("turns", "Turns of the loop", None, self.turns),
-        ];
-        for (name, help, unit, value) in counters {
-            encode(&mut to, name, help, unit, &ConstCounter::new(value))?;
-        }
-        let help = "Connections that have ended, by reason";
-        let mut closed = to.encode_descriptor("closed", help, None, MetricType::Counter)?;
-        for reason in CloseReason::ALL {
-            let label = [("reason", reason.to_string())];
-            let count = ConstCounter::new(self.closed_for(reason));
-            count.encode(closed.encode_family(&label)?)?;
-        }
-        let seconds = Some(&Unit::Seconds);
+        let Self(metrics, limits) = self;
+        encode_gauges(metrics, &mut to)?;
+        encode_limits(limits, &mut to)?;
+        encode_counters(metrics, &mut to)?;
+        encode_labelled(metrics, &mut to)?;
         let help = "How long turns took, without their waits";
-        let turns = to.encode_descriptor("turn", help, seconds, MetricType::Histogram)?;
-        encode_histogram(turns, &self.turn_times)?;
+        let turns = to.encode_descriptor("turn", help, SECONDS, MetricType::Histogram)?;
+        encode_histogram(turns, &metrics.turn_times)?;
         let help = "How long lines took, from the read to the last write of their turn";
-        let lines = to.encode_descriptor("delivery", help, seconds, MetricType::Histogram)?;
-        encode_histogram(lines, &self.delivery_times)
+        let lines = to.encode_descriptor("delivery", help, SECONDS, MetricType::Histogram)?;
+        encode_histogram(lines, &metrics.delivery_times)
     }
+}
+
+fn encode_gauges(metrics: &Metrics, to: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    for (name, help, unit, value) in [
+        (
+            "clients",
+            "Connections, with a nick or without",
+            None,
+            metrics.clients,
+        ),
+        (
+            "http_connections",
+            "HTTP connections, which are among the clients",
+            None,
+            metrics.http_connections,
+        ),
+        (
+            "queued",
+            "Queued for all clients",
+            BYTES,
+            metrics.pending_bytes,
+        ),
+        (
+            "queued_max",
+            "Queued for the client that has most",
+            BYTES,
+            metrics.longest_queue_bytes,
+        ),
+        (
+            "held",
+            "Read and not decoded yet",
+            BYTES,
+            metrics.held_bytes,
+        ),
+        (
+            "buffers",
+            "Memory of all buffers",
+            BYTES,
+            metrics.buffer_bytes,
+        ),
+    ] {
+        encode(to, name, help, unit, &gauge(value))?;
+    }
+    Ok(())
+}
+
+fn encode_limits(limits: &Limits, to: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    if let Some(most) = limits.max_clients {
+        let help = "The limit of clients, HTTP connections aside";
+        encode(to, "clients_limit", help, None, &gauge(most))?;
+    }
+    let most = limits.max_pending_total_bytes;
+    if most > 0 {
+        let help = "The limit of the memory of all buffers";
+        encode(to, "buffers_limit", help, BYTES, &gauge(most))?;
+    }
+    Ok(())
+}
+
+fn encode_counters(metrics: &Metrics, to: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    for (name, help, unit, value) in [
+        (
+            "accepted",
+            "Connections that were accepted, refused ones included",
+            None,
+            metrics.accepted,
+        ),
+        (
+            "refused",
+            "Connections that were accepted only to be told why they are refused",
+            None,
+            metrics.refused(),
+        ),
+        (
+            "lines",
+            "Lines that members said to the room",
+            None,
+            metrics.lines_in,
+        ),
+        (
+            "deliveries",
+            "Lines that were queued for a member",
+            None,
+            metrics.deliveries,
+        ),
+        (
+            "skipped_lines",
+            "Lines that were left out for a slow member",
+            None,
+            metrics.lines_skipped,
+        ),
+        ("received", "Read from clients", BYTES, metrics.bytes_in),
+        ("sent", "Written to clients", BYTES, metrics.bytes_out),
+        (
+            "log_lines_dropped",
+            "Lines of the log that were dropped, because it was not read",
+            None,
+            metrics.log_lines_dropped,
+        ),
+        ("turns", "Turns of the loop", None, metrics.turns),
+    ] {
+        encode(to, name, help, unit, &ConstCounter::new(value))?;
+    }
+    Ok(())
+}
+
+fn encode_labelled(metrics: &Metrics, to: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    let scripts = metrics.members.saturating_sub(metrics.people);
+    Family {
+        name: "members",
+        help: "Clients that are in the room, by what their listener serves",
+        label: "service",
+    }
+    .encode_gauges(to, [("interactive", metrics.people), ("plain", scripts)])?;
+    Family {
+        name: "members_behind",
+        help: "Members that do not keep up: with a quarter of a queue, for a second, or for all",
+        label: "state",
+    }
+    .encode_gauges(
+        to,
+        [
+            ("lagging", metrics.lagging),
+            ("stalled", metrics.stalled),
+            ("holding up", metrics.holding_up),
+        ],
+    )?;
+    let by_reason = CloseReason::ALL.map(|reason| (reason, metrics.closed_for(reason)));
+    Family {
+        name: "closed",
+        help: "Connections that have ended, by reason",
+        label: "reason",
+    }
+    .encode_counters(to, by_reason)?;
+    let by_error = AcceptFailure::ALL.map(|it| (it, metrics.accept_failed_for(it)));
+    Family {
+        name: "accept_errors",
+        help: "Connections that could not be accepted, by what the error means",
+        label: "error",
+    }
+    .encode_counters(to, by_error)
+}
+
+/// A metric with one label, whose values are the words of an enum.
+#[derive(Debug)]
+struct Family {
+    name: &'static str,
+    help: &'static str,
+    label: &'static str,
+}
+
+impl Family {
+    fn encode_counters(
+        &self,
+        to: &mut DescriptorEncoder<'_>,
+        counts: impl IntoIterator<Item = (impl Display, u64)>,
+    ) -> fmt::Result {
+        let counts = counts.into_iter();
+        let counters = counts.map(|(word, count)| (word, ConstCounter::new(count)));
+        self.encode(to, MetricType::Counter, counters)
+    }
+
+    fn encode_gauges(
+        &self,
+        to: &mut DescriptorEncoder<'_>,
+        values: impl IntoIterator<Item = (impl Display, usize)>,
+    ) -> fmt::Result {
+        let values = values.into_iter();
+        let gauges = values.map(|(word, value)| (word, gauge(value)));
+        self.encode(to, MetricType::Gauge, gauges)
+    }
+
+    fn encode(
+        &self,
+        to: &mut DescriptorEncoder<'_>,
+        metric_type: MetricType,
+        metrics: impl Iterator<Item = (impl Display, impl EncodeMetric)>,
+    ) -> fmt::Result {
+        let mut family = to.encode_descriptor(self.name, self.help, None, metric_type)?;
+        for (word, metric) in metrics {
+            let label = [(self.label, word.to_string())];
+            metric.encode(family.encode_family(&label)?)?;
+        }
+        Ok(())
+    }
+}
+
+fn gauge(value: usize) -> ConstGauge<i64> {
+    ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX))
 }
 
 /// The metrics of the process, which have the same names for every program.
@@ -127,16 +256,15 @@ impl Collector for Process {
         let Some(stats) = self.0 else {
             return Ok(());
         };
-        let (seconds, bytes) = (Some(&Unit::Seconds), Some(&Unit::Bytes));
         let cpu = ConstCounter::new(stats.cpu.as_secs_f64());
-        encode(&mut to, "process_cpu", "Time on a processor", seconds, &cpu)?;
+        encode(&mut to, "process_cpu", "Time on a processor", SECONDS, &cpu)?;
         let count = |n: u64| ConstGauge::new(i64::try_from(n).unwrap_or(i64::MAX));
         let memory = count(stats.resident_bytes);
         encode(
             &mut to,
             "process_resident_memory",
             "Resident memory",
-            bytes,
+            BYTES,
             &memory,
         )?;
         let open = count(stats.open_fds);
@@ -154,7 +282,7 @@ impl Collector for Process {
             &mut to,
             "process_start_time",
             "Start, since 1970",
-            seconds,
+            SECONDS,
             &started,
         )
     }
@@ -186,23 +314,42 @@ mod tests {
     fn the_page_has_each_metric_with_its_type_and_ends_as_open_metrics_do() {
         let mut metrics = Metrics {
             members: 3,
+            people: 2,
+            stalled: 1,
             bytes_out: 1234,
+            longest_queue_bytes: 77,
             ..Metrics::default()
         };
         metrics.count_closed(CloseReason::Quit);
+        metrics.count_closed(CloseReason::ServerFull);
+        metrics.count_accept_failure(AcceptFailure::NoDescriptor);
         metrics.count_turn(Duration::from_micros(30), 2);
         let process = ProcessStats {
             cpu: Duration::from_millis(1500),
             ..ProcessStats::default()
         };
-        let page = page(metrics, Some(process));
+        let limits = Limits {
+            max_clients: Some(9),
+            max_pending_total_bytes: 1 << 20,
+            ..Limits::default()
+        };
+        let page = page(&metrics, &limits, Some(process));
         for line in [
             "# TYPE line_chat_members gauge",
-            "line_chat_members 3",
+            "line_chat_members{service=\"interactive\"} 2",
+            "line_chat_members{service=\"plain\"} 1",
+            "line_chat_members_behind{state=\"lagging\"} 0",
+            "line_chat_members_behind{state=\"stalled\"} 1",
+            "line_chat_clients_limit 9",
+            "line_chat_buffers_limit_bytes 1048576",
+            "line_chat_queued_max_bytes 77",
             "# TYPE line_chat_sent_bytes counter",
             "line_chat_sent_bytes_total 1234",
             "line_chat_closed_total{reason=\"quit\"} 1",
             "line_chat_closed_total{reason=\"kicked\"} 0",
+            "line_chat_refused_total 1",
+            "line_chat_accept_errors_total{error=\"no descriptor\"} 1",
+            "line_chat_accept_errors_total{error=\"lasting\"} 0",
             "# TYPE line_chat_delivery_seconds histogram",
             "line_chat_delivery_seconds_bucket{le=\"0.000025\"} 0",
             "line_chat_delivery_seconds_bucket{le=\"0.00005\"} 2",
@@ -217,6 +364,19 @@ mod tests {
             );
         }
         assert!(page.ends_with("\n# EOF\n"), "{page}");
-        assert!(!super::page(metrics, None).contains("process_"));
+    }
+
+    #[test]
+    fn what_is_not_known_or_not_limited_is_not_on_the_page() {
+        let limits = Limits {
+            max_clients: None,
+            max_pending_total_bytes: 0,
+            ..Limits::default()
+        };
+        let page = page(&Metrics::default(), &limits, None);
+        assert!(
+            !page.contains("process_") && !page.contains("_limit"),
+            "{page}"
+        );
     }
 }

@@ -8,7 +8,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::protocol::close_reason::CloseReason;
-pub(crate) use exposition::CONTENT_TYPE;
+pub(crate) use exposition::{CONTENT_TYPE, page};
 pub use histogram::Histogram;
 
 /// What the operating system tells of the process. A program that embeds the engine has nothing to tell
@@ -28,6 +28,47 @@ pub struct ProcessStats {
     pub started: Duration,
 }
 
+/// What a failure of accept(2) means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AcceptFailure {
+    /// The one connection had ended already, or a signal came.
+    Gone,
+    /// The process has no descriptor left.
+    NoDescriptor,
+    /// The system has no memory or no descriptor left.
+    NoMemory,
+    /// It will fail again: a security policy forbids it, for instance.
+    Lasting,
+}
+
+/// How the server stands at a moment, for an answer that needs a look at every client.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Survey {
+    pub(crate) metrics: Metrics,
+}
+
+impl AcceptFailure {
+    /// All of them, in the order of declaration, which is also the order of the counters.
+    pub const ALL: [Self; 4] = [
+        Self::Gone,
+        Self::NoDescriptor,
+        Self::NoMemory,
+        Self::Lasting,
+    ];
+}
+
+impl fmt::Display for AcceptFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Gone => "gone",
+            Self::NoDescriptor => "no descriptor",
+            Self::NoMemory => "no memory",
+            Self::Lasting => "lasting",
+        })
+    }
+}
+
 /// Counters since the start, and gauges of the moment between two turns.
 /// [`Display`](fmt::Display) is one line for the log.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -37,6 +78,14 @@ pub struct Metrics {
     pub clients: usize,
     /// Gauge: clients that have a nick and are in the room.
     pub members: usize,
+    /// Gauge: members that are people at a prompt.
+    pub people: usize,
+    /// Gauge: members that read slowly: more than a quarter of their queue is full.
+    pub lagging: usize,
+    /// Gauge: members that have taken nothing of their queue for a second.
+    pub stalled: usize,
+    /// Gauge: members for which the room waits ([`Lag::Wait`](crate::Lag::Wait)).
+    pub holding_up: usize,
     /// Gauge: HTTP connections, which count as clients here but not for
     /// [`Limits::max_clients`](crate::Limits::max_clients).
     pub http_connections: usize,
@@ -45,6 +94,8 @@ pub struct Metrics {
     pub accepted: u64,
     /// Connections that have ended, by reason.
     pub(crate) closed_by: [u64; CloseReason::ALL.len()],
+    /// Failures of accept(2), by what they mean.
+    pub(crate) accept_failures: [u64; AcceptFailure::ALL.len()],
     /// Counter: lines that members said to the room.
     pub lines_in: u64,
     /// Counter: lines of the room that were queued, for each member that gets one.
@@ -57,11 +108,15 @@ pub struct Metrics {
     pub bytes_out: u64,
     /// Gauge: bytes that are queued for all clients.
     pub pending_bytes: usize,
+    /// Gauge: bytes that are queued for the client that has most.
+    pub longest_queue_bytes: usize,
     /// Gauge: bytes that were read and may not be decoded yet.
     pub held_bytes: usize,
     /// Gauge: memory of the buffers that hold them, in bytes. It is what
     /// [`Limits::max_pending_total_bytes`](crate::Limits::max_pending_total_bytes) limits.
     pub buffer_bytes: usize,
+    /// Counter: lines of the log that were dropped, because it was not read.
+    pub log_lines_dropped: u64,
     /// Counter: turns of the loop.
     pub turns: u64,
     /// The longest turn of all, without its wait for events.
@@ -90,6 +145,23 @@ impl Metrics {
         refusals.map(|why| self.closed_for(why)).sum()
     }
 
+    /// Counter: connections that could not be accepted, for whatever reason.
+    pub fn accept_failed(&self) -> u64 {
+        self.accept_failures.iter().sum()
+    }
+
+    /// Counter: connections that could not be accepted for this reason.
+    pub fn accept_failed_for(&self, failure: AcceptFailure) -> u64 {
+        let count = self.accept_failures.get(failure as usize);
+        count.copied().unwrap_or(0)
+    }
+
+    pub(crate) fn count_accept_failure(&mut self, failure: AcceptFailure) {
+        if let Some(count) = self.accept_failures.get_mut(failure as usize) {
+            *count = count.saturating_add(1);
+        }
+    }
+
     /// Counts a turn, in which so many lines were said.
     pub(crate) fn count_turn(&mut self, took: Duration, lines: u64) {
         self.turns = self.turns.saturating_add(1);
@@ -98,11 +170,6 @@ impl Metrics {
         if lines > 0 {
             self.delivery_times.record(took, lines);
         }
-    }
-
-    /// The page of metrics, in the format of OpenMetrics 1.0.
-    pub(crate) fn page(self, process: Option<ProcessStats>) -> String {
-        exposition::page(self, process)
     }
 
     pub(crate) fn count_closed(&mut self, reason: CloseReason) {
@@ -116,10 +183,16 @@ impl fmt::Display for Metrics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "clients {}, members {}, accepted {}, closed {}",
+            "clients {}, members {}, people {}, lagging {}, stalled {}, holding up {}, accepted {}, \
+             accept failed {}, closed {}",
             self.clients,
             self.members,
+            self.people,
+            self.lagging,
+            self.stalled,
+            self.holding_up,
             self.accepted,
+            self.accept_failed(),
             self.closed()
         )?;
         for reason in CloseReason::ALL {
@@ -130,15 +203,18 @@ impl fmt::Display for Metrics {
         write!(
             f,
             "; lines in {}, deliveries {}, lines skipped {}, bytes in {}, bytes out {}, \
-             pending bytes {}, held bytes {}, buffer bytes {}; turns {}, longest turn {:.1?}",
+             pending bytes {}, longest queue {}, held bytes {}, buffer bytes {}; \
+             log lines dropped {}, turns {}, longest turn {:.1?}",
             self.lines_in,
             self.deliveries,
             self.lines_skipped,
             self.bytes_in,
             self.bytes_out,
             self.pending_bytes,
+            self.longest_queue_bytes,
             self.held_bytes,
             self.buffer_bytes,
+            self.log_lines_dropped,
             self.turns,
             self.longest_turn
         )
@@ -158,6 +234,8 @@ mod tests {
             longest_turn: Duration::from_micros(1500),
             ..Metrics::default()
         };
+        metrics.count_accept_failure(AcceptFailure::NoMemory);
+        assert_eq!(metrics.accept_failed_for(AcceptFailure::NoMemory), 1);
         metrics.count_closed(CloseReason::HungUp);
         metrics.count_closed(CloseReason::ServerFull);
         metrics.count_closed(CloseReason::ServerFull);
@@ -165,9 +243,11 @@ mod tests {
         assert_eq!(metrics.refused(), 2);
         assert_eq!(
             metrics.to_string(),
-            "clients 2, members 0, accepted 5, closed 3, hung up 1, server is full 2; \
+            "clients 2, members 0, people 0, lagging 0, stalled 0, holding up 0, accepted 5, \
+             accept failed 1, closed 3, hung up 1, server is full 2; \
              lines in 7, deliveries 0, lines skipped 0, bytes in 0, bytes out 0, \
-             pending bytes 0, held bytes 0, buffer bytes 0; turns 0, longest turn 1.5ms"
+             pending bytes 0, longest queue 0, held bytes 0, buffer bytes 0; \
+             log lines dropped 0, turns 0, longest turn 1.5ms"
         );
     }
 }

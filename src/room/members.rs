@@ -432,6 +432,11 @@ impl Members {
         self.seats.len()
     }
 
+    /// How many of them are people at a prompt.
+    pub(super) fn persons(&self) -> usize {
+        self.persons
+    }
+
     /// Whether there is anybody at a prompt.
     pub(super) fn has_persons(&self) -> bool {
         self.persons > 0

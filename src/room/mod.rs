@@ -351,6 +351,11 @@ impl Room {
         self.members.len()
     }
 
+    /// How many of them are people at a prompt.
+    pub(crate) fn people(&self) -> usize {
+        self.members.persons()
+    }
+
     /// All nicks, in alphabetical order.
     pub(crate) fn nicks(&self) -> impl Iterator<Item = &str> {
         self.members.nicks().map(Nick::as_str)

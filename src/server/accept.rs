@@ -17,6 +17,7 @@ use rustix::io::Errno;
 use crate::config::addr::Service;
 use crate::engine::{Engine, Stream};
 use crate::events::{Event, Observer};
+use crate::metrics::AcceptFailure;
 use crate::peer::Peer;
 use crate::protocol::close_reason::CloseReason;
 
@@ -136,6 +137,9 @@ impl<L: Listen> Acceptor<L> {
                     Err(error) => error,
                 };
                 let mut what = AcceptError::of(&error);
+                if let Some(failure) = what.counted() {
+                    engine.count_accept_failure(failure);
+                }
                 if what == AcceptError::NoDescriptor && self.spare.take().is_some() {
                     let refused = turn_away(listener, engine);
                     self.spare = L::open_spare().ok();
@@ -216,6 +220,17 @@ pub(super) enum AcceptError {
 }
 
 impl AcceptError {
+    /// What it counts as. That nobody waits is no failure.
+    fn counted(self) -> Option<AcceptFailure> {
+        Some(match self {
+            Self::NobodyWaits => return None,
+            Self::ThatOneIsGone => AcceptFailure::Gone,
+            Self::NoDescriptor => AcceptFailure::NoDescriptor,
+            Self::NoMemory => AcceptFailure::NoMemory,
+            Self::Lasting => AcceptFailure::Lasting,
+        })
+    }
+
     pub(super) fn of(error: &io::Error) -> Self {
         match Errno::from_io_error(error) {
             Some(Errno::AGAIN) => Self::NobodyWaits,
@@ -325,8 +340,12 @@ mod tests {
         acceptor.accept(now, &mut engine, &mut admit);
         assert!(!acceptor.has_work(), "it does not spin");
         assert_eq!(acceptor.next_deadline(), Some(now + MIN_BACK_OFF));
+        let metrics = engine.metrics();
+        let counted = metrics.accept_failed_for(AcceptFailure::NoDescriptor);
+        assert_eq!((counted, metrics.accept_failed()), (1, 1));
         acceptor.accept(now + MIN_BACK_OFF, &mut engine, &mut admit);
         assert!(!acceptor.has_work() && acceptor.next_deadline().is_none());
+        assert_eq!(engine.metrics().accept_failed(), 1, "nobody waits");
     }
 
     #[test]

@@ -293,6 +293,11 @@ impl<O: Observer> Server<O> {
         Handle(Arc::clone(&self.control))
     }
 
+    /// Sets what tells how many lines of the log were dropped, for the metrics. By default none is.
+    pub fn set_log_lines_dropped(&mut self, log_lines_dropped: fn() -> u64) {
+        self.engine.set_log_lines_dropped(log_lines_dropped);
+    }
+
     /// What it has done so far, and how it stands.
     pub fn metrics(&self) -> Metrics {
         self.engine.metrics()

@@ -12,10 +12,9 @@ use std::time::Duration;
 
 use crate::config::Limits;
 use crate::conn::Env;
-use crate::conn::overflow::Content;
 use crate::conn::send_queue::SendQueue;
 use crate::conn::timeouts::Timeout;
-use crate::metrics::{self, Metrics};
+use crate::metrics::{self, Metrics, Survey};
 use crate::protocol::close_reason::CloseReason;
 use crate::session::{Ctx, Flow, Step};
 use crate::time::moment::Moment;
@@ -63,13 +62,14 @@ impl HttpSession {
         let Some((request, has_body)) = self.request() else {
             return Step::new(input.len(), Flow::Starved);
         };
-        let response = request.response(cx.env);
-        let flow = cx.push(out, &response.bytes(has_body), Content::Reply);
-        let flow = match flow {
-            Flow::Continue => Flow::Close(CloseReason::Answered),
-            flow => flow,
-        };
-        Step::new(input.len(), flow)
+        if request.is_about_clients() && cx.env.survey.is_none() {
+            return Step::new(input.len(), Flow::Survey);
+        }
+        let survey = cx.env.survey.take().unwrap_or_default();
+        let response = request.response(&survey, cx.env).bytes(has_body);
+        // An answer may be longer than what may be queued for a client: it is all that this one gets.
+        out.push_last(&response, cx.env);
+        Step::new(input.len(), Flow::Close(CloseReason::Answered))
     }
 
     /// The request, and whether a body is sent. `None` if it has not arrived whole.
@@ -111,11 +111,20 @@ impl HttpSession {
 }
 
 impl Request {
-    fn response(self, env: &Env) -> Response {
+    /// Whether the answer needs a look at all clients.
+    fn is_about_clients(self) -> bool {
+        matches!(self, Self::Readiness | Self::Metrics)
+    }
+
+    fn response(self, survey: &Survey, env: &Env) -> Response {
+        let Survey { metrics, .. } = survey;
         let (line, body) = match self {
             Self::Health => ("200 OK", "ok\n".to_owned()),
-            Self::Readiness => readiness(&env.metrics, &env.limits),
-            Self::Metrics => ("200 OK", env.metrics.page((env.process_stats)())),
+            Self::Readiness => readiness(metrics, &env.limits),
+            Self::Metrics => {
+                let process = (env.process_stats)();
+                ("200 OK", metrics::page(metrics, &env.limits, process))
+            }
             Self::Malformed => ("400 Bad Request", "that is no HTTP request\n".to_owned()),
             Self::NotFound => (
                 "404 Not Found",
@@ -248,7 +257,8 @@ mod tests {
     #[test]
     fn a_response_has_the_length_of_its_body() {
         let env = Env::new(Limits::default(), std::time::Instant::now());
-        let response = |has_body| Request::Health.response(&env).bytes(has_body);
+        let survey = Survey::default();
+        let response = |has_body| Request::Health.response(&survey, &env).bytes(has_body);
         let text = String::from_utf8(response(true)).expect("ASCII");
         assert!(text.starts_with("HTTP/1.1 200 OK\r\n"), "{text}");
         assert!(text.contains("Content-Length: 3\r\n"), "{text}");
@@ -264,12 +274,13 @@ mod tests {
             max_clients: Some(2),
             ..Limits::default()
         };
-        let mut env = Env::new(limits, std::time::Instant::now());
-        env.metrics.clients = 1;
-        assert_eq!(Request::Readiness.response(&env).body, "ready\n");
-        env.metrics.clients = 3;
-        env.metrics.http_connections = 1;
-        let response = Request::Readiness.response(&env);
+        let env = Env::new(limits, std::time::Instant::now());
+        let mut survey = Survey::default();
+        survey.metrics.clients = 1;
+        assert_eq!(Request::Readiness.response(&survey, &env).body, "ready\n");
+        survey.metrics.clients = 3;
+        survey.metrics.http_connections = 1;
+        let response = Request::Readiness.response(&survey, &env);
         assert_eq!(response.body, "full: there are 2 of 2 clients\n");
         assert_eq!(response.line, "503 Service Unavailable");
     }

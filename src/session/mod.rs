@@ -112,6 +112,8 @@ pub(crate) enum Flow {
     /// A line asks for the nick of this client, whose peer may have vanished. The session keeps the
     /// line, and is called again once the kernel was asked.
     CheckPeer(ClientId),
+    /// The answer needs a look at every client. The session is called again once that was taken.
+    Survey,
     /// Close the client for this reason.
     Close(CloseReason),
     /// Give up the connection without a word.

@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, unlockpt};
 
+use crate::metrics::{get, value};
 use crate::support::child::{
     Client, Server, alone, await_until, command, command_after, raise_descriptor_limit,
 };
@@ -442,7 +443,8 @@ fn a_signal_in_a_flood_loses_no_line_that_was_heard() {
 /// A server that logs to something of which the test has the other end.
 #[track_caller]
 fn start_with_stderr(stderr: impl Into<Stdio>) -> Server {
-    let mut command = command_after("exec 2>&0 0</dev/null", &["-vv", "127.0.0.1:0"]);
+    let args = ["-vv", "127.0.0.1:0", "--metrics", "127.0.0.1:0"];
+    let mut command = command_after("exec 2>&0 0</dev/null", &args);
     Server::spawn(command.stdin(stderr))
 }
 
@@ -503,12 +505,17 @@ fn a_standard_error_that_nobody_reads_stops_nobody_and_what_it_misses_is_counted
     let _alone = alone();
     let (mut reader, writer) = io::pipe().expect("a pipe");
     let server = start_with_stderr(writer);
+    let http = server.announced();
     let [mut alice, mut bob] = ["alice", "bob"].map(|nick| server.join(nick));
     talk_much(&mut bob, &mut alice);
     expect_service(&server, &mut alice, &mut bob);
     assert!(
         !is_stderr_non_blocking(&server),
         "it is the shell's as well"
+    );
+    let counted = value(
+        &get(http, "/metrics").1,
+        "line_chat_log_lines_dropped_total",
     );
     // There is room again, and somebody says something.
     let mut log = vec![0; 32 << 10];
@@ -530,6 +537,8 @@ fn a_standard_error_that_nobody_reads_stops_nobody_and_what_it_misses_is_counted
     // Of what else was said then a few lines were dropped as well.
     let missing = LOGGED_LINES - logged;
     assert!((missing..missing + 20).contains(&dropped), "{missing}");
+    let expected = missing as f64..=dropped as f64;
+    assert!(expected.contains(&counted), "{counted}");
 }
 
 #[test]

@@ -152,8 +152,9 @@ fn sigusr1_writes_them_to_the_log_in_one_line_and_nothing_else_happens() {
     }
     alice.leave();
     let log = server.stop().log;
-    let begin = "clients 2, members 2, accepted 3, closed 1, connection broken 1; lines in 1, \
-                 deliveries 1, lines skipped 0, bytes in ";
+    let begin = "clients 2, members 2, people 0, lagging 0, stalled 0, holding up 0, accepted 3, \
+                 accept failed 0, closed 1, connection broken 1; \
+                 lines in 1, deliveries 1, lines skipped 0, bytes in ";
     let lines = log.lines().filter(|line| line.contains("] clients "));
     let lines: Vec<&str> = lines.collect();
     assert_eq!(lines.len(), 3, "{log}");

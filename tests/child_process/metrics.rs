@@ -4,7 +4,8 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
 use crate::support::DEADLINE;
-use crate::support::child::{Server, command, run};
+use crate::support::child::{Client, Server, command, run};
+use crate::support::families::FAMILIES;
 use crate::support::temp_file::TempFolder;
 
 /// A server for two clients, and where it answers HTTP.
@@ -23,7 +24,7 @@ fn connect(addr: SocketAddr) -> TcpStream {
 
 /// The head and the body of the answer.
 #[track_caller]
-fn get(addr: SocketAddr, path: &str) -> (String, String) {
+pub(crate) fn get(addr: SocketAddr, path: &str) -> (String, String) {
     let mut stream = connect(addr);
     let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
     stream.write_all(request.as_bytes()).expect("it reads");
@@ -37,7 +38,7 @@ fn get(addr: SocketAddr, path: &str) -> (String, String) {
 
 /// The value of a metric.
 #[track_caller]
-fn value(page: &str, name: &str) -> f64 {
+pub(crate) fn value(page: &str, name: &str) -> f64 {
     let mut values = page
         .lines()
         .filter_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
@@ -60,7 +61,9 @@ fn the_page_of_metrics_counts_what_was_said_and_the_process() {
         "{head}"
     );
     for (name, expected) in [
-        ("line_chat_members", 2.0),
+        ("line_chat_members{service=\"plain\"}", 2.0),
+        ("line_chat_members{service=\"interactive\"}", 0.0),
+        ("line_chat_clients_limit", 2.0),
         ("line_chat_clients", 3.0),
         ("line_chat_http_connections", 1.0),
         ("line_chat_lines_total", 1.0),
@@ -116,6 +119,72 @@ fn a_listener_that_shows_the_metrics_to_others_is_warned_of() {
         assert_eq!(log.lines().count(), expected, "{args:?}: {log}");
         assert_eq!(log.lines().filter(is_warning).count(), expected, "{log}");
     }
+}
+
+/// Names and types of the metrics on a page, in alphabetical order.
+fn families(page: &str) -> Vec<(&str, &str)> {
+    let types = page.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+    let mut families: Vec<_> = types.filter_map(|it| it.split_once(' ')).collect();
+    families.sort_unstable();
+    families
+}
+
+#[test]
+fn the_page_has_every_metric_and_the_manual_names_each() {
+    let (_server, http) = server();
+    let (_, page) = get(http, "/metrics");
+    assert_eq!(families(&page), FAMILIES);
+    let manual = include_str!("../../src/manual/operating.md");
+    let (_, table) = manual
+        .split_once("\n| metric | type | what it is |\n")
+        .expect("a table of metrics");
+    let rows = table.lines().skip(1).take_while(|row| row.starts_with('|'));
+    let named = rows.map(|row| {
+        let mut cells = row.split('|').skip(1).map(str::trim);
+        let mut cell = || cells.next().expect("a cell");
+        let name = cell().trim_matches('`').split('{').next();
+        let kind = cell();
+        let suffix = match kind {
+            "counter" => "_total",
+            "info" => "_info",
+            _ => "",
+        };
+        (name.and_then(|name| name.strip_suffix(suffix)), kind)
+    });
+    let expected = FAMILIES.map(|(name, kind)| (Some(name), kind));
+    assert_eq!(named.collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn members_are_counted_by_what_their_listener_serves() {
+    let args = ["interactive:127.0.0.1:0", "--plain", "127.0.0.1:0"];
+    let metrics = ["-q", "--metrics", "127.0.0.1:0"];
+    let server = Server::spawn(&mut command(&[&args[..], &metrics].concat()));
+    let (plain, http) = (server.announced(), server.announced());
+    let mut people = ["alice", "bob"].map(|nick| {
+        let mut client = server.connect();
+        client.say(nick);
+        client
+    });
+    for client in &mut people {
+        while client.line().is_some_and(|it| !it.starts_with("* welcome")) {}
+    }
+    let mut script = Client::connect(plain);
+    script.enter("bot");
+    let page = get(http, "/metrics").1;
+    assert_eq!(
+        value(&page, "line_chat_members{service=\"interactive\"}"),
+        2.0
+    );
+    assert_eq!(value(&page, "line_chat_members{service=\"plain\"}"), 1.0);
+}
+
+#[test]
+fn an_answer_may_be_longer_than_a_queue() {
+    let limits = ["--max-line", "99", "--max-pending", "700", "--metrics"];
+    let server = Server::start(&[&limits[..], &["127.0.0.1:0", "-q"]].concat());
+    let (_, page) = get(server.announced(), "/metrics");
+    assert!(page.len() > 700 && page.ends_with("\n# EOF\n"), "{page}");
 }
 
 #[test]

@@ -101,6 +101,29 @@ impl Room {
     }
 }
 
+#[test]
+fn members_that_do_not_keep_up_are_counted_by_how_far_behind_they_are() {
+    for (lag, at_once, later) in [
+        (Lag::Skip, (1, 0, 0), (0, 1, 0)),
+        (Lag::Wait, (0, 0, 1), (0, 0, 1)),
+    ] {
+        let mut room = Room::small(lag);
+        let behind = |room: &Room| {
+            let metrics = room.rig.metrics();
+            (metrics.lagging, metrics.stalled, metrics.holding_up)
+        };
+        assert_eq!(behind(&room), (0, 0, 0));
+        room.say(11);
+        let longest = room.rig.metrics().longest_queue_bytes;
+        assert_eq!((behind(&room), longest / LIMIT), (at_once, 1), "{lag:?}");
+        room.rig.advance(2 * SECOND);
+        assert_eq!(behind(&room), later, "{lag:?}");
+        room.read_on();
+        assert_eq!(room.rig.metrics().longest_queue_bytes, 0);
+        assert_eq!(behind(&room), (0, 0, 0), "{lag:?}");
+    }
+}
+
 // --lag skip.
 
 #[test]

@@ -1,0 +1,35 @@
+//! The metrics on the page of a server, as it was started without flags that add or take any.
+
+/// The name of each metric and its type, in alphabetical order. A counter has `_total` behind its name
+/// on the page, and the info `_info`.
+pub(crate) const FAMILIES: [(&str, &str); 29] = [
+    ("line_chat_accept_errors", "counter"),
+    ("line_chat_accepted", "counter"),
+    ("line_chat_buffers_bytes", "gauge"),
+    ("line_chat_buffers_limit_bytes", "gauge"),
+    ("line_chat_build", "info"),
+    ("line_chat_clients", "gauge"),
+    ("line_chat_clients_limit", "gauge"),
+    ("line_chat_closed", "counter"),
+    ("line_chat_deliveries", "counter"),
+    ("line_chat_delivery_seconds", "histogram"),
+    ("line_chat_held_bytes", "gauge"),
+    ("line_chat_http_connections", "gauge"),
+    ("line_chat_lines", "counter"),
+    ("line_chat_log_lines_dropped", "counter"),
+    ("line_chat_members", "gauge"),
+    ("line_chat_members_behind", "gauge"),
+    ("line_chat_queued_bytes", "gauge"),
+    ("line_chat_queued_max_bytes", "gauge"),
+    ("line_chat_received_bytes", "counter"),
+    ("line_chat_refused", "counter"),
+    ("line_chat_sent_bytes", "counter"),
+    ("line_chat_skipped_lines", "counter"),
+    ("line_chat_turn_seconds", "histogram"),
+    ("line_chat_turns", "counter"),
+    ("process_cpu_seconds", "counter"),
+    ("process_max_fds", "gauge"),
+    ("process_open_fds", "gauge"),
+    ("process_resident_memory_bytes", "gauge"),
+    ("process_start_time_seconds", "gauge"),
+];
