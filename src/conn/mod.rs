@@ -80,10 +80,11 @@ pub(crate) struct Env {
 
 impl Env {
     pub(crate) fn new(limits: Limits, instant: Instant) -> Self {
+        let mut clock = Clock::default();
         Self {
-            now: Moment::BEGINNING,
+            now: clock.moment(instant),
             instant,
-            clock: Clock::default(),
+            clock,
             wall_clock: || SystemTime::UNIX_EPOCH,
             process_stats: || None,
             log_lines_dropped: || 0,

@@ -1,10 +1,12 @@
 //! How the server stands, in numbers: what is counted as it happens, and what is counted here because it
 //! takes a look at every client. So it costs nothing until somebody asks.
 
+use crate::client_id::ClientId;
 use crate::conn::stream::Stream;
-use crate::engine::Engine;
+use crate::engine::{Client, Engine};
 use crate::events::Observer;
-use crate::metrics::{AcceptFailure, Metrics, Survey};
+use crate::metrics::{AcceptFailure, Metrics, SlowReader, Survey};
+use crate::time::moment::Moment;
 
 impl<S: Stream, O: Observer> Engine<S, O> {
     /// Everything that is counted here; turns are the poll loop's.
@@ -33,8 +35,27 @@ impl<S: Stream, O: Observer> Engine<S, O> {
 
     /// Puts into reach of the sessions what takes a look at every client.
     pub(super) fn survey(&mut self) {
+        let mut slowest: Vec<SlowReader> = self
+            .clients
+            .iter()
+            .filter_map(|(id, client)| slow_reader(ClientId::from_index(id), client, self.env.now))
+            .collect();
+        slowest.sort_unstable_by_key(|it| std::cmp::Reverse((it.queued_bytes, it.blocked_for)));
+        slowest.truncate(Survey::MOST_READERS);
         self.env.survey = Some(Survey {
             metrics: self.metrics(),
+            slowest,
+            uptime: self.env.now.saturating_since(Moment::BEGINNING),
         });
     }
+}
+
+/// What there is to say of a member whose stream does not take all that it is given.
+fn slow_reader<S: Stream>(id: ClientId, client: &Client<S>, now: Moment) -> Option<SlowReader> {
+    let since = client.io.out.blocked_since()?;
+    client.session.is_member().then(|| SlowReader {
+        id,
+        queued_bytes: client.io.out.len_bytes(),
+        blocked_for: now.saturating_since(since),
+    })
 }

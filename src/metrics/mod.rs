@@ -7,6 +7,7 @@ mod histogram;
 use std::fmt;
 use std::time::Duration;
 
+use crate::client_id::ClientId;
 use crate::protocol::close_reason::CloseReason;
 pub(crate) use exposition::{CONTENT_TYPE, page};
 pub use histogram::Histogram;
@@ -46,6 +47,19 @@ pub enum AcceptFailure {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Survey {
     pub(crate) metrics: Metrics,
+    /// The members that take less than they are given, those with the longest queues first.
+    pub(crate) slowest: Vec<SlowReader>,
+    /// How long the server has run, without times in which it stood still.
+    pub(crate) uptime: Duration,
+}
+
+/// A member that takes less than it is given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct SlowReader {
+    pub(crate) id: ClientId,
+    pub(crate) queued_bytes: usize,
+    /// Since when it has taken nothing.
+    pub(crate) blocked_for: Duration,
 }
 
 impl AcceptFailure {
@@ -67,6 +81,11 @@ impl fmt::Display for AcceptFailure {
             Self::Lasting => "lasting",
         })
     }
+}
+
+impl Survey {
+    /// How many of the slowest members are named.
+    pub(crate) const MOST_READERS: usize = 10;
 }
 
 /// Counters since the start, and gauges of the moment between two turns.

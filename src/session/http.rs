@@ -3,6 +3,8 @@
 //!
 //! | path | answer |
 //! |---|---|
+//! | `/` | a page for people, which asks for `/status.json` |
+//! | `/status.json` | the numbers on it |
 //! | `/healthz` | 200 as long as the loop turns |
 //! | `/readyz` | 200, or 503 while the server is full |
 //! | `/metrics` | the [metrics] for Prometheus |
@@ -16,7 +18,7 @@ use crate::conn::send_queue::SendQueue;
 use crate::conn::timeouts::Timeout;
 use crate::metrics::{self, Metrics, Survey};
 use crate::protocol::close_reason::CloseReason;
-use crate::session::{Ctx, Flow, Step};
+use crate::session::{Ctx, Flow, Step, page};
 use crate::time::moment::Moment;
 
 /// The longest head of a request, in bytes.
@@ -38,6 +40,8 @@ pub(crate) struct HttpSession {
 /// What is asked for, or why that is not answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Request {
+    Page,
+    Status,
     Health,
     Readiness,
     Metrics,
@@ -87,6 +91,8 @@ impl HttpSession {
         let path = request.path.unwrap_or_default().split('?').next();
         let is_head = request.method == Some("HEAD");
         let request = match (request.method, path) {
+            (Some("GET" | "HEAD"), Some("/")) => Request::Page,
+            (Some("GET" | "HEAD"), Some("/status.json")) => Request::Status,
             (Some("GET" | "HEAD"), Some("/healthz")) => Request::Health,
             (Some("GET" | "HEAD"), Some("/readyz")) => Request::Readiness,
             (Some("GET" | "HEAD"), Some("/metrics")) => Request::Metrics,
@@ -113,12 +119,14 @@ impl HttpSession {
 impl Request {
     /// Whether the answer needs a look at all clients.
     fn is_about_clients(self) -> bool {
-        matches!(self, Self::Readiness | Self::Metrics)
+        matches!(self, Self::Status | Self::Readiness | Self::Metrics)
     }
 
     fn response(self, survey: &Survey, env: &Env) -> Response {
         let Survey { metrics, .. } = survey;
         let (line, body) = match self {
+            Self::Page => ("200 OK", page::PAGE.to_owned()),
+            Self::Status => ("200 OK", page::status(survey, &env.limits)),
             Self::Health => ("200 OK", "ok\n".to_owned()),
             Self::Readiness => readiness(metrics, &env.limits),
             Self::Metrics => {
@@ -128,7 +136,7 @@ impl Request {
             Self::Malformed => ("400 Bad Request", "that is no HTTP request\n".to_owned()),
             Self::NotFound => (
                 "404 Not Found",
-                "there are /healthz, /readyz and /metrics\n".to_owned(),
+                "there are /, /healthz, /readyz and /metrics\n".to_owned(),
             ),
             Self::MethodNotAllowed => ("405 Method Not Allowed", "use GET or HEAD\n".to_owned()),
             Self::HeadTooLarge => (
@@ -139,10 +147,13 @@ impl Request {
         Response {
             line,
             media_type: match self {
+                Self::Page => "text/html; charset=utf-8",
+                Self::Status => "application/json",
                 Self::Metrics => metrics::CONTENT_TYPE,
                 _ => "text/plain; charset=utf-8",
             },
-            allow: match self {
+            fields: match self {
+                Self::Page => page::FIELDS,
                 Self::MethodNotAllowed => "Allow: GET, HEAD\r\n",
                 _ => "",
             },
@@ -168,8 +179,8 @@ fn readiness(metrics: &Metrics, limits: &Limits) -> (&'static str, String) {
 struct Response {
     line: &'static str,
     media_type: &'static str,
-    /// A field of its own, or nothing.
-    allow: &'static str,
+    /// Header fields of its own, each with its line end.
+    fields: &'static str,
     body: String,
 }
 
@@ -178,15 +189,15 @@ impl Response {
         let Self {
             line,
             media_type,
-            allow,
+            fields,
             body,
         } = self;
         let length = body.len();
         let body = if has_body { body } else { "" };
         format!(
             "HTTP/1.1 {line}\r\nContent-Type: {media_type}\r\n\
-             Content-Length: {length}\r\nCache-Control: no-store\r\n{allow}Connection: close\r\n\
-             \r\n{body}"
+             Content-Length: {length}\r\nCache-Control: no-store\r\n\
+             X-Content-Type-Options: nosniff\r\n{fields}Connection: close\r\n\r\n{body}"
         )
         .into_bytes()
     }
@@ -225,7 +236,8 @@ mod tests {
                 "HEAD /healthz HTTP/1.1\r\n\r\n",
                 Some((Request::Health, false)),
             ),
-            ("GET / HTTP/1.1\r\n\r\n", Some((Request::NotFound, true))),
+            ("GET / HTTP/1.1\r\n\r\n", Some((Request::Page, true))),
+            ("GET //x HTTP/1.1\r\n\r\n", Some((Request::NotFound, true))),
             ("HEAD /x HTTP/1.1\r\n\r\n", Some((Request::NotFound, false))),
             (
                 "POST /healthz HTTP/1.1\r\n\r\n",

@@ -12,6 +12,7 @@ pub(crate) mod closing;
 mod commands;
 mod http;
 mod login;
+mod page;
 pub(crate) mod reclaimable;
 pub(crate) mod secrets;
 

@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::process::{Command, Stdio};
 
 use crate::support::DEADLINE;
 use crate::support::child::{Client, Server, command, run};
@@ -185,6 +186,93 @@ fn an_answer_may_be_longer_than_a_queue() {
     let server = Server::start(&[&limits[..], &["127.0.0.1:0", "-q"]].concat());
     let (_, page) = get(server.announced(), "/metrics");
     assert!(page.len() > 700 && page.ends_with("\n# EOF\n"), "{page}");
+}
+
+/// What stands between the tags of an element of a page, of which there is one.
+#[track_caller]
+fn element<'a>(page: &'a str, tag: &str) -> &'a str {
+    let begin = format!("<{tag}>");
+    let mut rest = page.split(&begin).skip(1);
+    let content = rest
+        .next()
+        .and_then(|rest| rest.split_once(&format!("</{tag}>")));
+    let (content, _) = content.unwrap_or_else(|| panic!("there is no {tag}"));
+    assert_eq!(rest.next(), None, "{tag}");
+    content
+}
+
+/// The SHA-256 of a text as a Content-Security-Policy names it.
+#[track_caller]
+fn sha256(text: &str) -> String {
+    let script = "sha256sum | cut -c1-64 | tr a-f A-F | basenc -d --base16 | base64";
+    let mut shell = Command::new("/bin/sh");
+    shell.args(["-c", script]).stdin(Stdio::piped());
+    let mut shell = shell.stdout(Stdio::piped()).spawn().expect("a shell");
+    let mut input = shell.stdin.take().expect("it is a pipe");
+    input.write_all(text.as_bytes()).expect("it reads");
+    drop(input);
+    let output = shell.wait_with_output().expect("it is our child").stdout;
+    String::from_utf8(output).expect("base64").trim().to_owned()
+}
+
+#[test]
+fn the_page_for_people_runs_its_own_script_and_no_other_and_asks_for_numbers() {
+    let (server, http) = server();
+    let [mut alice, mut bob] = ["alice", "bob"].map(|nick| server.join(nick));
+    alice.say("hello");
+    bob.expect("alice: hello");
+    let (head, page) = get(http, "/");
+    assert!(
+        head.contains("\r\nContent-Type: text/html; charset=utf-8\r\n"),
+        "{head}"
+    );
+    for tag in ["style", "script"] {
+        let allowed = format!("; {tag}-src 'sha256-{}'; ", sha256(element(&page, tag)));
+        assert!(head.contains(&allowed), "{allowed:?} in {head}");
+    }
+    assert!(
+        head.contains("Content-Security-Policy: default-src 'none'; "),
+        "{head}"
+    );
+    // Nothing comes from elsewhere, and no attribute is a style or a script.
+    for foreign in ["http:", "https:", "//", " src=", " style=", " onclick="] {
+        assert!(!page.contains(foreign), "{foreign}");
+    }
+    assert!(page.contains("fetch(\"status.json\""), "{page}");
+    let (head, status) = get(http, "/status.json");
+    assert!(
+        head.contains("\r\nContent-Type: application/json\r\n"),
+        "{head}"
+    );
+    for part in [
+        "\"members\":2,",
+        "\"max_clients\":2,",
+        "\"lines\":1,",
+        "\"slowest\":[]",
+    ] {
+        assert!(status.contains(part), "{part} in {status}");
+    }
+}
+
+#[test]
+fn the_slowest_reader_is_named_by_its_number_and_by_nothing_else() {
+    let (server, http) = server();
+    let mut bob = server.join("bob");
+    let _sleeper = server.join_with_small_buffer("sleeper");
+    let line = "x".repeat(4000);
+    let (mut status, mut said) = (String::new(), 0);
+    while !status.contains("\"slowest\":[{\"client\":1,\"queued_bytes\":") {
+        assert!(said < 1000, "its kernel takes so much? {status}");
+        bob.say(&line);
+        bob.await_heard();
+        said += 1;
+        (_, status) = get(http, "/status.json");
+    }
+    assert!(
+        !status.contains("sleeper") && !status.contains("127.0.0.1"),
+        "{status}"
+    );
+    assert!(status.ends_with("}]}\n"), "bob keeps up: {status}");
 }
 
 #[test]

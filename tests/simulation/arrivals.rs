@@ -42,7 +42,7 @@ fn a_slow_probe_reads_its_answer_in_pieces_and_a_silent_one_is_closed() {
         let mut scene = Scene::new(for_people(), is_veiled);
         let slow = scene.connect(Service::Http, 24);
         let silent = scene.connect(Service::Http, 1 << 20);
-        scene.send(slow, b"GET / HTTP/1.0\r\n\r\n");
+        scene.send(slow, b"GET /other HTTP/1.0\r\n\r\n");
         scene.settle();
         for _ in 0..100 {
             scene.peer(slow).peer_reads(8);
@@ -54,7 +54,7 @@ fn a_slow_probe_reads_its_answer_in_pieces_and_a_silent_one_is_closed() {
             "{response}"
         );
         assert!(
-            response.ends_with("there are /healthz, /readyz and /metrics\n"),
+            response.ends_with("there are /, /healthz, /readyz and /metrics\n"),
             "{response}"
         );
         scene.wait(4999);
