@@ -161,6 +161,8 @@ impl Shell {
         let mut client = Typing::into(self.command(&format!("exec {line}")));
         client.send("bob\nhello\n");
         alice.expect("bob: hello");
+        // The next line's alice has the same nick.
+        alice.leave();
     }
 
     /// A script says something and ends by itself.
@@ -177,12 +179,13 @@ impl Shell {
             let status = script.0.try_wait().expect("it is our child");
             status.is_some_and(|status| status.success())
         });
+        alice.leave();
     }
 
     /// A health check.
     #[track_caller]
     fn ask(&mut self, line: &str) {
-        let (line, _alice) = self.for_client(line);
+        let (line, alice) = self.for_client(line);
         if is_there("curl", None) {
             let output = self.command(&line).output().expect("a shell");
             let answer = String::from_utf8_lossy(&output.stdout);
@@ -191,6 +194,7 @@ impl Shell {
                 false => assert_eq!(answer, "ok\n"),
             }
         }
+        alice.leave();
     }
 }
 
