@@ -10,7 +10,6 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
-use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::config::Limits;
@@ -26,8 +25,6 @@ const SECONDS: Option<&Unit> = Some(&Unit::Seconds);
 /// Writes the page. Limits that an alert compares a metric with are on it, unless they are off.
 pub(crate) fn page(metrics: &Metrics, limits: &Limits, process: Option<ProcessStats>) -> String {
     let mut registry = Registry::with_prefix("line_chat");
-    let version = [("version", env!("CARGO_PKG_VERSION"))];
-    registry.register("build", "The version of the server", Info::new(version));
     registry.register_collector(Box::new(Page(*metrics, limits.clone())));
     let mut page = String::new();
     let mut all = Registry::default();
@@ -163,6 +160,13 @@ fn encode_counters(metrics: &Metrics, to: &mut DescriptorEncoder<'_>) -> fmt::Re
 }
 
 fn encode_labelled(metrics: &Metrics, to: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    Family {
+        name: "build_info",
+        help: "Always 1",
+        label: "version",
+    }
+    // A gauge, because promtool knows no infos.
+    .encode_gauges(to, [(env!("CARGO_PKG_VERSION"), 1)])?;
     let scripts = metrics.members.saturating_sub(metrics.people);
     Family {
         name: "members",

@@ -18,10 +18,11 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, unlockpt};
 
-use crate::metrics::{get, value};
+use crate::metrics::value;
 use crate::support::child::{
     Client, Server, alone, await_until, command, command_after, raise_descriptor_limit,
 };
+use crate::support::http::get;
 use crate::support::strace::Tracer;
 use crate::support::{DEADLINE, YES, hello};
 use crate::{GOODBYE, flood_line};

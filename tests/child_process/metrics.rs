@@ -4,9 +4,9 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Command, Stdio};
 
-use crate::support::DEADLINE;
 use crate::support::child::{Client, Server, command, run};
 use crate::support::families::FAMILIES;
+use crate::support::http::{connect, get};
 use crate::support::temp_file::TempFolder;
 
 /// A server for two clients, and where it answers HTTP.
@@ -15,26 +15,6 @@ fn server() -> (Server, SocketAddr) {
     let server = Server::start(&args);
     let http = server.announced();
     (server, http)
-}
-
-fn connect(addr: SocketAddr) -> TcpStream {
-    let stream = TcpStream::connect(addr).expect("it listens");
-    stream.set_read_timeout(Some(DEADLINE)).expect("a time-out");
-    stream
-}
-
-/// The head and the body of the answer.
-#[track_caller]
-pub(crate) fn get(addr: SocketAddr, path: &str) -> (String, String) {
-    let mut stream = connect(addr);
-    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
-    stream.write_all(request.as_bytes()).expect("it reads");
-    let mut response = String::new();
-    stream
-        .read_to_string(&mut response)
-        .expect("an answer, and the end");
-    let (head, body) = response.split_once("\r\n\r\n").expect("a head");
-    (head.to_owned(), body.to_owned())
 }
 
 /// The value of a metric.
@@ -147,7 +127,6 @@ fn the_page_has_every_metric_and_the_manual_names_each() {
         let kind = cell();
         let suffix = match kind {
             "counter" => "_total",
-            "info" => "_info",
             _ => "",
         };
         (name.and_then(|name| name.strip_suffix(suffix)), kind)

@@ -8,6 +8,7 @@
 // A helper that cannot go on fails its test.
 #![allow(clippy::expect_used, clippy::panic)]
 
+mod prometheus;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -147,21 +148,32 @@ Escape character is '^]'.
     /// `LINE_CHAT_CLIENTS=all` says that every client is there.
     #[track_caller]
     fn find(self) -> Option<String> {
-        let path = env::var_os("PATH").unwrap_or_default();
-        let folders: Vec<PathBuf> = env::split_paths(&path).collect();
-        let is_there = |program: &&&str| folders.iter().any(|folder| folder.join(program).exists());
-        let program = self.programs().iter().find(is_there);
-        if let Some(program) = program.filter(|_| self != Self::Busybox || busybox_has_telnet()) {
-            return Some((*program).to_owned());
+        let program = installed(self.programs());
+        let program = program.filter(|_| self != Self::Busybox || busybox_has_telnet());
+        if program.is_none() {
+            report_missing(self.name());
         }
-        let is_required = env::var_os("LINE_CHAT_CLIENTS").is_some_and(|tools| tools == "all");
-        assert!(!is_required, "{} is missing", self.name());
-        // Not by eprintln, which a test that passes keeps to itself.
-        let test = thread::current();
-        let test = test.name().unwrap_or_default();
-        let _ = writeln!(io::stderr(), "{test} skipped, {} is missing", self.name());
-        None
+        program
     }
+}
+
+/// The first of these programs that is installed.
+fn installed(programs: &[&str]) -> Option<String> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let folders: Vec<PathBuf> = env::split_paths(&path).collect();
+    let is_there = |program: &&&str| folders.iter().any(|folder| folder.join(program).exists());
+    programs.iter().find(is_there).map(|it| (*it).to_owned())
+}
+
+/// Says that a program is missing, and fails if all are required.
+#[track_caller]
+fn report_missing(name: &str) {
+    let is_required = env::var_os("LINE_CHAT_CLIENTS").is_some_and(|tools| tools == "all");
+    assert!(!is_required, "{name} is missing");
+    // Not by eprintln, which a test that passes keeps to itself.
+    let test = thread::current();
+    let test = test.name().unwrap_or_default();
+    let _ = writeln!(io::stderr(), "{test} skipped, {name} is missing");
 }
 
 /// Not every busybox was built with it.

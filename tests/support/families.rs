@@ -1,13 +1,13 @@
 //! The metrics on the page of a server, as it was started without flags that add or take any.
 
 /// The name of each metric and its type, in alphabetical order. A counter has `_total` behind its name
-/// on the page, and the info `_info`.
+/// on the page.
 pub(crate) const FAMILIES: [(&str, &str); 29] = [
     ("line_chat_accept_errors", "counter"),
     ("line_chat_accepted", "counter"),
     ("line_chat_buffers_bytes", "gauge"),
     ("line_chat_buffers_limit_bytes", "gauge"),
-    ("line_chat_build", "info"),
+    ("line_chat_build_info", "gauge"),
     ("line_chat_clients", "gauge"),
     ("line_chat_clients_limit", "gauge"),
     ("line_chat_closed", "counter"),

@@ -8,6 +8,7 @@
 //! | `inputs` | what real clients send, and what has to come of it |
 //! | `child` | the built binary as a child process, and clients on real sockets |
 //! | `families` | the metrics of the page |
+//! | `http` | requests of a page |
 //! | `namespace` | two machines and a cable that can be pulled |
 //! | `strace` | system calls of that process, counted or made to fail |
 //! | `temp_file` | a file and a folder that are gone when they are dropped |
@@ -22,6 +23,7 @@ use std::time::Duration;
 
 pub(crate) mod child;
 pub(crate) mod families;
+pub(crate) mod http;
 pub(crate) mod inputs;
 pub(crate) mod namespace;
 pub(crate) mod rig;
