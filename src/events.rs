@@ -15,6 +15,17 @@ use crate::metrics::Metrics;
 use crate::peer::Peer;
 use crate::protocol::close_reason::CloseReason;
 
+/// What a client had sent when it left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Heard {
+    /// Nothing at all.
+    Nothing,
+    /// Nothing since it asked whether the server is there (telnet's AYT), as a probe does.
+    OnlyQuestions,
+    /// Something else.
+    Something,
+}
+
 /// One thing that happened.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
@@ -77,8 +88,8 @@ pub enum Event<'a> {
         peer: Peer,
         /// Its nick, if it was a member.
         nick: Option<&'a str>,
-        /// Whether it had sent anything at all.
-        has_sent: bool,
+        /// What it had sent.
+        heard: Heard,
         /// Why.
         reason: CloseReason,
     },

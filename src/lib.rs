@@ -131,7 +131,7 @@ pub use config::password::{Password, PasswordError};
 pub use config::prefix::{Prefix, PrefixError};
 pub use config::unix_socket::{Group, UnixName, UnixSocket};
 pub use config::{Config, ConfigError, Lag, Limits};
-pub use events::{Event, Observer};
+pub use events::{Event, Heard, Observer};
 pub use metrics::{AcceptFailure, Histogram, Metrics, ProcessStats};
 pub use peer::{Origin, Peer};
 pub use protocol::close_reason::CloseReason;

@@ -25,6 +25,7 @@ use line_chat::{Server, Service};
 
 use cli::allocator::fix_threshold;
 use cli::args::Args;
+use cli::check::check;
 use cli::inherited;
 use cli::logging::{announce, log_lines_dropped, raise_descriptor_limit, start_log};
 
@@ -41,6 +42,9 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> io::Result<()> {
+    if let Some(addr) = args.check() {
+        return check(addr);
+    }
     fix_threshold();
     start_log(args.log_level());
     raise_descriptor_limit();

@@ -94,7 +94,7 @@ fn only_the_engine_sees_the_slab() {
 }
 
 #[test]
-fn the_clock_is_read_in_one_file() {
+fn the_clock_is_read_by_the_server_and_by_who_waits_for_one() {
     let tests_aside = |(name, code): (String, String)| {
         let code = code
             .split("#[cfg(test)]")
@@ -114,8 +114,9 @@ fn the_clock_is_read_in_one_file() {
         .filter(|(_, n)| *n > 0)
         .collect();
     // When the server is bound, at the beginning and the end of a turn, for what happens outside of
-    // turns, and to be asked the time of day.
-    assert_eq!(readers, [("server/mod".to_owned(), 6)]);
+    // turns, and to be asked the time of day. The other is no server: it waits for one to answer.
+    let server = ("server/mod".to_owned(), 6);
+    assert_eq!(readers, [("cli/check".to_owned(), 2), server]);
 }
 
 #[test]

@@ -85,6 +85,13 @@ pub(crate) struct Args {
     #[command(flatten)]
     limits: Limits,
 
+    /// Do not serve: ask the server at this address whether it is there, and exit with 0 or 1
+    ///
+    /// For containers and supervisors. 127.0.0.1:6142 or unix:PATH asks a listener of the room, where
+    /// nobody hears of it; http:127.0.0.1:9180 asks one of --metrics.
+    #[arg(long, value_name = "ADDR")]
+    check: Option<ListenAddr>,
+
     /// Never sleep: saves the wake-up for each line, and uses up a processor
     ///
     /// For a machine that can spare a processor; see "Low latency" in the manual.
@@ -145,6 +152,11 @@ impl Args {
             _ => {}
         }
         Ok(args)
+    }
+
+    /// The server that is to be checked, if that is what is to be done.
+    pub(crate) fn check(&self) -> Option<&ListenAddr> {
+        self.check.as_ref()
     }
 
     /// Whether the arguments or the environment say where to listen.

@@ -2,5 +2,6 @@
 
 pub(crate) mod allocator;
 pub(crate) mod args;
+pub(crate) mod check;
 pub(crate) mod inherited;
 pub(crate) mod logging;

@@ -104,7 +104,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         let Some(client) = self.clients.get_mut(id.index()) else {
             return;
         };
-        let (peer, has_sent) = (client.io.peer, client.session.has_sent());
+        let (peer, heard) = (client.io.peer, client.session.heard());
         // A newcomer may have its place from now on; but connections for HTTP have places of their own.
         if matches!(client.session, Session::Chat(_)) {
             self.reclaimable.add(id, peer.origin(), self.env.now);
@@ -123,7 +123,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
             id,
             peer,
             nick,
-            has_sent,
+            heard,
             reason,
         });
     }

@@ -20,7 +20,7 @@ use std::time::Instant;
 
 use log::{LevelFilter, debug, error, info, trace, warn};
 
-use crate::events::{Event, Observer};
+use crate::events::{Event, Heard, Observer};
 use crate::peer::Peer;
 use crate::protocol::close_reason::CloseReason;
 use crate::time::log_throttle::{Counted, LogThrottle};
@@ -112,10 +112,10 @@ impl Observer for Log {
             }
             Event::Left {
                 peer,
-                has_sent,
+                heard,
                 reason,
                 ..
-            } => self.left_without_nick(now, peer, has_sent, reason),
+            } => self.left_without_nick(now, peer, heard, reason),
             Event::Freed { id } => trace!(target: CONNECTIONS, "client {} freed", id.index()),
             Event::Joined { peer, nick, .. } => {
                 let nick = nick.to_owned();
@@ -272,13 +272,15 @@ impl Log {
     }
 
     /// A peer that says nothing, or not who it is, can come again at once.
-    fn left_without_nick(&mut self, now: Instant, peer: Peer, has_sent: bool, reason: CloseReason) {
-        match has_sent {
-            _ if reason == CloseReason::Answered => {
-                debug!(target: CONNECTIONS, "{peer}: {reason}");
+    fn left_without_nick(&mut self, now: Instant, peer: Peer, heard: Heard, reason: CloseReason) {
+        match (heard, reason) {
+            (_, CloseReason::Answered) => debug!(target: CONNECTIONS, "{peer}: {reason}"),
+            // A probe asks again and again.
+            (Heard::OnlyQuestions, CloseReason::HungUp) => {
+                debug!(target: CONNECTIONS, "{peer} has only asked whether we are here: {reason}");
             }
-            true => self.nameless.log(now, Nameless(peer, reason)),
-            false => self.silent.log(now, Silent(peer, reason)),
+            (Heard::Nothing, _) => self.silent.log(now, Silent(peer, reason)),
+            _ => self.nameless.log(now, Nameless(peer, reason)),
         }
     }
 }

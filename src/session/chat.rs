@@ -26,7 +26,7 @@ use crate::conn::Env;
 use crate::conn::overflow::Content;
 use crate::conn::send_queue::SendQueue;
 use crate::conn::timeouts::Timeout;
-use crate::events::Event;
+use crate::events::{Event, Heard};
 use crate::protocol::close_reason::CloseReason;
 use crate::protocol::decoder::{Decoded, Decoder, Input, Next};
 use crate::protocol::message::Message;
@@ -294,8 +294,12 @@ impl ChatSession {
         self.is_member() && self.talk.eof == Eof::Listen
     }
 
-    pub(super) fn has_sent(&self) -> bool {
-        self.talk.sent != Sent::Begun(Opening::Nothing)
+    pub(super) fn heard(&self) -> Heard {
+        match self.talk.sent {
+            Sent::Begun(Opening::Nothing) => Heard::Nothing,
+            Sent::Begun(_) => Heard::Something,
+            Sent::OnlyQuestions => Heard::OnlyQuestions,
+        }
     }
 }
 

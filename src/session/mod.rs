@@ -29,7 +29,7 @@ use crate::conn::Env;
 use crate::conn::overflow::Content;
 use crate::conn::send_queue::{Pushed, SendQueue};
 use crate::conn::timeouts::Timeout;
-use crate::events::{Event, Observer};
+use crate::events::{Event, Heard, Observer};
 use crate::peer::Peer;
 use crate::protocol::close_reason::CloseReason;
 use crate::protocol::message::Message;
@@ -232,11 +232,11 @@ impl Session {
         matches!(self, Self::Chat(chat) if chat.outlives_input())
     }
 
-    /// Whether the client has sent anything at all.
-    pub(crate) fn has_sent(&self) -> bool {
+    /// What the client has sent.
+    pub(crate) fn heard(&self) -> Heard {
         match self {
-            Self::Chat(chat) => chat.has_sent(),
-            Self::Http(_) | Self::Closing(_) => true,
+            Self::Chat(chat) => chat.heard(),
+            Self::Http(_) | Self::Closing(_) => Heard::Something,
         }
     }
 

@@ -118,12 +118,13 @@ fn help_shows_examples_and_fits_a_terminal() {
 }
 
 /// Each flag, its variable without `LINE_CHAT_`, and its default, in the order of help.
-const FLAGS: [(&str, &str, &str); 26] = [
+const FLAGS: [(&str, &str, &str); 27] = [
     ("[ADDR]...", "ADDR", "6142"),
     ("--prefix <TEMPLATE>", "PREFIX", "{nick}:"),
     ("--metrics <ADDR>", "METRICS", ""),
     ("--max-line <BYTES>", "MAX_LINE", "4096"),
     ("--max-nick <CHARS>", "MAX_NICK", "32"),
+    ("--check <ADDR>", "", ""),
     ("--spin", "SPIN", ""),
     ("-v, --verbose...", "VERBOSE", ""),
     ("-q, --quiet...", "QUIET", ""),
@@ -169,7 +170,10 @@ type Flag = (String, String, String);
 #[test]
 fn help_names_each_flag_with_its_variable_and_its_default() {
     let expected = FLAGS.map(|(flag, variable, default)| {
-        let variable = format!("LINE_CHAT_{variable}");
+        let variable = match variable {
+            "" => String::new(),
+            name => format!("LINE_CHAT_{name}"),
+        };
         (flag.to_owned(), variable, default.to_owned())
     });
     assert_eq!(flags_of_help(), expected);

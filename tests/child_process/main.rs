@@ -3,6 +3,7 @@
 // A helper that cannot go on fails its test.
 #![allow(clippy::expect_used, clippy::panic)]
 
+mod check;
 mod command;
 mod faults;
 mod flags;

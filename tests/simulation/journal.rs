@@ -8,7 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 use line_chat::engine::ClientId;
-use line_chat::{CloseReason, Event, Observer};
+use line_chat::{CloseReason, Event, Heard, Observer};
 
 /// A peer, in the order of connecting. No two of a run have the same number.
 pub(crate) type Peer = u32;
@@ -192,13 +192,13 @@ fn record(event: Event<'_>) -> Option<Record> {
         Event::Left {
             id,
             nick,
-            has_sent,
+            heard,
             reason,
             ..
         } => Record::Left {
             peer: by_id(id),
             nick: nick.map(str::to_owned),
-            has_sent,
+            has_sent: heard != Heard::Nothing,
             reason,
         },
         Event::Freed { id } => Record::Freed { peer: by_id(id) },
