@@ -28,6 +28,7 @@ use cli::args::Args;
 use cli::check::check;
 use cli::inherited;
 use cli::logging::{announce, log_lines_dropped, raise_descriptor_limit, start_log};
+use cli::variables::warn_of_unknown;
 
 fn main() -> ExitCode {
     let args = Args::of_process();
@@ -47,6 +48,7 @@ fn run(args: &Args) -> io::Result<()> {
     }
     fix_threshold();
     start_log(args.log_level());
+    warn_of_unknown(&Args::variables());
     raise_descriptor_limit();
     let mut config = args.config();
     let inherited = inherited::listeners(Service::Chat(config.interactive.profile()))?;

@@ -22,7 +22,7 @@ Examples:
                                      a script joins, says hello and leaves; without -N some nc stay
                                      for ever
 
-Each flag can also be set by the environment variable named with it. Times are in seconds (1.5 will\ndo), sizes in bytes.";
+Each flag can also be set by the environment variable named with it. Times are in seconds\n(1.5 will do) or like 5m and 1h30m, sizes in bytes or like 4k and 64M.";
 
 /// A chat server for telnet, nc and scripts.
 ///
@@ -159,6 +159,13 @@ impl Args {
         self.check.as_ref()
     }
 
+    /// The names of all environment variables that stand for flags.
+    pub(crate) fn variables() -> Vec<String> {
+        let command = Self::command();
+        let names = command.get_arguments().filter_map(clap::Arg::get_env);
+        names.map(|it| it.to_string_lossy().into_owned()).collect()
+    }
+
     /// Whether the arguments or the environment say where to listen.
     pub(crate) fn has_addrs(&self) -> bool {
         self.has_addrs
@@ -293,6 +300,7 @@ fn command() -> Command {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
 
     fn parse(args: &[&str]) -> Result<Args, clap::Error> {
         let args = [&["line-chat"], args].concat();
@@ -322,17 +330,20 @@ mod tests {
             "--prefix",
             "<{nick}> ",
             "--max-line",
-            "9",
+            "2k",
             "--max-nick",
             "5",
+            "--idle-timeout",
+            "1h30m",
         ];
         let config = parse(&args).expect("valid flags").config();
         assert_eq!(config.listen.len(), 2);
         assert_eq!(config.prefix.to_string(), "<{nick}> ");
         assert_eq!(
             (config.limits.max_line_bytes, config.limits.max_nick_chars),
-            (9, 5)
+            (2048, 5)
         );
+        assert_eq!(config.limits.idle_timeout, Duration::from_secs(5400));
     }
 
     #[test]
@@ -352,7 +363,7 @@ mod tests {
             &["127.0.0.1:0 here"],
             &["--prefix", "no place"],
             &["--max-line", "0"],
-            &["--max-line", "4k"],
+            &["--max-line", "4x"],
             &["--max-pending", "-1"],
             &["-v", "-q"],
             &["--max-line"],

@@ -5,3 +5,4 @@ pub(crate) mod args;
 pub(crate) mod check;
 pub(crate) mod inherited;
 pub(crate) mod logging;
+pub(crate) mod variables;

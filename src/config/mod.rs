@@ -9,6 +9,8 @@ pub(crate) mod network;
 pub(crate) mod password;
 pub(crate) mod prefix;
 pub(crate) mod unix_socket;
+#[cfg(feature = "cli")]
+mod values;
 
 use std::fmt;
 use std::time::Duration;
@@ -18,6 +20,8 @@ use crate::config::interactive::{Interactive, Profile};
 use crate::config::network::Network;
 use crate::config::prefix::Prefix;
 use crate::text::ISOLATE_BYTES;
+#[cfg(feature = "cli")]
+use values::{positive, positive_size, rate, size, time};
 
 /// The configuration of a server. Name the fields that matter and take the others from the default,
 /// because later versions may add fields:
@@ -346,7 +350,7 @@ pub struct Limits {
     /// The default is as much as a terminal's own line editor takes (MAX_CANON, termios(3)), so no
     /// line that a person types is longer.
     #[cfg_attr(feature = "cli", arg(long = "max-line", env = "LINE_CHAT_MAX_LINE",
-        value_name = "BYTES", default_value_t = DEFAULT.max_line_bytes, value_parser = positive))]
+        value_name = "BYTES", default_value_t = DEFAULT.max_line_bytes, value_parser = positive_size))]
     pub max_line_bytes: usize,
 
     /// The longest nick, in characters (code points).
@@ -363,7 +367,8 @@ pub struct Limits {
     /// waiting. A turn of the loop adds at most a quarter of it, so a reader that keeps up never
     /// gets near it.
     #[cfg_attr(feature = "cli", arg(long = "max-pending", env = "LINE_CHAT_MAX_PENDING",
-        value_name = "BYTES", default_value_t = DEFAULT.max_pending_bytes, value_parser = positive,
+        value_name = "BYTES", default_value_t = DEFAULT.max_pending_bytes,
+        value_parser = positive_size,
         help_heading = SLOW_READERS))]
     pub max_pending_bytes: usize,
 
@@ -374,7 +379,7 @@ pub struct Limits {
     /// clients with full queues, and fits a small machine.
     #[cfg_attr(feature = "cli", arg(long = "max-pending-total",
         env = "LINE_CHAT_MAX_PENDING_TOTAL", value_name = "BYTES",
-        default_value_t = DEFAULT.max_pending_total_bytes, help_heading = SLOW_READERS))]
+        default_value_t = DEFAULT.max_pending_total_bytes, value_parser = size, help_heading = SLOW_READERS))]
     pub max_pending_total_bytes: usize,
 
     /// What happens to a member that has more queued than --max-pending.
@@ -393,7 +398,7 @@ pub struct Limits {
     /// minute is as long as a room will wait for one member. A client that has closed its sending
     /// half (printf ... | nc -N) has this long to take the rest, or 300 seconds if this is 0.
     #[cfg_attr(feature = "cli", arg(long, env = "LINE_CHAT_STALL_TIMEOUT", value_name = "SECONDS",
-        value_parser = seconds, help_heading = SLOW_READERS))]
+        value_parser = time, help_heading = SLOW_READERS))]
     pub stall_timeout: Option<Duration>,
 
     /// How many lines a second a client may say; further lines wait. 0: no limit.
@@ -449,7 +454,7 @@ pub struct Limits {
     /// The default is long enough to think of a name. The time counts from the connection, so sending
     /// a byte now and then does not prolong it.
     #[cfg_attr(feature = "cli", arg(long, env = "LINE_CHAT_LOGIN_TIMEOUT", value_name = "SECONDS",
-        default_value = "30", value_parser = seconds, help_heading = CONNECTIONS))]
+        default_value = "30", value_parser = time, help_heading = CONNECTIONS))]
     pub login_timeout: Duration,
 
     /// How long a member may send nothing at all, in seconds. 0: for ever.
@@ -457,7 +462,7 @@ pub struct Limits {
     /// Off by default: listeners are welcome, and a peer that has vanished is found without it after
     /// two minutes of silence.
     #[cfg_attr(feature = "cli", arg(long, env = "LINE_CHAT_IDLE_TIMEOUT", value_name = "SECONDS",
-        default_value = "0", value_parser = seconds, help_heading = CONNECTIONS))]
+        default_value = "0", value_parser = time, help_heading = CONNECTIONS))]
     pub idle_timeout: Duration,
 
     /// How many lines may be refused as a nick before the client is closed. Three tries are enough
@@ -615,37 +620,6 @@ impl Limits {
 
 fn unless_zero(time: Duration) -> Option<Duration> {
     (time > Duration::ZERO).then_some(time)
-}
-
-/// Parses a limit that cannot be switched off.
-#[cfg(feature = "cli")]
-fn positive(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(0) => Err("0 would let nothing through; give 1 or more".to_owned()),
-        Ok(number) => Ok(number),
-        Err(error) => Err(format!("{error}; give a whole number")),
-    }
-}
-
-/// Parses a time in seconds.
-#[cfg(feature = "cli")]
-fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds = text.parse().ok();
-    let time = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    match time {
-        // A time that is not zero must not be rounded to zero, which would mean for ever.
-        Some(Duration::ZERO) if seconds != Some(0.0) => Ok(Duration::from_nanos(1)),
-        Some(time) if time <= MAX_TIMEOUT => Ok(time),
-        _ => Err(format!("give seconds, from 0 to {}", MAX_TIMEOUT.as_secs())),
-    }
-}
-
-/// Parses a rate of lines a second.
-#[cfg(feature = "cli")]
-fn rate(text: &str) -> Result<f64, String> {
-    let rate = text.parse().ok();
-    rate.filter(|rate| *rate == 0.0 || RATES.contains(rate))
-        .ok_or_else(|| RATE_RANGE_HINT.to_owned())
 }
 
 #[cfg(test)]

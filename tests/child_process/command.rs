@@ -7,6 +7,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
 
 use crate::support::child::{Client, Server, await_until, command, command_after, run};
+use crate::support::{ARE_YOU_THERE, YES};
 
 /// Runs a command that is to fail with one line that names the thing, and nothing else.
 #[track_caller]
@@ -258,7 +259,7 @@ fn usage_errors_are_claps_and_exit_with_2() {
         (&["--max-line", "0"], "--max-line"),
         (&["--max-pending", "0"], "--max-pending"),
         (&["--max-nick", "0"], "--max-nick"),
-        (&["--max-line", "4k"], "give a whole number"),
+        (&["--max-line", "4x"], "give bytes, or a whole number"),
         (&["--max-pending", "12419"], "make it 12420 or more"),
         (&["[nowhere]:1"], "not an address with a port"),
         (
@@ -394,6 +395,44 @@ fn variables_are_checked_like_flags() {
     ] {
         expect_usage_error(command(&[]).env(name, value), part);
     }
+}
+
+#[test]
+fn a_variable_of_a_switch_says_yes_or_no_in_several_words() {
+    for (words, is_on) in [
+        (["true", "yes", "on", "1"], true),
+        (["false", "no", "off", "0"], false),
+    ] {
+        for word in words {
+            let mut command = command(&["127.0.0.1:0"]);
+            let server = Server::spawn(command.env("LINE_CHAT_INTERACTIVE", word));
+            let mut alice = server.connect();
+            // The answer is the first line, unless there is a greeting.
+            alice.send(ARE_YOU_THERE);
+            let line = alice.line().expect("an answer");
+            assert_eq!(line != YES, is_on, "{word}: {line}");
+        }
+    }
+    expect_usage_error(command(&[]).env("LINE_CHAT_SPIN", "perhaps"), "perhaps");
+}
+
+#[test]
+fn a_variable_that_is_not_known_is_warned_of() {
+    let mut command = command(&["-q", "127.0.0.1:0"]);
+    command
+        .env("LINE_CHAT_MAX_LINES", "5")
+        .env("LINE_CHAT_ROOM", "x")
+        .env("LINE_CHAT_MOTD", "")
+        .env("LINE_CHAT_SERVICE_HOST", "10.0.0.1")
+        .env("LINE_CHAT_PORT", "tcp://10.0.0.1:6142");
+    let log = Server::spawn(&mut command).stop().log;
+    let texts = log.lines().filter_map(|line| line.split_once("server] "));
+    let texts: Vec<&str> = texts.map(|(_, text)| text).collect();
+    let expected = [
+        "LINE_CHAT_MAX_LINES is not a variable of line-chat: did you mean LINE_CHAT_MAX_LINE?",
+        "LINE_CHAT_ROOM is not a variable of line-chat: line-chat --help names them",
+    ];
+    assert_eq!(texts, expected, "{log}");
 }
 
 #[test]
