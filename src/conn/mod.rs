@@ -47,6 +47,9 @@ use timeouts::STALLED_AFTER;
 /// A limit of all buffers that is smaller than this would close clients for a line or two.
 const MIN_TOTAL_BYTES: usize = 64 << 10;
 
+/// How far that limit may be exceeded within a turn, in bytes.
+const FAR_BYTES: usize = 1 << 20;
+
 /// The shared state of all code that touches a buffer.
 #[derive(Debug)]
 pub(crate) struct Env {
@@ -105,6 +108,15 @@ impl Env {
     pub(crate) fn is_over_memory(&self) -> bool {
         let most = self.limits.max_pending_total_bytes;
         most > 0 && self.memory_bytes() > most.max(MIN_TOTAL_BYTES)
+    }
+
+    /// Whether they hold so much more that it cannot wait for the end of a pass over all readers. To look
+    /// for the client that holds most takes a walk over all of them, which is not taken for each reader.
+    #[inline]
+    pub(crate) fn is_far_over_memory(&self) -> bool {
+        let most = self.limits.max_pending_total_bytes;
+        let most = most.max(MIN_TOTAL_BYTES).saturating_add(FAR_BYTES);
+        self.limits.max_pending_total_bytes > 0 && self.memory_bytes() > most
     }
 
     /// How much memory all clients hold besides themselves, in bytes.
@@ -700,6 +712,12 @@ impl<S: Stream> Io<S> {
     /// Whether all memory was given back that can be spared.
     pub(crate) fn is_shed(&self) -> bool {
         matches!(self.out.overflow(), Overflow::Sealed)
+    }
+
+    /// Gives up what is queued, last words included, and what is still to come.
+    pub(crate) fn give_up(&mut self, env: &mut Env) {
+        self.drop_input(env);
+        self.close_write(env);
     }
 
     /// Gives all memory back; what is in it is lost.

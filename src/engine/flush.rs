@@ -113,7 +113,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
                 Ok(()) => client.schedule(id, timers, env),
                 Err(failure) => sched.failed.push((id, failure)),
             }
-            if env.is_over_memory() {
+            if env.is_far_over_memory() {
                 shed_memory(clients, env, effects);
             }
         }
@@ -386,19 +386,23 @@ impl<S: Stream> Client<S> {
 }
 
 /// While all clients together hold more memory than they may, takes it from the one that holds the
-/// most, and closes that client.
+/// most, and closes that client. One that is being closed for this already, or whose last words would take
+/// more than half of what it holds, goes without them: so each client gives at least half of its memory
+/// back, however many there are.
 fn shed_memory<S: Stream>(clients: &mut Slab<Client<S>>, env: &mut Env, effects: &mut Vec<Effect>) {
     let holders = clients.iter();
-    // Who was closed for this already holds what cannot be spared.
-    let holders = holders.filter(|(_, client)| !client.io.is_shed());
     let holders = holders.map(|(id, client)| (client.memory_bytes(), id));
     let mut holders: Vec<(usize, usize)> = holders.filter(|&(bytes, _)| bytes > 0).collect();
     holders.sort_unstable();
     while env.is_over_memory()
-        && let Some((_, id)) = holders.pop()
+        && let Some((bytes, id)) = holders.pop()
     {
         if let Some(client) = clients.get_mut(id) {
+            let was_shed = client.io.is_shed();
             client.shed(env);
+            if was_shed || client.memory_bytes() > bytes / 2 {
+                client.io.give_up(env);
+            }
             let id = ClientId::from_index(id);
             effects.push(Effect::Close(id, CloseReason::OutOfMemory));
         }

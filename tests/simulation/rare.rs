@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use line_chat::{CloseReason, Config, Eof, Eol, Lag, Script, Service};
 
+use crate::journal::Peer;
 use crate::scene::{INTERACTIVE, PLAIN, Scene, on_both};
 
 /// A reader counts as stalled, and has to be told what it missed, in the turn in which it has to
@@ -414,6 +415,32 @@ fn one_that_leaves_with_the_longest_queue_is_freed_when_memory_is_short() {
         scene.peer(slow).read_greedily();
         scene.settle();
         assert_eq!(scene.got(slow).matches("floods: ").count(), 55 * 16);
+    });
+}
+
+/// A line that has begun is written to its end, and so are last words; but where many readers have one long
+/// line each, that would be all that they hold. Then they go without, and no more of them than have to.
+#[test]
+fn many_readers_with_a_line_each_are_not_all_closed_and_hold_no_more_than_they_may() {
+    const READERS: usize = 60;
+    const TOTAL: usize = 128 << 10;
+    on_both(|is_veiled| {
+        let mut config = Config::default();
+        config.limits.max_pending_total_bytes = TOTAL;
+        let mut scene = Scene::new(config, is_veiled);
+        let readers: Vec<Peer> = (0..READERS)
+            .map(|number| scene.join(&format!("reader{number}"), 8))
+            .collect();
+        let bob = scene.join_reading("bob");
+        for _ in 0..2 {
+            scene.say(bob, &[b'x'; 4000]);
+            let memory = scene.engine.metrics().buffer_bytes;
+            assert!(memory <= TOTAL, "{memory} bytes");
+        }
+        let gone = readers.iter().filter(|&&it| scene.left(it).is_some());
+        let stay = READERS - gone.count();
+        // Each has two lines, in a buffer of 12 KiB.
+        assert!((8..=16).contains(&stay), "{stay} stay");
     });
 }
 
