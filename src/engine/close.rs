@@ -114,7 +114,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         self.pressure.change(client.reader, ReaderState::Current);
         client.reader = ReaderState::Current;
         client.turn = TurnState::Idle;
-        client.is_due = false;
+        (client.is_going, client.is_due) = (false, false);
         self.env.count_session(client.session.memory_bytes(), 0);
         client.session = Session::Closing(Closing::Done { reason });
         let nick = self.room.leave(id, &peer, reason, self.env.now);
@@ -194,15 +194,43 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         self.begin_close(id, CloseReason::Banned);
     }
 
+    /// Lists clients to be closed for the same reason, so many of them in a turn. They are not heard any
+    /// more; who is closing already is dealt with at once.
+    pub(super) fn list_to_close(&mut self, ids: &[ClientId], reason: CloseReason) {
+        for &id in ids {
+            let Some(client) = self.clients.get_mut(id.index()) else {
+                continue;
+            };
+            if client.session.is_closing() {
+                self.begin_close(id, reason);
+                continue;
+            }
+            client.is_going = true;
+            client.turn = TurnState::Idle;
+            self.sched.to_close.push_back((id, reason));
+        }
+    }
+
+    /// Closes clients that are listed for it, as many as a turn may.
+    pub(super) fn close_listed(&mut self) {
+        while !self.budget.is_closing_spent()
+            && let Some((id, reason)) = self.sched.to_close.pop_front()
+        {
+            let client = self.clients.get(id.index());
+            if client.is_some_and(|client| client.is_going) {
+                self.begin_close(id, reason);
+            }
+        }
+    }
+
     /// Closes everybody who came from there.
     pub(super) fn close_network(&mut self, network: &IpNet) {
         let clients = self.clients.iter();
         let banned = clients.filter(|(_, client)| client.io.peer.is_in(network));
         let banned: Vec<ClientId> = banned.map(|(id, _)| ClientId::from_index(id)).collect();
         self.room.forget_lines_of(&banned);
-        for id in banned {
-            self.begin_close(id, CloseReason::Banned);
-        }
+        self.list_to_close(&banned, CloseReason::Banned);
+        self.close_listed();
     }
 
     // Time.

@@ -152,6 +152,8 @@ struct Client<S> {
     reader: ReaderState,
     /// It is listed for a flush of its own.
     needs_flush: bool,
+    /// It is listed to be closed, and not heard any more.
+    is_going: bool,
     /// The time of its phase was up while its input waited to be read. That is looked at again when its
     /// input was read.
     is_due: bool,
@@ -441,6 +443,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         self.budget = TurnBudget::new(self.room.len(), &self.env.limits);
         self.sched.begin_flushes();
         self.room.on_time(self.env.now);
+        self.close_listed();
         self.read_starved();
         self.read_ready(registry);
         self.check_peers(registry);
@@ -516,10 +519,9 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         self.set_now(now);
         self.watch().emit(|| Event::ShuttingDown);
         self.upkeep.shutdown_ends = now.checked_add(self.env.limits.goodbye_timeout);
-        let ids: Vec<usize> = self.clients.iter().map(|(id, _)| id).collect();
-        for id in ids {
-            self.begin_close(ClientId::from_index(id), CloseReason::Shutdown);
-        }
+        let clients = self.clients.iter();
+        let all: Vec<ClientId> = clients.map(|(id, _)| ClientId::from_index(id)).collect();
+        self.list_to_close(&all, CloseReason::Shutdown);
     }
 
     /// Whether a shutdown has come to its end: all is written, or its time is up.
@@ -592,7 +594,8 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         };
         let session = &client.session;
         let has_work = client.io.has_input() || session.has_waiting_line();
-        if !has_work || client.turn == TurnState::Queued || !session.listens() {
+        let is_heard = session.listens() && !client.is_going;
+        if !has_work || client.turn == TurnState::Queued || !is_heard {
             return;
         }
         if session.throttled_until(&self.env).is_some() {
@@ -669,6 +672,7 @@ impl<S> Client<S> {
             timer: TimerHandle::default(),
             reader: ReaderState::Current,
             needs_flush: false,
+            is_going: false,
             is_due: false,
         }
     }

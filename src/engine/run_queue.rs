@@ -12,6 +12,7 @@
 use std::collections::VecDeque;
 
 use crate::client_id::ClientId;
+use crate::protocol::close_reason::CloseReason;
 use crate::session::Lane;
 
 /// What is to be looked at in this turn and the next.
@@ -24,6 +25,8 @@ pub(super) struct Scheduler {
     pub(super) flush: Vec<ClientId>,
     /// Clients that are being closed, and are written in the next turn.
     pub(super) flush_later: Vec<ClientId>,
+    /// Clients that are to be closed, in this turn or a later one.
+    pub(super) to_close: VecDeque<(ClientId, CloseReason)>,
     /// Closed clients, to be freed at the end of the turn.
     pub(super) closed: Vec<ClientId>,
     /// Clients behind a gate, whose input may end with their leaving.
@@ -176,6 +179,7 @@ impl Scheduler {
         }) || !self.flush.is_empty()
             || !self.flush_later.is_empty()
             || !self.waiting.is_empty()
+            || !self.to_close.is_empty()
             || !self.closed.is_empty()
             || !self.failed.is_empty()
     }
@@ -188,7 +192,9 @@ impl Scheduler {
         }
         self.flush.shrink_to_fit();
         self.flush_later.shrink_to_fit();
+        self.to_close.shrink_to_fit();
         self.closed.shrink_to_fit();
+        self.waiting.shrink_to_fit();
         self.failed.shrink_to_fit();
     }
 }

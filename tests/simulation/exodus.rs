@@ -4,7 +4,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::io::{self, Read, Write};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -16,6 +16,9 @@ const STACK_BYTES: usize = 128 << 10;
 
 /// How many go in a turn.
 const CLOSES: usize = 256;
+
+/// How many that are on their way in or out are looked at in a turn.
+const LOGINS: usize = 128;
 
 /// How they leave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -139,7 +142,7 @@ fn leave_at_once(leaving: Leaving) {
     let now = Instant::now();
     let calls = Rc::new(Calls::default());
     let mut registry = Registrations(Rc::clone(&calls));
-    let mut engine = room_full(&calls, true, &mut registry, now);
+    let mut engine = room_full(Config::default(), &calls, true, &mut registry, now);
     let typist = Typist::enter(&mut engine, &mut registry, now);
     let (reads, writes) = (calls.reads.get(), calls.writes.get());
     calls.leaving.set(Some(leaving));
@@ -179,7 +182,7 @@ fn all_who_gave_no_nick_run_out_of_time_at_once() {
     let mut now = Instant::now();
     let calls = Rc::new(Calls::default());
     let mut registry = Registrations(Rc::clone(&calls));
-    let mut engine = room_full(&calls, false, &mut registry, now);
+    let mut engine = room_full(Config::default(), &calls, false, &mut registry, now);
     let typist = Typist::enter(&mut engine, &mut registry, now);
     now += Config::default().limits.login_timeout;
     for _ in 0..=MEMBERS / CLOSES {
@@ -191,20 +194,55 @@ fn all_who_gave_no_nick_run_out_of_time_at_once() {
     go_in_turns(&mut engine, &mut registry, &typist, now);
 }
 
+/// Last words of all of them would be far more than what all buffers may hold.
 #[test]
 fn all_are_told_to_go_at_once() {
     let now = Instant::now();
     let calls = Rc::new(Calls::default());
     let mut registry = Registrations(Rc::clone(&calls));
-    let mut engine = room_full(&calls, true, &mut registry, now);
+    let mut config = Config::default();
+    config.limits.max_pending_total_bytes = 1 << 20;
+    let mut engine = room_full(config, &calls, true, &mut registry, now);
+    let writes = calls.writes.get();
     engine.shut_down(now);
     for turn in 1..=MEMBERS / CLOSES {
         engine.turn(now, &mut registry);
         assert_eq!(calls.shutdowns.get(), turn * CLOSES);
+        assert_eq!(calls.writes.get() - writes, turn * CLOSES);
     }
     assert!(engine.has_work(), "some are still to be told");
     engine.turn(now, &mut registry);
     assert_eq!(calls.shutdowns.get(), MEMBERS);
+}
+
+#[test]
+fn all_of_a_network_are_banned_at_once() {
+    let mut now = Instant::now();
+    let calls = Rc::new(Calls::default());
+    let mut registry = Registrations(Rc::clone(&calls));
+    let mut config = Config::default();
+    config.interactive.enabled = true;
+    config.interactive.ops_password = "mustard".parse().ok();
+    let mut engine = room_full(config, &calls, true, &mut registry, now);
+    let operator = Typist::enter_as(OPERATOR, &mut engine, &mut registry, now);
+    for (command, left) in [("/op mustard\n", 0), ("/ban 127.0.0.0/8\n", CLOSES)] {
+        operator.sends(command, &mut engine);
+        engine.turn(now, &mut registry);
+        assert_eq!(calls.left.get(), left, "{command}");
+    }
+    for id in 0..MEMBERS {
+        // What they say now is not heard.
+        engine.on_readable(ClientId::from_index(id), false);
+    }
+    for _ in 1..=MEMBERS / CLOSES {
+        type_in_a_turn(&mut engine, &mut registry, &operator, now);
+    }
+    assert_eq!(
+        (calls.left.get(), calls.shutdowns.get()),
+        (MEMBERS, MEMBERS)
+    );
+    now += Config::default().limits.linger_timeout;
+    go_in_turns(&mut engine, &mut registry, &operator, now);
 }
 
 /// All go, so many in a turn, and who stays is heard in each of these turns.
@@ -221,7 +259,10 @@ fn go_in_turns(
         assert!(turns <= MEMBERS / CLOSES + 2, "{turns} turns");
     }
     assert_eq!(registry.0.deregistered.get(), MEMBERS);
-    engine.turn(now, registry);
+    for _ in 0..=MEMBERS / LOGINS {
+        // Who was still to be read is gone.
+        engine.turn(now, registry);
+    }
     assert!(!engine.has_work());
 }
 
@@ -261,9 +302,18 @@ impl Typist {
         registry: &mut Registrations,
         now: Instant,
     ) -> Self {
+        Self::enter_as(MEMBER, engine, registry, now)
+    }
+
+    fn enter_as(
+        from: (IpAddr, Profile),
+        engine: &mut Engine<Leaver, Watcher>,
+        registry: &mut Registrations,
+        now: Instant,
+    ) -> Self {
         let calls = Rc::new(Calls::default());
         let nick = Some("typist\n".to_owned());
-        connect(engine, nick, &calls, registry, now);
+        connect(engine, from, nick, &calls, registry, now);
         while engine.has_work() {
             engine.turn(now, registry);
         }
@@ -278,15 +328,27 @@ impl Typist {
         now: Instant,
     ) {
         let said = engine.metrics().lines_in;
-        self.0.typed.replace(Some("hello\n".to_owned()));
-        engine.on_readable(ClientId::from_index(MEMBERS), false);
+        self.sends("hello\n", engine);
         engine.turn(now, registry);
         assert_eq!(engine.metrics().lines_in, said + 1, "the typist waits");
     }
+
+    fn sends(&self, line: &str, engine: &mut Engine<Leaver, Watcher>) {
+        self.0.typed.replace(Some(line.to_owned()));
+        engine.on_readable(ClientId::from_index(MEMBERS), false);
+    }
 }
+
+/// Where somebody comes from, and what is spoken there.
+const MEMBER: (IpAddr, Profile) = (IpAddr::V4(Ipv4Addr::LOCALHOST), Profile::Plain);
+const OPERATOR: (IpAddr, Profile) = (
+    IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)),
+    Profile::Interactive,
+);
 
 fn connect(
     engine: &mut Engine<Leaver, Watcher>,
+    (ip, profile): (IpAddr, Profile),
     nick: Option<String>,
     calls: &Rc<Calls>,
     registry: &mut Registrations,
@@ -295,8 +357,7 @@ fn connect(
     let has_nick = nick.is_some();
     let calls = Rc::clone(calls);
     let id = ClientId::from_index(engine.clients());
-    let addr = SocketAddr::from(([127, 0, 0, 1], 1));
-    let service = Service::Chat(Profile::Plain);
+    let (addr, service) = (SocketAddr::new(ip, 1), Service::Chat(profile));
     engine.accept(Leaver { nick, calls }, addr, service, now, registry);
     if has_nick {
         engine.on_readable(id, false);
@@ -305,16 +366,16 @@ fn connect(
 
 /// An engine with so many clients, members or not, and nothing left to do.
 fn room_full(
+    config: Config,
     calls: &Rc<Calls>,
     have_nicks: bool,
     registry: &mut Registrations,
     now: Instant,
 ) -> Engine<Leaver, Watcher> {
-    let mut engine =
-        Engine::new(Config::default(), Watcher(Rc::clone(calls)), now).expect("the default works");
+    let mut engine = Engine::new(config, Watcher(Rc::clone(calls)), now).expect("the config works");
     for id in 0..MEMBERS {
         let nick = have_nicks.then(|| format!("n{id}\n"));
-        connect(&mut engine, nick, calls, registry, now);
+        connect(&mut engine, MEMBER, nick, calls, registry, now);
     }
     while engine.has_work() {
         engine.turn(now, registry);
