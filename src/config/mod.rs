@@ -113,6 +113,7 @@ impl Config {
             ("turn_read_bytes", limits.turn_read_bytes),
             ("accepts_per_turn", limits.accepts_per_turn),
             ("max_clients", limits.max_clients.unwrap_or(usize::MAX)),
+            ("max_http_connections", limits.max_http_connections),
             ("burst_lines", limits.burst_lines as usize),
             ("burst_connects", limits.burst_connects as usize),
             ("max_refusals", limits.max_refusals.into()),
@@ -420,11 +421,16 @@ pub struct Limits {
     /// How many clients there may be; further ones are told that the server is full.
     /// [default: what the limit of open files (ulimit -n) allows beside what is open]
     ///
-    /// Each client is an open file, beside those that the server itself has open. line-chat raises its
+    /// Each client is an open file, beside those that the server itself has open and keeps for HTTP. It raises its
     /// soft limit to the hard one when it starts.
     #[cfg_attr(feature = "cli", arg(long, env = "LINE_CHAT_MAX_CLIENTS", value_name = "CLIENTS",
         value_parser = positive, help_heading = CONNECTIONS))]
     pub max_clients: Option<usize>,
+
+    /// How many connections for HTTP there may be at the same time, beside the clients; 1 or more. Where
+    /// open files are few, a server takes fewer: an eighth of them, or what clients leave.
+    #[cfg_attr(feature = "cli", arg(skip = DEFAULT.max_http_connections))]
+    pub max_http_connections: usize,
 
     /// How many clients one IPv4 address, or one IPv6 network of 64 bits, may have. 0: no limit.
     /// This machine itself is exempt.
@@ -548,6 +554,7 @@ const DEFAULT: Limits = Limits {
     lines_per_second: 0.0,
     burst_lines: 25,
     max_clients: None,
+    max_http_connections: 16,
     max_clients_per_ip: 64,
     connects_per_second: 20.0,
     burst_connects: 50,

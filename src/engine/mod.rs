@@ -289,7 +289,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
             true => Err(CloseReason::AddressBanned),
             false if service == Service::Http => {
                 let id = ClientId::from_index(self.clients.vacant_key());
-                self.admission.enter_http(id)
+                self.admission.enter_http(id, &self.env.limits)
             }
             false => self.enter(&peer, registry),
         };

@@ -71,6 +71,12 @@ pub(super) struct Unsupported {
 }
 
 impl Listening {
+    /// Whether a listener answers HTTP requests.
+    pub(super) fn has_http(&self) -> bool {
+        let mut services = self.sockets.iter().map(|bound| bound.role.service);
+        services.any(|service| service == Service::Http)
+    }
+
     /// Binds every address of `config`, and takes over `bound`.
     ///
     /// # Errors

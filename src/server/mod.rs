@@ -189,6 +189,13 @@ impl<O: Observer> Server<O> {
             let _besides = [Listener::open_spare(), Listener::open_spare()];
             allowed_clients(open_files)
         };
+        let has_http = listen.as_ref().is_ok_and(Listening::has_http);
+        let http = match has_http {
+            true => http_share(config.limits.max_http_connections, asked, allowed),
+            false => 0,
+        };
+        config.limits.max_http_connections = http.max(1);
+        let allowed = allowed.saturating_sub(http);
         config.limits.max_clients = Some(asked.unwrap_or(allowed.max(1)));
         // Only now: a log that begins before everything is bound would hide the one line that says
         // what is not.
@@ -631,6 +638,13 @@ fn open_files() -> u64 {
 fn allowed_clients(open_files: u64) -> usize {
     let open = open_descriptors(open_files);
     usize::try_from(open_files.saturating_sub(open)).unwrap_or(usize::MAX)
+}
+
+/// How many of the descriptors that are free are kept for HTTP: as many as there may be connections, where
+/// clients leave them, else an eighth.
+fn http_share(most: usize, asked: Option<usize>, free: usize) -> usize {
+    let left = free.saturating_sub(asked.unwrap_or(free));
+    most.min(left.max(free / 8).max(1))
 }
 
 /// How many descriptors below this limit are open. Those above it, which are left from a higher limit,

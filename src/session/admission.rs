@@ -14,9 +14,6 @@ use crate::time::buckets::Buckets;
 use crate::time::moment::Moment;
 use crate::time::rate_limit::{Rate, TokenBucket};
 
-/// How many HTTP connections there may be.
-const MAX_HTTP: usize = 16;
-
 /// The clients that were let in and have not left, and what is known of origins.
 #[derive(Debug)]
 pub(crate) struct Admission {
@@ -87,8 +84,8 @@ impl Admission {
     }
 
     /// Lets an HTTP connection in, or says why not.
-    pub(crate) fn enter_http(&mut self, id: ClientId) -> Result<(), CloseReason> {
-        if self.http.len() >= MAX_HTTP {
+    pub(crate) fn enter_http(&mut self, id: ClientId, limits: &Limits) -> Result<(), CloseReason> {
+        if self.http.len() >= limits.max_http_connections {
             return Err(CloseReason::ServerFull);
         }
         self.http.insert(id);

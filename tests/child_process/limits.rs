@@ -1,7 +1,8 @@
 //! The limits as they reach real clients of the built binary, and what a signal makes it say of them.
 //! How they bite, to the byte and to the second, is the business of `tests/in_process/limits`.
 
-use std::net::SocketAddr;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::process::Stdio;
 
 use rustix::process::Signal;
@@ -71,6 +72,40 @@ fn however_low_the_limit_of_open_files_is_the_room_that_is_told_is_there() {
         served += members.len();
     }
     assert!(served > 20, "{served} were served in all");
+}
+
+/// Connections for HTTP are no clients, so what they take is not promised to clients; and somebody who asks
+/// whether a full server is well is answered.
+#[test]
+fn connections_for_http_take_no_room_that_clients_are_told_of() {
+    for idle in [1, 16] {
+        let args = ["127.0.0.1:0", "http:127.0.0.1:0"];
+        let server = Server::spawn(&mut command_after("ulimit -n 40", &args));
+        let http = server.announced();
+        let line = server.log_line();
+        let (_, room) = line.split_once("] room for ").expect("it is logged");
+        let (room, _) = room.split_once(' ').expect("a number");
+        let room: usize = room.parse().expect("a number");
+        let connect = || TcpStream::connect(http).expect("it listens");
+        let asking: Vec<TcpStream> = (0..idle).map(|_| connect()).collect();
+        let members: Vec<_> = (0..room)
+            .map(|n| server.join(&format!("user{n}")))
+            .collect();
+        let mut more = server.connect();
+        more.expect(FULL);
+        more.expect_end();
+        if asking.len() > 1 {
+            continue;
+        }
+        let mut health = connect();
+        health
+            .write_all(b"GET /readyz HTTP/1.0\r\n\r\n")
+            .expect("a connection");
+        let mut answer = String::new();
+        health.read_to_string(&mut answer).expect("an answer");
+        assert!(answer.starts_with("HTTP/1.1 503 "), "{answer:?}");
+        drop(members);
+    }
 }
 
 #[test]
