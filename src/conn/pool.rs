@@ -16,6 +16,10 @@ const MAX_BUFFER_BYTES: usize = 64 << 10;
 /// memory of thousands from going back to the system.
 const MIN_BUFFER_BYTES: usize = 1088;
 
+/// What malloc puts before a piece of memory, in bytes: a buffer of whole pages has so much less, or it would
+/// take one page more.
+const MALLOC_BYTES: usize = 16;
+
 /// What all buffers that are kept hold together at most, in bytes.
 const MAX_POOL_BYTES: usize = 1 << 20;
 
@@ -87,7 +91,9 @@ impl Pool {
 
     /// Takes a spare buffer for this many bytes, from the smallest class that fits or the next.
     fn take_spare(&mut self, bytes: usize) -> Option<BytesMut> {
-        let class = size_class(bytes.checked_next_power_of_two()?);
+        let with_malloc = bytes.checked_add(MALLOC_BYTES)?;
+        let least = with_malloc.checked_next_power_of_two()?;
+        let class = size_class(least.saturating_sub(MALLOC_BYTES));
         let mut near = self.spare.iter_mut().skip(class).take(2);
         near.find_map(Vec::pop)
     }
@@ -157,7 +163,8 @@ impl Pool {
 
 /// Returns the class of a buffer of at least this many bytes.
 fn size_class(bytes: usize) -> usize {
-    bytes.max(1).ilog2().saturating_sub(SMALLEST_CLASS) as usize
+    let with_malloc = bytes.saturating_add(MALLOC_BYTES);
+    with_malloc.ilog2().saturating_sub(SMALLEST_CLASS) as usize
 }
 
 fn capacity_for(needed: usize, most: usize) -> usize {
@@ -166,7 +173,9 @@ fn capacity_for(needed: usize, most: usize) -> usize {
     }
     // With room for half as much again, so that it need not be moved for each line.
     let roomy = needed.saturating_add(needed / 2);
-    let rounded = roomy.checked_next_power_of_two().unwrap_or(roomy);
+    let with_malloc = roomy.saturating_add(MALLOC_BYTES);
+    let rounded = with_malloc.checked_next_power_of_two();
+    let rounded = rounded.unwrap_or(with_malloc).saturating_sub(MALLOC_BYTES);
     rounded.max(MIN_BUFFER_BYTES).min(most)
 }
 

@@ -424,3 +424,38 @@ fn after_each_of_several_bursts_memory_goes_back() {
         println!("round {round}: {} MiB at most", grown / MIB);
     }
 }
+
+/// How many readers have short queues, and how much of them is queued at the worst moment.
+const MANY: usize = 800;
+const MANY_QUEUED: u64 = 64 * MIB;
+
+// So it is when many queues are short, and clients come meanwhile that stay: what malloc gives them must not
+// keep all that lies before it.
+#[test]
+fn after_a_burst_of_short_queues_memory_goes_back_though_others_have_come() {
+    let _alone = alone();
+    let server = start(0, &["--max-pending", "16777216"]);
+    let mut bob = server.join("bob");
+    say(&mut bob, 10);
+    let before = server.memory();
+    let nicks = (0..MANY).map(|n| format!("reader{n}"));
+    let nicks = nicks.map(|nick| join_without_reading(&server, &nick));
+    let readers: Vec<Client> = nicks.collect();
+    let mut others = Vec::new();
+    while server.memory() < before + MANY_QUEUED {
+        assert!(others.len() < 1000, "the kernel takes everything");
+        bob.send("x".repeat(2000).as_bytes());
+        bob.send(b"\r\n");
+        bob.await_heard();
+        for _ in 0..4 {
+            others.push(server.join(&format!("é{}", others.len())));
+        }
+    }
+    drop(readers);
+    let start = Instant::now();
+    while server.memory() > before + LEFT_OVER {
+        let grown = server.memory().saturating_sub(before);
+        assert!(start.elapsed() < DEADLINE, "{} MiB stay", grown / MIB);
+        thread::sleep(EACH);
+    }
+}
