@@ -43,7 +43,7 @@
 //! | | **The turn ends** | | |
 //! | 23 | Every member has been given everything. What is due by the clock is done only now, because whoever has sent something is not silent; then the batch is emptied. | `Engine::expire`, `Room::end_turn` | `engine/close.rs`, `room/mod.rs` |
 //! | 24 | Closed clients are freed, only now: no event of this turn can meet a newcomer. | `Engine::free_closed` | `engine/close.rs` |
-//! | 25 | The clock is read again, and the loop polls. | `TurnClock::end_turn` | `server/mod.rs` |
+//! | 25 | The clock is read again, and the loop polls. | `TurnClock::end_turn` | `server/turn_clock.rs` |
 //!
 //! So a line costs one read, and one write for each of its receivers, which lines that come together
 //! share; `tests/costs` counts both. From station 3 to 24 that is 222 calls between functions of this

@@ -13,6 +13,7 @@ mod process;
 mod proxied;
 mod signals;
 pub(crate) mod transport;
+pub mod turn_clock;
 mod unix_socket;
 
 use std::fmt;
@@ -45,14 +46,11 @@ use log::Log;
 use proxied::{Ended, Proxied, Waiting};
 use signals::Ignored;
 use transport::{BoundListener, Keepalive, SockDiag, Transport};
+use turn_clock::TurnClock;
 use unix_socket::SocketFile;
 
 /// How many events one poll takes; the others come with the next.
 const EVENTS_PER_TURN: usize = 4096;
-
-/// A turn that begins later than this after its time finds a server that was stopped, and not its
-/// clients silent.
-const MOST_LATE: Duration = Duration::from_secs(1);
 
 /// Tokens: clients count from 0, the others from the end.
 const WAKER: Token = Token(usize::MAX);
@@ -121,16 +119,9 @@ pub struct Server<O: Observer = ()> {
     /// Never sleep.
     spin: bool,
     clock: TurnClock,
-    status: Status,
-}
-
-/// When the last turn began and ended.
-#[derive(Debug)]
-struct TurnClock {
-    began: Instant,
-    ended: Instant,
     /// How many events the last poll returned.
-    events: usize,
+    polled: usize,
+    status: Status,
 }
 
 /// Whether there will be another turn.
@@ -253,11 +244,8 @@ impl<O: Observer> Server<O> {
             keepalive,
             interactive,
             spin,
-            clock: TurnClock {
-                began: now,
-                ended: now,
-                events: 0,
-            },
+            clock: TurnClock::new(now),
+            polled: 0,
             status: Status::Running,
         })
     }
@@ -363,10 +351,10 @@ impl<O: Observer> Server<O> {
         let has_work =
             self.engine.has_work() || self.acceptor.has_work() || self.proxied.has_work();
         // Events that did not fit are still there, and an outer loop would not hear of them again.
-        let has_more_events = self.clock.events >= EVENTS_PER_TURN;
+        let has_more_events = self.polled >= EVENTS_PER_TURN;
         let is_ending = self.control.shutdowns() > self.shutdowns_seen;
         if self.spin || has_work || has_more_events || is_ending {
-            return Some(self.clock.ended);
+            return Some(self.clock.ended());
         }
         let deadlines = [
             self.engine.next_deadline(),
@@ -389,16 +377,15 @@ impl<O: Observer> Server<O> {
             return Ok(self.status);
         }
         let deadline = self.next_deadline();
-        let until_deadline = deadline.map(|at| at.saturating_duration_since(self.clock.ended));
+        let until_deadline = deadline.map(|at| at.saturating_duration_since(self.clock.ended()));
         let patience = until_deadline.into_iter().chain(timeout).min();
         self.poll(patience)?;
         let now = Instant::now();
-        if let Some(late) = self.clock.lateness(deadline, now) {
+        if let Some(late) = self.clock.begin_turn(deadline, now) {
             self.engine.leave_out(late);
             self.proxied.leave_out(late);
             report(&mut self.engine, Event::Late { by: late });
         }
-        self.clock.began = now;
         self.mark_all_ready(now)?;
         self.answer_requests();
         let registry = &mut Registrations {
@@ -429,7 +416,7 @@ impl<O: Observer> Server<O> {
         if self.shutdowns_seen > 1 || self.engine.is_over(now) {
             self.stop();
         }
-        let took = self.clock.end_turn();
+        let took = self.clock.end_turn(Instant::now());
         self.engine.count_turn(took);
         Ok(self.status)
     }
@@ -455,7 +442,7 @@ impl<O: Observer> Server<O> {
         for _ in 0..=self.clients() / EVENTS_PER_TURN {
             self.poll(Some(Duration::ZERO))?;
             self.mark_ready();
-            if self.clock.events < EVENTS_PER_TURN {
+            if self.polled < EVENTS_PER_TURN {
                 break;
             }
         }
@@ -471,9 +458,9 @@ impl<O: Observer> Server<O> {
 
     fn mark_ready(&mut self) {
         let mut signals = false;
-        self.clock.events = 0;
+        self.polled = 0;
         for event in &self.events {
-            self.clock.events = self.clock.events.saturating_add(1);
+            self.polled = self.polled.saturating_add(1);
             match event.token() {
                 WAKER => {}
                 SIGNALS => signals = true,
@@ -546,7 +533,7 @@ impl<O: Observer> Server<O> {
         if shutdowns > 0 && self.shutdowns_seen == 0 {
             self.acceptor.close();
             self.proxied.close();
-            self.engine.shut_down(self.clock.began);
+            self.engine.shut_down(self.clock.began());
         }
         self.shutdowns_seen = shutdowns;
     }
@@ -592,27 +579,6 @@ impl<O: Observer> AsFd for Server<O> {
 impl<O: Observer> Drop for Server<O> {
     fn drop(&mut self) {
         self.control.close();
-    }
-}
-
-impl TurnClock {
-    /// How much later than it was to a turn begins that polled until this deadline, if that is much. A
-    /// deadline at the end of the last turn means that there was work to go on with; then the time that
-    /// the last turn took is looked at as well, but a second of it always counts, so that a loop that
-    /// is always busy has time-outs all the same.
-    fn lateness(&self, deadline: Option<Instant>, now: Instant) -> Option<Duration> {
-        let due = match deadline? {
-            deadline if deadline > self.ended => deadline,
-            _ => self.began.checked_add(MOST_LATE)?,
-        };
-        let late = now.saturating_duration_since(due);
-        (late > MOST_LATE).then_some(late)
-    }
-
-    /// Returns how long the turn took that ends.
-    fn end_turn(&mut self) -> Duration {
-        self.ended = Instant::now();
-        self.ended.saturating_duration_since(self.began)
     }
 }
 
@@ -811,32 +777,6 @@ impl Listen for Listener {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_turn_is_late_by_what_goes_beyond_its_deadline_and_a_second() {
-        let start = Instant::now();
-        let at = |millis| start + Duration::from_millis(millis);
-        // Began and ended, deadline, now, and how late.
-        for (turn, deadline, now, late) in [
-            ((0, 1), None, 99_000, None),
-            ((0, 1), Some(5000), 4000, None),
-            ((0, 1), Some(5000), 6000, None),
-            ((0, 1), Some(5000), 6001, Some(1001)),
-            ((0, 1), Some(5000), 65_000, Some(60_000)),
-            // There was work to go on with, before or after the pause.
-            ((0, 1), Some(1), 2000, None),
-            ((0, 1), Some(1), 7000, Some(6000)),
-            ((0, 6999), Some(3000), 7000, Some(6000)),
-        ] {
-            let clock = TurnClock {
-                began: at(turn.0),
-                ended: at(turn.1),
-                events: 0,
-            };
-            let late = late.map(Duration::from_millis);
-            assert_eq!(clock.lateness(deadline.map(at), at(now)), late, "{now}");
-        }
-    }
 
     #[test]
     fn a_server_can_be_moved_to_another_thread() {
