@@ -453,12 +453,12 @@ impl Talk {
     /// Whether a line must wait for the room's gate: what others would see of it must, and if the room
     /// waits for this client itself, so must what it would be told.
     fn must_wait(&self, line: &[u8], out: &SendQueue, cx: &Ctx<'_>) -> bool {
-        if self.stage != Stage::Member || line.is_empty() {
+        if self.stage != Stage::Member {
             return false;
         }
         let is_speech = || self.command(line).is_none_or(commands::is_speech);
         let waits = out.holds_up() || !cx.may_say && is_speech();
-        waits && !self.passes_gate(cx.id, cx.room)
+        waits && !text::is_blank(line) && !self.passes_gate(cx.id, cx.room)
     }
 
     /// Whether nothing of this client waits for the room: an operator must be able to end the wait, and

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use line_chat::{CloseReason, Config, Lag, Profile, Service};
+use line_chat::{CloseReason, Config, Eof, Eol, Lag, Profile, Script, Service};
 
 use crate::journal::Peer;
 use crate::scene::{INTERACTIVE, PLAIN, Scene, on_both};
@@ -68,6 +68,11 @@ fn hold(scene: &mut Scene, service: Service, nick: &str, speaker: Peer) -> Peer 
     assert!(scene.said < before + 200 * 16, "the room waits");
     holder
 }
+
+const WITH_LF: Service = Service::Script(Script {
+    eof: Eof::Listen,
+    eol: Eol::Lf,
+});
 
 const HOLDERS: [Service; 3] = [PLAIN, INTERACTIVE, Service::Chat(Profile::History)];
 
@@ -192,6 +197,51 @@ fn a_reader_that_takes_a_little_each_time_is_closed_in_time_whatever_is_said_mea
             scene.wait(1000);
         }
         assert_eq!(scene.left(holder), Some(CloseReason::HeldUp));
+    });
+}
+
+/// The listener that has no word before it is for scripts, and people come in by another one.
+#[test]
+fn an_operator_who_comes_by_another_listener_while_the_room_waits_ends_the_wait() {
+    on_both(|is_veiled| {
+        for service in HOLDERS.into_iter().chain([WITH_LF]) {
+            let mut config = config();
+            config.interactive.enabled = false;
+            let listen = ["127.0.0.1:1", "interactive:127.0.0.1:2"];
+            config.listen = listen
+                .map(|addr| addr.parse().expect("an address"))
+                .to_vec();
+            let mut scene = Scene::new(config, is_veiled);
+            let speaker = scene.join_reading("floods");
+            let said = scene.said;
+            let holder = hold(&mut scene, service, "troll", speaker);
+            let boss = person(&mut scene, "boss");
+            let ann = person(&mut scene, "ann");
+            scene.say(boss, b"nobody hears this before I am an operator");
+            scene.say(ann, b"/op mustard");
+            scene.say(ann, b"who is asleep?");
+            let got = scene.got(speaker);
+            assert!(got.ends_with("ann: who is asleep?\r\n"), "{got}");
+            assert!(!got.contains("nobody hears"), "{got}");
+            scene.say(ann, b"/kick troll");
+            assert_eq!(scene.left(holder), Some(CloseReason::Kicked));
+            assert_eq!(scene.said - said, 200 * 16 + 2, "the room goes on");
+        }
+    });
+}
+
+/// What says nothing has nothing to wait for, and neither has a command behind it.
+#[test]
+fn a_line_that_says_nothing_does_not_wait() {
+    on_both(|is_veiled| {
+        let Held { mut scene, ann, .. } = held_by(PLAIN, is_veiled);
+        for blank in ["", " \t ", "\u{200e}"] {
+            scene.got(ann);
+            scene.send(ann, format!("{blank}\n/who\n").as_bytes());
+            scene.settle();
+            let got = scene.got(ann);
+            assert!(got.contains("operator-bob"), "{blank:?}: {got:?}");
+        }
     });
 }
 
