@@ -26,7 +26,9 @@ pub(crate) struct Chances {
     /// How long it is from one turn to the next at most, and how often nothing happens until the
     /// next deadline.
     pub(crate) longest_tick_micros: u64,
-    pub(crate) pause: f64,
+    pub(crate) wait: f64,
+    /// How often the process is stopped for a while.
+    pub(crate) stop: f64,
 }
 
 impl Chances {
@@ -36,7 +38,8 @@ impl Chances {
         let mut chances = Self::any(rng);
         if is_flooded {
             chances.longest_tick_micros = any_of(rng, [500, 2000, 10_000, 20_000]);
-            chances.pause = 0.001;
+            chances.wait = 0.001;
+            chances.stop /= 10.0;
             chances.manner.flood = 0.5;
             chances.manner.burst = 2000;
             chances.manner.go /= 10.0;
@@ -60,7 +63,8 @@ impl Chances {
             descriptors_elsewhere,
             spare_taken: any_of(rng, [0, 0, 40]),
             longest_tick_micros: any_of(rng, [0, 1000, 20_000, 200_000]),
-            pause: 0.005,
+            wait: 0.005,
+            stop: any_of(rng, [0.0, 0.0005, 0.003]),
         }
     }
 }

@@ -130,6 +130,8 @@ pub(crate) enum Record {
         peer: Peer,
     },
     DialFailed,
+    /// An operator bans somebody, or a network.
+    Banned,
 }
 
 thread_local! {
@@ -239,6 +241,7 @@ fn record(event: Event<'_>) -> Option<Record> {
         },
         Event::Stalled { id } => Record::Stalled { peer: by_id(id) },
         Event::DialFailed { .. } => Record::DialFailed,
+        Event::OperatorCommand { command, .. } if command.starts_with("/ban ") => Record::Banned,
         // A failed call stands in the journal already.
         _ => return None,
     })

@@ -32,6 +32,8 @@ const POOLED_BYTES: usize = 64 << 10;
 /// What a member may cost the room before it is a bulk speaker, in bytes.
 const BULK_BYTES: u64 = 64 << 10;
 
+const SECOND: Duration = Duration::from_secs(1);
+
 /// How long an HTTP request may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -46,7 +48,10 @@ pub(crate) struct Model {
     pub(crate) clients: BTreeMap<Peer, Shadow>,
     /// The nicks that are held.
     nicks: BTreeMap<String, Peer>,
+    /// The time of the engine's clock, which leaves out what `left_out` is.
     pub(crate) now: Instant,
+    /// How much longer than it was to wait the process has stood still.
+    left_out: Duration,
     turn: Turn,
     /// Who was taken in with the spare descriptor and has to be refused.
     spared: Option<Peer>,
@@ -84,6 +89,8 @@ struct Turn {
     read: usize,
     /// What it has appended to one queue at most.
     output: usize,
+    /// An operator has banned somebody.
+    has_ban: bool,
 }
 
 impl Model {
@@ -101,6 +108,7 @@ impl Model {
             clients: BTreeMap::new(),
             nicks: BTreeMap::new(),
             now,
+            left_out: Duration::ZERO,
             turn: Turn::default(),
             spared: None,
             refused: None,
@@ -122,9 +130,19 @@ impl Model {
         self.shutting_down = true;
     }
 
-    /// Time has come; the turn itself has not begun.
-    pub(crate) fn tick(&mut self, now: Instant) {
-        self.now = now;
+    /// Time has come; the turn itself has not begun. The loop was to wait until this deadline; where work
+    /// was left over, or the deadline has passed, it has a second for its last turn. If it comes over a
+    /// second later, all that it is late does not count.
+    pub(crate) fn tick(&mut self, now: Instant, polls_until: Option<Instant>) {
+        let last = self.now + self.left_out;
+        let due = polls_until.map(|at| if at > last { at } else { last + SECOND });
+        if let Some(late) = due.and_then(|due| now.checked_duration_since(due))
+            && late > SECOND
+        {
+            self.left_out += late;
+            self.tally.stood_still += 1;
+        }
+        self.now = now - self.left_out;
     }
 
     pub(crate) fn begin_turn(&mut self, metrics: &Metrics) {
@@ -208,6 +226,7 @@ impl Model {
                 self.tally.stalled_readers += 1;
             }
             Record::DialFailed => self.tally.dial_failed += 1,
+            Record::Banned => self.turn.has_ban = true,
         }
     }
 
@@ -728,7 +747,9 @@ impl Model {
             CloseReason::HungUp => client.ended && !client.listens_on(),
             CloseReason::Broken => {
                 let vanished_at = client.vanished_at;
-                let is_dead = vanished_at.is_some_and(|at| is_past(at, Some(limits.ack_timeout)));
+                // The kernel's clock leaves nothing out.
+                let is_dead = vanished_at
+                    .is_some_and(|at| self.now + self.left_out >= at + limits.ack_timeout);
                 client.failed || client.is_deaf || is_dead
             }
             CloseReason::Unreachable => client.failed || client.is_deaf,
@@ -782,6 +803,8 @@ impl Model {
         let now = self.now;
         let limits = self.config.limits.clone();
         let goes_for_another = self.is_full() && may_make_room(&self.clients, peer, now);
+        // Who is leaving goes at once when its network is banned.
+        let has_ban = self.turn.has_ban;
         let client = self.client(peer);
         let Some((reason, left_at)) = client.left else {
             panic!("peer {peer} freed before it left");
@@ -795,7 +818,8 @@ impl Model {
         // It was leaving already, and held the most memory: few seeds see that, so it has a scene in
         // `rare`.
         let is_shed = limits.max_pending_total_bytes > 0 && (client.is_owed() || !client.ended);
-        if client.failed || client.is_deaf || has_lingered || makes_room {
+        let is_gone = client.failed || client.is_deaf;
+        if is_gone || has_lingered || makes_room || has_ban {
         } else if out_of_time {
             self.tally.ran_out_of_time += 1;
         } else if !is_shed {
@@ -830,17 +854,16 @@ impl Model {
                 reference::unless_never(time).is_some_and(|time| now >= since + time)
             };
             if client.nick.is_none() {
-                // Whoever waits to be read is read once before its time is up.
-                let is_past_at_read = |time| {
-                    let time = reference::unless_never(time);
-                    time.is_some_and(|time| client.read_at >= client.connected_at + time)
-                };
-                let is_heard = is_past_at_read(limits.login_timeout) && client.read_at < now;
-                let waits = client.told_at == now && !is_heard;
                 let is_late = match client.service {
                     Service::Http => is_past(client.connected_at, REQUEST_TIMEOUT),
                     _ => is_past(client.connected_at, limits.login_timeout),
                 };
+                if is_late && client.late_since.is_none() {
+                    client.late_since = Some(now);
+                }
+                // Whoever waits to be read when its time is up is read once more before it goes.
+                let is_heard = client.late_since.is_some_and(|at| client.read_at > at);
+                let waits = client.told_at == now && !is_heard;
                 client.late_turns += u32::from(is_late && !waits);
                 // What its stream owed may have kept input back, which is read in the next turn.
                 let most = u32::from(client.is_veiled);
@@ -908,6 +931,7 @@ impl Model {
         let peer = socket.peer;
         let limits = self.config.limits.clone();
         let (now, has_people) = (self.now, self.has_people);
+        let next = next.map(|at| at - self.left_out);
         let is_held_up = limits.lag == Lag::Wait && self.members().any(|(_, it)| it.is_owed());
         let has_operators = self.config.interactive.ops_password.is_some();
         let client = self.client(peer);

@@ -83,6 +83,8 @@ pub(crate) struct Shadow {
     /// Its peer is gone without a word since then.
     pub(crate) vanished_at: Option<Instant>,
     pub(crate) shut_at: Option<Instant>,
+    /// Since when it has no nick though its time is up.
+    pub(crate) late_since: Option<Instant>,
     /// In how many turns it stayed without a nick when its time was up.
     pub(crate) late_turns: u32,
     pub(crate) discarded: usize,
@@ -127,6 +129,7 @@ impl Shadow {
             is_deaf: false,
             vanished_at: None,
             shut_at: None,
+            late_since: None,
             late_turns: 0,
             discarded: 0,
         }

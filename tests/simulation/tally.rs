@@ -79,6 +79,8 @@ pub(crate) struct Tally {
     pub(crate) spare: u64,
     pub(crate) short: u64,
     pub(crate) ran_out_of_time: u64,
+    /// Turns that came much later than they were to.
+    pub(crate) stood_still: u64,
     /// Members whose peers had vanished.
     pub(crate) given_up: u64,
     /// Members that had hung up and stayed.
@@ -118,7 +120,7 @@ const OF_SCENES: [CloseReason; 3] = [
 ];
 
 impl Tally {
-    fn numbers(&mut self) -> [(&'static str, &mut u64, bool); 27] {
+    fn numbers(&mut self) -> [(&'static str, &mut u64, bool); 28] {
         [
             ("joined", &mut self.joined, false),
             ("lines", &mut self.lines, false),
@@ -136,6 +138,7 @@ impl Tally {
             ("taken in with the spare descriptor", &mut self.spare, false),
             ("accepts that fell short", &mut self.short, false),
             ("ran out of time", &mut self.ran_out_of_time, false),
+            ("stood still", &mut self.stood_still, false),
             ("vanished and given up", &mut self.given_up, false),
             ("listened on", &mut self.listened_on, false),
             ("seen after their end", &mut self.seen_after_end, false),

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use fastrand::Rng;
 use line_chat::engine::{ClientId, Engine, Interest, Liveness, Registry};
 use line_chat::server::accept::{Acceptor, Listen};
+use line_chat::server::turn_clock::TurnClock;
 use line_chat::{Config, Eof, Eol, Profile, Script, Service};
 
 use crate::chances::{self, Chances};
@@ -39,6 +40,7 @@ pub(crate) struct World {
     connected: Peer,
     chances: Chances,
     now: Instant,
+    clock: TurnClock,
 }
 
 /// What stands between the engine and its sockets.
@@ -134,6 +136,7 @@ impl World {
             connected: 0,
             chances,
             now,
+            clock: TurnClock::new(now),
             rng,
             streams,
             services,
@@ -161,8 +164,11 @@ impl World {
     }
 
     fn step(&mut self) {
-        if self.rng.f64() < self.chances.pause {
+        if self.rng.f64() < self.chances.wait {
             return self.wait();
+        }
+        if self.rng.f64() < self.chances.stop {
+            return self.stop();
         }
         match self.rng.u16(0..1000) {
             0..350 => self.turn(),
@@ -243,8 +249,15 @@ impl World {
     // The poll loop.
 
     fn turn(&mut self) {
+        let polls_until = match self.engine.has_work() || self.acceptor.has_work() {
+            true => Some(self.clock.ended()),
+            false => self.next_deadline(),
+        };
         self.now += Duration::from_micros(self.rng.u64(0..=self.chances.longest_tick_micros));
-        self.model.tick(self.now);
+        if let Some(late) = self.clock.begin_turn(polls_until, self.now) {
+            self.engine.leave_out(late);
+        }
+        self.model.tick(self.now, polls_until);
         self.backlog.borrow_mut().begin_turn(self.now);
         for person in &self.persons {
             person.socket.borrow_mut().begin_turn(self.now);
@@ -283,6 +296,7 @@ impl World {
         self.backlog.borrow().assert_turn_was_fair(budget);
         self.forget_those_who_are_gone();
         self.model.assert_adds_up(&self.engine.metrics());
+        self.clock.end_turn(self.now);
     }
 
     fn forget_those_who_are_gone(&mut self) {
@@ -377,6 +391,22 @@ impl World {
         if let Some(deadline) = self.next_deadline() {
             self.now = self.now.max(deadline);
         }
+        self.turn();
+    }
+
+    /// The process is stopped before its next turn. Persons go on, and do not know.
+    fn stop(&mut self) {
+        let time = Duration::from_millis(self.rng.u64(500..120_000));
+        for _ in 0..self.rng.usize(..20) {
+            match self.persons.len() {
+                0 => self.connect(),
+                some => {
+                    let person = self.rng.usize(..some);
+                    self.persons[person].act(&mut self.rng);
+                }
+            }
+        }
+        self.now += time;
         self.turn();
     }
 
