@@ -297,6 +297,9 @@ pub enum Event<'a> {
         /// Everything that is counted.
         metrics: &'a Metrics,
     },
+    /// SIGHUP was received, and does not mean that the terminal was closed: [`Reloaded`](Self::Reloaded) or
+    /// [`NothingToReload`](Self::NothingToReload) follows.
+    Reloading,
     /// The files were read again (SIGHUP), or could not be.
     Reloaded {
         /// Which file, and what to do; then everything stays what it was.

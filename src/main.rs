@@ -21,13 +21,14 @@ mod cli;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use line_chat::{Server, Service};
+use line_chat::{Server, Service, Status};
 
 use cli::allocator::fix_threshold;
 use cli::args::Args;
 use cli::check::check;
 use cli::inherited;
 use cli::logging::{announce, log_lines_dropped, raise_descriptor_limit, start_log};
+use cli::systemd::Systemd;
 use cli::variables::warn_of_unknown;
 
 fn main() -> ExitCode {
@@ -55,8 +56,26 @@ fn run(args: &Args) -> io::Result<()> {
     if !inherited.is_empty() && !args.has_addrs() {
         config.listen.clear();
     }
-    let mut server = Server::bind_with(config, inherited, ())?;
+    let mut server = Server::bind_with(config, inherited, Systemd::from_env()?)?;
     server.set_log_lines_dropped(log_lines_dropped);
     announce(&server.listeners());
-    server.run()
+    server.observer().ready();
+    serve(&mut server)
+}
+
+/// Takes turns until the server has shut down, and tells systemd in between.
+fn serve(server: &mut Server<Systemd>) -> io::Result<()> {
+    loop {
+        let now = server.now();
+        let deadline = server.observer().next_deadline(now);
+        let patience = deadline.map(|at| at.saturating_duration_since(now));
+        if server.turn(patience)? == Status::Stopped {
+            return Ok(());
+        }
+        let now = server.now();
+        if server.observer().is_due(now) {
+            let metrics = server.metrics();
+            server.observer().on_time(now, &metrics);
+        }
+    }
 }

@@ -203,6 +203,8 @@ impl Observer for Log {
                 by.as_secs_f64()
             ),
             Event::Report { metrics } => info!(target: SERVER, "{metrics}"),
+            // What comes of it is told.
+            Event::Reloading => {}
             Event::Reloaded { error: None } => info!(target: SERVER, "the files were read again"),
             Event::Reloaded { error: Some(error) } => {
                 error!(target: SERVER, "nothing was read again: {error}");

@@ -345,6 +345,12 @@ impl<O: Observer> Server<O> {
         Ok(())
     }
 
+    /// The time at which the last turn ended, or the server was bound. [`turn`](Self::turn) waits from then
+    /// on, so a program needs no clock of its own to come back in time.
+    pub fn now(&self) -> Instant {
+        self.clock.ended
+    }
+
     /// When the next turn is due although nothing happens: at once if work is left over, never if this
     /// is `None`. A loop of one's own waits until then, or until the server [is readable](AsFd).
     pub fn next_deadline(&self) -> Option<Instant> {
@@ -500,14 +506,19 @@ impl<O: Observer> Server<O> {
     /// the terminal was closed. The kernel and the shell both send it then, so a second one does not
     /// count as a second request to shut down.
     fn on_hang_up(&mut self) {
+        if self.has_terminal && !self.engine.has_files() {
+            if self.control.shutdowns() == 0 {
+                self.control.shut_down();
+            }
+            return;
+        }
+        report(&mut self.engine, Event::Reloading);
         if self.engine.has_files() {
             let result = self.reload();
             let error = result.as_ref().err();
             report(&mut self.engine, Event::Reloaded { error });
-        } else if !self.has_terminal {
+        } else {
             report(&mut self.engine, Event::NothingToReload);
-        } else if self.control.shutdowns() == 0 {
-            self.control.shut_down();
         }
     }
 

@@ -17,6 +17,7 @@ mod soak;
 mod starting;
 #[path = "../support/mod.rs"]
 mod support;
+mod systemd;
 mod unix_sockets;
 
 const GOODBYE: &str = "* server is shutting down";
