@@ -24,7 +24,7 @@ use std::process::ExitCode;
 use line_chat::{Server, Service, Status};
 
 use cli::allocator::fix_threshold;
-use cli::args::Args;
+use cli::args::{Args, command};
 use cli::check::check;
 use cli::inherited;
 use cli::logging::{announce, log_lines_dropped, raise_descriptor_limit, start_log};
@@ -46,6 +46,9 @@ fn main() -> ExitCode {
 fn run(args: &Args) -> io::Result<()> {
     if let Some(addr) = args.check() {
         return check(addr);
+    }
+    if let Some(file) = args.generate() {
+        return file.print(&command());
     }
     fix_threshold();
     start_log(args.log_level());

@@ -8,6 +8,7 @@ use clap::parser::ValueSource;
 use clap::{ArgAction, ArgMatches, Command, CommandFactory, FromArgMatches, Parser};
 use log::LevelFilter;
 
+use crate::cli::generate::Generate;
 use line_chat::Interactive;
 use line_chat::Prefix;
 use line_chat::{Config, ConfigError, Limits};
@@ -105,12 +106,21 @@ pub(crate) struct Args {
     /// Log less: once leaves warnings and errors, twice leaves errors, three times leaves nothing
     #[arg(short, long, env = "LINE_CHAT_QUIET", value_name = "COUNT", action = ArgAction::Count)]
     quiet: u8,
+
+    /// Print a file that comes with the program, and end
+    ///
+    /// Hidden, because it is for those who make packages.
+    #[arg(long, value_name = "FILE", hide = true)]
+    generate: Option<Generate>,
 }
 
 impl Args {
     /// The arguments of this process. Ends the process for `--help`, `--version` and usage errors.
     pub(crate) fn of_process() -> Self {
         let args = Self::of(&command().get_matches()).unwrap_or_else(|error| error.exit());
+        if args.generate.is_some() {
+            return args;
+        }
         if let Err(error) = args.config().check() {
             let text = match error {
                 ConfigError::PendingTooSmall { needed } => format!(
@@ -169,6 +179,11 @@ impl Args {
     /// Whether the arguments or the environment say where to listen.
     pub(crate) fn has_addrs(&self) -> bool {
         self.has_addrs
+    }
+
+    /// The file that is to be printed instead of serving.
+    pub(crate) fn generate(&self) -> Option<Generate> {
+        self.generate
     }
 
     /// The config that the arguments ask for.
@@ -283,7 +298,7 @@ fn each(
 
 /// The command line. A negative number is a wrong value of its flag and not an unknown flag, and a
 /// blank variable counts as not set, but for those that name a file with a password.
-fn command() -> Command {
+pub(crate) fn command() -> Command {
     Args::command().mut_args(|arg| {
         let takes_values = arg.get_action().takes_values();
         let arg = arg.allow_negative_numbers(takes_values);

@@ -1,8 +1,10 @@
-//! The binary's own: its command line, its log, the sockets that it inherits, and what systemd is told.
+//! The binary's own: its command line, its log, the sockets that it inherits, what systemd is told, and the
+//! files that it prints.
 
 pub(crate) mod allocator;
 pub(crate) mod args;
 pub(crate) mod check;
+pub(crate) mod generate;
 pub(crate) mod inherited;
 pub(crate) mod logging;
 pub(crate) mod systemd;

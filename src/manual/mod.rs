@@ -6,6 +6,7 @@
 //! | [`protocol`] | whoever writes a client or a script |
 //! | [`interactive`] | people at a prompt, and the operators among them |
 //! | [`operating`] | whoever runs the server: flags, log, metrics, limits, a public port |
+//! | [`packages`] | whoever installs it as a service, a package or a container |
 //! | [`performance`] | whoever needs low latency, or wants to measure |
 //! | [`embedding`] | whoever puts a server into a program |
 //! | [`testing`] | whoever runs the tests, the simulation, the fuzz targets and the benches |
@@ -26,6 +27,9 @@ pub mod interactive {}
 
 #[doc = include_str!("operating.md")]
 pub mod operating {}
+
+#[doc = include_str!("packages.md")]
+pub mod packages {}
 
 #[doc = include_str!("performance.md")]
 pub mod performance {}

@@ -348,7 +348,7 @@ impl<O: Observer> Server<O> {
     /// The time at which the last turn ended, or the server was bound. [`turn`](Self::turn) waits from then
     /// on, so a program needs no clock of its own to come back in time.
     pub fn now(&self) -> Instant {
-        self.clock.ended
+        self.clock.ended()
     }
 
     /// When the next turn is due although nothing happens: at once if work is left over, never if this

@@ -119,7 +119,7 @@ fn help_shows_examples_and_fits_a_terminal() {
 }
 
 /// Each flag, its variable without `LINE_CHAT_`, and its default, in the order of help.
-const FLAGS: [(&str, &str, &str); 28] = [
+pub(crate) const FLAGS: [(&str, &str, &str); 28] = [
     ("[ADDR]...", "ADDR", "6142"),
     ("--prefix <TEMPLATE>", "PREFIX", "{nick}:"),
     ("--proxy-from <NETWORK>", "PROXY_FROM", "this machine"),

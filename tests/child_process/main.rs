@@ -7,6 +7,7 @@ mod check;
 mod command;
 mod faults;
 mod flags;
+mod generate;
 mod hosting;
 mod inherited;
 mod limits;

@@ -12,6 +12,7 @@
 //! | `namespace` | two machines and a cable that can be pulled |
 //! | `strace` | system calls of that process, counted or made to fail |
 //! | `temp_file` | a file and a folder that are gone when they are dropped |
+//! | `tools` | programs of the distribution that a test needs, or says that it lacks |
 //! | `terminal` | a program on a pseudo-terminal, and what stands on its screen |
 
 #![allow(
@@ -31,6 +32,7 @@ pub(crate) mod server;
 pub(crate) mod strace;
 pub(crate) mod temp_file;
 pub(crate) mod terminal;
+pub(crate) mod tools;
 
 /// How long a test waits before it fails. A test that passes does not get near it.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
