@@ -22,12 +22,13 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use line_chat::{Server, Service, Status};
+use log::Level;
 
 use cli::allocator::fix_threshold;
 use cli::args::{Args, command};
 use cli::check::check;
 use cli::inherited;
-use cli::logging::{announce, log_lines_dropped, raise_descriptor_limit, start_log};
+use cli::logging::{announce, log_lines_dropped, log_start, raise_descriptor_limit, start_log};
 use cli::systemd::Systemd;
 use cli::variables::warn_of_unknown;
 
@@ -37,7 +38,8 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // Standard error may be closed, which is no reason to fail otherwise than we do anyway.
-            let _ = writeln!(io::stderr(), "line-chat: {error}");
+            let line = args.log_style().own_line(Level::Error, &error);
+            let _ = io::stderr().write_all(&line);
             ExitCode::FAILURE
         }
     }
@@ -51,7 +53,7 @@ fn run(args: &Args) -> io::Result<()> {
         return file.print(&command());
     }
     fix_threshold();
-    start_log(args.log_level());
+    start_log(args.log_level(), args.log_style());
     warn_of_unknown(&Args::variables());
     raise_descriptor_limit();
     let mut config = args.config();
@@ -59,8 +61,9 @@ fn run(args: &Args) -> io::Result<()> {
     if !inherited.is_empty() && !args.has_addrs() {
         config.listen.clear();
     }
-    let mut server = Server::bind_with(config, inherited, Systemd::from_env()?)?;
+    let mut server = Server::bind_with(config.clone(), inherited, Systemd::from_env()?)?;
     server.set_log_lines_dropped(log_lines_dropped);
+    log_start(&config, &server.listeners());
     announce(&server.listeners());
     server.observer().ready();
     serve(&mut server)

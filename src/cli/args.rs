@@ -9,6 +9,7 @@ use clap::{ArgAction, ArgMatches, Command, CommandFactory, FromArgMatches, Parse
 use log::LevelFilter;
 
 use crate::cli::generate::Generate;
+use crate::cli::log_format::{LogFormat, Style};
 use line_chat::Interactive;
 use line_chat::Prefix;
 use line_chat::{Config, ConfigError, Limits};
@@ -107,6 +108,17 @@ pub(crate) struct Args {
     #[arg(short, long, env = "LINE_CHAT_QUIET", value_name = "COUNT", action = ArgAction::Count)]
     quiet: u8,
 
+    /// How the log is written; text begins with a priority instead of the time where systemd's journal
+    /// takes it
+    #[arg(
+        long,
+        env = "LINE_CHAT_LOG_FORMAT",
+        value_name = "FORMAT",
+        value_enum,
+        default_value_t
+    )]
+    log_format: LogFormat,
+
     /// Print a file that comes with the program, and end
     ///
     /// Hidden, because it is for those who make packages.
@@ -179,6 +191,11 @@ impl Args {
     /// Whether the arguments or the environment say where to listen.
     pub(crate) fn has_addrs(&self) -> bool {
         self.has_addrs
+    }
+
+    /// What the log on standard error looks like.
+    pub(crate) fn log_style(&self) -> Style {
+        Style::on_standard_error(self.log_format)
     }
 
     /// The file that is to be printed instead of serving.

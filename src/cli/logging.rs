@@ -15,8 +15,9 @@ use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use line_chat::{ListenAddr, Profile, Service};
-use log::{LevelFilter, warn};
+use crate::cli::log_format::Style;
+use line_chat::{Config, ListenAddr, Place, Profile, Service};
+use log::{Level, LevelFilter, info, warn};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -38,13 +39,16 @@ pub(crate) fn log_lines_dropped() -> u64 {
 
 /// Starts the log on standard error, at `level`. Without one `RUST_LOG` decides, and the default is
 /// info.
-pub(crate) fn start_log(level: Option<LevelFilter>) {
+pub(crate) fn start_log(level: Option<LevelFilter>, style: Style) {
     let mut logger =
         env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info"));
     if let Some(level) = level {
         logger.filter_level(level);
     }
-    let target = LogWriter::new(Standard::new(io::stderr(), "/dev/stderr"));
+    if style != Style::Text {
+        logger.format(move |out, record| style.write(out, record, MAX_LOG_LINE_BYTES));
+    }
+    let target = LogWriter::new(Standard::new(io::stderr(), "/dev/stderr"), style);
     logger
         .target(env_logger::Target::Pipe(Box::new(target)))
         .init();
@@ -112,13 +116,57 @@ impl<S: Write> Write for Standard<S> {
 /// Says on standard output where the server is to be found, if that takes it at once; otherwise the
 /// log says so. A closed standard output is no reason to fail.
 pub(crate) fn announce(listeners: &[ListenAddr]) {
-    let mut out = LogWriter::new(Standard::new(io::stdout(), "/dev/stdout"));
+    let mut out = LogWriter::new(Standard::new(io::stdout(), "/dev/stdout"), Style::Text);
     for text in announcements(listeners) {
         if !out.try_line(format!("{text}\n").as_bytes()) {
             warn!(target: "line_chat::server", "standard output takes nothing: {text}");
         }
     }
     let _ = out.sink.flush();
+}
+
+/// Logs what is served, by which limits, and warns of what everybody can reach.
+pub(crate) fn log_start(config: &Config, listeners: &[ListenAddr]) {
+    let (interactive, limits) = (&config.interactive, &config.limits);
+    let profile = if interactive.enabled {
+        "interactive"
+    } else {
+        "plain"
+    };
+    let password = match interactive.password_file {
+        Some(_) => "a password",
+        None => "no password",
+    };
+    info!(
+        target: "line_chat::server",
+        "line-chat {}: {profile}, {password}; max-line {}, max-nick {}, max-pending {}, \
+         max-pending-total {}, max-clients-per-ip {}, connect-rate {}, rate {}",
+        env!("CARGO_PKG_VERSION"),
+        limits.max_line_bytes,
+        limits.max_nick_chars,
+        limits.max_pending_bytes,
+        limits.max_pending_total_bytes,
+        limits.max_clients_per_ip,
+        limits.connects_per_second,
+        limits.lines_per_second,
+    );
+    let mut public = listeners.iter().filter(|it| is_public_chat(it));
+    if let (None, Some(listener)) = (&interactive.password_file, public.next()) {
+        warn!(
+            target: "line_chat::server",
+            "everybody who reaches {} can join: set --password-file to let in only those who know it",
+            listener.place
+        );
+    }
+}
+
+/// Whether other machines may reach this listener and join there.
+fn is_public_chat(listener: &ListenAddr) -> bool {
+    let is_public = match &listener.place {
+        Place::Socket(addr) => !addr.ip().to_canonical().is_loopback(),
+        _ => false,
+    };
+    is_public && listener.service != Some(Service::Http)
 }
 
 /// One line for each listener. Plain ones are named as such only beside those for people.
@@ -140,6 +188,7 @@ fn announcements(listeners: &[ListenAddr]) -> impl Iterator<Item = String> {
 /// Writes the log line by line, and never waits.
 struct LogWriter<W> {
     sink: W,
+    style: Style,
     /// How many lines were dropped and not reported in the log yet.
     dropped: u64,
     /// The line that was written last is incomplete.
@@ -147,9 +196,10 @@ struct LogWriter<W> {
 }
 
 impl<W: Sink> LogWriter<W> {
-    fn new(sink: W) -> Self {
+    fn new(sink: W, style: Style) -> Self {
         Self {
             sink,
+            style,
             dropped: 0,
             is_torn: false,
         }
@@ -176,12 +226,12 @@ impl<W: Sink> Write for LogWriter<W> {
         if self.dropped > 0 {
             let lines = if self.dropped == 1 { "line" } else { "lines" };
             let were = if self.dropped == 1 { "was" } else { "were" };
-            let told = format!(
-                "{}line-chat: {} {lines} of this log {were} dropped\n",
-                if self.is_torn { "\n" } else { "" },
-                self.dropped
-            );
-            if self.try_line(told.as_bytes()) {
+            let text = format!("{} {lines} of this log {were} dropped", self.dropped);
+            let mut told = self.style.own_line(Level::Warn, &text);
+            if self.is_torn {
+                told.insert(0, b'\n');
+            }
+            if self.try_line(&told) {
                 self.dropped = 0;
             }
         }
@@ -248,7 +298,7 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_dropped_and_counted() {
-        let mut log = LogWriter::new(Pipe::default());
+        let mut log = LogWriter::new(Pipe::default(), Style::Text);
         let mut say = |line: &str, is_full| {
             log.sink.is_full = is_full;
             log.write_all(line.as_bytes()).expect("it never fails");
@@ -264,7 +314,7 @@ mod tests {
 
     #[test]
     fn what_a_terminal_takes_in_part_or_not_at_all_is_dropped_and_what_follows_stays_apart() {
-        let mut log = LogWriter::new(Pipe::default());
+        let mut log = LogWriter::new(Pipe::default(), Style::Text);
         let mut say = |line: &str, room| {
             log.sink.room = room;
             log.write_all(line.as_bytes()).expect("it never fails");
@@ -280,7 +330,7 @@ mod tests {
     #[test]
     fn a_long_line_is_cut_between_two_characters() {
         for line in ["x".repeat(5000), "é".repeat(5000), "€".repeat(5000)] {
-            let mut log = LogWriter::new(Pipe::default());
+            let mut log = LogWriter::new(Pipe::default(), Style::Text);
             log.write_all(format!("{line}\n").as_bytes())
                 .expect("it never fails");
             let written = String::from_utf8(log.sink.written).expect("UTF-8");

@@ -6,6 +6,7 @@ pub(crate) mod args;
 pub(crate) mod check;
 pub(crate) mod generate;
 pub(crate) mod inherited;
+pub(crate) mod log_format;
 pub(crate) mod logging;
 pub(crate) mod systemd;
 pub(crate) mod variables;

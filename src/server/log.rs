@@ -10,6 +10,8 @@
 //! | `line_chat::auth` | passwords and operators |
 //! | `line_chat::server` | the server itself |
 //!
+//! Lines about one client have its number, and as key `client` for logs that are read by machines.
+//!
 //! Every kind of event that a peer can cause at will is [`Throttled`]: above so many lines in ten seconds
 //! they are counted, and one line tells how many. What members and operators do has [`MAX_LINES`], and
 //! everything else a single line. So all that peers do is at most some 250 lines in ten seconds. A deadline
@@ -80,7 +82,8 @@ impl Observer for Log {
     fn on_event(&mut self, now: Instant, event: Event<'_>) {
         match event {
             Event::Connected { id, peer } => {
-                debug!(target: CONNECTIONS, "{peer} connected as client {}", id.index());
+                let id = id.index();
+                debug!(target: CONNECTIONS, client = id; "{peer} connected as client {id}");
             }
             Event::Proxied { peer, proxy } => {
                 debug!(target: CONNECTIONS, "{peer} comes through the proxy {proxy}");
@@ -103,12 +106,13 @@ impl Observer for Log {
                 self.strangers.log(now, Stranger { peer, protocol });
             }
             Event::Left {
+                id,
                 nick: Some(nick),
                 reason,
                 ..
             } => {
-                let nick = nick.to_owned();
-                self.left.log(now, Left { nick, reason });
+                let (id, nick) = (id.index(), nick.to_owned());
+                self.left.log(now, Left { id, nick, reason });
             }
             Event::Left {
                 peer,
@@ -117,9 +121,9 @@ impl Observer for Log {
                 ..
             } => self.left_without_nick(now, peer, heard, reason),
             Event::Freed { id } => trace!(target: CONNECTIONS, "client {} freed", id.index()),
-            Event::Joined { peer, nick, .. } => {
-                let nick = nick.to_owned();
-                self.joined.log(now, Joined { nick, peer });
+            Event::Joined { id, peer, nick } => {
+                let (id, nick) = (id.index(), nick.to_owned());
+                self.joined.log(now, Joined { id, nick, peer });
             }
             Event::Renamed { old, new, .. } => {
                 let (old, new) = (old.to_owned(), new.to_owned());
@@ -327,44 +331,46 @@ impl<T: Throttled> Throttle<T> for LogThrottle<T> {
 /// A member joined.
 #[derive(Debug)]
 struct Joined {
+    id: usize,
     nick: String,
     peer: Peer,
 }
 
 impl Throttled for Joined {
     fn write(&self, times: u64) {
-        let Self { nick, peer } = self;
+        let Self { id, nick, peer } = self;
         match times {
-            1 => info!(target: MEMBERS, "{nick} joined from {peer}"),
+            1 => info!(target: MEMBERS, client = *id; "{nick} joined from {peer} as client {id}"),
             n => info!(target: MEMBERS, "{n} members joined, the last {nick} from {peer}"),
         }
     }
 
     fn write_kept(&self) {
-        let Self { nick, peer } = self;
-        debug!(target: MEMBERS, "{nick} joined from {peer}");
+        let Self { id, nick, peer } = self;
+        debug!(target: MEMBERS, client = *id; "{nick} joined from {peer} as client {id}");
     }
 }
 
 /// A member left.
 #[derive(Debug)]
 struct Left {
+    id: usize,
     nick: String,
     reason: CloseReason,
 }
 
 impl Throttled for Left {
     fn write(&self, times: u64) {
-        let Self { nick, reason } = self;
+        let Self { id, nick, reason } = self;
         match times {
-            1 => info!(target: MEMBERS, "{nick} left: {reason}"),
+            1 => info!(target: MEMBERS, client = *id; "{nick} left: {reason} (client {id})"),
             n => info!(target: MEMBERS, "{n} members left, the last {nick}: {reason}"),
         }
     }
 
     fn write_kept(&self) {
-        let Self { nick, reason } = self;
-        debug!(target: MEMBERS, "{nick} left: {reason}");
+        let Self { id, nick, reason } = self;
+        debug!(target: MEMBERS, client = *id; "{nick} left: {reason} (client {id})");
     }
 }
 

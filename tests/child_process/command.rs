@@ -119,7 +119,7 @@ fn help_shows_examples_and_fits_a_terminal() {
 }
 
 /// Each flag, its variable without `LINE_CHAT_`, and its default, in the order of help.
-pub(crate) const FLAGS: [(&str, &str, &str); 28] = [
+pub(crate) const FLAGS: [(&str, &str, &str); 29] = [
     ("[ADDR]...", "ADDR", "6142"),
     ("--prefix <TEMPLATE>", "PREFIX", "{nick}:"),
     ("--proxy-from <NETWORK>", "PROXY_FROM", "this machine"),
@@ -130,6 +130,7 @@ pub(crate) const FLAGS: [(&str, &str, &str); 28] = [
     ("--spin", "SPIN", ""),
     ("-v, --verbose...", "VERBOSE", ""),
     ("-q, --quiet...", "QUIET", ""),
+    ("--log-format <FORMAT>", "LOG_FORMAT", "text"),
     ("--interactive", "INTERACTIVE", ""),
     ("--motd <FILE>", "MOTD", ""),
     (
@@ -495,11 +496,11 @@ fn coming_joining_and_going_with_its_reason_are_logged_at_info() {
     let log = server.stop().log;
     for line in [
         "bob joined from 127.0.0.1:",
-        "bob left: hung up\n",
-        "carol left: connection broken\n",
+        "bob left: hung up (client 0)\n",
+        "carol left: connection broken (client ",
         " left without a word: hung up\n",
         " left without a nick: no acceptable nick\n",
-        "alice left: server is shutting down\n",
+        "alice left: server is shutting down (client ",
     ] {
         assert!(log.contains(line), "{line:?} in {log}");
     }

@@ -11,6 +11,7 @@ mod generate;
 mod hosting;
 mod inherited;
 mod limits;
+mod logging;
 mod metrics;
 mod process;
 mod readme;
