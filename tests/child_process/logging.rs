@@ -94,7 +94,7 @@ fn the_log_begins_with_what_is_served_and_warns_of_an_open_room() {
         (&["127.0.0.1:0"][..], "plain, no password", false),
         (&["0.0.0.0:0"], "plain, no password", true),
         (
-            &["127.0.0.1:0", "http:0.0.0.0:0"],
+            &["127.0.0.1:0", "http:127.0.0.1:0"],
             "plain, no password",
             false,
         ),

@@ -88,9 +88,12 @@ fn a_listener_that_shows_the_metrics_to_others_is_warned_of() {
         (&["--metrics", "127.0.0.1:0"][..], 0),
         (&["--metrics", "[::1]:0"], 0),
         (&["--metrics", &socket], 0),
-        (&["0.0.0.0:0"], 0),
-        (&["--metrics", "0.0.0.0:0"], 1),
-        (&["http:0.0.0.0:0", "--metrics", "0.0.0.0:0"], 2),
+        (&["127.0.0.1:0"], 0),
+        (&["127.0.0.1:0", "--metrics", "0.0.0.0:0"], 1),
+        (
+            &["127.0.0.1:0", "http:0.0.0.0:0", "--metrics", "0.0.0.0:0"],
+            2,
+        ),
     ] {
         let log = Server::start(&[args, &["-q"]].concat()).stop().log;
         let is_warning = |line: &&str| {
