@@ -189,6 +189,22 @@ pub enum Event<'a> {
         id: ClientId,
     },
 
+    // The transcript.
+    /// The transcript is written from now on.
+    TranscriptBegun {
+        /// The client that stands for it.
+        id: ClientId,
+        /// How many lines were said that no transcript has.
+        lost_lines: u64,
+    },
+    /// The transcript is not written any more.
+    TranscriptEnded {
+        /// Why.
+        reason: CloseReason,
+        /// How many lines were queued for it. Further ones are lost until it is written again.
+        lost_lines: u64,
+    },
+
     // Rights.
     /// A client knew the password of the room.
     Authenticated {

@@ -30,6 +30,8 @@ use cli::check::check;
 use cli::inherited;
 use cli::logging::{announce, log_lines_dropped, log_start, raise_descriptor_limit, start_log};
 use cli::systemd::Systemd;
+use cli::transcript::Recorder;
+use cli::transcript_writer;
 use cli::variables::warn_of_unknown;
 
 fn main() -> ExitCode {
@@ -52,6 +54,9 @@ fn run(args: &Args) -> io::Result<()> {
     if let Some(file) = args.generate() {
         return file.print(&command());
     }
+    if let Some(file) = args.write_transcript() {
+        return transcript_writer::run(file);
+    }
     fix_threshold();
     start_log(args.log_level(), args.log_style());
     warn_of_unknown(&Args::variables());
@@ -61,27 +66,37 @@ fn run(args: &Args) -> io::Result<()> {
     if !inherited.is_empty() && !args.has_addrs() {
         config.listen.clear();
     }
-    let mut server = Server::bind_with(config.clone(), inherited, Systemd::from_env()?)?;
+    let observers = (Systemd::from_env()?, Recorder::new(args.transcript())?);
+    let mut server = Server::bind_with(config.clone(), inherited, observers)?;
     server.set_log_lines_dropped(log_lines_dropped);
     log_start(&config, &server.listeners());
     announce(&server.listeners());
-    server.observer().ready();
+    server.observer().0.ready();
     serve(&mut server)
 }
 
-/// Takes turns until the server has shut down, and tells systemd in between.
-fn serve(server: &mut Server<Systemd>) -> io::Result<()> {
+/// Takes turns until the server has shut down. In between it tells systemd, and sees to it that the
+/// transcript has a writer.
+fn serve(server: &mut Server<(Systemd, Recorder)>) -> io::Result<()> {
     loop {
         let now = server.now();
-        let deadline = server.observer().next_deadline(now);
+        let is_recording = server.is_recording();
+        if let Some(socket) = server.observer().1.socket(is_recording, now)
+            && let Err(error) = server.record(socket)
+        {
+            server.observer().1.failed(&error, now);
+        }
+        let (systemd, recorder) = server.observer();
+        let deadlines = [systemd.next_deadline(now), recorder.next_deadline()];
+        let deadline = deadlines.into_iter().flatten().min();
         let patience = deadline.map(|at| at.saturating_duration_since(now));
         if server.turn(patience)? == Status::Stopped {
             return Ok(());
         }
         let now = server.now();
-        if server.observer().is_due(now) {
+        if server.observer().0.is_due(now) {
             let metrics = server.metrics();
-            server.observer().on_time(now, &metrics);
+            server.observer().0.on_time(now, &metrics);
         }
     }
 }

@@ -166,6 +166,11 @@ impl Batch {
         self.is_mixed
     }
 
+    /// All of it.
+    pub(crate) fn all(&self) -> Lines<'_> {
+        self.since(self.base)
+    }
+
     /// Everything that was said after `from`, in one piece.
     #[inline]
     pub(crate) fn since(&self, from: Cursor) -> Lines<'_> {

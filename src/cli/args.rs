@@ -1,6 +1,7 @@
 //! The command line: flags and environment variables become a [`Config`] and a log level.
 //! Usage errors are clap's own text and exit with 2, and so are values that do not go together.
 
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use clap::error::ErrorKind;
@@ -108,6 +109,15 @@ pub(crate) struct Args {
     #[arg(short, long, env = "LINE_CHAT_QUIET", value_name = "COUNT", action = ArgAction::Count)]
     quiet: u8,
 
+    /// Write what is said to the end of this file, with the time before each line. People are told that
+    /// the room is recorded. SIGHUP opens the file anew
+    #[arg(long, env = "LINE_CHAT_TRANSCRIPT", value_name = "FILE")]
+    transcript: Option<PathBuf>,
+
+    /// Be the transcript's writer, which the server starts
+    #[arg(long, value_name = "FILE", hide = true)]
+    write_transcript: Option<PathBuf>,
+
     /// How the log is written; text begins with a priority instead of the time where systemd's journal
     /// takes it
     #[arg(
@@ -130,7 +140,7 @@ impl Args {
     /// The arguments of this process. Ends the process for `--help`, `--version` and usage errors.
     pub(crate) fn of_process() -> Self {
         let args = Self::of(&command().get_matches()).unwrap_or_else(|error| error.exit());
-        if args.generate.is_some() {
+        if args.generate.is_some() || args.write_transcript.is_some() {
             return args;
         }
         if let Err(error) = args.config().check() {
@@ -193,6 +203,16 @@ impl Args {
         self.has_addrs
     }
 
+    /// Where what is said is written to.
+    pub(crate) fn transcript(&self) -> Option<&Path> {
+        self.transcript.as_deref()
+    }
+
+    /// The file that this process writes instead of serving.
+    pub(crate) fn write_transcript(&self) -> Option<&Path> {
+        self.write_transcript.as_deref()
+    }
+
     /// What the log on standard error looks like.
     pub(crate) fn log_style(&self) -> Style {
         Style::on_standard_error(self.log_format)
@@ -222,6 +242,7 @@ impl Args {
             prefix: self.prefix.clone(),
             limits: self.limits.clone(),
             handle_signals: true,
+            recorded: self.transcript.is_some(),
             spin: self.spin,
         }
     }

@@ -63,7 +63,10 @@ const SECTIONS: [(&str, &[(&str, &str)]); 4] = [
                 "SIGINT, SIGTERM",
                 "Tells every client, writes what is queued, and ends. A second one ends the server at once.",
             ),
-            ("SIGHUP", "Reads the greeting and the passwords again."),
+            (
+                "SIGHUP",
+                "Reads the greeting and the passwords again, and opens the transcript anew.",
+            ),
             ("SIGUSR1", "Writes the metrics to the log."),
         ],
     ),

@@ -9,4 +9,6 @@ pub(crate) mod inherited;
 pub(crate) mod log_format;
 pub(crate) mod logging;
 pub(crate) mod systemd;
+pub(crate) mod transcript;
+pub(crate) mod transcript_writer;
 pub(crate) mod variables;

@@ -67,6 +67,9 @@ pub struct Config {
     /// ignored. Default: no, because signals belong to the whole process, and so to the program and
     /// not to a library.
     pub handle_signals: bool,
+    /// Whether there is a transcript, which people are told of: see
+    /// [`Server::record`](crate::Server::record). Default: no.
+    pub recorded: bool,
     /// Whether the loop never sleeps. That saves a wake-up for each line and uses up a processor.
     /// Default: no.
     pub spin: bool,
@@ -83,6 +86,7 @@ impl Default for Config {
             interactive: Interactive::default(),
             limits: Limits::default(),
             handle_signals: false,
+            recorded: false,
             spin: false,
         }
     }

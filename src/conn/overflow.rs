@@ -317,7 +317,7 @@ fn wait_verdict(
 }
 
 /// The kind of a line of the room, as a queue sees it.
-pub(super) fn content_of(kind: Kind, class: Class) -> Content {
+pub(crate) fn content_of(kind: Kind, class: Class) -> Content {
     match kind {
         Kind::Line | Kind::Action | Kind::PlainAction => Content::Line(class),
         Kind::WordlessLeave | Kind::Notice => Content::Notice,

@@ -17,6 +17,7 @@ use crate::conn::stream::{Stream, retry};
 use crate::conn::timeouts::Timeout;
 use crate::conn::{Env, ReaderState};
 use crate::engine::budget::CLOSES;
+use crate::engine::transcript::stamp;
 use crate::engine::{Client, Engine, Registry, TurnState};
 use crate::events::{Event, Observer};
 use crate::protocol::close_reason::CloseReason;
@@ -51,6 +52,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
             }
             return;
         }
+        let is_transcript = matches!(client.session, Session::Transcript);
         self.leave(id, reason);
         let Some(client) = self.clients.get_mut(id.index()) else {
             return;
@@ -64,6 +66,10 @@ impl<S: Stream, O: Observer> Engine<S, O> {
             Watch::new(&mut self.observer, env.instant).emit_skipped(id, env);
         }
         if let Some(words) = reason.goodbye() {
+            if is_transcript {
+                let stamp = stamp((env.wall_clock)());
+                io.out.push_last(stamp.as_bytes(), env);
+            }
             io.out.push_last_message(Message::Goodbye(words), env);
         }
         let since = env.now;
@@ -101,6 +107,11 @@ impl<S: Stream, O: Observer> Engine<S, O> {
     /// Takes a client out of the room, if it was in, and reports that it leaves.
     fn leave(&mut self, id: ClientId, reason: CloseReason) {
         self.budget.count_close();
+        let client = self.clients.get(id.index());
+        let is_transcript = client.is_some_and(|it| matches!(it.session, Session::Transcript));
+        if is_transcript {
+            self.forget_writer(id, reason);
+        }
         let Some(client) = self.clients.get_mut(id.index()) else {
             return;
         };
@@ -117,6 +128,9 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         (client.is_going, client.is_due) = (false, false);
         self.env.count_session(client.session.memory_bytes(), 0);
         client.session = Session::Closing(Closing::Done { reason });
+        if is_transcript {
+            return;
+        }
         let nick = self.room.leave(id, &peer, reason, self.env.now);
         let nick = nick.as_ref().map(Nick::as_str);
         self.watch().emit(|| Event::Left {
@@ -333,7 +347,7 @@ impl<S: Stream> Client<S> {
             // Nearly always nothing else has an end.
             return phase;
         }
-        let is_closing = self.session.is_closing();
+        let may_stall = self.session.may_stall();
         let is_member = self.session.is_member();
         let throttled = match self.turn {
             TurnState::Throttled => self.session.next_line_at(env),
@@ -342,7 +356,7 @@ impl<S: Stream> Client<S> {
         let throttled = throttled.map(|at| (at, Timeout::Wake));
         let timeouts = [
             phase,
-            self.io.stall_timeout(limits).filter(|_| !is_closing),
+            self.io.stall_timeout(limits).filter(|_| !may_stall),
             self.io.reader_timeout(self.reader).filter(|_| is_member),
             self.io.retry_timeout(),
             throttled,

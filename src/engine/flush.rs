@@ -137,7 +137,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         }
     }
 
-    fn flush_one(&mut self, id: ClientId, registry: &mut impl Registry<S>) {
+    pub(super) fn flush_one(&mut self, id: ClientId, registry: &mut impl Registry<S>) {
         let Some(client) = self.clients.get_mut(id.index()) else {
             return;
         };
@@ -391,6 +391,8 @@ impl<S: Stream> Client<S> {
 /// back, however many there are.
 fn shed_memory<S: Stream>(clients: &mut Slab<Client<S>>, env: &mut Env, effects: &mut Vec<Effect>) {
     let holders = clients.iter();
+    // The transcript's queue is the server's own, and limited by itself.
+    let holders = holders.filter(|(_, client)| !matches!(client.session, Session::Transcript));
     let holders = holders.map(|(id, client)| (client.memory_bytes(), id));
     let mut holders: Vec<(usize, usize)> = holders.filter(|&(bytes, _)| bytes > 0).collect();
     holders.sort_unstable();

@@ -22,6 +22,7 @@ mod liveness;
 mod read;
 mod run_queue;
 mod survey;
+mod transcript;
 
 use std::fmt;
 use std::io;
@@ -54,6 +55,7 @@ use backpressure::Backpressure;
 use budget::TurnBudget;
 use liveness::Rounds;
 use run_queue::{Gates, Scheduler};
+use transcript::Transcript;
 
 /// For how long memory is kept that nobody needs.
 const TRIM_AFTER: Duration = Duration::from_secs(1);
@@ -120,6 +122,7 @@ pub struct Engine<S, O: Observer = ()> {
     /// What is to happen to connections when the present line has been handled.
     effects: Vec<Effect>,
     upkeep: Upkeep,
+    transcript: Transcript,
     observer: O,
 }
 
@@ -206,6 +209,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
                 shutdown_ends: None,
                 lines_counted: 0,
             },
+            transcript: Transcript::default(),
             observer,
         };
         engine.use_secrets(secrets);
@@ -458,6 +462,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         if !self.upkeep.dials.is_empty() {
             self.dial_all(registry);
         }
+        self.record_turn(registry);
         self.room.end_turn();
         self.free_closed(registry);
         self.trim();

@@ -145,7 +145,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         let id = self.sched.first_gated_bulk()?;
         match &self.clients.get(id.index())?.session {
             Session::Chat(chat) => chat.sparse_at(),
-            Session::Http(_) | Session::Closing(_) => None,
+            Session::Http(_) | Session::Transcript | Session::Closing(_) => None,
         }
     }
 
@@ -411,6 +411,10 @@ impl<S: Stream, O: Observer> Engine<S, O> {
             return self.abort(id, error);
         }
         let peer = client.io.peer;
+        self.count_lost(id);
+        let Some(client) = self.clients.get_mut(id.index()) else {
+            return;
+        };
         client.io.close_write(&mut self.env);
         if client.session.is_member() {
             self.pressure.change(client.reader, ReaderState::Current);

@@ -41,6 +41,8 @@ pub(crate) enum Message<'a> {
     /// A line of the operator's own greeting.
     Motd(&'a str),
     Greeting,
+    /// The room has a transcript.
+    Recorded,
     AskPassword,
     WrongPassword,
     WrongPasswordFinally,
@@ -207,6 +209,7 @@ impl Message<'_> {
                 to,
                 "this is a chat room: what you type goes to everybody in it, line by line"
             ),
+            Self::Recorded => write!(to, "this room is recorded"),
             Self::AskPassword => write!(to, "password?"),
             Self::WrongPassword => write!(to, "wrong password, try again"),
             Self::WrongPasswordFinally => {
@@ -697,6 +700,7 @@ mod tests {
             Message::YouIgnore(nick),
             Message::YouHearAgain(nick.as_str()),
             Message::Greeting,
+            Message::Recorded,
             Message::AskPassword,
             Message::AskNick,
             Message::Yes,

@@ -69,6 +69,8 @@ pub(crate) struct Room {
     presence: Presence,
     renames: Renames,
     quiet_above_members: usize,
+    /// There is a transcript, which is told what people are.
+    is_recorded: bool,
     /// The hashes of [`NOTICE_WORDS`].
     notice_words: [NameHash; NOTICE_WORDS.len()],
     /// Names that nobody may take.
@@ -231,6 +233,7 @@ impl Room {
             presence: Presence::default(),
             renames: Renames::default(),
             quiet_above_members: config.interactive.quiet_above_members,
+            is_recorded: config.recorded,
             banned: ExpiringSet::default(),
             muted: ExpiringSet::default(),
             is_watched: false,
@@ -469,7 +472,7 @@ impl Room {
     /// Whether there is anybody to tell what the server says of members, and the room is not too
     /// large for it.
     fn has_notices(&self, members: usize) -> bool {
-        self.members.has_persons() && members <= self.quiet_above_members
+        (self.members.has_persons() || self.is_recorded) && members <= self.quiet_above_members
     }
 
     /// When there is something to say although nothing happens.
@@ -649,7 +652,7 @@ impl Room {
     /// Borrows what a line is written to, the members, and the buffer in which the line is cleaned.
     #[inline]
     fn medium(&mut self) -> (Medium<'_>, &mut Members, &mut String) {
-        let has_people = self.members.has_persons() || self.history.is_kept();
+        let has_people = self.members.has_persons() || self.history.is_kept() || self.is_recorded;
         let medium = Medium {
             batch: &mut self.batch,
             history: &mut self.history,
@@ -823,6 +826,20 @@ impl Room {
         let from = std::mem::replace(&mut self.observed, self.batch.end());
         for line in self.batch.notices_since(from) {
             notice(without_end(line));
+        }
+    }
+
+    /// Whether there is a transcript.
+    pub(crate) fn is_recorded(&self) -> bool {
+        self.is_recorded
+    }
+
+    /// Hands out each line of this turn that a person sees who ignores nobody, with its end.
+    pub(crate) fn record(&self, mut line: impl FnMut(&[u8], Kind, Class)) {
+        for (lines, kind, class) in self.batch.all().segments() {
+            if matches!(kind, Kind::Line | Kind::Action | Kind::Notice) {
+                lines.each().for_each(|it| line(it, kind, class));
+            }
         }
     }
 

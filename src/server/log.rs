@@ -146,6 +146,19 @@ impl Observer for Log {
             Event::Stalled { id } => {
                 debug!(target: READERS, "client {} has read nothing for a second", id.index());
             }
+            Event::TranscriptBegun { lost_lines: 0, .. } => {
+                info!(target: SERVER, "the transcript is written");
+            }
+            Event::TranscriptBegun { lost_lines, .. } => {
+                warn!(target: SERVER, "the transcript is written again; lines lost: {lost_lines}");
+            }
+            Event::TranscriptEnded {
+                reason: CloseReason::Shutdown,
+                ..
+            } => {}
+            Event::TranscriptEnded { reason, lost_lines } => {
+                error!(target: SERVER, "the transcript's writer has ended: {reason}; lines lost: {lost_lines}");
+            }
             Event::Authenticated { peer, .. } => {
                 debug!(target: AUTH, "{peer} knows the password");
             }

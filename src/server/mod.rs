@@ -21,6 +21,7 @@ use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -45,7 +46,7 @@ use listen::{Bound, Listening};
 use log::Log;
 use proxied::{Ended, Proxied, Waiting};
 use signals::Ignored;
-use transport::{BoundListener, Keepalive, SockDiag, Transport};
+use transport::{BoundListener, Keepalive, SockDiag, Transport, Unix};
 use turn_clock::TurnClock;
 use unix_socket::SocketFile;
 
@@ -319,6 +320,29 @@ impl<O: Observer> Server<O> {
         self.engine.dial(to, service);
     }
 
+    /// Writes what is said from now on to the other end of this pair of sockets, each line with the time
+    /// before it, as people see it. For a server whose [`Config::recorded`] is set.
+    ///
+    /// # Errors
+    /// The socket cannot be used.
+    pub fn record(&mut self, socket: UnixStream) -> io::Result<()> {
+        let (stream, peer) = Unix::paired(socket)?;
+        let registry = &mut Registrations {
+            poll: self.poll.registry(),
+            system: &mut self.system,
+            keepalive: self.keepalive,
+        };
+        self.engine
+            .record(Transport::Unix(stream), peer, self.clock.ended(), registry);
+        Ok(())
+    }
+
+    /// Whether the transcript is written: not before [`record`](Self::record), and not any more when the
+    /// other end was closed.
+    pub fn is_recording(&self) -> bool {
+        self.engine.is_recording()
+    }
+
     /// Says something as the server to all people at a prompt, as `* TEXT`, in the next turn. Control
     /// characters in it are replaced.
     pub fn announce(&mut self, text: &str) {
@@ -506,14 +530,15 @@ impl<O: Observer> Server<O> {
     /// the terminal was closed. The kernel and the shell both send it then, so a second one does not
     /// count as a second request to shut down.
     fn on_hang_up(&mut self) {
-        if self.has_terminal && !self.engine.has_files() {
+        let has_files = self.engine.has_files() || self.engine.is_recorded();
+        if self.has_terminal && !has_files {
             if self.control.shutdowns() == 0 {
                 self.control.shut_down();
             }
             return;
         }
         report(&mut self.engine, Event::Reloading);
-        if self.engine.has_files() {
+        if has_files {
             let result = self.reload();
             let error = result.as_ref().err();
             report(&mut self.engine, Event::Reloaded { error });

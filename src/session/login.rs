@@ -34,6 +34,9 @@ impl ChatSession {
             // text overwrite it.
             cx.push(out, b"\r\0", Content::Telnet);
             show_greeting(out, cx);
+            if cx.room.is_recorded() {
+                cx.reply(out, Message::Recorded);
+            }
         }
         if cx.auth.secrets.password.is_some() {
             self.talk.stage = Stage::Password { refusals: 0 };

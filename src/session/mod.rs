@@ -48,6 +48,8 @@ pub(crate) enum Session {
     Chat(ChatSession),
     /// An HTTP request.
     Http(HttpSession),
+    /// Nothing that is read: the transcript is written to it.
+    Transcript,
     /// Nothing any more: the connection is being closed.
     Closing(Closing),
 }
@@ -158,7 +160,7 @@ impl Session {
     pub(crate) fn debt(&self) -> TokenBucket {
         match self {
             Self::Chat(chat) => chat.talk.said,
-            Self::Http(_) | Self::Closing(_) => TokenBucket::default(),
+            Self::Http(_) | Self::Transcript | Self::Closing(_) => TokenBucket::default(),
         }
     }
 
@@ -167,7 +169,7 @@ impl Session {
         match self {
             Self::Chat(chat) if chat.is_member() => {}
             Self::Chat(chat) => chat.greet(out, cx),
-            Self::Http(_) | Self::Closing(_) => {}
+            Self::Http(_) | Self::Transcript | Self::Closing(_) => {}
         }
     }
 
@@ -176,6 +178,7 @@ impl Session {
         match self {
             Self::Chat(chat) => chat.on_input(input, out, cx),
             Self::Http(http) => http.on_input(input, out, cx),
+            Self::Transcript => Step::new(input.len(), Flow::Starved),
             Self::Closing(closing) => closing.on_input(input, cx.env.limits.linger_bytes),
         }
     }
@@ -186,7 +189,7 @@ impl Session {
         match self {
             Self::Chat(chat) => chat.decoder.memory_bytes(),
             Self::Http(http) => http.memory_bytes(),
-            Self::Closing(_) => 0,
+            Self::Transcript | Self::Closing(_) => 0,
         }
     }
 
@@ -195,7 +198,7 @@ impl Session {
         match self {
             Self::Chat(chat) => chat.forget_input(),
             Self::Http(http) => http.forget_input(),
-            Self::Closing(_) => {}
+            Self::Transcript | Self::Closing(_) => {}
         }
     }
 
@@ -209,13 +212,19 @@ impl Session {
     /// Whether its input is read.
     pub(crate) fn listens(&self) -> bool {
         match self {
-            Self::Chat(_) | Self::Http(_) => true,
+            Self::Chat(_) | Self::Http(_) | Self::Transcript => true,
             Self::Closing(closing) => closing.listens(),
         }
     }
 
     pub(crate) fn is_closing(&self) -> bool {
         matches!(self, Self::Closing(_))
+    }
+
+    /// Whether it may take nothing of what is queued for as long as it likes: its end has a time of its
+    /// own, or, for a transcript, a disk may stall and be well again.
+    pub(crate) fn may_stall(&self) -> bool {
+        matches!(self, Self::Closing(_) | Self::Transcript)
     }
 
     /// Whether it is to be freed at the end of the turn.
@@ -236,7 +245,7 @@ impl Session {
     pub(crate) fn heard(&self) -> Heard {
         match self {
             Self::Chat(chat) => chat.heard(),
-            Self::Http(_) | Self::Closing(_) => Heard::Something,
+            Self::Http(_) | Self::Transcript | Self::Closing(_) => Heard::Something,
         }
     }
 
@@ -244,7 +253,7 @@ impl Session {
     pub(crate) fn last_input(&self) -> Option<Moment> {
         match self {
             Self::Chat(chat) => chat.last_input(),
-            Self::Http(_) | Self::Closing(_) => None,
+            Self::Http(_) | Self::Transcript | Self::Closing(_) => None,
         }
     }
 
@@ -263,7 +272,7 @@ impl Session {
     pub(crate) fn look_for_leaving(&mut self, input: &[u8], has_ended: bool) -> bool {
         match self {
             Self::Chat(chat) => chat.is_member() && chat.look_for_leaving(input, has_ended),
-            Self::Http(_) | Self::Closing(_) => false,
+            Self::Http(_) | Self::Transcript | Self::Closing(_) => false,
         }
     }
 
@@ -271,7 +280,7 @@ impl Session {
     pub(crate) fn lane(&self, now: Moment) -> Lane {
         match self {
             Self::Chat(chat) => chat.lane(now),
-            Self::Http(_) | Self::Closing(_) => Lane::Login,
+            Self::Http(_) | Self::Transcript | Self::Closing(_) => Lane::Login,
         }
     }
 
@@ -279,7 +288,7 @@ impl Session {
     pub(crate) fn throttled_until(&self, env: &Env) -> Option<Moment> {
         match self {
             Self::Chat(chat) => env.line_rate.next_at(&chat.talk.lines, env.now),
-            Self::Http(_) | Self::Closing(_) => None,
+            Self::Http(_) | Self::Transcript | Self::Closing(_) => None,
         }
     }
 
@@ -287,7 +296,7 @@ impl Session {
     pub(crate) fn next_line_at(&self, env: &Env) -> Option<Moment> {
         match self {
             Self::Chat(chat) => env.line_rate.allowed_at(&chat.talk.lines),
-            Self::Http(_) | Self::Closing(_) => None,
+            Self::Http(_) | Self::Transcript | Self::Closing(_) => None,
         }
     }
 
@@ -295,7 +304,7 @@ impl Session {
     pub(crate) fn longest_output(&self, input_bytes: usize, longest: &LongestLine) -> usize {
         match self {
             Self::Chat(chat) => chat.longest_output(input_bytes, longest),
-            Self::Http(_) | Self::Closing(_) => 0,
+            Self::Http(_) | Self::Transcript | Self::Closing(_) => 0,
         }
     }
 
@@ -304,6 +313,7 @@ impl Session {
         match self {
             Self::Chat(chat) => chat.timeout(limits),
             Self::Http(http) => Some(http.timeout()),
+            Self::Transcript => None,
             Self::Closing(closing) => closing.timeout(limits),
         }
     }

@@ -119,7 +119,7 @@ fn help_shows_examples_and_fits_a_terminal() {
 }
 
 /// Each flag, its variable without `LINE_CHAT_`, and its default, in the order of help.
-pub(crate) const FLAGS: [(&str, &str, &str); 29] = [
+pub(crate) const FLAGS: [(&str, &str, &str); 30] = [
     ("[ADDR]...", "ADDR", "6142"),
     ("--prefix <TEMPLATE>", "PREFIX", "{nick}:"),
     ("--proxy-from <NETWORK>", "PROXY_FROM", "this machine"),
@@ -130,6 +130,7 @@ pub(crate) const FLAGS: [(&str, &str, &str); 29] = [
     ("--spin", "SPIN", ""),
     ("-v, --verbose...", "VERBOSE", ""),
     ("-q, --quiet...", "QUIET", ""),
+    ("--transcript <FILE>", "TRANSCRIPT", ""),
     ("--log-format <FORMAT>", "LOG_FORMAT", "text"),
     ("--interactive", "INTERACTIVE", ""),
     ("--motd <FILE>", "MOTD", ""),

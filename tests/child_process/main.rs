@@ -20,6 +20,7 @@ mod starting;
 #[path = "../support/mod.rs"]
 mod support;
 mod systemd;
+mod transcript;
 mod unix_sockets;
 
 const GOODBYE: &str = "* server is shutting down";

@@ -33,6 +33,15 @@ impl Unix {
         Ok((Self(socket), peer))
     }
 
+    /// One end of a pair, which is the same to the kernel as one that was accepted.
+    ///
+    /// # Errors
+    /// As [`accepted`](Self::accepted).
+    pub(crate) fn paired(socket: std::os::unix::net::UnixStream) -> io::Result<(Self, Peer)> {
+        socket.set_nonblocking(true)?;
+        Self::accepted(UnixStream::from_std(socket))
+    }
+
     /// What a poll loop watches.
     pub(super) fn socket(&mut self) -> &mut UnixStream {
         &mut self.0
