@@ -169,7 +169,8 @@ fn is_public_chat(listener: &ListenAddr) -> bool {
     is_public && listener.service != Some(Service::Http)
 }
 
-/// One line for each listener. Plain ones are named as such only beside those for people.
+/// One line for each listener, with the words for what stands before its clients. Plain ones are named as
+/// such only beside those for people.
 fn announcements(listeners: &[ListenAddr]) -> impl Iterator<Item = String> {
     let profile = |listener: &ListenAddr| match listener.service {
         Some(Service::Chat(profile)) => Some(profile),
@@ -181,7 +182,11 @@ fn announcements(listeners: &[ListenAddr]) -> impl Iterator<Item = String> {
     listeners.iter().map(move |listener| {
         let is_marked = has_people && profile(listener) == Some(Profile::Plain);
         let mark = if is_marked { " (plain)" } else { "" };
-        format!("server running on {}{mark}", listener.place)
+        let without_service = ListenAddr {
+            service: None,
+            ..listener.clone()
+        };
+        format!("server running on {without_service}{mark}")
     })
 }
 
@@ -264,6 +269,31 @@ fn cut(line: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_listener_has_a_line_that_says_how_to_reach_it() {
+        let lines_of = |addrs: &[&str]| {
+            let parse = |addr: &&str| addr.parse().expect("an address");
+            let listeners: Vec<ListenAddr> = addrs.iter().map(parse).collect();
+            let lines = announcements(&listeners).collect::<Vec<String>>();
+            lines.join("\n").replace("server running on ", "")
+        };
+        assert_eq!(lines_of(&["plain:127.0.0.1:7"]), "127.0.0.1:7");
+        assert_eq!(
+            lines_of(&[
+                "interactive:[::1]:7",
+                "interactive+proxy:127.0.0.1:8",
+                "plain+proxy:127.0.0.1:9,eol=lf",
+                "plain+unix:@scripts",
+                "http:127.0.0.1:10",
+            ]),
+            "[::1]:7\n\
+             proxy:127.0.0.1:8\n\
+             proxy:127.0.0.1:9 (plain)\n\
+             unix:@scripts (plain)\n\
+             127.0.0.1:10"
+        );
+    }
 
     #[derive(Default)]
     struct Pipe {
