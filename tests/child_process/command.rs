@@ -6,7 +6,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
 
-use crate::support::child::{Client, Server, await_until, command, command_after, run};
+use crate::support::child::{Client, Server, await_until, bare, command, command_after, run};
 use crate::support::{ARE_YOU_THERE, YES};
 
 /// Runs a command that is to fail with one line that names the thing, and nothing else.
@@ -345,7 +345,7 @@ fn a_port_that_needs_root_is_one_line_and_exit_1() {
 /// The command without root's right to any port, if setpriv(1) is there to take it.
 fn without_privilege(command: &Command) -> Option<Command> {
     let setpriv = || {
-        let mut setpriv = Command::new("setpriv");
+        let mut setpriv = bare("setpriv");
         setpriv.args(["--bounding-set", "-net_bind_service"]);
         setpriv.args(["--inh-caps", "-net_bind_service"]);
         setpriv
