@@ -7,6 +7,8 @@
 //! | [`interactive`] | people at a prompt, and the operators among them |
 //! | [`operating`] | whoever runs the server: flags, log, metrics, limits, a public port |
 //! | [`packages`] | whoever installs it as a service, a package or a container |
+//! | [`security`] | whoever wants to know what is protected, or has found that it is not |
+//! | [`privacy`] | whoever is asked what is kept about people |
 //! | [`performance`] | whoever needs low latency, or wants to measure |
 //! | [`embedding`] | whoever puts a server into a program |
 //! | [`testing`] | whoever runs the tests, the simulation, the fuzz targets and the benches |
@@ -30,6 +32,12 @@ pub mod operating {}
 
 #[doc = include_str!("packages.md")]
 pub mod packages {}
+
+#[doc = include_str!("security.md")]
+pub mod security {}
+
+#[doc = include_str!("privacy.md")]
+pub mod privacy {}
 
 #[doc = include_str!("performance.md")]
 pub mod performance {}
