@@ -20,6 +20,7 @@ use crate::engine::budget::CLOSES;
 use crate::engine::transcript::stamp;
 use crate::engine::{Client, Engine, Registry, TurnState};
 use crate::events::{Event, Observer};
+use crate::peer::Peer;
 use crate::protocol::close_reason::CloseReason;
 use crate::protocol::message::Message;
 use crate::session::closing::Closing;
@@ -190,13 +191,19 @@ impl<S: Stream, O: Observer> Engine<S, O> {
             self.rounds.forget(id);
             self.reclaimable.remove(id);
             registry.deregister(&mut client.io.stream);
-            let peer = &client.io.peer;
-            self.admission.leave(id, peer, &self.env.limits);
             if let Session::Closing(closing) = client.session {
-                self.env.metrics.count_closed(closing.reason());
+                self.count_end(id, &client.io.peer, closing.reason());
             }
             self.watch().emit(|| Event::Freed { id });
         }
+    }
+
+    /// Counts a connection that was let in and has ended.
+    pub(super) fn count_end(&mut self, id: ClientId, peer: &Peer, reason: CloseReason) {
+        if !self.admission.is_own(id) {
+            self.env.metrics.count_closed(reason);
+        }
+        self.admission.leave(id, peer, &self.env.limits);
     }
 
     /// Closes a member whose name was banned, and tells the operator where it came from.
@@ -208,8 +215,8 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         self.begin_close(id, CloseReason::Banned);
     }
 
-    /// Lists clients to be closed for the same reason, so many of them in a turn. They are not heard any
-    /// more; who is closing already is dealt with at once.
+    /// Lists clients to be closed for this reason, within the budget of each turn. They are not heard any
+    /// more. Clients that are closing already are dealt with at once.
     pub(super) fn list_to_close(&mut self, ids: &[ClientId], reason: CloseReason) {
         for &id in ids {
             let Some(client) = self.clients.get_mut(id.index()) else {

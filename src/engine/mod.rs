@@ -385,14 +385,15 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         eol: Eol,
         registry: &mut impl Registry<S>,
     ) {
-        self.env.metrics.accepted = self.env.metrics.accepted.saturating_add(1);
         let slot = self.clients.vacant_entry();
         let id = ClientId::from_index(slot.key());
+        if !self.admission.is_own(id) {
+            self.env.metrics.accepted = self.env.metrics.accepted.saturating_add(1);
+        }
         if let Err(error) = registry.register(&mut stream, id) {
             self.room
                 .leave(id, &peer, CloseReason::Shutdown, self.env.now);
-            self.admission.leave(id, &peer, &self.env.limits);
-            self.env.metrics.count_closed(CloseReason::Broken);
+            self.count_end(id, &peer, CloseReason::Broken);
             let error = &error;
             return self.watch().emit(|| Event::Unregistrable { peer, error });
         }
@@ -560,7 +561,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
 
     /// How many clients there are, members or not, those that are being closed included.
     pub fn clients(&self) -> usize {
-        self.clients.len()
+        self.clients.len().saturating_sub(self.admission.own())
     }
 
     /// The memory of one client without its buffers, in bytes.

@@ -14,7 +14,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         let queues = self.clients.iter().map(|(_, it)| it.io.out.len_bytes());
         let readers = &self.pressure;
         Metrics {
-            clients: self.clients.len(),
+            clients: self.clients(),
             members: self.room.len(),
             people: self.room.people(),
             http_connections: self.admission.http(),

@@ -41,8 +41,8 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         registry: &mut impl Registry<S>,
     ) {
         self.set_now(now);
-        self.admission.adopt(&peer, &self.env.limits);
         let id = ClientId::from_index(self.clients.vacant_key());
+        self.admission.enter_own(id);
         self.open(stream, peer, Session::Transcript, Eol::Lf, registry);
         let Some(client) = self.clients.get_mut(id.index()) else {
             return;

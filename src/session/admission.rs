@@ -21,6 +21,9 @@ pub(crate) struct Admission {
     /// HTTP connections. They are no clients of the room, and whoever asks for its health in a full room
     /// has to be answered.
     http: BTreeSet<ClientId>,
+    /// Connections of the server's own, such as that to the transcript's writer. They are no clients, and no
+    /// limit counts them.
+    own: BTreeSet<ClientId>,
     /// Only for look-ups: its order means nothing. Empty where origins are not limited.
     by_origin: HashMap<Origin, usize>,
     /// The rate at which one origin may connect, and how often each has.
@@ -37,6 +40,7 @@ impl Admission {
         Self {
             clients: 0,
             http: BTreeSet::new(),
+            own: BTreeSet::new(),
             by_origin: HashMap::new(),
             rate: Rate::new(limits.connects_per_second, limits.burst_connects),
             arrivals: Buckets::default(),
@@ -97,6 +101,21 @@ impl Admission {
         self.http.len()
     }
 
+    /// Lets a connection of the server's own in.
+    pub(crate) fn enter_own(&mut self, id: ClientId) {
+        self.own.insert(id);
+    }
+
+    /// How many connections of the server's own there are.
+    pub(crate) fn own(&self) -> usize {
+        self.own.len()
+    }
+
+    /// Whether this is a connection of the server's own.
+    pub(crate) fn is_own(&self, id: ClientId) -> bool {
+        self.own.contains(&id)
+    }
+
     /// Counts a client that is let in whatever the limits say.
     pub(crate) fn adopt(&mut self, peer: &Peer, limits: &Limits) {
         if let Some(origin) = counted(peer, limits) {
@@ -108,7 +127,7 @@ impl Admission {
 
     /// A client that was let in is gone.
     pub(crate) fn leave(&mut self, id: ClientId, peer: &Peer, limits: &Limits) {
-        if self.http.remove(&id) {
+        if self.http.remove(&id) || self.own.remove(&id) {
             return;
         }
         self.clients = self.clients.saturating_sub(1);

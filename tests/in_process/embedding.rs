@@ -13,6 +13,7 @@ use line_chat::{
 use rustix::process::{geteuid, getpid};
 
 use crate::support::DEADLINE;
+use crate::support::server::Joins;
 
 /// How long a turn waits for something to do.
 const A_MOMENT: Duration = Duration::from_millis(5);
@@ -106,18 +107,6 @@ fn a_member_that_the_program_closes_is_told_why() {
     assert!(told.contains("the table is closed"), "{told}");
 }
 
-/// Who joined.
-#[derive(Debug, Default)]
-struct Joins(Vec<(String, Peer)>);
-
-impl Observer for Joins {
-    fn on_event(&mut self, _: Instant, event: Event<'_>) {
-        if let Event::Joined { nick, peer, .. } = event {
-            self.0.push((nick.to_owned(), peer));
-        }
-    }
-}
-
 #[test]
 fn a_unix_socket_and_a_tcp_socket_that_are_handed_in_share_a_room() {
     let name = format!("line-chat-{}-handed-in", std::process::id());
@@ -153,4 +142,30 @@ fn a_unix_socket_and_a_tcp_socket_that_are_handed_in_share_a_room() {
     };
     let joins = &server.observer().0;
     assert!(joins.contains(&("alice".to_owned(), us)), "{joins:?}");
+}
+
+#[test]
+fn the_writer_of_the_transcript_is_no_client() {
+    let mut config = Config {
+        listen: vec!["127.0.0.1:0".parse().expect("an address")],
+        recorded: true,
+        ..Config::default()
+    };
+    config.limits.max_clients = Some(1);
+    let mut server = Server::bind(config).expect("it binds");
+    let (ours, writers) = UnixStream::pair().expect("a pair of sockets");
+    server.record(ours).expect("a socket");
+    let mut alice = TcpStream::connect(server.local_addrs()[0]).expect("the server listens");
+    alice.write_all(b"alice\r\n").expect("the server reads");
+    turn_until(&mut server, |server| server.members().count() == 1);
+    let numbers = |server: &Server| {
+        let metrics = server.metrics();
+        let numbers = (metrics.clients, metrics.accepted, metrics.closed());
+        assert_eq!(server.clients(), metrics.clients);
+        numbers
+    };
+    assert_eq!(numbers(&server), (1, 1, 0));
+    drop(writers);
+    turn_until(&mut server, |server| !server.is_recording());
+    assert_eq!(numbers(&server), (1, 1, 0));
 }

@@ -6,9 +6,9 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{self as unix, UnixStream};
 use std::time::{Duration, Instant};
 
-use line_chat::{CloseReason, Config, Event, Observer, Peer, Server};
+use line_chat::{CloseReason, Config, Peer, Server};
 
-use crate::support::server::{Client, HaltedServer};
+use crate::support::server::{Client, HaltedServer, Joins};
 use crate::support::{DEADLINE, YES_LINE, hello};
 
 const V1: &[u8] = b"PROXY TCP4 192.0.2.1 10.0.0.1 56324 6142\r\n";
@@ -39,18 +39,6 @@ fn expect_told(server: &mut HaltedServer, client: &mut Client, words: &str) {
 }
 
 const NO_HEADER: &str = "this port is only for proxies that send the PROXY header";
-
-/// Who joined, under which address.
-#[derive(Debug, Default)]
-struct Joins(Vec<(String, Peer)>);
-
-impl Observer for Joins {
-    fn on_event(&mut self, _: Instant, event: Event<'_>) {
-        if let Event::Joined { nick, peer, .. } = event {
-            self.0.push((nick.to_owned(), peer));
-        }
-    }
-}
 
 /// A server with [`Joins`], listening at `addr`.
 fn observed(addr: &str) -> Server<Joins> {

@@ -10,7 +10,7 @@ use std::sync::mpsc::{self, Receiver};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use line_chat::{Config, Handle, Metrics, Server, Status};
+use line_chat::{Config, Event, Handle, Metrics, Observer, Peer, Server, Status};
 use socket2::SockRef;
 
 use super::{ARE_YOU_THERE, DEADLINE, YES_LINE, hello};
@@ -226,6 +226,18 @@ impl Drop for RunningServer {
             self.shut_down();
             self.shut_down();
             self.expect_end();
+        }
+    }
+}
+
+/// The nicks and the addresses of members that have joined.
+#[derive(Debug, Default)]
+pub(crate) struct Joins(pub(crate) Vec<(String, Peer)>);
+
+impl Observer for Joins {
+    fn on_event(&mut self, _: Instant, event: Event<'_>) {
+        if let Event::Joined { nick, peer, .. } = event {
+            self.0.push((nick.to_owned(), peer));
         }
     }
 }
