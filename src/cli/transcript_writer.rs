@@ -15,9 +15,6 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 /// How much is read, and written, at once, in bytes.
 const READ_BYTES: usize = 64 << 10;
 
-/// A line longer than this, in bytes, is cut: the server sends none.
-const MAX_LINE_BYTES: usize = 1 << 20;
-
 /// Readable for the group, as logs are.
 const MODE: u32 = 0o640;
 
@@ -50,10 +47,8 @@ pub(crate) fn run(path: &Path) -> io::Result<()> {
         let whole = input.iter().rposition(|&byte| byte == b'\n');
         let whole = whole.map_or(0, |end| end.saturating_add(1));
         transcript.write(input.get(..whole).unwrap_or_default());
+        // What is left is part of a line, which is no longer than the server's limits allow.
         input.drain(..whole);
-        if input.len() > MAX_LINE_BYTES {
-            input.clear();
-        }
     }
     transcript.tell_dropped(b"");
     Ok(())

@@ -247,7 +247,10 @@ fn a_stalled_writer_misses_lines_and_the_room_goes_on() {
     const LINES: usize = 20_000;
     let file = File::new("stalled");
     let path = file.path();
-    let server = Server::start(&["--transcript", &path, "--max-pending", "65536"]);
+    // A disk may stall for longer than a client.
+    let mut args = vec!["--transcript", &path, "--max-pending", "65536"];
+    args.extend(["--stall-timeout", "0.2"]);
+    let server = Server::start(&args);
     let mut alice = server.join("alice");
     alice.say("before");
     file.lines_until("alice: before");
@@ -289,7 +292,8 @@ fn a_stalled_writer_misses_lines_and_the_room_goes_on() {
         "{seen} and {skipped}"
     );
     assert!(again > 0);
-    server.stop();
+    let log = server.stop().log;
+    assert!(!log.contains("writer has ended"), "{log}");
 }
 
 #[test]
