@@ -128,11 +128,7 @@ pub(crate) fn announce(listeners: &[ListenAddr]) {
 /// Logs what is served, by which limits, and warns of what everybody can reach.
 pub(crate) fn log_start(config: &Config, listeners: &[ListenAddr]) {
     let (interactive, limits) = (&config.interactive, &config.limits);
-    let profile = if interactive.enabled {
-        "interactive"
-    } else {
-        "plain"
-    };
+    let profile = profiles(listeners);
     let password = match interactive.password_file {
         Some(_) => "a password",
         None => "no password",
@@ -157,6 +153,21 @@ pub(crate) fn log_start(config: &Config, listeners: &[ListenAddr]) {
             "everybody who reaches {} can join: set --password-file to let in only those who know it",
             listener.place
         );
+    }
+}
+
+/// What the listeners serve.
+fn profiles(listeners: &[ListenAddr]) -> &'static str {
+    let is_of_people = |it: &ListenAddr| it.service == Some(Service::Chat(Profile::Interactive));
+    let chat = || {
+        listeners
+            .iter()
+            .filter(|it| it.service != Some(Service::Http))
+    };
+    match (chat().any(is_of_people), chat().all(is_of_people)) {
+        (true, true) => "interactive",
+        (true, false) => "interactive and plain",
+        (false, _) => "plain",
     }
 }
 

@@ -104,6 +104,16 @@ fn the_log_begins_with_what_is_served_and_warns_of_an_open_room() {
             "interactive, no password",
             false,
         ),
+        (
+            &["interactive:127.0.0.1:0", "http:127.0.0.1:0"],
+            "interactive, no password",
+            false,
+        ),
+        (
+            &["interactive:127.0.0.1:0", "127.0.0.1:0"],
+            "interactive and plain, no password",
+            false,
+        ),
     ] {
         let log = Server::spawn(&mut command(args)).stop().log;
         let begin = format!(
