@@ -45,7 +45,7 @@ pub enum Event<'a> {
         /// Why.
         reason: CloseReason,
     },
-    /// A proxy has said who its client is.
+    /// A proxy has given the address of its client.
     Proxied {
         /// The client, from here on the other end of the connection.
         peer: Peer,

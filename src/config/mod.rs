@@ -380,7 +380,8 @@ pub struct Limits {
     /// How much memory the buffers of all clients may take together, in bytes; above it, the client
     /// that holds most is closed. 0: no limit; less than 64 KiB counts as 64 KiB.
     ///
-    /// It counts what is queued, and input that was read and waits. The default is enough for 256
+    /// It counts what is queued, and input that was read and waits. Within a turn it may be exceeded by
+    /// 1 MiB. The default is enough for 256
     /// clients with full queues, and fits a small machine.
     #[cfg_attr(feature = "cli", arg(long = "max-pending-total",
         env = "LINE_CHAT_MAX_PENDING_TOTAL", value_name = "BYTES",

@@ -6,9 +6,9 @@
 //! stays where it is, its stream is not read, and TCP pushes back.
 
 use std::io;
+use std::time::Duration;
 
 use memchr::memchr2;
-use std::time::Duration;
 
 use crate::client_id::ClientId;
 use crate::conn::stream::Stream;

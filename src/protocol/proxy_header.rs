@@ -1,4 +1,4 @@
-//! The header of the PROXY protocol, by which a proxy tells who its client is: [`parse`] reads versions 1
+//! The header of the PROXY protocol, in which a proxy gives the address of its client: [`parse`] reads versions 1
 //! and 2 (HAProxy's proxy-protocol.txt, 2.1 and 2.2). A receiver must not guess whether there is a header,
 //! so whatever is not exactly one is refused.
 //!
@@ -35,7 +35,7 @@ const V2_HEAD_BYTES: usize = V2.len() + 4;
 pub(crate) enum Parsed {
     /// The beginning of a header, perhaps.
     Partial,
-    /// A header of so many bytes. `None` leaves the client the address of the connection.
+    /// A header of this length. Without a client in it, the address of the connection counts.
     Header {
         bytes: usize,
         client: Option<SocketAddr>,

@@ -834,7 +834,7 @@ impl Room {
         self.is_recorded
     }
 
-    /// Hands out each line of this turn that a person sees who ignores nobody, with its end.
+    /// Hands out each line of this turn that a person who ignores nobody sees, with its line end.
     pub(crate) fn record(&self, mut line: impl FnMut(&[u8], Kind, Class)) {
         for (lines, kind, class) in self.batch.all().segments() {
             if matches!(kind, Kind::Line | Kind::Action | Kind::Notice) {

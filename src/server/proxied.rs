@@ -1,11 +1,11 @@
-//! Connections on listeners for proxies, until each has said who its client is: [`Proxied`] waits for the
-//! header of the PROXY protocol and hands the connection on under the client's address, so nothing
-//! behind it knows that there was a proxy. Such a connection is no client yet: it has no place in the
-//! room, no limit of clients counts it, and it has [`PATIENCE`] and not the time of a login.
+//! Connections on listeners for proxies that have not sent their header: [`Proxied`] waits for the header of
+//! the PROXY protocol and hands the connection on under the client's address, so nothing behind it knows
+//! that there was a proxy. Such a connection is no client yet: it has no place in the room, no limit of
+//! clients counts it, and it has [`PATIENCE`] and not the time of a login.
 //!
 //! The header is looked at where it lies, in the kernel (recv(2), `MSG_PEEK`), and taken when it is whole.
-//! So what follows it in the same segment, a nick or the beginning of a TLS handshake, stays there for
-//! whoever reads next, and there is nothing to be put back.
+//! So what follows it in the same segment, such as a nick, stays there for the next read, and nothing has
+//! to be put back.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};
@@ -176,7 +176,7 @@ impl Waiting {
         }
     }
 
-    /// Reads so many bytes, which are there.
+    /// Reads this many bytes, which have arrived.
     fn consume(&mut self, bytes: usize) -> io::Result<()> {
         let mut header = [0; proxy_header::MAX_BYTES];
         self.stream

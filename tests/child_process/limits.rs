@@ -58,11 +58,8 @@ fn however_low_the_limit_of_open_files_is_the_room_that_is_told_is_there() {
             continue;
         };
         server.addr = addr;
-        let line = server.log_line();
-        let (_, room) = line.split_once("] room for ").expect("it is logged");
-        let (room, _) = room.split_once(' ').expect("a number");
-        let room: usize = room.parse().expect("a number");
-        assert!(room > 0, "{line}");
+        let room = room_in(&server.log_line());
+        assert!(room > 0, "{limit}");
         let members: Vec<_> = (0..room)
             .map(|n| server.join(&format!("user{n}")))
             .collect();
@@ -74,6 +71,13 @@ fn however_low_the_limit_of_open_files_is_the_room_that_is_told_is_there() {
     assert!(served > 20, "{served} were served in all");
 }
 
+/// How many clients a line of the log says there is room for.
+fn room_in(line: &str) -> usize {
+    let (_, room) = line.split_once("] room for ").expect("it is logged");
+    let (room, _) = room.split_once(' ').expect("a number");
+    room.parse().expect("a number")
+}
+
 /// Connections for HTTP are no clients, so what they take is not promised to clients; and somebody who asks
 /// whether a full server is well is answered.
 #[test]
@@ -82,10 +86,7 @@ fn connections_for_http_take_no_room_that_clients_are_told_of() {
         let args = ["127.0.0.1:0", "http:127.0.0.1:0"];
         let server = Server::spawn(&mut command_after("ulimit -n 40", &args));
         let http = server.announced();
-        let line = server.log_line();
-        let (_, room) = line.split_once("] room for ").expect("it is logged");
-        let (room, _) = room.split_once(' ').expect("a number");
-        let room: usize = room.parse().expect("a number");
+        let room = room_in(&server.log_line());
         let connect = || TcpStream::connect(http).expect("it listens");
         let asking: Vec<TcpStream> = (0..idle).map(|_| connect()).collect();
         let members: Vec<_> = (0..room)
