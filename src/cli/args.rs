@@ -152,6 +152,10 @@ impl Args {
                 ConfigError::PendingTooSmallForPeople { needed } => format!(
                     "--max-pending is too small for --interactive: make it {needed} or more"
                 ),
+                ConfigError::TotalTooSmallForTranscript { needed } => format!(
+                    "--max-pending-total is too small for --transcript: \
+                     make it {needed} or more, or --max-pending smaller"
+                ),
                 ConfigError::NotInteractive(name) => {
                     let flag = match name {
                         "motd_file" => "--motd",

@@ -16,7 +16,7 @@ use line_chat::{ListenAddr, Place, Service, UnixName};
 /// How long all of it may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// A server has said what it has to say within so many bytes: its greeting has at most 4 KiB.
+/// The most that is read before the answer, in bytes. A greeting has at most 4 KiB.
 const MAX_ANSWER_BYTES: usize = 64 << 10;
 
 const ARE_YOU_THERE: &[u8] = b"\xff\xf6";

@@ -133,7 +133,7 @@ fn json_line(
 /// What stands behind a message that was cut.
 const CUT: &str = "...";
 
-/// The first characters of a text, of at most so many bytes.
+/// The first characters of a text, together at most `most_bytes` long.
 fn head(text: &str, most_bytes: usize) -> &str {
     let starts = text.char_indices().map(|(start, _)| start);
     let end = starts

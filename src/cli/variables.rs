@@ -11,7 +11,7 @@ const PREFIX: &str = "LINE_CHAT_";
 /// What Kubernetes sets for a service that is called line-chat.
 const OF_KUBERNETES: [&str; 2] = ["SERVICE_", "PORT_"];
 
-/// One letter in so many of a name may be wrong, for another one to be meant.
+/// A known name is suggested if at most one letter in this many is wrong.
 const LETTERS_FOR_ONE_WRONG: usize = 3;
 
 /// Warns of each variable that has our prefix and is not `known`.

@@ -97,6 +97,9 @@ const DEFAULT_PLACE: Place = Place::Loopback { port: 6142 };
 /// The smallest limit of a queue, in bytes, for a server of people: it holds a greeting or an answer.
 const INTERACTIVE_PENDING_BYTES: usize = 64 << 10;
 
+/// No memory is taken from a transcript for others, so its queue is at most this part of what all may take.
+const TRANSCRIPT_SHARE: usize = 4;
+
 /// The longest notice to a plain client, without the nick in it, in bytes.
 const NOTICE_BYTES: usize = 128;
 
@@ -173,6 +176,11 @@ impl Config {
         if self.has_people() && limits.max_pending_bytes < INTERACTIVE_PENDING_BYTES {
             let needed = INTERACTIVE_PENDING_BYTES;
             return Err(ConfigError::PendingTooSmallForPeople { needed });
+        }
+        let total = limits.max_pending_total_bytes;
+        let needed = limits.max_pending_bytes.saturating_mul(TRANSCRIPT_SHARE);
+        if self.recorded && total > 0 && total < needed {
+            return Err(ConfigError::TotalTooSmallForTranscript { needed });
         }
         let needed = self.longest_line_bytes();
         if limits.max_pending_bytes < needed {
@@ -268,6 +276,11 @@ pub enum ConfigError {
         /// The smallest value that is allowed, in bytes.
         needed: usize,
     },
+    /// `max_pending_total_bytes` is too small for a queue of the transcript beside those of clients.
+    TotalTooSmallForTranscript {
+        /// The smallest value that is allowed, in bytes.
+        needed: usize,
+    },
     /// `max_pending_bytes` is too small for the longest line that can be sent to a member.
     PendingTooSmall {
         /// The smallest value that is allowed, in bytes.
@@ -310,6 +323,11 @@ impl fmt::Display for ConfigError {
             Self::PendingTooSmallForPeople { needed } => write!(
                 f,
                 "the limit of pending bytes is too small for people: make it {needed} or more"
+            ),
+            Self::TotalTooSmallForTranscript { needed } => write!(
+                f,
+                "the limit of all buffers is too small for a transcript: make it {needed} or more, \
+                 or the limit of pending bytes smaller"
             ),
             Self::PendingTooSmall { needed } => write!(
                 f,
@@ -648,6 +666,28 @@ mod tests {
         assert_eq!(config.check(), Ok(()));
         config.limits.max_pending_bytes = needed - 1;
         assert_eq!(config.check(), Err(ConfigError::PendingTooSmall { needed }));
+    }
+
+    #[test]
+    fn a_transcript_leaves_most_of_the_memory_to_clients() {
+        let mut config = Config {
+            recorded: true,
+            ..Config::default()
+        };
+        let needed = 4 * config.limits.max_pending_bytes;
+        for (total, expected) in [
+            (0, Ok(())),
+            (needed, Ok(())),
+            (
+                needed - 1,
+                Err(ConfigError::TotalTooSmallForTranscript { needed }),
+            ),
+        ] {
+            config.limits.max_pending_total_bytes = total;
+            assert_eq!(config.check(), expected, "{total}");
+        }
+        config.recorded = false;
+        assert_eq!(config.check(), Ok(()));
     }
 
     #[test]

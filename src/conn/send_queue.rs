@@ -129,11 +129,7 @@ impl SendQueue {
     /// How many lines are queued, or were left out without the reader being told.
     pub(crate) fn lines_unwritten(&self) -> u64 {
         let queued = self.buf.iter().filter(|&&byte| byte == b'\n').count();
-        let untold = match self.overflow {
-            Overflow::Skip { untold, .. } => untold,
-            _ => 0,
-        };
-        untold.saturating_add(queued as u64)
+        self.overflow.untold().saturating_add(queued as u64)
     }
 
     /// How much memory it holds, in bytes.

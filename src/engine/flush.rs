@@ -391,7 +391,7 @@ impl<S: Stream> Client<S> {
 /// back, however many there are.
 fn shed_memory<S: Stream>(clients: &mut Slab<Client<S>>, env: &mut Env, effects: &mut Vec<Effect>) {
     let holders = clients.iter();
-    // The transcript's queue is the server's own, and limited by itself.
+    // The transcript's queue is at most a part of what there may be: see `Config::check`.
     let holders = holders.filter(|(_, client)| !matches!(client.session, Session::Transcript));
     let holders = holders.map(|(id, client)| (client.memory_bytes(), id));
     let mut holders: Vec<(usize, usize)> = holders.filter(|&(bytes, _)| bytes > 0).collect();

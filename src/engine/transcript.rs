@@ -22,11 +22,11 @@ use crate::peer::Peer;
 use crate::protocol::close_reason::CloseReason;
 use crate::session::{Session, Watch};
 
-/// Who writes the transcript.
+/// The connection to the writer of the transcript.
 #[derive(Debug, Default)]
 pub(super) struct Transcript {
     writer: Option<ClientId>,
-    /// Lines that no writer was given, and of which none was told.
+    /// Lines that no writer was given, and that no writer was told of.
     lost_lines: u64,
 }
 

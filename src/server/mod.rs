@@ -642,8 +642,8 @@ fn allowed_clients(open_files: u64) -> usize {
     usize::try_from(open_files.saturating_sub(open)).unwrap_or(usize::MAX)
 }
 
-/// How many of the descriptors that are free are kept for HTTP: as many as there may be connections, where
-/// clients leave them, else an eighth.
+/// How many of the free descriptors are kept for HTTP: one for each connection that there may be, if clients
+/// leave that many, or else an eighth.
 fn http_share(most: usize, asked: Option<usize>, free: usize) -> usize {
     let left = free.saturating_sub(asked.unwrap_or(free));
     most.min(left.max(free / 8).max(1))

@@ -169,3 +169,50 @@ fn the_writer_of_the_transcript_is_no_client() {
     turn_until(&mut server, |server| !server.is_recording());
     assert_eq!(numbers(&server), (1, 1, 0));
 }
+
+#[test]
+fn a_transcript_that_nobody_reads_leaves_most_of_the_memory_to_others() {
+    const EACH: usize = 64 << 10;
+    const LINES: usize = 2000;
+    let mut config = Config {
+        listen: vec!["127.0.0.1:0".parse().expect("an address")],
+        recorded: true,
+        ..Config::default()
+    };
+    config.limits.max_pending_bytes = EACH;
+    config.limits.max_pending_total_bytes = 4 * EACH;
+    let mut server = Server::bind(config).expect("it binds");
+    let (ours, mut writers) = UnixStream::pair().expect("a pair of sockets");
+    server.record(ours).expect("a socket");
+    let mut alice = TcpStream::connect(server.local_addrs()[0]).expect("the server listens");
+    alice.write_all(b"alice\r\n").expect("the server reads");
+    let line = format!("{}\r\n", "x".repeat(400));
+    let mut most = 0;
+    for said in 0..LINES as u64 {
+        alice.write_all(line.as_bytes()).expect("the server reads");
+        turn_until(&mut server, |server| server.metrics().lines_in > said);
+        most = most.max(server.metrics().buffer_bytes);
+    }
+    assert!(most <= 2 * EACH, "{most} bytes");
+
+    let mut seen = String::new();
+    let mut chunk = [0; 64 << 10];
+    while !seen.ends_with("alice: the end\n") {
+        writers.set_nonblocking(true).expect("a socket");
+        while let Ok(n @ 1..) = writers.read(&mut chunk) {
+            seen.push_str(std::str::from_utf8(&chunk[..n]).expect("ASCII"));
+        }
+        if !seen.contains("the end") {
+            alice.write_all(b"the end\r\n").expect("the server reads");
+        }
+        server.turn(Some(A_MOMENT)).expect("the poll loop works");
+    }
+    let kept = seen.lines().filter(|line| line.contains("xxx")).count();
+    let told = seen.lines().filter_map(|line| {
+        let (count, _) = line.strip_prefix("* ")?.split_once(" lines skipped")?;
+        count.parse::<usize>().ok()
+    });
+    let told: usize = told.sum();
+    assert!(told > 500 && kept > 0, "{kept} lines, and {told} skipped");
+    assert_eq!(kept + told, LINES);
+}
