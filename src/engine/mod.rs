@@ -54,8 +54,11 @@ use crate::time::timer_queue::{TimerHandle, TimerQueue};
 use backpressure::Backpressure;
 use budget::TurnBudget;
 use liveness::Rounds;
-use run_queue::{Gates, Scheduler};
+use run_queue::{Gates, Place, Scheduler};
 use transcript::Transcript;
+
+/// How many places in run queues may be nobody's, beside as many as there are clients.
+const OLD_PLACES: usize = 64;
 
 /// For how long memory is kept that nobody needs.
 const TRIM_AFTER: Duration = Duration::from_secs(1);
@@ -153,6 +156,8 @@ struct Client<S> {
     timer: TimerHandle,
     /// How it keeps up, as it is counted in [`Backpressure`] if it is a member.
     reader: ReaderState,
+    /// Its place in a run queue, if it is queued.
+    place: Place,
     /// It is listed for a flush of its own.
     needs_flush: bool,
     /// It is listed to be closed, and not heard any more.
@@ -611,12 +616,25 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         client.turn = TurnState::Queued;
         let lane = session.lane(self.env.now);
         let waits = client.waits_for_room() && !client.session.passes_gate(id, &self.room);
-        match waits && !self.gates().is_open(lane) {
-            true => {
-                self.sched.push_gated(id, lane);
-                self.sched.waiting.push(id);
-            }
-            false => self.sched.push(id, lane),
+        if waits && !self.pressure.gates(self.room.len()).is_open(lane) {
+            client.place = self.sched.push_gated(id, lane);
+            self.sched.waiting.push(id);
+            self.forget_old_places();
+        } else {
+            client.place = self.sched.push(id, lane);
+        }
+    }
+
+    /// Frees places behind gates that nobody is read at, once they are most of all: while a room waits,
+    /// clients may come, say something and go.
+    fn forget_old_places(&mut self) {
+        let most = self.clients.len().saturating_mul(2);
+        if self.sched.gated_places() > most.saturating_add(OLD_PLACES) {
+            let clients = &self.clients;
+            self.sched.retain_gated(|id, place| {
+                let client = clients.get(id.index());
+                client.is_some_and(|client| client.is_queued_at(place))
+            });
         }
     }
 
@@ -663,6 +681,11 @@ impl<S: Stream, O: Observer> Engine<S, O> {
 }
 
 impl<S: Stream> Client<S> {
+    /// Whether this is its place in a run queue.
+    fn is_queued_at(&self, place: Place) -> bool {
+        self.turn == TurnState::Queued && self.place == place
+    }
+
     /// Whether a line of it waits for the room, or the room waits for it.
     fn waits_for_room(&self) -> bool {
         self.session.has_waiting_line() || self.io.out.holds_up()
@@ -675,6 +698,7 @@ impl<S> Client<S> {
             io,
             session,
             turn: TurnState::Idle,
+            place: Place::default(),
             timer: TimerHandle::default(),
             reader: ReaderState::Current,
             needs_flush: false,

@@ -48,14 +48,14 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         self.sched.part = part;
         let mut scratch = std::mem::take(&mut self.upkeep.scratch);
         while !self.budget.is_spent()
-            && let Some(id) = self.sched.pop()
+            && let Some((id, place)) = self.sched.pop()
         {
             if let Some(client) = self.clients.get_mut(id.index())
-                && client.turn == TurnState::Queued
+                && client.is_queued_at(place)
             {
                 if client.io.may_be_at_end() && self.budget.is_closing_spent() {
                     let lane = client.session.lane(self.env.now);
-                    self.sched.push(id, lane);
+                    client.place = self.sched.push(id, lane);
                     continue;
                 }
                 client.turn = TurnState::Idle;
@@ -122,12 +122,12 @@ impl<S: Stream, O: Observer> Engine<S, O> {
 
     /// Moves bulk speakers that stand behind their gate and have become sparse to the other queue.
     fn requeue_sparse(&mut self) {
-        while let Some(id) = self.sched.first_gated_bulk()
+        while let Some((id, place)) = self.sched.first_gated_bulk()
             && !self.gates().bulk
         {
             let now = self.env.now;
             let client = self.clients.get_mut(id.index());
-            let client = client.filter(|client| client.turn == TurnState::Queued);
+            let client = client.filter(|client| client.is_queued_at(place));
             let lane = client.as_ref().map(|client| client.session.lane(now));
             if lane == Some(Lane::Bulk) {
                 return;
@@ -142,10 +142,15 @@ impl<S: Stream, O: Observer> Engine<S, O> {
 
     /// When the bulk speaker that has stood behind the gate longest becomes sparse.
     pub(super) fn first_bulk_is_sparse_at(&self) -> Option<Moment> {
-        let id = self.sched.first_gated_bulk()?;
-        match &self.clients.get(id.index())?.session {
-            Session::Chat(chat) => chat.sparse_at(),
-            Session::Http(_) | Session::Transcript | Session::Closing(_) => None,
+        let (id, place) = self.sched.first_gated_bulk()?;
+        let client = self.clients.get(id.index());
+        match client.filter(|client| client.is_queued_at(place)) {
+            Some(client) => match &client.session {
+                Session::Chat(chat) => chat.sparse_at(),
+                _ => None,
+            },
+            // It is in the way of the next one.
+            None => Some(self.env.now),
         }
     }
 

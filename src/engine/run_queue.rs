@@ -6,8 +6,10 @@
 //! clients: a client is decoded up to the first line that must wait, and then stands behind the gate,
 //! where it takes no turns.
 //!
-//! Lists are hints and the client is the truth (its `TurnState` and `needs_flush`), so an id that stays
-//! in a list after its client has gone does no harm.
+//! Lists are hints and the client is the truth (its `TurnState`, `needs_flush` and place), so an id that
+//! stays in a list after its client has gone does no harm. A client knows its last [`Place`] in a run queue,
+//! and is read at no other: one that it left behind, or that is left from a client which had its number,
+//! would give it another turn each time.
 
 use std::collections::VecDeque;
 
@@ -19,6 +21,7 @@ use crate::session::Lane;
 #[derive(Debug, Default)]
 pub(super) struct Scheduler {
     lanes: [RunQueue; 3],
+    last_place: Place,
     /// The part of the turn.
     pub(super) part: Part,
     /// Clients whose queue may be written and that are not served by the batch.
@@ -50,11 +53,16 @@ pub(super) enum Failure {
     Watch(std::io::Error),
 }
 
+/// Tells the places in run queues from each other. Two that are 65 536 pushes apart have the same number;
+/// that needs not be told from each other so long, because a place comes up within a few turns.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Place(u16);
+
 #[derive(Debug, Default)]
 struct RunQueue {
-    ready: VecDeque<ClientId>,
+    ready: VecDeque<(ClientId, Place)>,
     /// Clients with a line that waits for the gate.
-    gated: VecDeque<ClientId>,
+    gated: VecDeque<(ClientId, Place)>,
     /// How many of `ready` are still to be read in this turn: a client that is queued again has to wait
     /// for the next one.
     quota: usize,
@@ -102,14 +110,35 @@ impl Scheduler {
         }
     }
 
-    /// Queues a client that may have something to be decoded.
-    pub(super) fn push(&mut self, id: ClientId, lane: Lane) {
-        self.lane(lane).ready.push_back(id);
+    /// Queues a client that may have something to be decoded. Returns its place, the only one from now on.
+    pub(super) fn push(&mut self, id: ClientId, lane: Lane) -> Place {
+        let place = self.next_place();
+        self.lane(lane).ready.push_back((id, place));
+        place
     }
 
     /// Queues a client whose next line waits for the gate.
-    pub(super) fn push_gated(&mut self, id: ClientId, lane: Lane) {
-        self.lane(lane).gated.push_back(id);
+    pub(super) fn push_gated(&mut self, id: ClientId, lane: Lane) -> Place {
+        let place = self.next_place();
+        self.lane(lane).gated.push_back((id, place));
+        place
+    }
+
+    fn next_place(&mut self) -> Place {
+        self.last_place = Place(self.last_place.0.wrapping_add(1));
+        self.last_place
+    }
+
+    /// How many places there are behind gates.
+    pub(super) fn gated_places(&self) -> usize {
+        self.lanes.iter().map(|queue| queue.gated.len()).sum()
+    }
+
+    /// Keeps only those that are somebody's.
+    pub(super) fn retain_gated(&mut self, is_kept: impl Fn(ClientId, Place) -> bool) {
+        for queue in &mut self.lanes {
+            queue.gated.retain(|&(id, place)| is_kept(id, place));
+        }
     }
 
     /// Gives every client that is ready a place in this turn. Clients behind a gate that has opened
@@ -117,8 +146,8 @@ impl Scheduler {
     pub(super) fn begin_turn(&mut self, gates: impl Fn() -> Gates) {
         for (queue, lane) in self.lanes.iter_mut().zip(LANES) {
             if !queue.gated.is_empty() && gates().is_open(lane) {
-                while let Some(id) = queue.gated.pop_back() {
-                    queue.ready.push_front(id);
+                while let Some(place) = queue.gated.pop_back() {
+                    queue.ready.push_front(place);
                 }
             }
             let most = match lane {
@@ -141,8 +170,8 @@ impl Scheduler {
         self.part == Part::Sparse && (login.quota > 0 || sparse.quota > 0)
     }
 
-    /// The next client of this part of the turn, no longer queued.
-    pub(super) fn pop(&mut self) -> Option<ClientId> {
+    /// The next place in this part of the turn, no longer queued.
+    pub(super) fn pop(&mut self) -> Option<(ClientId, Place)> {
         let [login, sparse, bulk] = &mut self.lanes;
         let queue = [sparse, login, bulk]
             .into_iter()
@@ -156,7 +185,7 @@ impl Scheduler {
     }
 
     /// The bulk speaker that has stood behind the gate longest.
-    pub(super) fn first_gated_bulk(&self) -> Option<ClientId> {
+    pub(super) fn first_gated_bulk(&self) -> Option<(ClientId, Place)> {
         let [_, _, bulk] = &self.lanes;
         bulk.gated.front().copied()
     }
@@ -214,9 +243,11 @@ mod tests {
 
     fn order(queues: &mut Scheduler) -> Vec<usize> {
         queues.part = Part::Bulk;
-        std::iter::from_fn(|| queues.pop())
-            .map(ClientId::index)
-            .collect()
+        std::iter::from_fn(|| pop(queues)).collect()
+    }
+
+    fn pop(queues: &mut Scheduler) -> Option<usize> {
+        Some(queues.pop()?.0.index())
     }
 
     #[test]
@@ -233,11 +264,11 @@ mod tests {
         }
         queues.begin_turn(|| OPEN);
         queues.part = Part::Sparse;
-        assert_eq!(queues.pop(), Some(client(2)));
+        assert_eq!(pop(&mut queues), Some(2));
         // Its second try comes after everybody's first.
         queues.push(client(2), Lane::Sparse);
-        assert_eq!(queues.pop(), Some(client(4)));
-        assert_eq!(queues.pop(), Some(client(5)));
+        assert_eq!(pop(&mut queues), Some(4));
+        assert_eq!(pop(&mut queues), Some(5));
         assert_eq!(queues.pop(), None);
         assert_eq!(order(&mut queues), [1, 3]);
         queues.begin_turn(|| OPEN);
@@ -260,7 +291,8 @@ mod tests {
         assert_eq!(queues.pop(), None);
         assert!(!queues.has_work(|| closed) && queues.has_work(|| OPEN));
         queues.push(client(4), Lane::Bulk);
-        assert_eq!(queues.first_gated_bulk(), Some(client(1)));
+        let first = queues.first_gated_bulk().map(|it| it.0);
+        assert_eq!(first, Some(client(1)));
         queues.pop_gated_bulk();
         queues.begin_turn(|| OPEN);
         assert_eq!(order(&mut queues), [2, 3, 4]);

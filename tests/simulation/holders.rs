@@ -10,6 +10,8 @@ use crate::scene::{INTERACTIVE, PLAIN, Scene, on_both};
 
 const LIMIT: usize = 64 << 10;
 const STALL: u64 = 6000;
+/// So much of a line end each is what a client may have handled while others wait.
+const READ_BYTES: usize = 64;
 
 struct Held {
     scene: Scene,
@@ -40,7 +42,11 @@ fn person(scene: &mut Scene, nick: &str) -> Peer {
 
 /// A room that waits for a holder of this kind.
 fn held_by(service: Service, is_veiled: bool) -> Held {
-    let mut scene = Scene::new(config(), is_veiled);
+    held_with(config(), service, is_veiled)
+}
+
+fn held_with(config: Config, service: Service, is_veiled: bool) -> Held {
+    let mut scene = Scene::new(config, is_veiled);
     let speaker = scene.join_reading("floods");
     let ann = person(&mut scene, "ann");
     let operator = person(&mut scene, "operator-bob");
@@ -227,6 +233,47 @@ fn an_operator_who_comes_by_another_listener_while_the_room_waits_ends_the_wait(
             assert_eq!(scene.left(holder), Some(CloseReason::Kicked));
             assert_eq!(scene.said - said, 200 * 16 + 2, "the room goes on");
         }
+    });
+}
+
+/// Each who leaves while the room waits leaves a place in a run queue, and who comes next has its number.
+#[test]
+fn who_came_and_went_while_the_room_waited_is_read_no_more_often_than_others() {
+    on_both(|is_veiled| {
+        let mut config = config();
+        config.limits.read_bytes = READ_BYTES;
+        let Held {
+            mut scene,
+            holder,
+            script,
+            ..
+        } = held_with(config, PLAIN, is_veiled);
+        for _ in 0..20 {
+            let comer = scene.join("comer", 1000);
+            scene.say(comer, b"I say this and go");
+            scene.peer(comer).hang_up();
+            scene.settle();
+            assert_eq!(scene.left(comer), Some(CloseReason::HungUp));
+        }
+        let comer = scene.join_reading("comer");
+        let both = [comer, script];
+        for peer in both {
+            let more = b"\n".repeat(100 * READ_BYTES);
+            scene.send(peer, &[b"I stay", &more[..]].concat());
+        }
+        scene.settle();
+        let before = both.map(|peer| scene.reads(peer).bytes);
+        scene.peer(holder).read_greedily();
+        for _ in 0..10 {
+            scene.turn();
+        }
+        let after = both.map(|peer| scene.reads(peer).bytes);
+        let [comers, scripts] = [0, 1].map(|it| after[it] - before[it]);
+        assert!(
+            comers.abs_diff(scripts) <= READ_BYTES,
+            "{comers}, {scripts}"
+        );
+        assert!((5..20).contains(&(comers / READ_BYTES)), "{comers}");
     });
 }
 

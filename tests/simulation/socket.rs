@@ -526,6 +526,12 @@ impl Socket {
         self.read_on |= event.readable && event.read_on;
     }
 
+    /// Whether the engine knows that there is something to read, or may be: an event has told, or the system
+    /// had no memory when it tried.
+    pub(crate) fn is_to_be_read(&self) -> bool {
+        self.unread || self.read_starved_at.is_some()
+    }
+
     /// What the engine owes to this stream when no event is on its way and it says it has no work.
     /// `is_heard`: nothing keeps it from reading. `is_pending`: it has something to write.
     pub(crate) fn assert_nothing_is_forgotten(&self, is_heard: bool, is_pending: bool) {
@@ -670,10 +676,9 @@ impl Socket {
             self.may_flush = true;
         }
         self.reads_this_turn += 1;
-        // The end of a stream is looked for behind its last line, and a place in a run queue may be left
-        // from a client that had the number before.
-        // And while the room waits, the end is looked for behind what is held.
-        let most = 1 + 2 * (1 + u32::from(self.read_on));
+        // The end of a stream is looked for behind its last line. And while the room waits, it is looked for
+        // behind what is held.
+        let most = 2 * (1 + u32::from(self.read_on));
         assert!(self.reads_this_turn <= most, "peer {peer}: reads in a turn");
         match result {
             Ok(0) => {

@@ -285,7 +285,7 @@ impl World {
         self.model.follow(journal::take());
         self.model.begin_turn(&self.engine.metrics());
         for socket in self.persons.iter().map(|person| person.socket.borrow()) {
-            if socket.unread {
+            if socket.is_to_be_read() {
                 self.model.told_of_input(socket.peer);
             }
         }
