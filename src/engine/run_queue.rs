@@ -53,8 +53,8 @@ pub(super) enum Failure {
     Watch(std::io::Error),
 }
 
-/// Tells the places in run queues from each other. Two that are 65 536 pushes apart have the same number;
-/// that needs not be told from each other so long, because a place comes up within a few turns.
+/// The number of a place in a run queue. Numbers come again after 65 536 places; a client that still has an old
+/// place of that number somewhere is read once more than its share, and that place is gone then.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Place(u16);
 
