@@ -6,6 +6,7 @@ use std::thread;
 
 use crate::FULL;
 use crate::support::child::{Client, Remains, Server, await_until, command, run};
+use crate::support::port::ReservedPort;
 use crate::support::temp_file::{TempFile, TempFolder};
 
 fn check(addr: &str) -> Remains {
@@ -109,6 +110,8 @@ fn what_does_not_answer_or_answers_something_else_is_a_failure_of_one_line() {
     let listener = other.join().expect("it does not panic");
     expect_failure(&addr, &format!("{addr} does not answer within 5 s"));
     drop(listener);
+    let reserved = ReservedPort::new();
+    let addr = format!("127.0.0.1:{}", reserved.number());
     let refused = "Connection refused (os error 111)";
     expect_failure(&addr, &format!("{addr} does not answer: {refused}"));
     let http = format!("http:{addr}");

@@ -16,6 +16,7 @@ use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, unlockpt};
 
 use crate::support::YES;
 use crate::support::child::{Client, Server, alone, bare, command, command_after, run};
+use crate::support::port::ReservedPort;
 use crate::support::strace::command_with_faults;
 use crate::support::temp_file::TempFile;
 use crate::{FULL, GOODBYE, flood_line};
@@ -60,12 +61,6 @@ fn lacks_ipv6() -> bool {
     lacks
 }
 
-/// A port that nobody has by IPv4 on this address.
-fn free_port(ip: Ipv4Addr) -> u16 {
-    let listener = TcpListener::bind((ip, 0)).expect("a loopback address");
-    listener.local_addr().expect("it is bound").port()
-}
-
 // Where it listens.
 
 #[test]
@@ -106,7 +101,8 @@ fn all_ipv6_addresses_leave_ipv4_to_a_listener_with_that_port() {
         return;
     }
     let ip = Ipv4Addr::new(127, 0, 7, 1);
-    let port = free_port(ip);
+    let reserved = ReservedPort::new();
+    let port = reserved.number();
     let args = [format!("[::]:{port}"), format!("{ip}:{port}")];
     let server = Server::spawn(&mut command(&[&args[0], &args[1]]));
     let v4 = server.announced();
@@ -227,7 +223,8 @@ fn without_ipv6_it_serves_ipv4_and_warns_of_an_address_that_was_asked_for() {
 #[test]
 fn without_ipv6_all_addresses_are_those_of_ipv4() {
     let faults = ["socket:error=EAFNOSUPPORT:when=2".to_owned()];
-    let port = free_port(Ipv4Addr::new(127, 0, 7, 2));
+    let reserved = ReservedPort::new();
+    let port = reserved.number();
     let addrs = [format!("0.0.0.0:{port}"), format!("[::]:{port}")];
     let Some(mut command) = command_with_faults(&faults, &[&addrs[0], &addrs[1]]) else {
         return;
@@ -307,7 +304,8 @@ fn a_listener_that_cannot_leave_ipv4_alone_is_left_out_where_it_would_be_in_the_
         return;
     }
     let ip = Ipv4Addr::new(127, 0, 7, 3);
-    let port = free_port(ip);
+    let reserved = ReservedPort::new();
+    let port = reserved.number();
     // The first listener has all options but the first.
     let when = OPTIONS.len();
     let fault = [format!("setsockopt:error=ENOPROTOOPT:when={when}")];

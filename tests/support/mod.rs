@@ -10,6 +10,7 @@
 //! | `families` | the metrics of the page |
 //! | `http` | requests of a page |
 //! | `namespace` | two machines and a cable that can be pulled |
+//! | `port` | a port at which nobody listens yet |
 //! | `strace` | system calls of that process, counted or made to fail |
 //! | `temp_file` | a file and a folder that are gone when they are dropped |
 //! | `tools` | programs of the distribution that a test needs, or says that it lacks |
@@ -27,6 +28,7 @@ pub(crate) mod families;
 pub(crate) mod http;
 pub(crate) mod inputs;
 pub(crate) mod namespace;
+pub(crate) mod port;
 pub(crate) mod rig;
 pub(crate) mod server;
 pub(crate) mod strace;
