@@ -117,9 +117,9 @@ impl<S: Stream, O: Observer> Engine<S, O> {
             return;
         };
         let (peer, heard) = (client.io.peer, client.session.heard());
-        // A newcomer may have its place from now on; but connections for HTTP have places of their own.
+        // Connections for HTTP have places of their own.
         if matches!(client.session, Session::Chat(_)) {
-            self.reclaimable.add(id, peer.origin(), self.env.now);
+            self.sched.left.push(id);
         }
         let debt = client.session.debt();
         self.admission.keep_debt(&peer, &debt, self.env.now);
@@ -178,6 +178,20 @@ impl<S: Stream, O: Observer> Engine<S, O> {
     pub(super) fn free_closed(&mut self, registry: &mut impl Registry<S>) {
         while let Some(id) = self.sched.closed.pop() {
             self.free(id, registry);
+        }
+        self.offer_places();
+    }
+
+    /// Lets newcomers have the places of those that have left the room and stay. Nearly all that leave are
+    /// freed in the same turn, so only the others are entered there.
+    pub(super) fn offer_places(&mut self) {
+        while let Some(id) = self.sched.left.pop() {
+            if let Some(client) = self.clients.get(id.index())
+                && client.session.is_closing()
+            {
+                let origin = client.io.peer.origin();
+                self.reclaimable.add(id, origin, self.env.now);
+            }
         }
     }
 

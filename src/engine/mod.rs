@@ -316,13 +316,15 @@ impl<S: Stream, O: Observer> Engine<S, O> {
     fn enter(&mut self, peer: &Peer, registry: &mut impl Registry<S>) -> Result<(), CloseReason> {
         let (now, limits) = (self.env.now, &self.env.limits);
         let entered = self.admission.enter(peer, limits, now);
-        if entered == Err(CloseReason::ServerFull)
-            && let Some(id) = self.reclaimable.to_make_room(now)
-        {
-            self.make_room(id, registry);
-            return self.admission.enter(peer, &self.env.limits, now);
+        if entered != Err(CloseReason::ServerFull) {
+            return entered;
         }
-        entered
+        self.offer_places();
+        let Some(id) = self.reclaimable.to_make_room(now) else {
+            return entered;
+        };
+        self.make_room(id, registry);
+        self.admission.enter(peer, &self.env.limits, now)
     }
 
     /// Tells a peer of this service why it is not admitted, and closes its connection. The metrics

@@ -30,6 +30,9 @@ pub(super) struct Scheduler {
     pub(super) flush_later: Vec<ClientId>,
     /// Clients that are to be closed, in this turn or a later one.
     pub(super) to_close: VecDeque<(ClientId, CloseReason)>,
+    /// Clients that have left the room in this turn. Some of them stay until they have taken their last
+    /// lines.
+    pub(super) left: Vec<ClientId>,
     /// Closed clients, to be freed at the end of the turn.
     pub(super) closed: Vec<ClientId>,
     /// Clients behind a gate, whose input may end with their leaving.
@@ -222,6 +225,7 @@ impl Scheduler {
         self.flush.shrink_to_fit();
         self.flush_later.shrink_to_fit();
         self.to_close.shrink_to_fit();
+        self.left.shrink_to_fit();
         self.closed.shrink_to_fit();
         self.waiting.shrink_to_fit();
         self.failed.shrink_to_fit();

@@ -3,7 +3,8 @@
 //! those that have no nick yet, or have left the room and do not take their last lines, are not worth
 //! keeping, and whoever holds many of them loses one first.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::BTreeSet;
+use std::collections::btree_map::{BTreeMap, Entry};
 use std::time::Duration;
 
 use crate::client_id::ClientId;
@@ -19,12 +20,11 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Debug, Default)]
 pub(crate) struct Reclaimable {
     by_origin: BTreeMap<Origin, BTreeSet<(Moment, ClientId)>>,
-    /// Only for look-ups: its order means nothing.
-    places: HashMap<ClientId, (Origin, Moment)>,
+    places: BTreeMap<ClientId, (Origin, Moment)>,
 }
 
 impl Reclaimable {
-    /// A client has arrived, or has left the room.
+    /// A client has arrived, or stays although it has left the room.
     pub(crate) fn add(&mut self, id: ClientId, origin: Origin, now: Moment) {
         self.remove(id);
         self.by_origin.entry(origin).or_default().insert((now, id));
@@ -36,10 +36,10 @@ impl Reclaimable {
         let Some((origin, since)) = self.places.remove(&id) else {
             return;
         };
-        if let Some(clients) = self.by_origin.get_mut(&origin) {
-            clients.remove(&(since, id));
-            if clients.is_empty() {
-                self.by_origin.remove(&origin);
+        if let Entry::Occupied(mut clients) = self.by_origin.entry(origin) {
+            clients.get_mut().remove(&(since, id));
+            if clients.get().is_empty() {
+                clients.remove();
             }
         }
     }
