@@ -10,6 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::thread::Pid;
+use rustix::time::{ClockId, clock_gettime};
 
 /// How long a server may go on working after its last byte was received.
 const SETTLING: Duration = Duration::from_secs(2);
@@ -66,4 +67,10 @@ fn time_on_cpu(task: &Path) -> u64 {
     let stat = fs::read_to_string(task.join("schedstat")).unwrap_or_default();
     let time = stat.split(' ').next().and_then(|time| time.parse().ok());
     time.unwrap_or(0)
+}
+
+/// The CPU time of the calling thread so far, up to date.
+pub(crate) fn own_time() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    time.try_into().expect("it counts from zero")
 }

@@ -2,6 +2,7 @@
 //! machine and nobody gets a best case; and [`Table`], which prints Markdown.
 
 use std::fmt;
+use std::time::Duration;
 
 /// The middle of a set of values, and where its middle half lies.
 #[derive(Debug, Clone, Copy)]
@@ -51,6 +52,10 @@ impl fmt::Display for Quartiles {
         let Self { low, median, high } = self;
         write!(f, "{median:.digits$} ({low:.digits$}-{high:.digits$})")
     }
+}
+
+pub(crate) fn milliseconds(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
 }
 
 /// Rows under a head, in columns of one width each, in Markdown.

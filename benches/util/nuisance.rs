@@ -9,10 +9,12 @@
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 use std::net::TcpStream as Blocking;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use mio::net::TcpStream;
+
+use super::figures::milliseconds;
+use super::server::{Server, Turns};
 
 /// The time from one line of the typist to the next.
 const INTERVAL: Duration = Duration::from_millis(5);
@@ -81,29 +83,30 @@ pub(crate) struct Waits {
     pub(crate) milliseconds: Vec<f64>,
     pub(crate) turns: Vec<f64>,
     pub(crate) lost: usize,
+    /// The CPU time of each turn that the server took meanwhile, in milliseconds.
+    pub(crate) turn_milliseconds: Vec<f64>,
 }
 
-/// Lets the typist say `lines` lines beside `count` nuisances of a kind. `turns` counts those of the
-/// server.
-pub(crate) fn waits(
-    addr: SocketAddr,
-    turns: &AtomicU64,
-    nuisance: Nuisance,
-    count: usize,
-    lines: usize,
-) -> Waits {
-    let mut scene = Scene::new(addr, nuisance, count, lines);
+/// Lets the typist say `lines` lines beside `count` nuisances of a kind.
+pub(crate) fn waits(server: &Server, nuisance: Nuisance, count: usize, lines: usize) -> Waits {
+    let turns = &server.turns;
+    let mut scene = Scene::new(server.addr, nuisance, count, lines);
     let begin = Instant::now() + WARM_UP;
     while Instant::now() < begin {
-        scene.disturb(|_| {});
+        // What it is sent now must not be left for the first line.
+        scene.disturb(|typist| typist.hear(turns));
     }
+    let first_turn = turns.count();
     let start = Instant::now();
     let deadline = start + INTERVAL * u32::try_from(lines).expect("few") + DEADLINE;
     while scene.typist.heard.iter().any(Option::is_none) && Instant::now() < deadline {
         scene.disturb(|typist| typist.step(start, turns));
         scene.typist.step(start, turns);
     }
-    scene.typist.waits()
+    Waits {
+        turn_milliseconds: turns.since(first_turn),
+        ..scene.typist.waits()
+    }
 }
 
 struct Scene {
@@ -127,7 +130,6 @@ impl Scene {
             client.step();
             between(&mut self.typist);
         }
-        self.typist.read_all();
     }
 }
 
@@ -138,9 +140,9 @@ struct Typist {
     begun: Vec<u8>,
     scratch: Vec<u8>,
     /// For each line that was said, when it was due and in which turn it was said.
-    said: Vec<(Instant, u64)>,
+    said: Vec<(Instant, usize)>,
     /// For each line, its wait.
-    heard: Vec<Option<(Duration, u64)>>,
+    heard: Vec<Option<(Duration, usize)>>,
 }
 
 impl Typist {
@@ -155,17 +157,22 @@ impl Typist {
         }
     }
 
-    fn step(&mut self, start: Instant, turns: &AtomicU64) {
+    /// Says the next line if it is due, and hears what there is.
+    fn step(&mut self, start: Instant, turns: &Turns) {
         let number = self.said.len();
         let due = start + INTERVAL * u32::try_from(number).expect("few");
         if number < self.heard.len() && due <= Instant::now() {
-            self.said.push((due, turns.load(Ordering::Relaxed)));
+            self.said.push((due, turns.count()));
             let line = format!("no. {number}\r\n");
             let sent = self.out.write(line.as_bytes());
             assert_eq!(sent.ok(), Some(line.len()), "nobody types that much");
         }
+        self.hear(turns);
+    }
+
+    /// Reads what there is, and looks for lines of its own.
+    fn hear(&mut self, turns: &Turns) {
         self.read_all();
-        let turn = turns.load(Ordering::Relaxed);
         let mut lines = self.begun.split_inclusive(|&byte| byte == b'\n');
         let mut used = 0;
         for line in lines.by_ref().filter(|line| line.ends_with(b"\n")) {
@@ -174,7 +181,7 @@ impl Typist {
             let text = text.and_then(|text| std::str::from_utf8(text).ok());
             if let Some(number) = text.and_then(|text| text.parse::<usize>().ok()) {
                 let (due, said) = self.said[number];
-                self.heard[number] = Some((due.elapsed(), turn - said));
+                self.heard[number] = Some((due.elapsed(), turns.count() - said));
             }
         }
         self.begun.drain(..used);
@@ -189,19 +196,12 @@ impl Typist {
     }
 
     fn waits(self) -> Waits {
-        let lost = self.heard.iter().filter(|it| it.is_none()).count();
-        let (milliseconds, turns) = self
-            .heard
-            .into_iter()
-            .flatten()
-            .unzip::<_, _, Vec<_>, Vec<_>>();
+        let heard = self.heard.iter().flatten();
         Waits {
-            milliseconds: milliseconds
-                .into_iter()
-                .map(|wait| wait.as_secs_f64() * 1e3)
-                .collect(),
-            turns: turns.into_iter().map(|turns| turns as f64).collect(),
-            lost,
+            milliseconds: heard.clone().map(|it| milliseconds(it.0)).collect(),
+            turns: heard.map(|it| it.1 as f64).collect(),
+            lost: self.heard.iter().filter(|it| it.is_none()).count(),
+            turn_milliseconds: Vec::new(),
         }
     }
 }

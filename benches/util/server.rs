@@ -7,17 +7,18 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, mpsc};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use line_chat::{Config, Status};
 use rustix::thread::gettid;
 use tokio::sync::oneshot;
 
 use super::cores;
-use super::cpu::CpuClock;
+use super::cpu::{CpuClock, own_time};
 use super::dialect::Dialect;
+use super::figures::milliseconds;
 use super::floor::{self, Floor, Kind};
 use super::launch;
 use super::tokio_chat;
@@ -31,9 +32,30 @@ pub(crate) struct Server {
     pub(crate) dialect: Dialect,
     pub(crate) addr: SocketAddr,
     pub(crate) cpu: CpuClock,
-    /// How many turns it has taken, if it is counted.
-    pub(crate) turns: Arc<AtomicU64>,
+    /// Its turns, if they are counted.
+    pub(crate) turns: Arc<Turns>,
     end: End,
+}
+
+/// The CPU time of each turn of a server, in milliseconds, written down by its own thread at the end of
+/// the turn.
+#[derive(Debug, Default)]
+pub(crate) struct Turns(Mutex<Vec<f64>>);
+
+impl Turns {
+    /// How many there were.
+    pub(crate) fn count(&self) -> usize {
+        self.lock().len()
+    }
+
+    /// Those from the turn `first` on.
+    pub(crate) fn since(&self, first: usize) -> Vec<f64> {
+        self.lock()[first..].to_vec()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<f64>> {
+        self.0.lock().expect("no thread has failed")
+    }
 }
 
 /// How it is stopped.
@@ -56,7 +78,7 @@ impl Server {
     pub(crate) fn spinning() -> Self {
         let mut config = config();
         config.spin = true;
-        Self::ours(config)
+        Self::ours(config, || ())
     }
 
     /// One of ours for people at a prompt, whose turns are counted. It can be reached at every address
@@ -65,12 +87,20 @@ impl Server {
         let mut config = config();
         config.listen = vec!["0.0.0.0:0".parse().expect("an address")];
         config.interactive.enabled = true;
-        let mut server = Self::ours(config);
+        let turns = Arc::new(Turns::default());
+        let (counted, mut began) = (Arc::clone(&turns), Duration::ZERO);
+        let mut server = Self::ours(config, move || {
+            let ended = own_time();
+            counted.lock().push(milliseconds(ended - began));
+            began = ended;
+        });
+        server.turns = turns;
         server.addr.set_ip(Ipv4Addr::LOCALHOST.into());
         server
     }
 
-    fn ours(config: Config) -> Self {
+    /// Runs ours as a thread of the bench, with a call after each turn.
+    fn ours(config: Config, mut after_turn: impl FnMut() + Send + 'static) -> Self {
         let mut server = line_chat::Server::bind(config).expect("a free port");
         let (addr, handle) = (server.local_addrs()[0], server.handle());
         let stop = move || {
@@ -78,23 +108,19 @@ impl Server {
             handle.shut_down();
             handle.shut_down();
         };
-        let turns = Arc::new(AtomicU64::new(0));
-        let counted = Arc::clone(&turns);
         let run = move || {
             while server.turn(None)? == Status::Running {
-                counted.fetch_add(1, Ordering::Relaxed);
+                after_turn();
             }
             Ok(())
         };
-        let mut server = Self::spawn(Dialect::LineChat, addr, stop, run);
-        server.turns = turns;
-        server
+        Self::spawn(Dialect::LineChat, addr, stop, run)
     }
 
     /// Runs as a thread of the bench.
     pub(crate) fn on_a_thread(dialect: Dialect) -> Self {
         match dialect {
-            Dialect::LineChat => Self::ours(config()),
+            Dialect::LineChat => Self::ours(config(), || ()),
             Dialect::Floor => Self::floor(Kind::Copying),
             Dialect::Tokio(writes) => {
                 let listener = floor::listen().expect("a free port");
