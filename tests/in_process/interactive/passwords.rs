@@ -153,6 +153,45 @@ fn an_address_has_ten_wrong_ones_and_then_has_to_wait() {
     assert!(told.starts_with(WONT_ECHO), "it may try again");
 }
 
+/// Tries of the room's password and of the operators' count together, at each listener and under any name.
+#[test]
+fn an_address_has_ten_wrong_ones_in_all_whatever_it_tries_them_for() {
+    let ops = TempFile::new("all-for-operators", "key\n");
+    let (mut rig, _file) = guarded("all", |config| {
+        config.interactive.enabled = true;
+        config.interactive.ops_password_file = Some(ops.path().into());
+    });
+    let ip = IpAddr::from(Ipv4Addr::new(192, 0, 2, 7));
+    let answer = |rig: &mut Rig, client: &Wire, line: &str| {
+        client.received_bytes();
+        client.say(line);
+        rig.settle();
+        String::from_utf8_lossy(&client.received_bytes()).into_owned()
+    };
+    let eve = rig.connect_from(ip);
+    answer(&mut rig, &eve, "secret\r\neve");
+    for n in 0..10 {
+        let client = match n % 4 {
+            1 => rig.connect_plainly_from(ip),
+            _ => rig.connect_from(ip),
+        };
+        let line = match n % 4 {
+            0 | 1 => "wrong".to_owned(),
+            2 => format!("secret\r\nguest{n}\r\n/op wrong"),
+            _ => format!("secret\r\nguest{n}\r\n/nick other{n}\r\n/op wrong"),
+        };
+        let told = answer(&mut rig, &client, &line);
+        assert!(told.contains("wrong password"), "{n}: {told}");
+        client.hang_up();
+        rig.settle();
+    }
+    let (person, script) = (rig.connect_from(ip), rig.connect_plainly_from(ip));
+    for (client, line) in [(&person, "secret"), (&script, "secret"), (&eve, "/op key")] {
+        let told = answer(&mut rig, client, line);
+        assert!(told.contains("* too many tries"), "{line}: {told}");
+    }
+}
+
 /// Wrong passwords from others leave this address no tries.
 fn use_up_the_tries(rig: &mut Rig, ip: IpAddr) {
     for _ in 0..10 {
