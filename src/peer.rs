@@ -1,5 +1,5 @@
-//! The other end of a connection: [`Peer`] is an address or a local user, and [`Origin`] is what
-//! limits, bans and wrong passwords are counted by. Whoever needs one of them asks for it here, so a
+//! The other end of a connection: [`Peer`] is an address or a local user, [`Origin`] is what limits and
+//! wrong passwords are counted by, and [`PeerSet`] is what a ban covers. Whoever needs one of them asks for it here, so a
 //! new kind of peer is a new variant and no search through the code.
 
 use std::fmt;
@@ -33,7 +33,7 @@ pub enum Peer {
 }
 
 impl Peer {
-    /// What limits, bans and wrong passwords are counted by.
+    /// What limits and wrong passwords are counted by.
     pub fn origin(&self) -> Origin {
         match *self {
             Self::Ip(addr) => Origin::of(addr.ip()),
@@ -41,17 +41,12 @@ impl Peer {
         }
     }
 
-    /// Its IP address, if it has one.
-    pub(crate) fn ip(&self) -> Option<IpAddr> {
-        match *self {
-            Self::Ip(addr) => Some(addr.ip().to_canonical()),
-            Self::Local { .. } => None,
-        }
-    }
-
     /// Whether its address is in this network. A network of IPv4-mapped addresses contains no peer.
     pub(crate) fn is_in(&self, network: &IpNet) -> bool {
-        self.ip().is_some_and(|ip| network.contains(&ip))
+        match *self {
+            Self::Ip(addr) => network.contains(&addr.ip().to_canonical()),
+            Self::Local { .. } => false,
+        }
     }
 
     /// Whether the limits of clients and connections per address leave it out: this machine itself; of
@@ -99,6 +94,42 @@ impl Origin {
     }
 }
 
+/// The peers that a ban covers. [`Display`](fmt::Display) writes them as an operator types them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PeerSet {
+    /// All addresses of a network, which has no host bits. An IPv4-mapped network is stored as IPv4.
+    Network(IpNet),
+    /// All processes of a user of this machine.
+    User(u32),
+}
+
+impl PeerSet {
+    pub(crate) fn contains(&self, peer: &Peer) -> bool {
+        match (self, peer) {
+            (Self::Network(network), peer) => peer.is_in(network),
+            (Self::User(user), Peer::Local { uid, .. }) => user == uid,
+            (Self::User(_), Peer::Ip(_)) => false,
+        }
+    }
+
+    /// Whether it contains every peer of the other set.
+    pub(crate) fn covers(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Network(network), Self::Network(other)) => network.contains(other),
+            _ => self == other,
+        }
+    }
+}
+
+impl fmt::Display for PeerSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Network(network) => network.fmt(f),
+            Self::User(uid) => write!(f, "uid {uid}"),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -125,5 +156,20 @@ mod tests {
         let local = |uid| Peer::Local { uid, pid: 1 };
         assert!(local(0).is_exempt() && local(own).is_exempt());
         assert!(!local(own + 1).is_exempt());
+    }
+
+    #[test]
+    fn a_set_contains_the_addresses_of_its_network_or_the_processes_of_its_user() {
+        let network = PeerSet::Network("10.0.0.0/8".parse().expect("a network"));
+        let part = PeerSet::Network("10.1.0.0/16".parse().expect("a network"));
+        let user = PeerSet::User(1000);
+        let inside = Peer::from(SocketAddr::from(([10, 1, 2, 3], 7)));
+        let local = |uid, pid| Peer::Local { uid, pid };
+        assert!(network.contains(&inside) && !user.contains(&inside));
+        assert!(user.contains(&local(1000, 1)) && user.contains(&local(1000, 2)));
+        assert!(!user.contains(&local(1001, 1)) && !network.contains(&local(1000, 1)));
+        assert!(network.covers(&part) && !part.covers(&network));
+        assert!(user.covers(&user) && !user.covers(&PeerSet::User(1001)));
+        assert!(!user.covers(&network) && !network.covers(&user));
     }
 }

@@ -7,8 +7,6 @@
 
 use std::io;
 
-use ipnet::IpNet;
-
 use crate::broadcast::batch::with_lf;
 use crate::client_id::ClientId;
 use crate::config::addr::{Eol, Service};
@@ -20,7 +18,7 @@ use crate::engine::budget::CLOSES;
 use crate::engine::transcript::stamp;
 use crate::engine::{Client, Engine, Registry, TurnState};
 use crate::events::{Event, Observer};
-use crate::peer::Peer;
+use crate::peer::{Peer, PeerSet};
 use crate::protocol::close_reason::CloseReason;
 use crate::protocol::message::Message;
 use crate::session::closing::Closing;
@@ -259,9 +257,9 @@ impl<S: Stream, O: Observer> Engine<S, O> {
     }
 
     /// Closes everybody who came from there.
-    pub(super) fn close_network(&mut self, network: &IpNet) {
+    pub(super) fn close_peers(&mut self, peers: &PeerSet) {
         let clients = self.clients.iter();
-        let banned = clients.filter(|(_, client)| client.io.peer.is_in(network));
+        let banned = clients.filter(|(_, client)| peers.contains(&client.io.peer));
         let banned: Vec<ClientId> = banned.map(|(id, _)| ClientId::from_index(id)).collect();
         self.room.forget_lines_of(&banned);
         self.list_to_close(&banned, CloseReason::Banned);

@@ -216,7 +216,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
             match effect {
                 Effect::Close(id, reason) => self.begin_close(id, reason),
                 Effect::Expel { by, id } => self.expel(by, id),
-                Effect::CloseNetwork(network) => self.close_network(&network),
+                Effect::ClosePeers(peers) => self.close_peers(&peers),
                 Effect::Dial(to, service) => self.upkeep.dials.push((to, service)),
             }
         }

@@ -141,6 +141,7 @@ pub(crate) enum Message<'a> {
     IsNotMuted(&'a str),
     TooManySanctions(usize),
     YourOwnAddress,
+    YourOwnUser,
     /// A network that holds the operator's own address.
     YourOwnNetwork(&'a str),
 
@@ -302,7 +303,10 @@ impl Message<'_> {
                 "{nick} came from {ip}; /ban {ip} keeps that address out as well",
                 ip = addr.ip()
             ),
-            Self::CameFrom(nick, peer @ Peer::Local { .. }) => write!(to, "{nick} is {peer}"),
+            Self::CameFrom(nick, peer @ Peer::Local { uid, .. }) => write!(
+                to,
+                "{nick} is {peer}; /ban uid {uid} keeps that user out as well"
+            ),
             Self::IsNoLongerBanned(whom) => write!(to, "{} is no longer banned", Short(whom)),
             Self::IsMuted(nick, time) => write!(to, "{nick} is muted{}", For(time)),
             Self::YouAreMuted(time) => {
@@ -418,6 +422,7 @@ impl Message<'_> {
                 write!(to, "there are {most} of these already: lift one first")
             }
             Self::YourOwnAddress => write!(to, "that is your own address: it is not banned"),
+            Self::YourOwnUser => write!(to, "that is your own user: it is not banned"),
             Self::YourOwnNetwork(network) => {
                 write!(to, "your own address is in {network}: it is not banned")
             }

@@ -1,14 +1,17 @@
-//! The target of a ban: a name or addresses. [`Target::parse`] accepts an address in every form in which
-//! an operator finds it (in the log it has a port), and a network as CIDR (RFC 4632; RFC 4291, 2.3),
-//! with a netmask, or with `*` for its rest. A word that looks like an address but is not valid is not
-//! taken for a name, because the operator would believe that the ban works.
+//! The target of a ban: a name, addresses, or a user of this machine. [`Target::split`] accepts an address
+//! and a user in every form in which an operator finds them (in the log an address has a port, and a user a
+//! process), and a network as CIDR (RFC 4632; RFC 4291, 2.3), with a netmask, or with `*` for its rest. A
+//! word that looks like an address but is not valid is not taken for a name, because the operator would
+//! believe that the ban works.
 
+use std::array;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 use unicode_normalization::char::decompose_compatible;
 
+use crate::peer::PeerSet;
 use crate::text::CleanText;
 use crate::text::alike::{decomposes_into, key};
 
@@ -20,31 +23,36 @@ const MAX_ADDRESS_CHARS: usize = 80;
 /// /64 (RFC 6177).
 const IPV6_SUBSCRIBER_BITS: u8 = 64;
 
-/// The name or the addresses that a ban covers.
+/// The name or the peers that a ban covers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Target<'a> {
     Name(CleanText<'a>),
-    Network(Network),
+    Peers(TypedPeers),
     /// A network that holds every address.
     Everybody,
     /// It looks like an address, but is not a valid one.
     NoAddress,
 }
 
-/// Addresses that an operator typed. [`Display`](fmt::Display) writes them as they were meant: as an
-/// address, or as a network.
+/// Peers that an operator typed. [`Display`](fmt::Display) writes them as they were meant: as an address,
+/// as a network, or as a user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Network {
-    /// The network without host bits. An IPv4-mapped network is stored as IPv4.
-    pub(crate) network: IpNet,
-    /// The address, if a single one was typed. For an IPv6 address, `network` is the /64 of its
-    /// subscriber.
+pub(crate) struct TypedPeers {
+    pub(crate) set: PeerSet,
+    /// The address, if a single one was typed. For an IPv6 address, `set` is the /64 of its subscriber.
     address: Option<IpAddr>,
 }
 
 impl<'a> Target<'a> {
-    /// Parses a word. Whether a member has it as a name is decided elsewhere.
-    pub(crate) fn parse(word: CleanText<'a>) -> Self {
+    /// Takes a target apart from what stands behind it. Returns it, its words, and the rest. It is one
+    /// word, unless it is a user as the log has it: `uid 1000`, `uid 1000 (pid 4711)`.
+    pub(crate) fn split(arguments: CleanText<'a>) -> (Self, CleanText<'a>, CleanText<'a>) {
+        let (words, rest) = arguments.split_words(words_of_target(arguments.as_str()));
+        (Self::parse(words), words, rest)
+    }
+
+    /// Parses the words. Whether a member has them as a name is decided elsewhere.
+    fn parse(word: CleanText<'a>) -> Self {
         let text = word.as_str();
         let is_short = text.chars().nth(MAX_ADDRESS_CHARS).is_none();
         if !is_short || !may_be_ascii(text) || !decomposes_into(text, MAX_ADDRESS_CHARS) {
@@ -52,22 +60,30 @@ impl<'a> Target<'a> {
         }
         // Digits, dots and slashes may be full-width.
         let text = key(word.as_str());
-        match Network::parse(&text) {
-            Some(it) if it.network.prefix_len() == 0 => Self::Everybody,
-            Some(it) => Self::Network(it),
+        match TypedPeers::parse(&text) {
+            Some(it) if it.is_everybody() => Self::Everybody,
+            Some(it) => Self::Peers(it),
             None if looks_like_address(&text) => Self::NoAddress,
             None => Self::Name(word),
         }
     }
 }
 
-impl Network {
+impl TypedPeers {
     /// Whether a single address was typed.
     pub(crate) fn is_address(&self) -> bool {
         self.address.is_some()
     }
 
+    fn is_everybody(&self) -> bool {
+        matches!(self.set, PeerSet::Network(network) if network.prefix_len() == 0)
+    }
+
     fn parse(text: &str) -> Option<Self> {
+        if let Some(uid) = user(text) {
+            let set = PeerSet::User(uid);
+            return Some(Self { set, address: None });
+        }
         if let Some(address) = without_port(text) {
             return Self::of_address(parse_address(address)?);
         }
@@ -89,7 +105,7 @@ impl Network {
             IpAddr::V6(_) => IPV6_SUBSCRIBER_BITS,
         };
         Some(Self {
-            network: IpNet::new(address, bits).ok()?.trunc(),
+            set: PeerSet::Network(IpNet::new(address, bits).ok()?.trunc()),
             address: Some(address),
         })
     }
@@ -107,19 +123,39 @@ impl Network {
             None => network,
         };
         Some(Self {
-            network: network.trunc(),
+            set: PeerSet::Network(network.trunc()),
             address: None,
         })
     }
 }
 
-impl fmt::Display for Network {
+impl fmt::Display for TypedPeers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.address {
             Some(address) => address.fmt(f),
-            None => self.network.fmt(f),
+            None => self.set.fmt(f),
         }
     }
+}
+
+/// How many words of the arguments are the target.
+fn words_of_target(arguments: &str) -> usize {
+    let mut words = arguments.split_whitespace();
+    let [first, uid, pid, process] = array::from_fn(|_| words.next().unwrap_or_default());
+    let is_user = first.len() <= MAX_ADDRESS_CHARS && key(first) == "uid";
+    match number::<u32>(uid) {
+        Some(_) if is_user && pid == "(pid" && process.ends_with(')') => 4,
+        Some(_) if is_user => 2,
+        _ => 1,
+    }
+}
+
+/// Parses a user of this machine: `uid 1000` as the log has it, or `uid=1000` as id(1) has it. A process
+/// behind it is ignored: bans do not depend on it.
+fn user(text: &str) -> Option<u32> {
+    let is_between = |c: char| c.is_whitespace() || ":=".contains(c);
+    let behind = text.strip_prefix("uid")?.strip_prefix(is_between)?;
+    number(behind.split_whitespace().next()?)
 }
 
 /// Returns the address before a port: `192.0.2.7:51234`, `[2001:db8::1]:51234`. `None` if there is no
@@ -237,9 +273,16 @@ mod tests {
 
     fn parsed(word: &str) -> String {
         let mut scratch = String::new();
-        match Target::parse(text::clean(word.as_bytes(), &mut scratch)) {
+        let arguments = text::clean(word.as_bytes(), &mut scratch);
+        let (target, words, rest) = Target::split(arguments);
+        assert_eq!(
+            (words.as_str(), rest.as_str()),
+            (word.trim(), ""),
+            "it is the whole target"
+        );
+        match target {
             Target::Name(name) => format!("name {}", name.as_str()),
-            Target::Network(it) => format!("{it} = {}", it.network),
+            Target::Peers(it) => format!("{it} = {}", it.set),
             Target::Everybody => "everybody".to_owned(),
             Target::NoAddress => "no address".to_owned(),
         }
@@ -359,6 +402,40 @@ mod tests {
     }
 
     #[test]
+    fn a_user_is_one_as_the_log_has_it_and_as_a_word() {
+        expect(&[
+            ("uid 1000", "uid 1000 = uid 1000"),
+            ("UID  1000", "uid 1000 = uid 1000"),
+            ("\u{ff55}id 7", "uid 7 = uid 7"),
+            ("uid 1000 (pid 4711)", "uid 1000 = uid 1000"),
+            ("uid=1000", "uid 1000 = uid 1000"),
+            ("uid:0", "uid 0 = uid 0"),
+        ]);
+    }
+
+    #[test]
+    fn what_stands_behind_a_target_is_no_part_of_it() {
+        for (arguments, expected) in [
+            ("bob 5", ["bob", "5"]),
+            ("192.0.2.7 5", ["192.0.2.7", "5"]),
+            ("uid", ["uid", ""]),
+            ("uid bob", ["uid", "bob"]),
+            ("uid +5", ["uid", "+5"]),
+            ("uid 4294967296", ["uid", "4294967296"]),
+            ("uid 1000 5", ["uid 1000", "5"]),
+            ("uid  1000  5 6", ["uid  1000", "5 6"]),
+            ("uid 1000 (pid 4711) 5", ["uid 1000 (pid 4711)", "5"]),
+            ("uid 1000 (pid", ["uid 1000", "(pid"]),
+            ("uid=1000 5", ["uid=1000", "5"]),
+            ("uids 1000", ["uids", "1000"]),
+        ] {
+            let mut scratch = String::new();
+            let (_, words, rest) = Target::split(text::clean(arguments.as_bytes(), &mut scratch));
+            assert_eq!([words.as_str(), rest.as_str()], expected, "{arguments}");
+        }
+    }
+
+    #[test]
     fn everything_else_is_a_name() {
         let long = "1.".repeat(60);
         for word in [
@@ -381,6 +458,11 @@ mod tests {
             "localhost:80",
             "*x",
             "he/him",
+            "uid",
+            "uid1000",
+            "uid:",
+            "uid=x",
+            "uid:4294967296",
             &long,
         ] {
             assert_eq!(parsed(word), format!("name {word}"));

@@ -4,11 +4,11 @@
 //! lines of a banned member are not shown again, even after that member has left.
 
 use std::collections::VecDeque;
-use std::net::IpAddr;
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 
+use crate::peer::Peer;
 use crate::text::alike::Identity;
 use crate::time::moment::Moment;
 
@@ -39,8 +39,8 @@ struct Line {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Author {
     pub(crate) identity: Identity,
-    /// The address of the author's connection, if it had one.
-    pub(crate) ip: Option<IpAddr>,
+    /// The other end of the author's connection.
+    pub(crate) peer: Peer,
 }
 
 /// A line that is kept, without its end.
@@ -156,7 +156,8 @@ mod tests {
             serial,
             ..Identity::NONE
         };
-        Author { identity, ip: None }
+        let peer = Peer::Local { uid: 0, pid: 1 };
+        Author { identity, peer }
     }
 
     #[test]

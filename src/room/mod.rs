@@ -13,10 +13,7 @@ mod presence;
 mod renames;
 
 use std::iter;
-use std::net::IpAddr;
 use std::time::Duration;
-
-use ipnet::IpNet;
 
 use crate::broadcast::batch::{Batch, Cursor, Kind, Lines, Speaker};
 use crate::broadcast::outbox::{EntryKind, Outbox};
@@ -25,7 +22,7 @@ use crate::client_id::ClientId;
 use crate::config::Config;
 use crate::config::interactive::Profile;
 use crate::config::prefix::Prefix;
-use crate::peer::{Origin, Peer};
+use crate::peer::{Origin, Peer, PeerSet};
 use crate::protocol::close_reason::CloseReason;
 use crate::protocol::message::{Message, Names};
 use crate::text::alike::{Identity, NameHash};
@@ -750,11 +747,9 @@ impl Room {
             .forget(|author| whom.iter().any(|&whom| author.identity.is(whom)));
     }
 
-    /// Removes from the history the lines that were said from this network.
-    pub(crate) fn forget_lines_from(&mut self, network: &IpNet) {
-        let is_from = |ip: &IpAddr| network.contains(ip);
-        self.history
-            .forget(|author| author.ip.as_ref().is_some_and(is_from));
+    /// Removes from the history the lines that these peers said.
+    pub(crate) fn forget_lines_from(&mut self, peers: &PeerSet) {
+        self.history.forget(|author| peers.contains(&author.peer));
     }
 
     // Delivery.
@@ -962,7 +957,7 @@ fn keep(history: &mut History, line: &[u8], member: &Member, from: &Peer, now: M
     if history.is_kept() {
         let author = Author {
             identity: member.identity(),
-            ip: from.ip(),
+            peer: *from,
         };
         history.remember(now, author, without_end(line));
     }

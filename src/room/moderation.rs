@@ -1,6 +1,6 @@
 //! What an operator can do in the room: close a member, keep a name out, and hide what a member says.
 //! Names are banned and muted, not connections, so joining again under the same name does not help.
-//! Against other names there are bans of networks, which are not part of the room.
+//! Against other names there are bans of addresses and users, which are not part of the room.
 
 use std::time::Duration;
 

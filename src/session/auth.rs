@@ -1,12 +1,10 @@
-//! Rights: [`Auth`] holds the passwords, counts wrong ones by origin, and holds the bans of networks. A
+//! Rights: [`Auth`] holds the passwords, counts wrong ones by origin, and holds the bans of peers. A
 //! wrong password costs time: its connection waits a second, and its origin has ten attempts and one
 //! more every six seconds.
 
 use std::time::Duration;
 
-use ipnet::IpNet;
-
-use crate::peer::{Origin, Peer};
+use crate::peer::{Origin, Peer, PeerSet};
 use crate::session::secrets::Secrets;
 use crate::time::buckets::Buckets;
 use crate::time::expiring_set::ExpiringSet;
@@ -25,20 +23,22 @@ pub(crate) struct Auth {
     /// The greeting and the passwords.
     pub(crate) secrets: Secrets,
     pub(crate) throttle: AuthThrottle,
-    /// Networks from which no client is admitted.
-    pub(crate) banned: ExpiringSet<IpNet>,
+    /// Peers of which none is admitted: networks and users of this machine.
+    pub(crate) banned: ExpiringSet<PeerSet>,
 }
 
 impl Auth {
-    /// Whether a peer comes from a banned network.
+    /// Whether a peer is banned, whatever its name.
     pub(crate) fn is_banned(&self, peer: &Peer, now: Moment) -> bool {
-        self.banned.in_force(now).any(|network| peer.is_in(network))
+        self.banned
+            .in_force(now)
+            .any(|banned| banned.contains(peer))
     }
 
-    /// Returns a banned network that contains all of this one.
-    pub(crate) fn banned_around(&self, network: &IpNet, now: Moment) -> Option<IpNet> {
+    /// Returns a banned set that contains all of this one.
+    pub(crate) fn banned_around(&self, peers: &PeerSet, now: Moment) -> Option<PeerSet> {
         let mut banned = self.banned.in_force(now);
-        banned.find(|banned| banned.contains(network)).copied()
+        banned.find(|banned| banned.covers(peers)).copied()
     }
 }
 

@@ -13,10 +13,11 @@ use crate::broadcast::priority::Class;
 use crate::client_id::ClientId;
 use crate::conn::send_queue::{Pushed, SendQueue};
 use crate::events::Event;
+use crate::peer::PeerSet;
 use crate::protocol::close_reason::CloseReason;
 use crate::protocol::command::{self, Help, Role, Typed, minutes, nearest};
 use crate::protocol::message::Message;
-use crate::protocol::target::{Network, Target};
+use crate::protocol::target::{Target, TypedPeers};
 use crate::session::login::count_wrong_password;
 use crate::session::{Ctx, Effect, Flow, Step};
 use crate::text::{self, CleanText};
@@ -47,6 +48,10 @@ enum Run {
     WordAndText(fn(&mut Call<'_, '_>, CleanText<'_>, CleanText<'_>)),
     /// A word and a number of minutes, which may be missing.
     WordAndTime(fn(&mut Call<'_, '_>, CleanText<'_>, Option<Duration>)),
+    /// Whom a ban is for.
+    Target(fn(&mut Call<'_, '_>, Target<'_>, CleanText<'_>)),
+    /// Whom a ban is for, and a number of minutes, which may be missing.
+    TargetAndTime(fn(&mut Call<'_, '_>, Target<'_>, CleanText<'_>, Option<Duration>)),
     /// A number from 1 on, or nothing.
     Number(fn(&mut Call<'_, '_>, Option<usize>)),
 }
@@ -146,8 +151,8 @@ static COMMANDS: [Row; 18] = [
     row("quit", &[], "[TEXT]", 0, "leaves, with last words", Run::Text(quit)),
     row("op", &[], "PASSWORD", 1, "makes you an operator", Run::Text(op)).for_role(Role::OperatorToBe),
     row("kick", &[], "NAME [WHY]", 1, "closes their connection", Run::WordAndText(kick)).op(),
-    row("ban", &[], "NAME|ADDRESS|NETWORK [MINUTES]", 1, "keeps a name or addresses out", Run::WordAndTime(ban)).op(),
-    row("unban", &[], "NAME|ADDRESS|NETWORK", 1, "lets them in again", Run::Word(unban)).op(),
+    row("ban", &[], "NAME|ADDRESS|NETWORK|uid N [MINUTES]", 1, "keeps a name, addresses or a user out", Run::TargetAndTime(ban)).op(),
+    row("unban", &[], "NAME|ADDRESS|NETWORK|uid N", 1, "lets them in again", Run::Target(unban)).op(),
     row("mute", &[], "NAME [MINUTES]", 1, "lets nobody hear them", Run::WordAndTime(mute)).op(),
     row("unmute", &[], "NAME", 1, "lets them be heard again", Run::Word(unmute)).op(),
     row("announce", &[], "TEXT", 1, "tells everybody, as the server", Run::Text(announce)).op().speech(),
@@ -261,6 +266,17 @@ impl Call<'_, '_> {
             Run::Word(run) => run(self, first),
             Run::WordAndText(run) => run(self, first, rest),
             Run::WordAndTime(run) => run(self, first, minutes(rest)?),
+            Run::Target(run) => {
+                let (target, words, rest) = Target::split(arguments);
+                if !rest.as_str().is_empty() {
+                    return None;
+                }
+                run(self, target, words);
+            }
+            Run::TargetAndTime(run) => {
+                let (target, words, rest) = Target::split(arguments);
+                run(self, target, words, minutes(rest)?);
+            }
             Run::Number(run) if arguments.as_str().is_empty() => run(self, None),
             Run::Number(run) => {
                 let number = arguments.as_str().parse().ok();
@@ -466,34 +482,35 @@ fn kick(call: &mut Call<'_, '_>, name: CleanText<'_>, why: CleanText<'_>) {
     }
 }
 
-fn ban(call: &mut Call<'_, '_>, whom: CleanText<'_>, time: Option<Duration>) {
-    match Target::parse(whom) {
+fn ban(call: &mut Call<'_, '_>, target: Target<'_>, words: CleanText<'_>, time: Option<Duration>) {
+    match target {
         Target::Name(name) => ban_name(call, name.as_str(), time),
         // A member may take an address as its nick, to have somebody else's address banned.
-        _ if call.cx.room.find_exact(whom.as_str()).is_some() => {
-            ban_name(call, whom.as_str(), time);
+        _ if call.cx.room.find_exact(words.as_str()).is_some() => {
+            ban_name(call, words.as_str(), time);
         }
-        Target::Network(network) => ban_network(call, &network, time),
-        Target::Everybody => call.answer(Message::IsEverybody(whom.as_str())),
-        Target::NoAddress => call.answer(Message::NoAddress(whom.as_str())),
+        Target::Peers(typed) => ban_peers(call, &typed, time),
+        Target::Everybody => call.answer(Message::IsEverybody(words.as_str())),
+        Target::NoAddress => call.answer(Message::NoAddress(words.as_str())),
     }
 }
 
-fn ban_network(call: &mut Call<'_, '_>, typed: &Network, time: Option<Duration>) {
-    let (by, now, network) = (call.cx.id, call.cx.env.now, typed.network);
+fn ban_peers(call: &mut Call<'_, '_>, typed: &TypedPeers, time: Option<Duration>) {
+    let (by, now, peers) = (call.cx.id, call.cx.env.now, typed.set);
     let text = typed.to_string();
-    if call.cx.peer.is_in(&network) {
-        return call.answer(match typed.is_address() {
-            true => Message::YourOwnAddress,
-            false => Message::YourOwnNetwork(&text),
+    if peers.contains(&call.cx.peer) {
+        return call.answer(match peers {
+            PeerSet::User(_) => Message::YourOwnUser,
+            PeerSet::Network(_) if typed.is_address() => Message::YourOwnAddress,
+            PeerSet::Network(_) => Message::YourOwnNetwork(&text),
         });
     }
-    let has_room = call.cx.auth.banned.add(network, time, now);
+    let has_room = call.cx.auth.banned.add(peers, time, now);
     let room = &mut call.cx.room;
     room.answer_sanction(by, has_room, Message::IsBanned(&text, time));
     if has_room {
-        room.forget_lines_from(&network);
-        call.cx.effects.push(Effect::CloseNetwork(network));
+        room.forget_lines_from(&peers);
+        call.cx.effects.push(Effect::ClosePeers(peers));
     }
 }
 
@@ -504,26 +521,25 @@ fn ban_name(call: &mut Call<'_, '_>, name: &str, time: Option<Duration>) {
     }
 }
 
-fn unban(call: &mut Call<'_, '_>, whom: CleanText<'_>) {
+fn unban(call: &mut Call<'_, '_>, target: Target<'_>, words: CleanText<'_>) {
     let now = call.cx.env.now;
-    // A word that looks like an address may also be a banned name.
-    let was_name = call.cx.room.unban_name(whom.as_str(), now);
-    let done = Message::IsNoLongerBanned(whom.as_str());
-    let typed = match Target::parse(whom) {
-        Target::Network(typed) => typed,
-        _ if was_name => return call.answer(done),
+    // Words that look like an address may also be a banned name.
+    let was_name = call.cx.room.unban_name(words.as_str(), now);
+    let typed = match target {
+        Target::Peers(typed) => typed,
+        _ if was_name => return call.answer(Message::IsNoLongerBanned(words.as_str())),
         Target::Name(_) | Target::Everybody => {
-            return call.answer(Message::IsNotBanned(whom.as_str()));
+            return call.answer(Message::IsNotBanned(words.as_str()));
         }
-        Target::NoAddress => return call.answer(Message::NoAddress(whom.as_str())),
+        Target::NoAddress => return call.answer(Message::NoAddress(words.as_str())),
     };
     let text = typed.to_string();
-    let was_network = call.cx.auth.banned.remove(&typed.network, now);
-    let around = call.cx.auth.banned_around(&typed.network, now);
-    let around = around.map(|network| network.to_string());
+    let was_banned = call.cx.auth.banned.remove(&typed.set, now);
+    let around = call.cx.auth.banned_around(&typed.set, now);
+    let around = around.map(|peers| peers.to_string());
     call.answer(match &around {
         Some(around) => Message::IsBannedWith(&text, around),
-        None if was_name || was_network => Message::IsNoLongerBanned(&text),
+        None if was_name || was_banned => Message::IsNoLongerBanned(&text),
         None => Message::IsNotBanned(&text),
     });
 }

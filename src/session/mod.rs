@@ -19,8 +19,6 @@ pub(crate) mod secrets;
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use ipnet::IpNet;
-
 use crate::client_id::ClientId;
 use crate::config::Limits;
 use crate::config::addr::{Eof, Service};
@@ -30,7 +28,7 @@ use crate::conn::overflow::Content;
 use crate::conn::send_queue::{Pushed, SendQueue};
 use crate::conn::timeouts::Timeout;
 use crate::events::{Event, Heard, Observer};
-use crate::peer::Peer;
+use crate::peer::{Peer, PeerSet};
 use crate::protocol::close_reason::CloseReason;
 use crate::protocol::message::Message;
 use crate::room::Room;
@@ -78,7 +76,7 @@ pub(crate) enum Effect {
         id: ClientId,
     },
     /// Close everybody who came from there.
-    CloseNetwork(IpNet),
+    ClosePeers(PeerSet),
     /// Connect to this address, and speak that with it.
     Dial(SocketAddr, Service),
 }

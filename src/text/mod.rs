@@ -87,10 +87,21 @@ impl<'a> CleanText<'a> {
     /// The first word and the rest; both may be empty. White space before, between and behind them is
     /// left out.
     pub(crate) fn split_word(self) -> (Self, Self) {
+        self.split_words(1)
+    }
+
+    /// The first words, as they stand there, and what stands behind them. There is no white space around
+    /// either.
+    pub(crate) fn split_words(self, count: usize) -> (Self, Self) {
         let text = self.0.trim();
-        let end = text.find(char::is_whitespace).unwrap_or(text.len());
-        let (word, rest) = text.split_at(end);
-        (Self(word), Self(rest.trim_start()))
+        let mut rest = text;
+        for _ in 0..count {
+            rest = rest
+                .trim_start()
+                .trim_start_matches(|c: char| !c.is_whitespace());
+        }
+        let words = text.strip_suffix(rest).unwrap_or(text);
+        (Self(words), Self(rest.trim_start()))
     }
 }
 

@@ -25,7 +25,7 @@ const MAX_TURNS: usize = 100_000;
 /// without telnet.
 pub(crate) const OFFER: &[u8] = b"\xff\xfd\0\r\0";
 
-type Waiting = Rc<RefCell<VecDeque<(Wire, SocketAddr)>>>;
+type Waiting = Rc<RefCell<VecDeque<(Wire, Peer)>>>;
 
 pub(crate) struct Rig {
     engine: Engine<Wire>,
@@ -35,6 +35,11 @@ pub(crate) struct Rig {
     /// Connections that wait at the listener, and at the one for scripts.
     waiting: [Waiting; 2],
     registered: Registered,
+}
+
+/// A peer with this address.
+fn at(ip: IpAddr) -> Peer {
+    SocketAddr::new(ip, 50_000).into()
 }
 
 impl Rig {
@@ -65,22 +70,26 @@ impl Rig {
     }
 
     pub(crate) fn connect_from(&mut self, ip: IpAddr) -> Wire {
-        self.connect_at(0, ip)
+        self.connect_at(0, at(ip))
+    }
+
+    /// A client of a Unix socket.
+    pub(crate) fn connect_as(&mut self, uid: u32) -> Wire {
+        self.connect_at(0, Peer::Local { uid, pid: 4711 })
     }
 
     /// A client that comes to the listener for scripts.
     pub(crate) fn connect_plainly(&mut self) -> Wire {
-        self.connect_at(1, Ipv4Addr::LOCALHOST.into())
+        self.connect_at(1, at(Ipv4Addr::LOCALHOST.into()))
     }
 
     /// Likewise, from elsewhere.
     pub(crate) fn connect_plainly_from(&mut self, ip: IpAddr) -> Wire {
-        self.connect_at(1, ip)
+        self.connect_at(1, at(ip))
     }
 
-    fn connect_at(&mut self, door: usize, ip: IpAddr) -> Wire {
+    fn connect_at(&mut self, door: usize, peer: Peer) -> Wire {
         let wire = Wire::new();
-        let peer = SocketAddr::new(ip, 50_000);
         self.waiting[door]
             .borrow_mut()
             .push_back((wire.clone(), peer));
@@ -314,8 +323,7 @@ impl Listen for Door {
 
     fn accept(&mut self) -> io::Result<(Wire, Peer)> {
         let next = self.waiting.borrow_mut().pop_front();
-        let (wire, addr) = next.ok_or(rustix::io::Errno::AGAIN)?;
-        Ok((wire, addr.into()))
+        Ok(next.ok_or(rustix::io::Errno::AGAIN)?)
     }
 
     fn open_spare() -> io::Result<()> {

@@ -208,6 +208,81 @@ fn an_ipv6_address_is_banned_with_its_network() {
 }
 
 #[test]
+fn a_user_of_this_machine_is_banned_with_all_its_clients() {
+    let (mut rig, _file) = moderated("user");
+    let (op, []) = operator_and(&mut rig, []);
+    let [eve, nameless, other] = [1000, 1000, 1001].map(|uid| rig.connect_as(uid));
+    eve.say("eve");
+    other.say("other");
+    rig.settle();
+    eve.say("a lie");
+    rig.settle();
+    received([&op, &eve, &nameless, &other]);
+    op.say("/ban uid 1000 1");
+    rig.settle();
+    let gone = "* you are banned from this room, goodbye\r\n";
+    assert_eq!(received([&eve, &nameless]), [gone, gone]);
+    assert!(!other.has_ended());
+    let told = "* eve left (banned)\r\n* uid 1000 is banned for a minute\r\n";
+    assert_eq!(op.received(), told);
+    let refused = "* your address is banned from this server\r\n";
+    assert_eq!(rig.connect_as(1000).received(), refused);
+    assert!(!shown_to_a_newcomer(&mut rig, "dora").contains(&"eve: a lie".to_owned()));
+    op.received();
+    let lifted = "* uid 1000 is no longer banned\r\n";
+    expect_answer(&mut rig, &op, "/unban uid=1000", lifted);
+    assert!(!rig.connect_as(1000).has_ended());
+    let not = "* uid 1000 is not banned\r\n";
+    expect_answer(&mut rig, &op, "/unban uid 1000 (pid 4711)", not);
+}
+
+#[test]
+fn the_ban_of_a_name_tells_the_user_and_nobody_bans_its_own() {
+    let (mut rig, _file) = moderated("own-user");
+    let op = rig.connect_as(1000);
+    op.say("op");
+    op.say("/op secret");
+    let eve = rig.connect_as(1001);
+    eve.say("eve");
+    rig.settle();
+    op.received();
+    op.say("/ban eve");
+    rig.settle();
+    assert_eq!(
+        op.received(),
+        "* eve left (banned)\r\n* eve is banned\r\n\
+         * eve is uid 1001 (pid 4711); /ban uid 1001 keeps that user out as well\r\n"
+    );
+    let own = "* that is your own user: it is not banned\r\n";
+    expect_answer(&mut rig, &op, "/ban uid 1000", own);
+    let usage = "* write /ban NAME|ADDRESS|NETWORK|uid N [MINUTES]: keeps a name, addresses or a user out\r\n";
+    expect_answer(&mut rig, &op, "/ban uid 1001 x", usage);
+    let usage = "* write /unban NAME|ADDRESS|NETWORK|uid N: lets them in again\r\n";
+    expect_answer(&mut rig, &op, "/unban uid 1001 5", usage);
+}
+
+#[test]
+fn wrong_passwords_of_a_user_count_for_all_its_clients_and_no_other() {
+    let (mut rig, _file) = moderated("tries");
+    let attempt = |rig: &mut Rig, uid, nick: &str| {
+        let client = rig.connect_as(uid);
+        client.say(nick);
+        rig.settle();
+        client.received();
+        client.say("/op wrong");
+        rig.settle();
+        client.received()
+    };
+    for n in 0..10 {
+        let told = attempt(&mut rig, 1000, &format!("n{n}"));
+        assert_eq!(told, "* wrong password, try again\r\n");
+    }
+    let wait = "* too many tries from your address, try again in 6 s\r\n";
+    assert_eq!(attempt(&mut rig, 1000, "late"), wait);
+    assert_eq!(attempt(&mut rig, 1001, "other"), "* wrong password, try again\r\n");
+}
+
+#[test]
 fn who_is_muted_is_told_so_and_heard_by_nobody() {
     let (mut rig, _file) = moderated("mute");
     let (op, [alice, bob]) = operator_and(&mut rig, ["alice", "bob"]);
