@@ -37,11 +37,15 @@ pub enum Event<'a> {
         id: ClientId,
         /// Its other end.
         peer: Peer,
+        /// The [listener](crate::Entrance::listener) through which it came.
+        listener: Option<u16>,
     },
     /// A connection was refused: its peer was told why, and it never had a number.
     Refused {
         /// Its other end.
         peer: Peer,
+        /// The [listener](crate::Entrance::listener) through which it came.
+        listener: Option<u16>,
         /// Why.
         reason: CloseReason,
     },
@@ -51,11 +55,15 @@ pub enum Event<'a> {
         peer: Peer,
         /// The proxy.
         proxy: Peer,
+        /// The [listener](crate::Entrance::listener) through which it came.
+        listener: Option<u16>,
     },
     /// A connection was dropped because the poll loop could not watch it.
     Unregistrable {
         /// Its other end.
         peer: Peer,
+        /// The [listener](crate::Entrance::listener) through which it came.
+        listener: Option<u16>,
         /// What the poll loop said.
         error: &'a io::Error,
     },

@@ -125,6 +125,7 @@ pub use client_id::ClientId;
 pub use config::addr::{
     Eof, Eol, KeyProblem, Layers, ListenAddr, ListenAddrError, Place, Role, Script, Service,
 };
+pub use config::entrance::Entrance;
 pub use config::interactive::{Interactive, Profile};
 pub use config::network::{Network, NetworkError};
 pub use config::password::{Password, PasswordError};

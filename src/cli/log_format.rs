@@ -22,7 +22,7 @@ pub(crate) enum LogFormat {
     /// Lines for people, with the time, or with a priority if standard error is systemd's journal.
     #[default]
     Text,
-    /// One JSON object a line, with time, level, target, message, and the number of the client.
+    /// One JSON object a line, with time, level, target, message, and a client's number and listener.
     Json,
 }
 

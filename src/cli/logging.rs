@@ -193,11 +193,7 @@ fn announcements(listeners: &[ListenAddr]) -> impl Iterator<Item = String> {
     listeners.iter().map(move |listener| {
         let is_marked = has_people && profile(listener) == Some(Profile::Plain);
         let mark = if is_marked { " (plain)" } else { "" };
-        let without_service = ListenAddr {
-            service: None,
-            ..listener.clone()
-        };
-        format!("server running on {without_service}{mark}")
+        format!("server running on {}{mark}", listener.name())
     })
 }
 

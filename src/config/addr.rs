@@ -242,6 +242,23 @@ impl FromStr for ListenAddr {
 }
 
 impl ListenAddr {
+    /// What the log and the start of the server call it: everything but what clients get there.
+    ///
+    /// ```
+    /// use line_chat::ListenAddr;
+    ///
+    /// let addr: ListenAddr = "proxy+plain:127.0.0.1:6143".parse()?;
+    /// assert_eq!(addr.name(), "proxy:127.0.0.1:6143");
+    /// # Ok::<(), line_chat::ListenAddrError>(())
+    /// ```
+    pub fn name(&self) -> String {
+        let without_service = Self {
+            service: None,
+            ..self.clone()
+        };
+        without_service.to_string()
+    }
+
     /// Parses an address as [`from_str`](Self::from_str) does, except that an address without a word
     /// for what clients get is that of a plain listener, and may have the keys of a [`Script`].
     ///

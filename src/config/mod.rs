@@ -3,6 +3,7 @@
 //! [`Config::check`] knows which values go together; all other code relies on it.
 
 pub(crate) mod addr;
+pub(crate) mod entrance;
 pub(crate) mod interactive;
 mod listener_words;
 pub(crate) mod network;

@@ -34,6 +34,7 @@ use slab::Slab;
 pub use crate::client_id::ClientId;
 use crate::config::Config;
 use crate::config::addr::{Eol, Service};
+use crate::config::entrance::Entrance;
 use crate::config::interactive::Interactive;
 pub use crate::conn::liveness::Liveness;
 use crate::conn::overflow::Overflow;
@@ -288,12 +289,13 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         &mut self,
         stream: S,
         peer: impl Into<Peer>,
-        service: Service,
+        entrance: impl Into<Entrance>,
         now: Instant,
         registry: &mut impl Registry<S>,
     ) {
         self.set_now(now);
-        let peer = peer.into();
+        let (peer, entrance) = (peer.into(), entrance.into());
+        let service = entrance.service;
         let entered = match self.auth.is_banned(&peer, self.env.now) {
             true => Err(CloseReason::AddressBanned),
             false if service == Service::Http => {
@@ -306,9 +308,16 @@ impl<S: Stream, O: Observer> Engine<S, O> {
             Ok(()) => {
                 let mut session = Session::new(service, &self.env);
                 session.begin_with_debt(self.admission.debt(&peer));
-                self.open(stream, peer, session, service.eol(), registry);
+                self.open(
+                    stream,
+                    peer,
+                    session,
+                    service.eol(),
+                    entrance.listener,
+                    registry,
+                );
             }
-            Err(reason) => self.refuse(stream, peer, service, reason),
+            Err(reason) => self.refuse(stream, peer, entrance, reason),
         }
     }
 
@@ -333,11 +342,15 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         &mut self,
         mut stream: S,
         peer: impl Into<Peer>,
-        service: Service,
+        entrance: impl Into<Entrance>,
         reason: CloseReason,
     ) {
-        let peer = peer.into();
-        self.watch().emit(|| Event::Refused { peer, reason });
+        let (peer, Entrance { service, listener }) = (peer.into(), entrance.into());
+        self.watch().emit(|| Event::Refused {
+            peer,
+            listener,
+            reason,
+        });
         self.env.metrics.accepted = self.env.metrics.accepted.saturating_add(1);
         self.env.metrics.count_closed(reason);
         close::turn_away(&mut stream, reason, service, &mut self.upkeep.scratch);
@@ -379,7 +392,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         }
         self.admission.adopt(&peer, &self.env.limits);
         let session = Session::new_member(profile, script.eof, &self.env);
-        self.open(stream, peer, session, script.eol, registry);
+        self.open(stream, peer, session, script.eol, None, registry);
         Ok(())
     }
 
@@ -390,6 +403,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         peer: Peer,
         session: Session,
         eol: Eol,
+        listener: Option<u16>,
         registry: &mut impl Registry<S>,
     ) {
         let slot = self.clients.vacant_entry();
@@ -402,7 +416,11 @@ impl<S: Stream, O: Observer> Engine<S, O> {
                 .leave(id, &peer, CloseReason::Shutdown, self.env.now);
             self.count_end(id, &peer, CloseReason::Broken);
             let error = &error;
-            return self.watch().emit(|| Event::Unregistrable { peer, error });
+            return self.watch().emit(|| Event::Unregistrable {
+                peer,
+                listener,
+                error,
+            });
         }
         if matches!(session, Session::Chat(_)) && !session.is_member() {
             self.reclaimable.add(id, peer.origin(), self.env.now);
@@ -410,7 +428,8 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         let mut io = Io::new(stream, peer);
         io.out.set_eol(eol);
         slot.insert(Client::new(io, session));
-        self.watch().emit(|| Event::Connected { id, peer });
+        self.watch()
+            .emit(|| Event::Connected { id, peer, listener });
         self.with_session(id, |session, io, cx| {
             if session.is_member() {
                 io.out.set_overflow(Overflow::for_member(cx.env.limits.lag));
@@ -656,7 +675,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
                 Ok(stream) => {
                     self.admission.adopt(&peer, &self.env.limits);
                     let session = Session::new(service, &self.env);
-                    self.open(stream, peer, session, service.eol(), registry);
+                    self.open(stream, peer, session, service.eol(), None, registry);
                 }
                 Err(error) => {
                     let error = &error;

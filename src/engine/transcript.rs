@@ -43,7 +43,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         self.set_now(now);
         let id = ClientId::from_index(self.clients.vacant_key());
         self.admission.enter_own(id);
-        self.open(stream, peer, Session::Transcript, Eol::Lf, registry);
+        self.open(stream, peer, Session::Transcript, Eol::Lf, None, registry);
         let Some(client) = self.clients.get_mut(id.index()) else {
             return;
         };

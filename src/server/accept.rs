@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 
-use crate::config::addr::Service;
+use crate::config::entrance::Entrance;
 use crate::engine::{Engine, Stream};
 use crate::events::{Event, Observer};
 use crate::metrics::AcceptFailure;
@@ -28,9 +28,9 @@ pub trait Listen {
     /// A descriptor that can be given up.
     type Spare;
 
-    /// What a connection gets whose peer is told that it cannot stay.
-    fn service(&self) -> Service {
-        Service::default()
+    /// Where its connections come in, for those whose peer is told that it cannot stay.
+    fn entrance(&self) -> Entrance {
+        Entrance::default()
     }
 
     /// Takes the next connection out of the queue, with its peer.
@@ -171,8 +171,8 @@ fn turn_away<L: Listen, O: Observer>(
 ) -> Option<AcceptError> {
     match listener.socket.accept() {
         Ok((stream, peer)) => {
-            let service = listener.socket.service();
-            engine.refuse(stream, peer, service, CloseReason::ServerFull);
+            let entrance = listener.socket.entrance();
+            engine.refuse(stream, peer, entrance, CloseReason::ServerFull);
             None
         }
         Err(error) => Some(AcceptError::of(&error)),

@@ -10,7 +10,10 @@
 //! | `line_chat::auth` | passwords and operators |
 //! | `line_chat::server` | the server itself |
 //!
-//! Lines about one client have its number, and as key `client` for logs that are read by machines.
+//! Lines about one connection name the listener through which it came, and, once it is a client, its number:
+//! `client 3 on 127.0.0.1:6142`. For logs that are read by machines both are keys, `client` and `listener`.
+//! The engine tells of a listener only when a client connects; this log remembers it, in four bytes for each
+//! number of a client.
 //!
 //! Every kind of event that a peer can cause at will is [`Throttled`]: above so many lines in ten seconds
 //! they are counted, and one line tells how many. What members and operators do has [`MAX_LINES`], and
@@ -18,10 +21,12 @@
 //! ensures that the end of a burst is logged even if no event follows it.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Instant;
 
-use log::{LevelFilter, debug, error, info, trace, warn};
+use log::{Level, LevelFilter, debug, error, info, log, log_enabled, trace, warn};
 
+use crate::client_id::ClientId;
 use crate::events::{Event, Heard, Observer};
 use crate::peer::Peer;
 use crate::protocol::close_reason::CloseReason;
@@ -38,9 +43,23 @@ const SERVER: &str = "line_chat::server";
 /// needs that people watch.
 const MAX_LINES: u32 = 50;
 
+/// Writes a line about a [`Client`], which is looked up only if the line is written.
+macro_rules! about {
+    ($level:ident, $target:expr, $it:ident = $client:expr, $($words:tt)+) => {
+        if log_enabled!(target: $target, Level::$level) {
+            let $it = $client;
+            about!($level, $target, $it, $($words)+);
+        }
+    };
+    ($level:ident, $target:expr, $it:ident, $($words:tt)+) => {
+        log!(target: $target, Level::$level, client = $it.id, listener = $it.on.name(); $($words)+)
+    };
+}
+
 /// Writes the log.
 #[derive(Debug)]
 pub(super) struct Log {
+    listeners: Listeners,
     joined: LogThrottle<Joined>,
     left: LogThrottle<Left>,
     renamed: LogThrottle<Renamed>,
@@ -58,6 +77,7 @@ pub(super) struct Log {
 impl Default for Log {
     fn default() -> Self {
         Self {
+            listeners: Listeners::default(),
             joined: LogThrottle::new(MAX_LINES),
             left: LogThrottle::new(MAX_LINES),
             renamed: LogThrottle::new(MAX_LINES),
@@ -81,29 +101,58 @@ impl Observer for Log {
 
     fn on_event(&mut self, now: Instant, event: Event<'_>) {
         match event {
-            Event::Connected { id, peer } => {
-                let id = id.index();
-                debug!(target: CONNECTIONS, client = id; "{peer} connected as client {id}");
+            Event::Connected { id, peer, listener } => {
+                self.listeners.remember(id, listener);
+                about!(
+                    Debug,
+                    CONNECTIONS,
+                    it = self.listeners.client(id),
+                    "{peer} connected as {it}"
+                );
             }
-            Event::Proxied { peer, proxy } => {
-                debug!(target: CONNECTIONS, "{peer} comes through the proxy {proxy}");
+            Event::Proxied {
+                peer,
+                proxy,
+                listener,
+            } => {
+                let on = self.listeners.on(listener);
+                debug!(target: CONNECTIONS, listener = on.name(); "{peer} comes through the proxy {proxy}{on}");
             }
-            Event::Refused { peer, reason } => self.refused.log(now, Refusal { peer, reason }),
-            Event::Unregistrable { peer, error } => {
-                let error = error.to_string();
-                self.unregistrable.log(now, Unregistrable { peer, error });
+            Event::Refused {
+                peer,
+                listener,
+                reason,
+            } => {
+                let on = self.listeners.on(listener);
+                self.refused.log(now, Refusal { peer, on, reason });
+            }
+            Event::Unregistrable {
+                peer,
+                listener,
+                error,
+            } => {
+                let (on, error) = (self.listeners.on(listener), error.to_string());
+                self.unregistrable
+                    .log(now, Unregistrable { peer, on, error });
             }
             Event::StreamFailed {
+                id,
                 peer,
                 is_write,
                 error,
                 ..
             } => {
                 let half = if is_write { "write half" } else { "connection" };
-                debug!(target: CONNECTIONS, "{peer}: {half} broken: {error}");
+                about!(
+                    Debug,
+                    CONNECTIONS,
+                    it = self.listeners.client(id),
+                    "{peer} ({it}): {half} broken: {error}"
+                );
             }
-            Event::OtherProtocol { peer, protocol, .. } => {
-                self.strangers.log(now, Stranger { peer, protocol });
+            Event::OtherProtocol { id, peer, protocol } => {
+                let it = self.listeners.client(id);
+                self.strangers.log(now, Stranger { it, peer, protocol });
             }
             Event::Left {
                 id,
@@ -111,40 +160,74 @@ impl Observer for Log {
                 reason,
                 ..
             } => {
-                let (id, nick) = (id.index(), nick.to_owned());
-                self.left.log(now, Left { id, nick, reason });
+                let (it, nick) = (self.listeners.client(id), nick.to_owned());
+                self.left.log(now, Left { it, nick, reason });
             }
             Event::Left {
+                id,
                 peer,
                 heard,
                 reason,
                 ..
-            } => self.left_without_nick(now, peer, heard, reason),
+            } => {
+                let it = self.listeners.client(id);
+                self.left_without_nick(now, Nobody { it, peer, reason }, heard);
+            }
             Event::Freed { id } => trace!(target: CONNECTIONS, "client {} freed", id.index()),
             Event::Joined { id, peer, nick } => {
-                let (id, nick) = (id.index(), nick.to_owned());
-                self.joined.log(now, Joined { id, nick, peer });
+                let (it, nick) = (self.listeners.client(id), nick.to_owned());
+                self.joined.log(now, Joined { it, nick, peer });
             }
-            Event::Renamed { old, new, .. } => {
-                let (old, new) = (old.to_owned(), new.to_owned());
-                self.renamed.log(now, Renamed { old, new });
+            Event::Renamed { id, old, new } => {
+                let (it, old, new) = (self.listeners.client(id), old.to_owned(), new.to_owned());
+                self.renamed.log(now, Renamed { it, old, new });
             }
-            Event::Said { line, .. } | Event::Acted { line, .. } | Event::Noticed { line } => {
-                debug!(target: LINES, "{}", Text(line));
+            Event::Said { id, line, .. } | Event::Acted { id, line, .. } => {
+                about!(
+                    Debug,
+                    LINES,
+                    it = self.listeners.client(id),
+                    "{}",
+                    Text(line)
+                );
             }
+            Event::Noticed { line } => debug!(target: LINES, "{}", Text(line)),
             Event::Whispered { from, to } => {
                 let (from, to) = (from.index(), to.index());
                 trace!(target: LINES, "client {from} tells client {to} something");
             }
-            Event::Replied { peer, line, .. } => debug!(target: LINES, "to {peer}: {}", Text(line)),
-            Event::Negotiated { peer, answer, .. } => {
-                trace!(target: LINES, "to {peer}: {answer:?}");
+            Event::Replied { id, peer, line } => {
+                about!(
+                    Debug,
+                    LINES,
+                    it = self.listeners.client(id),
+                    "to {peer} ({it}): {}",
+                    Text(line)
+                );
+            }
+            Event::Negotiated { id, peer, answer } => {
+                about!(
+                    Trace,
+                    LINES,
+                    it = self.listeners.client(id),
+                    "to {peer} ({it}): {answer:?}"
+                );
             }
             Event::Skipped { id, lines } => {
-                debug!(target: READERS, "client {} was told that lines were skipped: {lines}", id.index());
+                about!(
+                    Debug,
+                    READERS,
+                    it = self.listeners.client(id),
+                    "{it} was told that lines were skipped: {lines}"
+                );
             }
             Event::Stalled { id } => {
-                debug!(target: READERS, "client {} has read nothing for a second", id.index());
+                about!(
+                    Debug,
+                    READERS,
+                    it = self.listeners.client(id),
+                    "{it} has read nothing for a second"
+                );
             }
             Event::TranscriptBegun { lost_lines: 0, .. } => {
                 info!(target: SERVER, "the transcript is written");
@@ -159,19 +242,27 @@ impl Observer for Log {
             Event::TranscriptEnded { reason, lost_lines } => {
                 error!(target: SERVER, "the transcript's writer has ended: {reason}; lines lost: {lost_lines}");
             }
-            Event::Authenticated { peer, .. } => {
-                debug!(target: AUTH, "{peer} knows the password");
+            Event::Authenticated { id, peer } => {
+                about!(
+                    Debug,
+                    AUTH,
+                    it = self.listeners.client(id),
+                    "{peer} knows the password ({it})"
+                );
             }
-            Event::WrongPassword { peer, .. } => {
-                self.wrong_passwords.log(now, WrongPassword { peer });
+            Event::WrongPassword { id, peer } => {
+                let it = self.listeners.client(id);
+                self.wrong_passwords.log(now, WrongPassword { it, peer });
             }
-            Event::OperatorMade { nick, .. } => {
-                let nick = nick.to_owned();
-                self.operators.log(now, OperatorMade { nick });
+            Event::OperatorMade { id, nick } => {
+                let (it, nick) = (self.listeners.client(id), nick.to_owned());
+                self.operators.log(now, OperatorMade { it, nick });
             }
-            Event::OperatorCommand { nick, command, .. } => {
+            Event::OperatorCommand { id, nick, command } => {
                 let (nick, command) = (nick.to_owned(), command.to_owned());
-                self.commands.log(now, OperatorCommand { nick, command });
+                let it = self.listeners.client(id);
+                self.commands
+                    .log(now, OperatorCommand { it, nick, command });
             }
             Event::SecretExposed { path } => {
                 let path = path.display();
@@ -239,6 +330,11 @@ impl Observer for Log {
 }
 
 impl Log {
+    /// Sets what the listeners are called, in their order.
+    pub(super) fn name_listeners(&mut self, names: impl Iterator<Item = String>) {
+        self.listeners.names = names.map(Arc::from).collect();
+    }
+
     /// When a line is due even if no event follows.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         let deadlines = [
@@ -291,15 +387,81 @@ impl Log {
     }
 
     /// A peer that says nothing, or not who it is, can come again at once.
-    fn left_without_nick(&mut self, now: Instant, peer: Peer, heard: Heard, reason: CloseReason) {
-        match (heard, reason) {
-            (_, CloseReason::Answered) => debug!(target: CONNECTIONS, "{peer}: {reason}"),
+    fn left_without_nick(&mut self, now: Instant, nobody: Nobody, heard: Heard) {
+        match (heard, nobody.reason) {
+            (_, CloseReason::Answered) => nobody.write_kept("was answered"),
             // A probe asks again and again.
             (Heard::OnlyQuestions, CloseReason::HungUp) => {
-                debug!(target: CONNECTIONS, "{peer} has only asked whether we are here: {reason}");
+                nobody.write_kept("has only asked whether we are here");
             }
-            (Heard::Nothing, _) => self.silent.log(now, Silent(peer, reason)),
-            _ => self.nameless.log(now, Nameless(peer, reason)),
+            (Heard::Nothing, _) => self.silent.log(now, Silent(nobody)),
+            _ => self.nameless.log(now, Nameless(nobody)),
+        }
+    }
+}
+
+/// The listeners, and which client came through which.
+#[derive(Debug, Default)]
+struct Listeners {
+    names: Vec<Arc<str>>,
+    /// By the numbers of clients.
+    of_clients: Vec<Option<u16>>,
+}
+
+impl Listeners {
+    fn remember(&mut self, id: ClientId, listener: Option<u16>) {
+        let index = id.index();
+        if self.of_clients.len() <= index {
+            self.of_clients.resize(index.saturating_add(1), None);
+        }
+        if let Some(of_client) = self.of_clients.get_mut(index) {
+            *of_client = listener;
+        }
+    }
+
+    fn client(&self, id: ClientId) -> Client {
+        let listener = self.of_clients.get(id.index()).copied().flatten();
+        Client {
+            id: id.index(),
+            on: self.on(listener),
+        }
+    }
+
+    fn on(&self, listener: Option<u16>) -> On {
+        On(listener.and_then(|it| self.names.get(usize::from(it)).cloned()))
+    }
+}
+
+/// A client and where it came in, as in `client 3 on 127.0.0.1:6142`.
+#[derive(Debug)]
+struct Client {
+    id: usize,
+    on: On,
+}
+
+impl fmt::Display for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "client {}{}", self.id, self.on)
+    }
+}
+
+/// The listener through which a connection came, if it did not come otherwise. It is shown as in
+/// ` on 127.0.0.1:6142`.
+#[derive(Debug)]
+struct On(Option<Arc<str>>);
+
+impl On {
+    /// What the listener is called, or an empty text.
+    fn name(&self) -> &str {
+        self.0.as_deref().unwrap_or_default()
+    }
+}
+
+impl fmt::Display for On {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Some(name) => write!(f, " on {name}"),
+            None => Ok(()),
         }
     }
 }
@@ -344,110 +506,124 @@ impl<T: Throttled> Throttle<T> for LogThrottle<T> {
 /// A member joined.
 #[derive(Debug)]
 struct Joined {
-    id: usize,
+    it: Client,
     nick: String,
     peer: Peer,
 }
 
 impl Throttled for Joined {
     fn write(&self, times: u64) {
-        let Self { id, nick, peer } = self;
+        let Self { it, nick, peer } = self;
         match times {
-            1 => info!(target: MEMBERS, client = *id; "{nick} joined from {peer} as client {id}"),
-            n => info!(target: MEMBERS, "{n} members joined, the last {nick} from {peer}"),
+            1 => about!(Info, MEMBERS, it, "{nick} joined from {peer} as {it}"),
+            n => {
+                info!(target: MEMBERS, "{n} members joined, the last {nick} from {peer}{}", it.on);
+            }
         }
     }
 
     fn write_kept(&self) {
-        let Self { id, nick, peer } = self;
-        debug!(target: MEMBERS, client = *id; "{nick} joined from {peer} as client {id}");
+        let Self { it, nick, peer } = self;
+        about!(Debug, MEMBERS, it, "{nick} joined from {peer} as {it}");
     }
 }
 
 /// A member left.
 #[derive(Debug)]
 struct Left {
-    id: usize,
+    it: Client,
     nick: String,
     reason: CloseReason,
 }
 
 impl Throttled for Left {
     fn write(&self, times: u64) {
-        let Self { id, nick, reason } = self;
+        let Self { it, nick, reason } = self;
         match times {
-            1 => info!(target: MEMBERS, client = *id; "{nick} left: {reason} (client {id})"),
-            n => info!(target: MEMBERS, "{n} members left, the last {nick}: {reason}"),
+            1 => about!(Info, MEMBERS, it, "{nick} left: {reason} ({it})"),
+            n => {
+                info!(target: MEMBERS, "{n} members left, the last {nick}{}: {reason}", it.on);
+            }
         }
     }
 
     fn write_kept(&self) {
-        let Self { id, nick, reason } = self;
-        debug!(target: MEMBERS, client = *id; "{nick} left: {reason} (client {id})");
+        let Self { it, nick, reason } = self;
+        about!(Debug, MEMBERS, it, "{nick} left: {reason} ({it})");
     }
 }
 
 /// A member took another nick.
 #[derive(Debug)]
 struct Renamed {
+    it: Client,
     old: String,
     new: String,
 }
 
 impl Throttled for Renamed {
     fn write(&self, times: u64) {
-        let Self { old, new } = self;
+        let Self { it, old, new } = self;
         match times {
-            1 => info!(target: MEMBERS, "{old} is now {new}"),
-            n => info!(target: MEMBERS, "{n} renames, the last: {old} is now {new}"),
+            1 => about!(Info, MEMBERS, it, "{old} is now {new} ({it})"),
+            n => {
+                info!(target: MEMBERS, "{n} renames, the last: {old} is now {new}{}", it.on);
+            }
         }
     }
 
     fn write_kept(&self) {
-        let Self { old, new } = self;
-        debug!(target: MEMBERS, "{old} is now {new}");
+        let Self { it, old, new } = self;
+        about!(Debug, MEMBERS, it, "{old} is now {new} ({it})");
     }
 }
 
 /// A member knew the password of operators.
 #[derive(Debug)]
 struct OperatorMade {
+    it: Client,
     nick: String,
 }
 
 impl Throttled for OperatorMade {
     fn write(&self, times: u64) {
-        let nick = &self.nick;
+        let Self { it, nick } = self;
         match times {
-            1 => info!(target: AUTH, "{nick} is an operator now"),
-            n => info!(target: AUTH, "{n} times the password of operators, the last from {nick}"),
+            1 => about!(Info, AUTH, it, "{nick} is an operator now ({it})"),
+            n => {
+                info!(target: AUTH, "{n} times the password of operators, the last from {nick}{}", it.on);
+            }
         }
     }
 
     fn write_kept(&self) {
-        debug!(target: AUTH, "{} is an operator now", self.nick);
+        let Self { it, nick } = self;
+        about!(Debug, AUTH, it, "{nick} is an operator now ({it})");
     }
 }
 
 /// An operator gave a command.
 #[derive(Debug)]
 struct OperatorCommand {
+    it: Client,
     nick: String,
     command: String,
 }
 
 impl Throttled for OperatorCommand {
     fn write(&self, times: u64) {
-        let Self { nick, command } = self;
+        let Self { it, nick, command } = self;
         match times {
-            1 => info!(target: AUTH, "{nick} as an operator: {command}"),
-            n => info!(target: AUTH, "{n} commands of operators, the last of {nick}: {command}"),
+            1 => about!(Info, AUTH, it, "{nick} ({it}) as an operator: {command}"),
+            n => {
+                info!(target: AUTH, "{n} commands of operators, the last of {nick}{}: {command}", it.on);
+            }
         }
     }
 
     fn write_kept(&self) {
-        let Self { nick, command } = self;
-        debug!(target: AUTH, "{nick} as an operator: {command}");
+        let Self { it, nick, command } = self;
+        about!(Debug, AUTH, it, "{nick} ({it}) as an operator: {command}");
     }
 }
 
@@ -455,21 +631,24 @@ impl Throttled for OperatorCommand {
 #[derive(Debug)]
 struct Refusal {
     peer: Peer,
+    on: On,
     reason: CloseReason,
 }
 
 impl Throttled for Refusal {
     fn write(&self, times: u64) {
-        let Self { peer, reason } = self;
+        let Self { peer, on, reason } = self;
         match times {
-            1 => info!(target: CONNECTIONS, "refused {peer}: {reason}"),
-            n => info!(target: CONNECTIONS, "refused {n} connections, the last {peer}: {reason}"),
+            1 => info!(target: CONNECTIONS, listener = on.name(); "refused {peer}{on}: {reason}"),
+            n => {
+                info!(target: CONNECTIONS, "refused {n} connections, the last {peer}{on}: {reason}");
+            }
         }
     }
 
     fn write_kept(&self) {
-        let Self { peer, reason } = self;
-        debug!(target: CONNECTIONS, "refused {peer}: {reason}");
+        let Self { peer, on, reason } = self;
+        debug!(target: CONNECTIONS, listener = on.name(); "refused {peer}{on}: {reason}");
     }
 }
 
@@ -477,97 +656,122 @@ impl Throttled for Refusal {
 #[derive(Debug)]
 struct Unregistrable {
     peer: Peer,
+    on: On,
     error: String,
 }
 
 impl Throttled for Unregistrable {
     fn write(&self, times: u64) {
-        let Self { peer, error } = self;
+        let Self { peer, on, error } = self;
         match times {
-            1 => warn!(target: CONNECTIONS, "refused {peer}: {error}"),
-            n => warn!(target: CONNECTIONS, "refused {n} connections, the last {peer}: {error}"),
+            1 => warn!(target: CONNECTIONS, listener = on.name(); "refused {peer}{on}: {error}"),
+            n => {
+                warn!(target: CONNECTIONS, "refused {n} connections, the last {peer}{on}: {error}");
+            }
         }
     }
 
     fn write_kept(&self) {
-        let Self { peer, error } = self;
-        debug!(target: CONNECTIONS, "refused {peer}: {error}");
+        let Self { peer, on, error } = self;
+        debug!(target: CONNECTIONS, listener = on.name(); "refused {peer}{on}: {error}");
     }
 }
 
 /// A client speaks another protocol.
 #[derive(Debug)]
 struct Stranger {
+    it: Client,
     peer: Peer,
     protocol: &'static str,
 }
 
 impl Throttled for Stranger {
     fn write(&self, times: u64) {
-        let Self { peer, protocol } = self;
+        let Self { it, peer, protocol } = self;
         match times {
-            1 => info!(target: CONNECTIONS, "{peer} speaks {protocol}"),
-            n => {
-                info!(target: CONNECTIONS, "{n} clients speak other protocols, the last {peer}: {protocol}");
-            }
+            1 => about!(Info, CONNECTIONS, it, "{peer} speaks {protocol} ({it})"),
+            n => info!(
+                target: CONNECTIONS,
+                "{n} clients speak other protocols, the last {peer}{}: {protocol}",
+                it.on
+            ),
         }
     }
 
     fn write_kept(&self) {
-        let Self { peer, protocol } = self;
-        debug!(target: CONNECTIONS, "{peer} speaks {protocol}");
+        let Self { it, peer, protocol } = self;
+        about!(Debug, CONNECTIONS, it, "{peer} speaks {protocol} ({it})");
+    }
+}
+
+/// A client left that had no nick.
+#[derive(Debug)]
+struct Nobody {
+    it: Client,
+    peer: Peer,
+    reason: CloseReason,
+}
+
+impl Nobody {
+    fn write(&self, times: u64, what: &str) {
+        let Self { it, peer, reason } = self;
+        match times {
+            1 => about!(Info, CONNECTIONS, it, "{peer} {what}: {reason} ({it})"),
+            n => info!(
+                target: CONNECTIONS,
+                "{n} clients {what}, the last {peer}{}: {reason}",
+                it.on
+            ),
+        }
+    }
+
+    fn write_kept(&self, what: &str) {
+        let Self { it, peer, reason } = self;
+        about!(Debug, CONNECTIONS, it, "{peer} {what}: {reason} ({it})");
     }
 }
 
 /// A client left before it sent anything.
 #[derive(Debug)]
-struct Silent(Peer, CloseReason);
+struct Silent(Nobody);
 
 /// A client left after it had sent something, but no nick.
 #[derive(Debug)]
-struct Nameless(Peer, CloseReason);
+struct Nameless(Nobody);
 
 impl Throttled for Silent {
     fn write(&self, times: u64) {
-        write_left(times, "left without a word", self.0, self.1);
+        self.0.write(times, "left without a word");
     }
 
     fn write_kept(&self) {
-        let Self(peer, reason) = self;
-        debug!(target: CONNECTIONS, "{peer} left without a word: {reason}");
+        self.0.write_kept("left without a word");
     }
 }
 
 impl Throttled for Nameless {
     fn write(&self, times: u64) {
-        write_left(times, "left without a nick", self.0, self.1);
+        self.0.write(times, "left without a nick");
     }
 
     fn write_kept(&self) {
-        let Self(peer, reason) = self;
-        debug!(target: CONNECTIONS, "{peer} left without a nick: {reason}");
-    }
-}
-
-fn write_left(times: u64, what: &str, peer: Peer, reason: CloseReason) {
-    match times {
-        1 => info!(target: CONNECTIONS, "{peer} {what}: {reason}"),
-        n => info!(target: CONNECTIONS, "{n} clients {what}, the last {peer}: {reason}"),
+        self.0.write_kept("left without a nick");
     }
 }
 
 /// A client sent a wrong password.
 #[derive(Debug)]
 struct WrongPassword {
+    it: Client,
     peer: Peer,
 }
 
 impl Throttled for WrongPassword {
     fn write(&self, times: u64) {
-        let peer = self.peer;
+        let Self { it, peer } = self;
         match times {
-            1 => warn!(target: AUTH, "wrong password from {peer}"),
-            n => warn!(target: AUTH, "{n} wrong passwords, the last from {peer}"),
+            1 => about!(Warn, AUTH, it, "wrong password from {peer} ({it})"),
+            n => warn!(target: AUTH, "{n} wrong passwords, the last from {peer}{}", it.on),
         }
     }
 }

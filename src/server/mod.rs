@@ -34,6 +34,7 @@ use signal_hook_mio::v1_0::Signals;
 use crate::client_id::ClientId;
 use crate::config::Config;
 use crate::config::addr::{ListenAddr, Place, Role, Service};
+use crate::config::entrance::Entrance;
 use crate::config::interactive::{Interactive, Profile};
 use crate::config::unix_socket::UnixName;
 use crate::engine::{Engine, Interest, Liveness, Registry};
@@ -227,6 +228,9 @@ impl<O: Observer> Server<O> {
         report(&mut engine, capacity);
         // Registering comes after that as well, because mio logs it.
         let listeners = register_all(sockets, &poll)?;
+        let addrs = listeners.iter().map(Listener::addr);
+        let names = addrs.map(|addr| addr.map(|addr| addr.name()).unwrap_or_default());
+        engine.observer().0.name_listeners(names);
         report_refusal(&mut engine, &mut system);
         let signals = signals.map(|signals| watch_signals(&poll, signals?));
         let (signals, waker) = (signals.transpose()?, waker?);
@@ -426,11 +430,12 @@ impl<O: Observer> Server<O> {
         let (proxied, poll) = (&mut self.proxied, self.poll.registry());
         self.acceptor
             .accept(now, &mut self.engine, |engine, stream, peer, listener| {
+                let entrance = listener.entrance();
                 if !listener.role.layers.proxy {
-                    return engine.accept(stream, peer, listener.role.service, now, registry);
+                    return engine.accept(stream, peer, entrance, now, registry);
                 }
                 let watch = |stream: &mut Transport, number| watch_proxied(stream, number, poll);
-                if let Err(ended) = proxied.add(stream, peer, listener.role, now, watch) {
+                if let Err(ended) = proxied.add(stream, peer, entrance, now, watch) {
                     end_waiting(ended, engine, now, registry);
                 }
             });
@@ -591,15 +596,21 @@ fn end_waiting<O: Observer>(
     let Waiting {
         stream,
         proxy,
-        role,
+        entrance,
         ..
     } = waiting;
     match client {
         Ok(peer) => {
-            report(engine, Event::Proxied { peer, proxy });
-            engine.accept(stream, peer, role.service, now, registry);
+            let listener = entrance.listener;
+            let event = Event::Proxied {
+                peer,
+                proxy,
+                listener,
+            };
+            report(engine, event);
+            engine.accept(stream, peer, entrance, now, registry);
         }
-        Err(reason) => engine.refuse(stream, proxy, role.service, reason),
+        Err(reason) => engine.refuse(stream, proxy, entrance, reason),
     }
 }
 
@@ -679,6 +690,7 @@ fn register_all(sockets: Vec<Bound>, poll: &Poll) -> io::Result<Vec<Listener>> {
             _file: bound.file,
             socket,
             role: bound.role,
+            number: u16::try_from(index).ok(),
             name: bound.name,
         })
     };
@@ -777,6 +789,8 @@ struct Listener {
     _file: Option<SocketFile>,
     socket: transport::Listener,
     role: Role,
+    /// Its place among the listeners.
+    number: Option<u16>,
     /// The name of a Unix socket.
     name: Option<UnixName>,
 }
@@ -797,8 +811,11 @@ impl Listen for Listener {
     type Stream = Transport;
     type Spare = File;
 
-    fn service(&self) -> Service {
-        self.role.service
+    fn entrance(&self) -> Entrance {
+        Entrance {
+            service: self.role.service,
+            listener: self.number,
+        }
     }
 
     fn accept(&mut self) -> io::Result<(Transport, Peer)> {

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};
 use std::time::{Duration, Instant};
 
-use crate::config::addr::Role;
+use crate::config::entrance::Entrance;
 use crate::config::network::Network;
 use crate::conn::stream::retry;
 use crate::peer::Peer;
@@ -46,7 +46,7 @@ pub(super) struct Proxied {
 pub(super) struct Waiting {
     pub(super) stream: Transport,
     pub(super) proxy: Peer,
-    pub(super) role: Role,
+    pub(super) entrance: Entrance,
     /// When its header has to be there.
     until: Instant,
 }
@@ -74,7 +74,7 @@ impl Proxied {
         &mut self,
         mut stream: Transport,
         proxy: Peer,
-        role: Role,
+        entrance: Entrance,
         now: Instant,
         watch: impl FnOnce(&mut Transport, usize) -> io::Result<()>,
     ) -> Result<(), Ended> {
@@ -92,7 +92,7 @@ impl Proxied {
         let waiting = Waiting {
             stream,
             proxy,
-            role,
+            entrance,
             until: now.checked_add(PATIENCE).unwrap_or(now),
         };
         if let Some(reason) = refusal {

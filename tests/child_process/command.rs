@@ -497,10 +497,10 @@ fn coming_joining_and_going_with_its_reason_are_logged_at_info() {
     let log = server.stop().log;
     for line in [
         "bob joined from 127.0.0.1:",
-        "bob left: hung up (client 0)\n",
+        "bob left: hung up (client 0 on 127.0.0.1:",
         "carol left: connection broken (client ",
-        " left without a word: hung up\n",
-        " left without a nick: no acceptable nick\n",
+        " left without a word: hung up (client ",
+        " left without a nick: no acceptable nick (client ",
         "alice left: server is shutting down (client ",
     ] {
         assert!(log.contains(line), "{line:?} in {log}");

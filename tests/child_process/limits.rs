@@ -165,7 +165,7 @@ fn time_outs_reach_real_clients_with_their_reasons() {
     }
     let log = server.stop().log;
     assert!(
-        log.contains(" left without a word: no nick in time\n"),
+        log.contains(" left without a word: no nick in time (client "),
         "{log}"
     );
     assert!(log.contains("alice left: idle (client "), "{log}");

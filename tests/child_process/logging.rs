@@ -1,9 +1,15 @@
 //! What the log looks like: for people, for systemd's journal, and for machines.
 
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::os::unix::net::UnixStream;
+
+use rustix::process::geteuid;
 use serde_json::Value;
 
-use crate::support::child::{Server, command, command_after, run};
-use crate::support::temp_file::TempFile;
+use crate::support::child::{Client, Server, command, command_after, run};
+use crate::support::hello;
+use crate::support::temp_file::{TempFile, TempFolder};
 
 fn log_of(mut server: Server) -> String {
     assert!(server.is_alive());
@@ -23,6 +29,7 @@ fn objects(log: &str) -> Vec<Value> {
 #[test]
 fn each_line_of_a_log_for_machines_is_an_object() {
     let server = Server::start(&["-v", "--log-format", "json"]);
+    let listener = server.addr.to_string();
     let objects = objects(&log_of(server));
     for object in &objects {
         for key in ["time", "level", "target", "message"] {
@@ -39,8 +46,55 @@ fn each_line_of_a_log_for_machines_is_an_object() {
     assert_eq!(joined["target"], "line_chat::members");
     assert_eq!(joined["client"], 1);
     assert_eq!(find("bob left: hung up")["client"], 1);
+    for part in ["bob joined from", "bob left: hung up", "quoted"] {
+        assert_eq!(find(part)["listener"], listener, "{part}");
+    }
     let said = find("quoted");
     assert_eq!(said["message"], "bob: \"quoted\" \u{fffd}");
+}
+
+// Whoever looks for what came in at one listener, or for what one client did, needs one word.
+#[test]
+fn each_line_about_a_client_has_its_number_and_its_listener() {
+    let (folder, file) = (
+        TempFolder::new("listeners"),
+        TempFile::new("ops", "secret\n"),
+    );
+    let path = folder.path_of("chat");
+    let unix = format!("plain+unix:{path}");
+    let args = ["--interactive", "--ops-password-file", file.path()];
+    let args = [&args[..], &["--max-clients", "2", "127.0.0.1:0", &unix]].concat();
+    let server = Server::spawn(&mut command(&args));
+    let stream = TcpStream::connect(server.addr).expect("it listens");
+    let from = stream.local_addr().expect("an address");
+    let mut alice = Client::new(stream);
+    alice.send(b"alice\r\n/op secret\r\n/nick al\r\n/unmute x\r\n");
+    let unknown = "* nobody here is called \"x\"; /who lists who is here";
+    while alice.line().expect("an answer") != unknown {}
+    let mut bot = UnixStream::connect(&path).expect("it listens");
+    bot.write_all(&hello("bot")).expect("it reads");
+    let mut yes = [0; 7];
+    bot.read_exact(&mut yes).expect("an answer");
+    let mut late = UnixStream::connect(&path).expect("it listens");
+    let refusal = io::read_to_string(&mut late).expect("an end");
+    assert!(refusal.starts_with("* server is full"), "{refusal}");
+    bot.shutdown(Shutdown::Write).expect("it is open");
+    bot.read_to_end(&mut Vec::new()).expect("an end");
+    let tcp = format!("client 0 on {}", server.addr);
+    let unix = format!("on unix:{path}");
+    let us = format!("uid {} (pid {})", geteuid().as_raw(), std::process::id());
+    let log = server.stop().log;
+    for line in [
+        format!("alice joined from {from} as {tcp}\n"),
+        format!("alice is an operator now ({tcp})\n"),
+        format!("alice is now al ({tcp})\n"),
+        format!("al ({tcp}) as an operator: /unmute x\n"),
+        format!("bot joined from {us} as client 1 {unix}\n"),
+        format!("refused {us} {unix}: server is full\n"),
+        format!("bot left: hung up (client 1 {unix})\n"),
+    ] {
+        assert!(log.contains(&line), "{line:?}: {log}");
+    }
 }
 
 #[test]

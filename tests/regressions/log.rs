@@ -30,8 +30,10 @@ fn connect_and_close(addr: SocketAddr, number: usize) {
     }
 }
 
-/// The largest number that stands by itself in a line, as no time and no address does.
+/// The largest number that stands by itself in a line, as no time and no address does. That of a client is
+/// none.
 fn largest_number(line: &str) -> usize {
+    let line = line.split("(client ").next().unwrap_or_default();
     let words = line.split_whitespace();
     let words = words.map(|word| word.trim_matches(['(', ')', ',', ';', ':', '.']));
     let numbers = words.filter_map(|word| word.parse().ok());
@@ -106,7 +108,7 @@ fn log_lines_until(server: &Server, is_last: impl Fn(&str) -> bool) -> Vec<Strin
 #[test]
 fn the_end_of_a_burst_reaches_the_log_though_nothing_follows_it() {
     let (server, _file, last) = guarded_and_guessed(6);
-    let expected = format!("5 wrong passwords, the last from {last}");
+    let expected = format!("5 wrong passwords, the last from {last} on {}", server.addr);
     let lines = log_lines_until(&server, |line| line.contains("wrong passwords"));
     assert!(
         lines.last().is_some_and(|line| line.ends_with(&expected)),
@@ -143,7 +145,7 @@ fn what_was_counted_is_told_before_the_server_stops() {
             lines
                 .iter()
                 .zip(&expected)
-                .all(|(line, told)| line.ends_with(told)),
+                .all(|(line, told)| line.contains(told)),
             "{log}"
         );
     }

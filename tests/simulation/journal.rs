@@ -182,7 +182,7 @@ impl Observer for Journal {
 fn record(event: Event<'_>) -> Option<Record> {
     Some(match event {
         Event::Connected { id, .. } => Record::Connected { peer: by_id(id) },
-        Event::Refused { peer, reason } => Record::Refused {
+        Event::Refused { peer, reason, .. } => Record::Refused {
             peer: by_addr(peer).0,
             ip: by_addr(peer).1,
             reason,

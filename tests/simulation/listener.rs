@@ -255,8 +255,8 @@ impl Listen for Listener {
     type Stream = ServerEnd;
     type Spare = Spare;
 
-    fn service(&self) -> Service {
-        self.0.borrow().listeners[self.1].service
+    fn entrance(&self) -> line_chat::Entrance {
+        self.0.borrow().listeners[self.1].service.into()
     }
 
     fn accept(&mut self) -> io::Result<(ServerEnd, line_chat::Peer)> {

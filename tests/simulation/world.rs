@@ -279,8 +279,8 @@ impl World {
         let now = self.now;
         self.acceptor
             .accept(now, &mut self.engine, |engine, stream, peer, listener| {
-                let service = listener.service();
-                engine.accept(stream, peer, service, now, &mut Registrations(now));
+                let entrance = listener.entrance();
+                engine.accept(stream, peer, entrance, now, &mut Registrations(now));
             });
         self.model.follow(journal::take());
         self.model.begin_turn(&self.engine.metrics());

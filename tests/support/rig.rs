@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use line_chat::engine::{ClientId, Engine, Interest, Registry, Stream};
 use line_chat::server::accept::{Acceptor, Listen};
-use line_chat::{Config, Interactive, Metrics, Peer, Profile, Service};
+use line_chat::{Config, Entrance, Interactive, Metrics, Peer, Profile, Service};
 
 /// More turns at one time are an endless loop.
 const MAX_TURNS: usize = 100_000;
@@ -317,8 +317,8 @@ impl Listen for Door {
     type Stream = Wire;
     type Spare = ();
 
-    fn service(&self) -> Service {
-        self.service
+    fn entrance(&self) -> Entrance {
+        self.service.into()
     }
 
     fn accept(&mut self) -> io::Result<(Wire, Peer)> {

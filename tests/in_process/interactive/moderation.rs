@@ -279,7 +279,10 @@ fn wrong_passwords_of_a_user_count_for_all_its_clients_and_no_other() {
     }
     let wait = "* too many tries from your address, try again in 6 s\r\n";
     assert_eq!(attempt(&mut rig, 1000, "late"), wait);
-    assert_eq!(attempt(&mut rig, 1001, "other"), "* wrong password, try again\r\n");
+    assert_eq!(
+        attempt(&mut rig, 1001, "other"),
+        "* wrong password, try again\r\n"
+    );
 }
 
 #[test]
