@@ -70,6 +70,8 @@ pub(crate) struct Env {
     pub(crate) metrics: Metrics,
     /// The last look at all clients, until the session takes it that has asked for it.
     pub(crate) survey: Option<Survey>,
+    /// The server shuts down.
+    pub(crate) is_ending: bool,
     /// The memory of all sessions: lines and requests that are arriving.
     session_bytes: usize,
     /// What this turn has queued for single clients, in bytes: everything but the batch.
@@ -92,6 +94,7 @@ impl Env {
             process_stats: || None,
             log_lines_dropped: || 0,
             survey: None,
+            is_ending: false,
             line_rate: Rate::new(limits.lines_per_second, limits.burst_lines),
             pool: Pool::default(),
             limits,

@@ -545,21 +545,32 @@ impl<S: Stream, O: Observer> Engine<S, O> {
 
     // What a program can ask for between two turns.
 
-    /// Tells every client that the server shuts down, and reads nothing more. Turns go on until
-    /// [`is_over`](Self::is_over).
+    /// Tells every client of the room that the server shuts down, and reads nothing more of it. HTTP
+    /// requests are answered meanwhile. Turns go on until [`is_over`](Self::is_over).
     pub fn shut_down(&mut self, now: Instant) {
         self.set_now(now);
         self.watch().emit(|| Event::ShuttingDown);
         self.upkeep.shutdown_ends = now.checked_add(self.env.limits.goodbye_timeout);
+        self.env.is_ending = true;
         let clients = self.clients.iter();
+        let clients = clients.filter(|(_, client)| !matches!(client.session, Session::Http(_)));
         let all: Vec<ClientId> = clients.map(|(id, _)| ClientId::from_index(id)).collect();
         self.list_to_close(&all, CloseReason::Shutdown);
     }
 
-    /// Whether a shutdown has come to its end: all is written, or its time is up.
+    /// Whether a shutdown has come to its end: all is written, or its time is up. It does not wait for HTTP
+    /// requests that have not arrived.
     pub fn is_over(&self, now: Instant) -> bool {
         let ends = self.upkeep.shutdown_ends;
-        ends.is_some_and(|ends| self.clients.is_empty() || ends <= now)
+        ends.is_some_and(|ends| ends <= now || self.is_done())
+    }
+
+    /// Whether nobody is there but those who may yet send an HTTP request.
+    fn is_done(&self) -> bool {
+        let mut clients = self.clients.iter();
+        // These are a few, and the others may be many.
+        self.clients.len() <= self.admission.http()
+            && clients.all(|(_, client)| matches!(client.session, Session::Http(_)))
     }
 
     /// The server says something to all people at a prompt, as `* TEXT`. Control characters in it are

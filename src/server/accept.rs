@@ -58,6 +58,8 @@ pub struct Acceptor<L: Listen> {
 
 #[derive(Debug)]
 struct Listener<L> {
+    /// Its place among those that were given.
+    index: usize,
     socket: L,
     /// Connections may wait: there was no WouldBlock since the last event that said so.
     waiting: bool,
@@ -66,12 +68,13 @@ struct Listener<L> {
 impl<L: Listen> Acceptor<L> {
     /// Accepts from `sockets`, `per_turn` connections a turn at most, 1 or more.
     pub fn new(sockets: Vec<L>, per_turn: usize) -> Self {
-        let listener = |socket| Listener {
+        let listener = |(index, socket)| Listener {
+            index,
             socket,
             waiting: false,
         };
         Self {
-            listeners: sockets.into_iter().map(listener).collect(),
+            listeners: sockets.into_iter().enumerate().map(listener).collect(),
             first: 0,
             per_turn,
             spare: L::open_spare().ok(),
@@ -84,16 +87,22 @@ impl<L: Listen> Acceptor<L> {
         self.listeners.iter().map(|listener| &listener.socket)
     }
 
-    /// An event said that somebody waits at this listener.
+    /// An event said that somebody waits at this listener, which was the one with this index at first.
     pub fn mark(&mut self, index: usize) {
-        if let Some(listener) = self.listeners.get_mut(index) {
+        let mut listeners = self.listeners.iter_mut();
+        if let Some(listener) = listeners.find(|listener| listener.index == index) {
             listener.waiting = true;
         }
     }
 
     /// Accepts nothing any more; the system refuses connections that wait.
     pub fn close(&mut self) {
-        self.listeners.clear();
+        self.retain(|_| false);
+    }
+
+    /// Accepts nothing any more but at these listeners; the system refuses connections that wait elsewhere.
+    pub fn retain(&mut self, mut is_kept: impl FnMut(&L) -> bool) {
+        self.listeners.retain(|listener| is_kept(&listener.socket));
         self.back_off = BackOff::default();
     }
 

@@ -487,6 +487,7 @@ impl<O: Observer> Server<O> {
     fn stop(&mut self) {
         let metrics = &self.metrics();
         report(&mut self.engine, Event::Stopped { metrics });
+        self.acceptor.close();
         self.control.close();
         self.status = Status::Stopped;
     }
@@ -572,7 +573,9 @@ impl<O: Observer> Server<O> {
         }
         let shutdowns = self.control.shutdowns();
         if shutdowns > 0 && self.shutdowns_seen == 0 {
-            self.acceptor.close();
+            // Whoever asks for the health of a server that ends has to be answered.
+            self.acceptor
+                .retain(|listener| listener.role.service == Service::Http);
             self.proxied.close();
             self.engine.shut_down(self.clock.began());
         }

@@ -6,7 +6,7 @@
 //! | `/` | a page for people, which asks for `/status.json` |
 //! | `/status.json` | the numbers on it |
 //! | `/healthz` | 200 as long as the loop turns |
-//! | `/readyz` | 200, or 503 while the server is full |
+//! | `/readyz` | 200, or 503 while the server is full or shuts down |
 //! | `/metrics` | the [metrics] for Prometheus |
 //! | any other | 404 |
 
@@ -128,6 +128,7 @@ impl Request {
             Self::Page => ("200 OK", page::PAGE.to_owned()),
             Self::Status => ("200 OK", page::status(survey, &env.limits)),
             Self::Health => ("200 OK", "ok\n".to_owned()),
+            Self::Readiness if env.is_ending => unavailable("ending: the server shuts down\n"),
             Self::Readiness => readiness(metrics, &env.limits),
             Self::Metrics => {
                 let process = (env.process_stats)();
@@ -166,12 +167,16 @@ impl Request {
 fn readiness(metrics: &Metrics, limits: &Limits) -> (&'static str, String) {
     let clients = metrics.clients.saturating_sub(metrics.http_connections);
     match limits.max_clients {
-        Some(most) if clients >= most => (
-            "503 Service Unavailable",
-            format!("full: there are {clients} of {most} clients\n"),
-        ),
+        Some(most) if clients >= most => {
+            unavailable(format!("full: there are {clients} of {most} clients\n"))
+        }
         _ => ("200 OK", "ready\n".to_owned()),
     }
+}
+
+/// No client should be sent here, and why.
+fn unavailable(why: impl Into<String>) -> (&'static str, String) {
+    ("503 Service Unavailable", why.into())
 }
 
 /// What is sent.

@@ -1,8 +1,10 @@
 //! The pages of a listener for HTTP, over real sockets.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Command, Stdio};
+
+use rustix::process::Signal;
 
 use crate::support::child::{Client, Server, command, run};
 use crate::support::families::FAMILIES;
@@ -276,6 +278,51 @@ fn a_full_server_says_that_it_is_not_ready_and_answers_all_the_same() {
     assert_eq!(refused.read(&mut [0; 99]).expect("its end"), 0);
     idle.pop();
     while get_or_end(http).is_empty() {}
+}
+
+// Who routes clients to servers was refused in that time, like whoever asks a server that has crashed.
+#[test]
+fn a_server_that_ends_says_that_it_is_not_ready_and_goes_on_to_be_well() {
+    let (server, http) = server();
+    let mut bob = server.join("bob");
+    let sleeper = server.join_with_small_buffer("sleeper");
+    // Its end waits for one who does not read, for a few seconds.
+    while queued(http) == 0.0 {
+        bob.say(&"x".repeat(4000));
+        bob.await_heard();
+    }
+    let mut early = connect(http);
+    early
+        .write_all(b"GET /readyz HTTP/1.0\r\n")
+        .expect("it reads");
+    server.signal(Signal::TERM);
+    bob.expect("* server is shutting down");
+    early.write_all(b"\r\n").expect("it reads");
+    let mut response = String::new();
+    early.read_to_string(&mut response).expect("an answer");
+    for answer in [
+        response,
+        get(http, "/readyz").0 + "\r\n\r\n" + &get(http, "/readyz").1,
+    ] {
+        assert!(
+            answer.starts_with("HTTP/1.1 503 Service Unavailable\r\n"),
+            "{answer}"
+        );
+        assert!(
+            answer.ends_with("\r\n\r\nending: the server shuts down\n"),
+            "{answer}"
+        );
+    }
+    assert_eq!(get(http, "/healthz").1, "ok\n");
+    let refused = TcpStream::connect(server.addr).expect_err("the room is closed");
+    assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+    drop(sleeper);
+    assert!(server.wait().status.success());
+}
+
+/// How many bytes are queued for all clients.
+fn queued(http: SocketAddr) -> f64 {
+    value(&get(http, "/metrics").1, "line_chat_queued_bytes")
 }
 
 /// The answer, or nothing if the connection is refused.

@@ -65,6 +65,39 @@ fn a_slow_probe_reads_its_answer_in_pieces_and_a_silent_one_is_closed() {
 }
 
 #[test]
+fn a_shutdown_answers_who_asks_and_waits_for_nobody_who_may() {
+    on_both(|is_veiled| {
+        let mut scene = Scene::new(for_people(), is_veiled);
+        let stuck = scene.connect(Service::Http, 24);
+        let [silent, probe] = [(); 2].map(|()| scene.connect(Service::Http, 1 << 20));
+        let ann = scene.join_reading("ann");
+        scene.send(stuck, b"GET /other HTTP/1.0\r\n\r\n");
+        scene.settle();
+        let now = scene.now;
+        scene.engine.shut_down(now);
+        scene.send(probe, b"GET /readyz HTTP/1.0\r\n\r\n");
+        scene.settle();
+        assert_eq!(scene.got(ann), "* server is shutting down\r\n");
+        assert_eq!(scene.left(silent), None);
+        let response = scene.got(probe);
+        let why = "\r\n\r\nending: the server shuts down\n";
+        assert!(response.ends_with(why), "{response}");
+        for peer in [ann, probe] {
+            scene.peer(peer).hang_up();
+        }
+        scene.settle();
+        assert!(!scene.engine.is_over(scene.now), "an answer is not read");
+        for _ in 0..100 {
+            scene.peer(stuck).peer_reads(8);
+            scene.settle();
+        }
+        scene.peer(stuck).hang_up();
+        scene.settle();
+        assert!(scene.engine.is_over(scene.now), "one is silent");
+    });
+}
+
+#[test]
 fn a_dialed_peer_is_served_when_it_is_connected_and_not_before() {
     let mut scene = Scene::new(for_people(), false);
     let other = scene.join_reading("other");

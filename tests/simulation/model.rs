@@ -130,6 +130,12 @@ impl Model {
         self.shutting_down = true;
     }
 
+    /// Whether a shutdown waits for this peer: not for one that may send an HTTP request yet.
+    pub(crate) fn is_waited_for(&self, peer: Peer) -> bool {
+        let client = self.clients.get(&peer);
+        client.is_none_or(|client| client.service != Service::Http || client.left.is_some())
+    }
+
     /// Time has come; the turn itself has not begun. The loop was to wait until this deadline; where work
     /// was left over, or the deadline has passed, it has a second for its last turn. If it comes over a
     /// second later, all that it is late does not count.

@@ -455,7 +455,9 @@ impl World {
         }
         self.forget_those_who_are_gone();
         let stays = |person: &Person| {
-            person.reads && !person.socket.borrow().shut && !person.socket.borrow().is_handshaking()
+            let socket = person.socket.borrow();
+            let is_waited_for = self.model.is_waited_for(socket.peer);
+            person.reads && is_waited_for && !socket.shut && !socket.is_handshaking()
         };
         assert!(!self.persons.iter().any(stays), "no last words");
     }
