@@ -130,9 +130,7 @@ pub(crate) struct Args {
     log_format: LogFormat,
 
     /// Print a file that comes with the program, and end
-    ///
-    /// Hidden, because it is for those who make packages.
-    #[arg(long, value_name = "FILE", hide = true)]
+    #[arg(long, value_name = "FILE")]
     generate: Option<Generate>,
 }
 

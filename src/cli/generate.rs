@@ -1,6 +1,6 @@
 //! The files that come with the program, printed by the program itself, so that none can be of another
-//! version: the manual page and the completions are made of the flags, and the units and the Dockerfile
-//! are files in `src/dist/`.
+//! version: the manual page and the completions are made of the flags, and the units, the Dockerfile and the
+//! alerts are files in `src/dist/`.
 
 use std::io::{self, Write};
 
@@ -13,18 +13,24 @@ use clap_mangen::roff::{Roff, bold, roman};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 #[value(rename_all = "kebab-case")]
 pub(crate) enum Generate {
-    /// The manual page line-chat(1).
+    /// The manual page line-chat(1)
     Man,
+    /// What completes flags in bash
     CompleteBash,
+    /// What completes flags in zsh
     CompleteZsh,
+    /// What completes flags in fish
     CompleteFish,
-    /// The systemd unit of the server.
+    /// The systemd unit of the server
     Service,
-    /// The systemd unit of its sockets.
+    /// The systemd unit of its sockets
     Socket,
-    /// What the service is configured by, /etc/default/line-chat.
+    /// What the service is configured by, /etc/default/line-chat
     Default,
+    /// How to build a container
     Dockerfile,
+    /// Alerts on the metrics, for Prometheus
+    AlertRules,
 }
 
 impl Generate {
@@ -49,6 +55,7 @@ impl Generate {
             Self::Socket => include_str!("../dist/line-chat.socket"),
             Self::Default => include_str!("../dist/line-chat.default"),
             Self::Dockerfile => include_str!("../dist/Dockerfile"),
+            Self::AlertRules => include_str!("../dist/prometheus.rules.yml"),
         };
         Ok(text.into())
     }

@@ -46,7 +46,7 @@ fn the_manual_page_has_every_flag_with_its_variable() {
             assert!(page.contains(&variable), "{variable}: {page}");
         }
     }
-    assert!(!page.contains("--generate"), "it is for packages");
+    assert!(!page.contains("--write-transcript"), "it is our own");
     for title in ["EXAMPLES", "SIGNALS", "EXIT STATUS", "FILES", "SEE ALSO"] {
         let is_title = |line: &str| line == title;
         assert!(page.lines().any(is_title), "{title}: {page}");
@@ -67,7 +67,8 @@ fn bash_completes_flags_and_their_values() {
     for (typed, offered) in [
         (&["--max-l"][..], "--max-line\n"),
         (&["--lag", "w"], "wait\n"),
-        (&["--gener"], "\n"),
+        (&["--generate", "al"], "alert-rules\n"),
+        (&["--write"], "\n"),
     ] {
         let mut bash = Command::new("bash");
         bash.args(["--norc", "-c", script, &path, "line-chat"])
@@ -147,6 +148,14 @@ fn the_container_has_a_user_and_a_port() {
         let is_there = last_stage.lines().any(|it| it == line);
         assert!(is_there, "{line}: {file}");
     }
+}
+
+#[test]
+fn the_alerts_are_those_that_the_metrics_are_held_against() {
+    let rules = include_str!("../../src/dist/prometheus.rules.yml");
+    assert_eq!(generated("alert-rules"), rules);
+    let (help, _) = output_of(&mut command(&["--help"]));
+    assert!(help.contains("alert-rules"), "{help}");
 }
 
 #[test]
