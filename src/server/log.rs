@@ -10,49 +10,44 @@
 //! | `line_chat::auth` | passwords and operators |
 //! | `line_chat::server` | the server itself |
 //!
-//! Lines about one connection name the listener through which it came, and, once it is a client, its number:
-//! `client 3 on 127.0.0.1:6142`. For logs that are read by machines both are keys, `client` and `listener`.
-//! The engine tells of a listener only when a client connects; this log remembers it, in four bytes for each
-//! number of a client.
-//!
-//! Every kind of event that a peer can cause at will is [`Throttled`]: above so many lines in ten seconds
-//! they are counted, and one line tells how many. What members and operators do has [`MAX_LINES`], and
-//! everything else a single line. So all that peers do is at most some 250 lines in ten seconds. A deadline
-//! ensures that the end of a burst is logged even if no event follows it.
+//! Lines about one connection name its listener, and its number once it is a client: see `log_lines.rs`,
+//! which has the lines of every kind of event that a peer can cause at will. Above a number of lines in ten
+//! seconds such events are counted, and one line says how many there were. What members and operators do has
+//! [`MAX_LINES`], and everything else a single line. So all that peers do is at most some 250 lines in ten
+//! seconds. A deadline ensures that the end of a burst is logged even if no event follows it.
 
 use std::fmt;
-use std::sync::Arc;
 use std::time::Instant;
 
-use log::{Level, LevelFilter, debug, error, info, log, log_enabled, trace, warn};
+use log::{Level, LevelFilter, debug, error, info, log_enabled, trace, warn};
 
-use crate::client_id::ClientId;
 use crate::events::{Event, Heard, Observer};
-use crate::peer::Peer;
 use crate::protocol::close_reason::CloseReason;
-use crate::time::log_throttle::{Counted, LogThrottle};
+use crate::server::log_lines::{
+    AcceptFailure, Joined, Left, Listeners, Nameless, Nobody, OperatorCommand, OperatorMade,
+    Refusal, Renamed, Silent, Stranger, Throttle, Unregistrable, WrongPassword, write_about,
+};
+use crate::time::log_throttle::LogThrottle;
 
-const CONNECTIONS: &str = "line_chat::connections";
-const MEMBERS: &str = "line_chat::members";
+pub(super) const CONNECTIONS: &str = "line_chat::connections";
+pub(super) const MEMBERS: &str = "line_chat::members";
 const LINES: &str = "line_chat::lines";
 const READERS: &str = "line_chat::readers";
-const AUTH: &str = "line_chat::auth";
-const SERVER: &str = "line_chat::server";
+pub(super) const AUTH: &str = "line_chat::auth";
+pub(super) const SERVER: &str = "line_chat::server";
 
 /// How many lines there are in ten seconds about single joins, and leaves, and so on: more than a room
 /// needs that people watch.
 const MAX_LINES: u32 = 50;
 
-/// Writes a line about a [`Client`], which is looked up only if the line is written.
+/// Writes a line about a client, which is looked up only if the line is written.
 macro_rules! about {
-    ($level:ident, $target:expr, $it:ident = $client:expr, $($words:tt)+) => {
+    ($level:ident, $target:expr, $client:ident = $lookup:expr, $($words:tt)+) => {
         if log_enabled!(target: $target, Level::$level) {
-            let $it = $client;
-            about!($level, $target, $it, $($words)+);
+            let $client = $lookup;
+            let (id, on) = (Some($client.id), &$client.on);
+            write_about(Level::$level, $target, id, on, format_args!($($words)+));
         }
-    };
-    ($level:ident, $target:expr, $it:ident, $($words:tt)+) => {
-        log!(target: $target, Level::$level, client = $it.id, listener = $it.on.name(); $($words)+)
     };
 }
 
@@ -106,8 +101,8 @@ impl Observer for Log {
                 about!(
                     Debug,
                     CONNECTIONS,
-                    it = self.listeners.client(id),
-                    "{peer} connected as {it}"
+                    client = self.listeners.client(id),
+                    "{peer} connected as {client}"
                 );
             }
             Event::Proxied {
@@ -116,7 +111,8 @@ impl Observer for Log {
                 listener,
             } => {
                 let on = self.listeners.on(listener);
-                debug!(target: CONNECTIONS, listener = on.name(); "{peer} comes through the proxy {proxy}{on}");
+                let text = format_args!("{peer} comes through the proxy {proxy}{on}");
+                write_about(Level::Debug, CONNECTIONS, None, &on, text);
             }
             Event::Refused {
                 peer,
@@ -146,13 +142,20 @@ impl Observer for Log {
                 about!(
                     Debug,
                     CONNECTIONS,
-                    it = self.listeners.client(id),
-                    "{peer} ({it}): {half} broken: {error}"
+                    client = self.listeners.client(id),
+                    "{peer} ({client}): {half} broken: {error}"
                 );
             }
             Event::OtherProtocol { id, peer, protocol } => {
-                let it = self.listeners.client(id);
-                self.strangers.log(now, Stranger { it, peer, protocol });
+                let client = self.listeners.client(id);
+                self.strangers.log(
+                    now,
+                    Stranger {
+                        client,
+                        peer,
+                        protocol,
+                    },
+                );
             }
             Event::Left {
                 id,
@@ -160,8 +163,15 @@ impl Observer for Log {
                 reason,
                 ..
             } => {
-                let (it, nick) = (self.listeners.client(id), nick.to_owned());
-                self.left.log(now, Left { it, nick, reason });
+                let (client, nick) = (self.listeners.client(id), nick.to_owned());
+                self.left.log(
+                    now,
+                    Left {
+                        client,
+                        nick,
+                        reason,
+                    },
+                );
             }
             Event::Left {
                 id,
@@ -170,23 +180,32 @@ impl Observer for Log {
                 reason,
                 ..
             } => {
-                let it = self.listeners.client(id);
-                self.left_without_nick(now, Nobody { it, peer, reason }, heard);
+                let client = self.listeners.client(id);
+                self.left_without_nick(
+                    now,
+                    Nobody {
+                        client,
+                        peer,
+                        reason,
+                    },
+                    heard,
+                );
             }
             Event::Freed { id } => trace!(target: CONNECTIONS, "client {} freed", id.index()),
             Event::Joined { id, peer, nick } => {
-                let (it, nick) = (self.listeners.client(id), nick.to_owned());
-                self.joined.log(now, Joined { it, nick, peer });
+                let (client, nick) = (self.listeners.client(id), nick.to_owned());
+                self.joined.log(now, Joined { client, nick, peer });
             }
             Event::Renamed { id, old, new } => {
-                let (it, old, new) = (self.listeners.client(id), old.to_owned(), new.to_owned());
-                self.renamed.log(now, Renamed { it, old, new });
+                let (client, old, new) =
+                    (self.listeners.client(id), old.to_owned(), new.to_owned());
+                self.renamed.log(now, Renamed { client, old, new });
             }
             Event::Said { id, line, .. } | Event::Acted { id, line, .. } => {
                 about!(
                     Debug,
                     LINES,
-                    it = self.listeners.client(id),
+                    client = self.listeners.client(id),
                     "{}",
                     Text(line)
                 );
@@ -200,8 +219,8 @@ impl Observer for Log {
                 about!(
                     Debug,
                     LINES,
-                    it = self.listeners.client(id),
-                    "to {peer} ({it}): {}",
+                    client = self.listeners.client(id),
+                    "to {peer} ({client}): {}",
                     Text(line)
                 );
             }
@@ -209,24 +228,24 @@ impl Observer for Log {
                 about!(
                     Trace,
                     LINES,
-                    it = self.listeners.client(id),
-                    "to {peer} ({it}): {answer:?}"
+                    client = self.listeners.client(id),
+                    "to {peer} ({client}): {answer:?}"
                 );
             }
             Event::Skipped { id, lines } => {
                 about!(
                     Debug,
                     READERS,
-                    it = self.listeners.client(id),
-                    "{it} was told that lines were skipped: {lines}"
+                    client = self.listeners.client(id),
+                    "{client} was told that lines were skipped: {lines}"
                 );
             }
             Event::Stalled { id } => {
                 about!(
                     Debug,
                     READERS,
-                    it = self.listeners.client(id),
-                    "{it} has read nothing for a second"
+                    client = self.listeners.client(id),
+                    "{client} has read nothing for a second"
                 );
             }
             Event::TranscriptBegun { lost_lines: 0, .. } => {
@@ -246,23 +265,30 @@ impl Observer for Log {
                 about!(
                     Debug,
                     AUTH,
-                    it = self.listeners.client(id),
-                    "{peer} knows the password ({it})"
+                    client = self.listeners.client(id),
+                    "{peer} knows the password ({client})"
                 );
             }
             Event::WrongPassword { id, peer } => {
-                let it = self.listeners.client(id);
-                self.wrong_passwords.log(now, WrongPassword { it, peer });
+                let client = self.listeners.client(id);
+                self.wrong_passwords
+                    .log(now, WrongPassword { client, peer });
             }
             Event::OperatorMade { id, nick } => {
-                let (it, nick) = (self.listeners.client(id), nick.to_owned());
-                self.operators.log(now, OperatorMade { it, nick });
+                let (client, nick) = (self.listeners.client(id), nick.to_owned());
+                self.operators.log(now, OperatorMade { client, nick });
             }
             Event::OperatorCommand { id, nick, command } => {
                 let (nick, command) = (nick.to_owned(), command.to_owned());
-                let it = self.listeners.client(id);
-                self.commands
-                    .log(now, OperatorCommand { it, nick, command });
+                let client = self.listeners.client(id);
+                self.commands.log(
+                    now,
+                    OperatorCommand {
+                        client,
+                        nick,
+                        command,
+                    },
+                );
             }
             Event::SecretExposed { path } => {
                 let path = path.display();
@@ -332,7 +358,7 @@ impl Observer for Log {
 impl Log {
     /// Sets what the listeners are called, in their order.
     pub(super) fn name_listeners(&mut self, names: impl Iterator<Item = String>) {
-        self.listeners.names = names.map(Arc::from).collect();
+        self.listeners = Listeners::named(names);
     }
 
     /// When a line is due even if no event follows.
@@ -389,406 +415,13 @@ impl Log {
     /// A peer that says nothing, or not who it is, can come again at once.
     fn left_without_nick(&mut self, now: Instant, nobody: Nobody, heard: Heard) {
         match (heard, nobody.reason) {
-            (_, CloseReason::Answered) => nobody.write_kept("was answered"),
+            (_, CloseReason::Answered) => nobody.write("was answered"),
             // A probe asks again and again.
             (Heard::OnlyQuestions, CloseReason::HungUp) => {
-                nobody.write_kept("has only asked whether we are here");
+                nobody.write("has only asked whether we are here");
             }
             (Heard::Nothing, _) => self.silent.log(now, Silent(nobody)),
             _ => self.nameless.log(now, Nameless(nobody)),
-        }
-    }
-}
-
-/// The listeners, and which client came through which.
-#[derive(Debug, Default)]
-struct Listeners {
-    names: Vec<Arc<str>>,
-    /// By the numbers of clients.
-    of_clients: Vec<Option<u16>>,
-}
-
-impl Listeners {
-    fn remember(&mut self, id: ClientId, listener: Option<u16>) {
-        let index = id.index();
-        if self.of_clients.len() <= index {
-            self.of_clients.resize(index.saturating_add(1), None);
-        }
-        if let Some(of_client) = self.of_clients.get_mut(index) {
-            *of_client = listener;
-        }
-    }
-
-    fn client(&self, id: ClientId) -> Client {
-        let listener = self.of_clients.get(id.index()).copied().flatten();
-        Client {
-            id: id.index(),
-            on: self.on(listener),
-        }
-    }
-
-    fn on(&self, listener: Option<u16>) -> On {
-        On(listener.and_then(|it| self.names.get(usize::from(it)).cloned()))
-    }
-}
-
-/// A client and where it came in, as in `client 3 on 127.0.0.1:6142`.
-#[derive(Debug)]
-struct Client {
-    id: usize,
-    on: On,
-}
-
-impl fmt::Display for Client {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "client {}{}", self.id, self.on)
-    }
-}
-
-/// The listener through which a connection came, if it did not come otherwise. It is shown as in
-/// ` on 127.0.0.1:6142`.
-#[derive(Debug)]
-struct On(Option<Arc<str>>);
-
-impl On {
-    /// What the listener is called, or an empty text.
-    fn name(&self) -> &str {
-        self.0.as_deref().unwrap_or_default()
-    }
-}
-
-impl fmt::Display for On {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
-            Some(name) => write!(f, " on {name}"),
-            None => Ok(()),
-        }
-    }
-}
-
-/// An event that a peer can cause again and again.
-trait Throttled {
-    /// Writes one line for this many events, of which this is the last.
-    fn write(&self, times: u64);
-
-    /// Writes a line for this single event, into a log that holds every one.
-    fn write_kept(&self) {}
-}
-
-/// A kind of event that has a number of lines in ten seconds.
-trait Throttle<T> {
-    fn log(&mut self, now: Instant, event: T);
-    fn log_due(&mut self, now: Instant);
-    fn log_rest(&mut self);
-}
-
-impl<T: Throttled> Throttle<T> for LogThrottle<T> {
-    fn log(&mut self, now: Instant, event: T) {
-        match self.count(event, now) {
-            Counted::Line(times, event) => event.write(times),
-            Counted::Kept(event) => event.write_kept(),
-        }
-    }
-
-    fn log_due(&mut self, now: Instant) {
-        if let Some((times, event)) = self.take_due(now) {
-            event.write(times);
-        }
-    }
-
-    fn log_rest(&mut self) {
-        if let Some((times, event)) = self.take_all() {
-            event.write(times);
-        }
-    }
-}
-
-/// A member joined.
-#[derive(Debug)]
-struct Joined {
-    it: Client,
-    nick: String,
-    peer: Peer,
-}
-
-impl Throttled for Joined {
-    fn write(&self, times: u64) {
-        let Self { it, nick, peer } = self;
-        match times {
-            1 => about!(Info, MEMBERS, it, "{nick} joined from {peer} as {it}"),
-            n => {
-                info!(target: MEMBERS, "{n} members joined, the last {nick} from {peer}{}", it.on);
-            }
-        }
-    }
-
-    fn write_kept(&self) {
-        let Self { it, nick, peer } = self;
-        about!(Debug, MEMBERS, it, "{nick} joined from {peer} as {it}");
-    }
-}
-
-/// A member left.
-#[derive(Debug)]
-struct Left {
-    it: Client,
-    nick: String,
-    reason: CloseReason,
-}
-
-impl Throttled for Left {
-    fn write(&self, times: u64) {
-        let Self { it, nick, reason } = self;
-        match times {
-            1 => about!(Info, MEMBERS, it, "{nick} left: {reason} ({it})"),
-            n => {
-                info!(target: MEMBERS, "{n} members left, the last {nick}{}: {reason}", it.on);
-            }
-        }
-    }
-
-    fn write_kept(&self) {
-        let Self { it, nick, reason } = self;
-        about!(Debug, MEMBERS, it, "{nick} left: {reason} ({it})");
-    }
-}
-
-/// A member took another nick.
-#[derive(Debug)]
-struct Renamed {
-    it: Client,
-    old: String,
-    new: String,
-}
-
-impl Throttled for Renamed {
-    fn write(&self, times: u64) {
-        let Self { it, old, new } = self;
-        match times {
-            1 => about!(Info, MEMBERS, it, "{old} is now {new} ({it})"),
-            n => {
-                info!(target: MEMBERS, "{n} renames, the last: {old} is now {new}{}", it.on);
-            }
-        }
-    }
-
-    fn write_kept(&self) {
-        let Self { it, old, new } = self;
-        about!(Debug, MEMBERS, it, "{old} is now {new} ({it})");
-    }
-}
-
-/// A member knew the password of operators.
-#[derive(Debug)]
-struct OperatorMade {
-    it: Client,
-    nick: String,
-}
-
-impl Throttled for OperatorMade {
-    fn write(&self, times: u64) {
-        let Self { it, nick } = self;
-        match times {
-            1 => about!(Info, AUTH, it, "{nick} is an operator now ({it})"),
-            n => {
-                info!(target: AUTH, "{n} times the password of operators, the last from {nick}{}", it.on);
-            }
-        }
-    }
-
-    fn write_kept(&self) {
-        let Self { it, nick } = self;
-        about!(Debug, AUTH, it, "{nick} is an operator now ({it})");
-    }
-}
-
-/// An operator gave a command.
-#[derive(Debug)]
-struct OperatorCommand {
-    it: Client,
-    nick: String,
-    command: String,
-}
-
-impl Throttled for OperatorCommand {
-    fn write(&self, times: u64) {
-        let Self { it, nick, command } = self;
-        match times {
-            1 => about!(Info, AUTH, it, "{nick} ({it}) as an operator: {command}"),
-            n => {
-                info!(target: AUTH, "{n} commands of operators, the last of {nick}{}: {command}", it.on);
-            }
-        }
-    }
-
-    fn write_kept(&self) {
-        let Self { it, nick, command } = self;
-        about!(Debug, AUTH, it, "{nick} ({it}) as an operator: {command}");
-    }
-}
-
-/// A connection was refused.
-#[derive(Debug)]
-struct Refusal {
-    peer: Peer,
-    on: On,
-    reason: CloseReason,
-}
-
-impl Throttled for Refusal {
-    fn write(&self, times: u64) {
-        let Self { peer, on, reason } = self;
-        match times {
-            1 => info!(target: CONNECTIONS, listener = on.name(); "refused {peer}{on}: {reason}"),
-            n => {
-                info!(target: CONNECTIONS, "refused {n} connections, the last {peer}{on}: {reason}");
-            }
-        }
-    }
-
-    fn write_kept(&self) {
-        let Self { peer, on, reason } = self;
-        debug!(target: CONNECTIONS, listener = on.name(); "refused {peer}{on}: {reason}");
-    }
-}
-
-/// The poll loop did not take a connection, which the operator may be able to change.
-#[derive(Debug)]
-struct Unregistrable {
-    peer: Peer,
-    on: On,
-    error: String,
-}
-
-impl Throttled for Unregistrable {
-    fn write(&self, times: u64) {
-        let Self { peer, on, error } = self;
-        match times {
-            1 => warn!(target: CONNECTIONS, listener = on.name(); "refused {peer}{on}: {error}"),
-            n => {
-                warn!(target: CONNECTIONS, "refused {n} connections, the last {peer}{on}: {error}");
-            }
-        }
-    }
-
-    fn write_kept(&self) {
-        let Self { peer, on, error } = self;
-        debug!(target: CONNECTIONS, listener = on.name(); "refused {peer}{on}: {error}");
-    }
-}
-
-/// A client speaks another protocol.
-#[derive(Debug)]
-struct Stranger {
-    it: Client,
-    peer: Peer,
-    protocol: &'static str,
-}
-
-impl Throttled for Stranger {
-    fn write(&self, times: u64) {
-        let Self { it, peer, protocol } = self;
-        match times {
-            1 => about!(Info, CONNECTIONS, it, "{peer} speaks {protocol} ({it})"),
-            n => info!(
-                target: CONNECTIONS,
-                "{n} clients speak other protocols, the last {peer}{}: {protocol}",
-                it.on
-            ),
-        }
-    }
-
-    fn write_kept(&self) {
-        let Self { it, peer, protocol } = self;
-        about!(Debug, CONNECTIONS, it, "{peer} speaks {protocol} ({it})");
-    }
-}
-
-/// A client left that had no nick.
-#[derive(Debug)]
-struct Nobody {
-    it: Client,
-    peer: Peer,
-    reason: CloseReason,
-}
-
-impl Nobody {
-    fn write(&self, times: u64, what: &str) {
-        let Self { it, peer, reason } = self;
-        match times {
-            1 => about!(Info, CONNECTIONS, it, "{peer} {what}: {reason} ({it})"),
-            n => info!(
-                target: CONNECTIONS,
-                "{n} clients {what}, the last {peer}{}: {reason}",
-                it.on
-            ),
-        }
-    }
-
-    fn write_kept(&self, what: &str) {
-        let Self { it, peer, reason } = self;
-        about!(Debug, CONNECTIONS, it, "{peer} {what}: {reason} ({it})");
-    }
-}
-
-/// A client left before it sent anything.
-#[derive(Debug)]
-struct Silent(Nobody);
-
-/// A client left after it had sent something, but no nick.
-#[derive(Debug)]
-struct Nameless(Nobody);
-
-impl Throttled for Silent {
-    fn write(&self, times: u64) {
-        self.0.write(times, "left without a word");
-    }
-
-    fn write_kept(&self) {
-        self.0.write_kept("left without a word");
-    }
-}
-
-impl Throttled for Nameless {
-    fn write(&self, times: u64) {
-        self.0.write(times, "left without a nick");
-    }
-
-    fn write_kept(&self) {
-        self.0.write_kept("left without a nick");
-    }
-}
-
-/// A client sent a wrong password.
-#[derive(Debug)]
-struct WrongPassword {
-    it: Client,
-    peer: Peer,
-}
-
-impl Throttled for WrongPassword {
-    fn write(&self, times: u64) {
-        let Self { it, peer } = self;
-        match times {
-            1 => about!(Warn, AUTH, it, "wrong password from {peer} ({it})"),
-            n => warn!(target: AUTH, "{n} wrong passwords, the last from {peer}{}", it.on),
-        }
-    }
-}
-
-/// accept(2) failed.
-#[derive(Debug)]
-struct AcceptFailure {
-    error: String,
-    hint: &'static str,
-}
-
-impl Throttled for AcceptFailure {
-    fn write(&self, times: u64) {
-        let Self { error, hint } = self;
-        match times {
-            1 => warn!(target: SERVER, "cannot accept connections: {error}; {hint}"),
-            n => warn!(target: SERVER, "cannot accept connections ({n} times): {error}; {hint}"),
         }
     }
 }

@@ -9,6 +9,7 @@ pub mod accept;
 pub(crate) mod handle;
 mod listen;
 mod log;
+mod log_lines;
 mod process;
 mod proxied;
 mod signals;
