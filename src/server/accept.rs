@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 
+use crate::config::addr::Service;
 use crate::config::entrance::Entrance;
 use crate::engine::{Engine, Stream};
 use crate::events::{Event, Observer};
@@ -28,9 +29,9 @@ pub trait Listen {
     /// A descriptor that can be given up.
     type Spare;
 
-    /// Where its connections come in, for those whose peer is told that it cannot stay.
-    fn entrance(&self) -> Entrance {
-        Entrance::default()
+    /// What its connections get.
+    fn service(&self) -> Service {
+        Service::default()
     }
 
     /// Takes the next connection out of the queue, with its peer.
@@ -63,6 +64,15 @@ struct Listener<L> {
     socket: L,
     /// Connections may wait: there was no WouldBlock since the last event that said so.
     waiting: bool,
+}
+
+impl<L: Listen> Listener<L> {
+    fn entrance(&self) -> Entrance {
+        Entrance {
+            service: self.socket.service(),
+            listener: u16::try_from(self.index).ok(),
+        }
+    }
 }
 
 impl<L: Listen> Acceptor<L> {
@@ -116,13 +126,13 @@ impl<L: Listen> Acceptor<L> {
         self.back_off.until
     }
 
-    /// Hands connections that wait to `admit`, with their peer and the listener, within the budget of a
-    /// turn. The engine is told of what goes wrong.
+    /// Hands connections that wait to `admit`, with their peer, their entrance and the listener, within the
+    /// budget of a turn. The engine is told of what goes wrong.
     pub fn accept<O: Observer>(
         &mut self,
         now: Instant,
         engine: &mut Engine<L::Stream, O>,
-        mut admit: impl FnMut(&mut Engine<L::Stream, O>, L::Stream, Peer, &L),
+        mut admit: impl FnMut(&mut Engine<L::Stream, O>, L::Stream, Peer, Entrance, &L),
     ) {
         if self.back_off.is_on(now) || self.listeners.is_empty() {
             return;
@@ -140,7 +150,7 @@ impl<L: Listen> Acceptor<L> {
                 let error = match listener.socket.accept() {
                     Ok((stream, peer)) => {
                         self.back_off = BackOff::default();
-                        admit(engine, stream, peer, &listener.socket);
+                        admit(engine, stream, peer, listener.entrance(), &listener.socket);
                         continue;
                     }
                     Err(error) => error,
@@ -180,7 +190,7 @@ fn turn_away<L: Listen, O: Observer>(
 ) -> Option<AcceptError> {
     match listener.socket.accept() {
         Ok((stream, peer)) => {
-            let entrance = listener.socket.entrance();
+            let entrance = listener.entrance();
             engine.refuse(stream, peer, entrance, CloseReason::ServerFull);
             None
         }
@@ -345,7 +355,7 @@ mod tests {
             Engine::new(Config::default(), (), Instant::now()).expect("the default works");
         let now = Instant::now();
         acceptor.mark(0);
-        let mut admit = |_: &mut _, stream: Never, _, _: &_| match stream {};
+        let mut admit = |_: &mut _, stream: Never, _, _, _: &_| match stream {};
         acceptor.accept(now, &mut engine, &mut admit);
         assert!(!acceptor.has_work(), "it does not spin");
         assert_eq!(acceptor.next_deadline(), Some(now + MIN_BACK_OFF));

@@ -35,7 +35,6 @@ use signal_hook_mio::v1_0::Signals;
 use crate::client_id::ClientId;
 use crate::config::Config;
 use crate::config::addr::{ListenAddr, Place, Role, Service};
-use crate::config::entrance::Entrance;
 use crate::config::interactive::{Interactive, Profile};
 use crate::config::unix_socket::UnixName;
 use crate::engine::{Engine, Interest, Liveness, Registry};
@@ -429,9 +428,10 @@ impl<O: Observer> Server<O> {
             keepalive: self.keepalive,
         };
         let (proxied, poll) = (&mut self.proxied, self.poll.registry());
-        self.acceptor
-            .accept(now, &mut self.engine, |engine, stream, peer, listener| {
-                let entrance = listener.entrance();
+        self.acceptor.accept(
+            now,
+            &mut self.engine,
+            |engine, stream, peer, entrance, listener| {
                 if !listener.role.layers.proxy {
                     return engine.accept(stream, peer, entrance, now, registry);
                 }
@@ -439,7 +439,8 @@ impl<O: Observer> Server<O> {
                 if let Err(ended) = proxied.add(stream, peer, entrance, now, watch) {
                     end_waiting(ended, engine, now, registry);
                 }
-            });
+            },
+        );
         let mut looks = 0;
         while let Some(mut ended) = self.proxied.take(now, &mut looks) {
             // From here on it has another number.
@@ -694,7 +695,6 @@ fn register_all(sockets: Vec<Bound>, poll: &Poll) -> io::Result<Vec<Listener>> {
             _file: bound.file,
             socket,
             role: bound.role,
-            number: u16::try_from(index).ok(),
             name: bound.name,
         })
     };
@@ -793,8 +793,6 @@ struct Listener {
     _file: Option<SocketFile>,
     socket: transport::Listener,
     role: Role,
-    /// Its place among the listeners.
-    number: Option<u16>,
     /// The name of a Unix socket.
     name: Option<UnixName>,
 }
@@ -815,11 +813,8 @@ impl Listen for Listener {
     type Stream = Transport;
     type Spare = File;
 
-    fn entrance(&self) -> Entrance {
-        Entrance {
-            service: self.role.service,
-            listener: self.number,
-        }
+    fn service(&self) -> Service {
+        self.role.service
     }
 
     fn accept(&mut self) -> io::Result<(Transport, Peer)> {

@@ -255,8 +255,8 @@ impl Listen for Listener {
     type Stream = ServerEnd;
     type Spare = Spare;
 
-    fn entrance(&self) -> line_chat::Entrance {
-        self.0.borrow().listeners[self.1].service.into()
+    fn service(&self) -> Service {
+        self.0.borrow().listeners[self.1].service
     }
 
     fn accept(&mut self) -> io::Result<(ServerEnd, line_chat::Peer)> {

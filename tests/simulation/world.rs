@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 use line_chat::engine::{ClientId, Engine, Interest, Liveness, Registry};
-use line_chat::server::accept::{Acceptor, Listen};
+use line_chat::server::accept::Acceptor;
 use line_chat::server::turn_clock::TurnClock;
 use line_chat::{Config, Eof, Eol, Profile, Script, Service};
 
@@ -277,11 +277,13 @@ impl World {
             self.acceptor.mark(listener);
         }
         let now = self.now;
-        self.acceptor
-            .accept(now, &mut self.engine, |engine, stream, peer, listener| {
-                let entrance = listener.entrance();
+        self.acceptor.accept(
+            now,
+            &mut self.engine,
+            |engine, stream, peer, entrance, _| {
                 engine.accept(stream, peer, entrance, now, &mut Registrations(now));
-            });
+            },
+        );
         self.model.follow(journal::take());
         self.model.begin_turn(&self.engine.metrics());
         for socket in self.persons.iter().map(|person| person.socket.borrow()) {

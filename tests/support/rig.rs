@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use line_chat::engine::{ClientId, Engine, Interest, Registry, Stream};
 use line_chat::server::accept::{Acceptor, Listen};
-use line_chat::{Config, Entrance, Interactive, Metrics, Peer, Profile, Service};
+use line_chat::{Config, Interactive, Metrics, Peer, Profile, Service};
 
 /// More turns at one time are an endless loop.
 const MAX_TURNS: usize = 100_000;
@@ -165,8 +165,8 @@ impl Rig {
         self.acceptor.mark(1);
         let (now, registered) = (self.now, &mut self.registered);
         self.acceptor
-            .accept(now, &mut self.engine, |engine, wire, peer, door| {
-                engine.accept(wire, peer, door.service, now, registered);
+            .accept(now, &mut self.engine, |engine, wire, peer, entrance, _| {
+                engine.accept(wire, peer, entrance, now, registered);
             });
         for (id, wire) in &self.registered.0 {
             if wire.has_input() {
@@ -317,8 +317,8 @@ impl Listen for Door {
     type Stream = Wire;
     type Spare = ();
 
-    fn entrance(&self) -> Entrance {
-        self.service.into()
+    fn service(&self) -> Service {
+        self.service
     }
 
     fn accept(&mut self) -> io::Result<(Wire, Peer)> {
