@@ -1,6 +1,6 @@
 //! The other end of a connection: [`Peer`] is an address or a local user, [`Origin`] is what limits and
-//! wrong passwords are counted by, and [`PeerSet`] is what a ban covers. Whoever needs one of them asks for it here, so a
-//! new kind of peer is a new variant and no search through the code.
+//! wrong passwords are counted by, and [`PeerSet`] is what a ban covers. All code gets them from here, so a new
+//! kind of peer is a new variant and no search through the code.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};

@@ -1,4 +1,5 @@
-//! Where a connection came in: [`Entrance`].
+//! Where a connection came in: [`Entrance`]. It goes with the connection from the acceptor to the engine, so
+//! that events can name the listener without the engine knowing any.
 
 use crate::config::addr::Service;
 

@@ -98,7 +98,8 @@ const DEFAULT_PLACE: Place = Place::Loopback { port: 6142 };
 /// The smallest limit of a queue, in bytes, for a server of people: it holds a greeting or an answer.
 const INTERACTIVE_PENDING_BYTES: usize = 64 << 10;
 
-/// No memory is taken from a transcript for others, so its queue is at most this part of what all may take.
+/// The transcript's queue is never given up for other clients, so the limit of all buffers has to be at
+/// least this many times the limit of one queue.
 const TRANSCRIPT_SHARE: usize = 4;
 
 /// The longest notice to a plain client, without the nick in it, in bytes.
@@ -277,7 +278,7 @@ pub enum ConfigError {
         /// The smallest value that is allowed, in bytes.
         needed: usize,
     },
-    /// `max_pending_total_bytes` is too small for a queue of the transcript beside those of clients.
+    /// `max_pending_total_bytes` is too small for the queue of the transcript beside those of clients.
     TotalTooSmallForTranscript {
         /// The smallest value that is allowed, in bytes.
         needed: usize,
@@ -400,8 +401,7 @@ pub struct Limits {
     /// that holds most is closed. 0: no limit; less than 64 KiB counts as 64 KiB.
     ///
     /// It counts what is queued, and input that was read and waits. Within a turn it may be exceeded by
-    /// 1 MiB. The default is enough for 256
-    /// clients with full queues, and fits a small machine.
+    /// 1 MiB. The default is enough for 256 clients with full queues, and fits a small machine.
     #[cfg_attr(feature = "cli", arg(long = "max-pending-total",
         env = "LINE_CHAT_MAX_PENDING_TOTAL", value_name = "BYTES",
         default_value_t = DEFAULT.max_pending_total_bytes, value_parser = size, help_heading = SLOW_READERS))]

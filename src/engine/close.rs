@@ -180,8 +180,8 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         self.offer_places();
     }
 
-    /// Lets newcomers have the places of those that have left the room and stay. Nearly all that leave are
-    /// freed in the same turn, so only the others are entered there.
+    /// Offers newcomers the places of clients that have left the room and are not freed yet. Nearly all that
+    /// leave are freed in the same turn, so only the rest is listed there.
     pub(super) fn offer_places(&mut self) {
         while let Some(id) = self.sched.left.pop() {
             if let Some(client) = self.clients.get(id.index())

@@ -58,7 +58,7 @@ use liveness::Rounds;
 use run_queue::{Gates, Place, Scheduler};
 use transcript::Transcript;
 
-/// How many places in run queues may be nobody's, beside as many as there are clients.
+/// How many stale places may stand behind the gates, besides one for each client.
 const OLD_PLACES: usize = 64;
 
 /// For how long memory is kept that nobody needs.
@@ -545,8 +545,8 @@ impl<S: Stream, O: Observer> Engine<S, O> {
 
     // What a program can ask for between two turns.
 
-    /// Tells every client of the room that the server shuts down, and reads nothing more of it. HTTP
-    /// requests are answered meanwhile. Turns go on until [`is_over`](Self::is_over).
+    /// Tells every client of the room that the server shuts down, and reads nothing more from it. HTTP
+    /// requests are still answered. Turns go on until [`is_over`](Self::is_over).
     pub fn shut_down(&mut self, now: Instant) {
         self.set_now(now);
         self.watch().emit(|| Event::ShuttingDown);
@@ -565,10 +565,10 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         ends.is_some_and(|ends| ends <= now || self.is_done())
     }
 
-    /// Whether nobody is there but those who may yet send an HTTP request.
+    /// Whether only HTTP connections are left, and none of them is being answered.
     fn is_done(&self) -> bool {
         let mut clients = self.clients.iter();
-        // These are a few, and the others may be many.
+        // The count comes first, because there may be many clients.
         self.clients.len() <= self.admission.http()
             && clients.all(|(_, client)| matches!(client.session, Session::Http(_)))
     }
@@ -657,8 +657,8 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         }
     }
 
-    /// Frees places behind gates that nobody is read at, once they are most of all: while a room waits,
-    /// clients may come, say something and go.
+    /// Removes stale places from behind the gates once there are more of them than of clients: while the
+    /// room waits, clients may come, say something and go.
     fn forget_old_places(&mut self) {
         let most = self.clients.len().saturating_mul(2);
         if self.sched.gated_places() > most.saturating_add(OLD_PLACES) {

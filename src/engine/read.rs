@@ -149,7 +149,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
                 Session::Chat(chat) => chat.sparse_at(),
                 _ => None,
             },
-            // It is in the way of the next one.
+            // A stale place hides the one behind it.
             None => Some(self.env.now),
         }
     }

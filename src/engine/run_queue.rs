@@ -7,9 +7,9 @@
 //! where it takes no turns.
 //!
 //! Lists are hints and the client is the truth (its `TurnState`, `needs_flush` and place), so an id that
-//! stays in a list after its client has gone does no harm. A client knows its last [`Place`] in a run queue,
-//! and is read at no other: one that it left behind, or that is left from a client which had its number,
-//! would give it another turn each time.
+//! stays in a list after its client has gone does no harm. A client knows its last [`Place`] in a run queue
+//! and is read at no other. An earlier place, its own or that of a client that had its number before, is
+//! stale: it would give the client another turn.
 
 use std::collections::VecDeque;
 
@@ -56,8 +56,8 @@ pub(super) enum Failure {
     Watch(std::io::Error),
 }
 
-/// The number of a place in a run queue. Numbers come again after 65 536 places; a client that still has an old
-/// place of that number somewhere is read once more than its share, and that place is gone then.
+/// The number of a place in a run queue. Numbers repeat after 65 536 places. A client that has a stale place
+/// of the same number is read once more than its share, which uses that place up.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Place(u16);
 
@@ -137,7 +137,7 @@ impl Scheduler {
         self.lanes.iter().map(|queue| queue.gated.len()).sum()
     }
 
-    /// Keeps only those that are somebody's.
+    /// Removes places behind gates for which `is_kept` returns false.
     pub(super) fn retain_gated(&mut self, is_kept: impl Fn(ClientId, Place) -> bool) {
         for queue in &mut self.lanes {
             queue.gated.retain(|&(id, place)| is_kept(id, place));

@@ -44,8 +44,8 @@ pub(crate) struct TypedPeers {
 }
 
 impl<'a> Target<'a> {
-    /// Takes a target apart from what stands behind it. Returns it, its words, and the rest. It is one
-    /// word, unless it is a user as the log has it: `uid 1000`, `uid 1000 (pid 4711)`.
+    /// Splits the target of a ban from the rest of the arguments. Returns the target, its words, and the
+    /// rest. It is one word, unless it is a user as in the log: `uid 1000`, `uid 1000 (pid 4711)`.
     pub(crate) fn split(arguments: CleanText<'a>) -> (Self, CleanText<'a>, CleanText<'a>) {
         let (words, rest) = arguments.split_words(words_of_target(arguments.as_str()));
         (Self::parse(words), words, rest)
@@ -150,8 +150,8 @@ fn words_of_target(arguments: &str) -> usize {
     }
 }
 
-/// Parses a user of this machine: `uid 1000` as the log has it, or `uid=1000` as id(1) has it. A process
-/// behind it is ignored: bans do not depend on it.
+/// Parses a user of this machine: `uid 1000` as in the log, or `uid=1000` as id(1) prints it. A process
+/// behind it is ignored, because a ban covers all processes of a user.
 fn user(text: &str) -> Option<u32> {
     let is_between = |c: char| c.is_whitespace() || ":=".contains(c);
     let behind = text.strip_prefix("uid")?.strip_prefix(is_between)?;

@@ -59,7 +59,7 @@ pub struct Acceptor<L: Listen> {
 
 #[derive(Debug)]
 struct Listener<L> {
-    /// Its place among those that were given.
+    /// Its index in the order in which they were given.
     index: usize,
     socket: L,
     /// Connections may wait: there was no WouldBlock since the last event that said so.
@@ -97,7 +97,7 @@ impl<L: Listen> Acceptor<L> {
         self.listeners.iter().map(|listener| &listener.socket)
     }
 
-    /// An event said that somebody waits at this listener, which was the one with this index at first.
+    /// An event said that a connection waits at the listener that was given at this index.
     pub fn mark(&mut self, index: usize) {
         let mut listeners = self.listeners.iter_mut();
         if let Some(listener) = listeners.find(|listener| listener.index == index) {

@@ -575,7 +575,7 @@ impl<O: Observer> Server<O> {
         }
         let shutdowns = self.control.shutdowns();
         if shutdowns > 0 && self.shutdowns_seen == 0 {
-            // Whoever asks for the health of a server that ends has to be answered.
+            // Health checks are answered until the end.
             self.acceptor
                 .retain(|listener| listener.role.service == Service::Http);
             self.proxied.close();

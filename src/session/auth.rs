@@ -23,7 +23,7 @@ pub(crate) struct Auth {
     /// The greeting and the passwords.
     pub(crate) secrets: Secrets,
     pub(crate) throttle: AuthThrottle,
-    /// Peers of which none is admitted: networks and users of this machine.
+    /// Networks and users of this machine that are not admitted.
     pub(crate) banned: ExpiringSet<PeerSet>,
 }
 

@@ -90,8 +90,8 @@ impl<'a> CleanText<'a> {
         self.split_words(1)
     }
 
-    /// The first words, as they stand there, and what stands behind them. There is no white space around
-    /// either.
+    /// The first `count` words, with the white space between them, and the rest; both may be empty. White
+    /// space around either is left out.
     pub(crate) fn split_words(self, count: usize) -> (Self, Self) {
         let text = self.0.trim();
         let mut rest = text;

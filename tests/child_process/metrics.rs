@@ -280,13 +280,13 @@ fn a_full_server_says_that_it_is_not_ready_and_answers_all_the_same() {
     while get_or_end(http).is_empty() {}
 }
 
-// Who routes clients to servers was refused in that time, like whoever asks a server that has crashed.
+// A load balancer that asked during a shutdown was refused, as by a server that has crashed.
 #[test]
 fn a_server_that_ends_says_that_it_is_not_ready_and_goes_on_to_be_well() {
     let (server, http) = server();
     let mut bob = server.join("bob");
     let sleeper = server.join_with_small_buffer("sleeper");
-    // Its end waits for one who does not read, for a few seconds.
+    // The shutdown waits a few seconds for a client that does not read.
     while queued(http) == 0.0 {
         bob.say(&"x".repeat(4000));
         bob.await_heard();
