@@ -152,7 +152,8 @@ pub enum Event<'a> {
         /// Whether the member had said more than anybody can read.
         is_bulk: bool,
     },
-    /// The server said something to all people at a prompt: who came and went, an announcement.
+    /// The server said something to all people at a prompt: who came, has another nick or went, with last
+    /// words or without; an announcement.
     Noticed {
         /// The line, without its end.
         line: &'a [u8],

@@ -218,12 +218,15 @@ impl Batch {
         self.segments.iter().map(|segment| segment.speaker.id)
     }
 
-    /// The notices that were said after `from`, each with its end.
+    /// What the server said to people after `from`, each line with its end.
     pub(crate) fn notices_since(&self, from: Cursor) -> impl Iterator<Item = &[u8]> {
         let notices = self
             .since(from)
-            .without(|segment| segment.kind != Kind::Notice);
-        notices.flat_map(Lines::each)
+            .without(|segment| !matches!(segment.kind, Kind::Notice | Kind::Action));
+        // What a member does begins with two stars, and what it says with none.
+        notices
+            .flat_map(Lines::each)
+            .filter(|line| line.starts_with(b"* "))
     }
 
     /// Begins the next batch. Everybody has been given everything.

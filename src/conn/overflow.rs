@@ -331,11 +331,40 @@ pub(super) fn skipped_notice(count: u64) -> Vec<u8> {
     notice
 }
 
+/// How many lines were left out, if this line tells a reader of it.
+pub(super) fn skipped_in(line: &[u8]) -> Option<u64> {
+    let line = std::str::from_utf8(line).ok()?.trim_end();
+    let words = line.strip_suffix("s skipped");
+    let words = words.or_else(|| line.strip_suffix(" skipped"))?;
+    words
+        .strip_prefix("* ")?
+        .strip_suffix(" line")?
+        .parse()
+        .ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     const LIMIT: usize = 100;
+
+    #[test]
+    fn a_notice_is_read_as_it_is_written_and_nothing_else_is_one() {
+        for count in [1, 2, 132, u64::MAX] {
+            assert_eq!(skipped_in(&skipped_notice(count)), Some(count));
+        }
+        for line in [
+            "* 1970-01-01T00:00:00.000Z * 5 lines skipped\n",
+            "1970-01-01T00:00:00.000Z bob: * 5 lines skipped\n",
+            "32 lines skipped\n",
+            "* bob left: 5 lines skipped\n",
+            "* lines skipped\n",
+            "",
+        ] {
+            assert_eq!(skipped_in(line.as_bytes()), None, "{line:?}");
+        }
+    }
 
     fn skip() -> Overflow {
         Overflow::for_member(Lag::Skip)

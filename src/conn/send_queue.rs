@@ -19,7 +19,7 @@ use bytes::{Buf, BytesMut};
 use crate::broadcast::batch::{Lines, with_lf};
 use crate::config::addr::Eol;
 use crate::conn::Env;
-use crate::conn::overflow::{Content, Overflow, Verdict, content_of, skipped_notice};
+use crate::conn::overflow::{Content, Overflow, Verdict, content_of, skipped_in, skipped_notice};
 use crate::protocol::message::Message;
 use crate::protocol::telnet;
 use crate::time::moment::Moment;
@@ -126,10 +126,12 @@ impl SendQueue {
         self.buf.len()
     }
 
-    /// How many lines are queued, or were left out without the reader being told.
+    /// How many lines are queued, or were left out without the reader being told. A queued notice counts
+    /// as the lines of which it tells, unless a part of it was sent.
     pub(crate) fn lines_unwritten(&self) -> u64 {
-        let queued = self.buf.iter().filter(|&&byte| byte == b'\n').count();
-        self.overflow.untold().saturating_add(queued as u64)
+        let lines = self.buf.split_inclusive(|&byte| byte == b'\n');
+        let lines = lines.map(|line| skipped_in(line).unwrap_or(1));
+        lines.fold(self.overflow.untold(), u64::saturating_add)
     }
 
     /// How much memory it holds, in bytes.

@@ -6,7 +6,8 @@
 //!
 //! A writer that ends is replaced by whoever has started it. What was queued for it, and what is said
 //! until then, is counted and told to the next one as skipped. What the kernel had taken and the writer
-//! had not read is lost without a count.
+//! had not read is lost without a count; and if that ends within a notice of skipped lines, the notice counts
+//! as one line.
 
 use std::time::SystemTime;
 
@@ -33,14 +34,15 @@ pub(super) struct Transcript {
 impl<S: Stream, O: Observer> Engine<S, O> {
     /// Writes what is said from now on to this stream, if the config says that the room is recorded. A
     /// transcript that is written already goes on as well until its stream ends, but gets nothing more.
-    pub(crate) fn record(
+    pub fn record(
         &mut self,
         stream: S,
-        peer: Peer,
+        peer: impl Into<Peer>,
         now: std::time::Instant,
         registry: &mut impl Registry<S>,
     ) {
         self.set_now(now);
+        let peer = peer.into();
         let id = ClientId::from_index(self.clients.vacant_key());
         self.admission.enter_own(id);
         self.open(stream, peer, Session::Transcript, Eol::Lf, None, registry);
@@ -58,7 +60,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
     }
 
     /// Whether somebody writes the transcript.
-    pub(crate) fn is_recording(&self) -> bool {
+    pub fn is_recording(&self) -> bool {
         self.transcript.writer.is_some()
     }
 
@@ -79,6 +81,8 @@ impl<S: Stream, O: Observer> Engine<S, O> {
     fn record_batch(&mut self, registry: &mut impl Registry<S>) {
         let writer = self.transcript.writer;
         let client = writer.and_then(|id| self.clients.get_mut(id.index()));
+        // The queue of one whose stream is broken has been counted, and takes nothing more.
+        let client = client.filter(|client| !client.io.is_write_closed());
         let (Some(id), Some(client)) = (writer, client) else {
             let lost = &mut self.transcript.lost_lines;
             self.room.record(|_, _, _| *lost = lost.saturating_add(1));

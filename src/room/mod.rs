@@ -818,6 +818,9 @@ impl Room {
 
     /// Hands out the notices that were said since the last time, without their ends.
     pub(crate) fn take_notices(&mut self, mut notice: impl FnMut(&[u8])) {
+        if self.renames.has_fresh() {
+            self.tell_renames();
+        }
         let from = std::mem::replace(&mut self.observed, self.batch.end());
         for line in self.batch.notices_since(from) {
             notice(without_end(line));
