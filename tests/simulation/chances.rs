@@ -230,3 +230,14 @@ fn set_pending(config: &mut Config, has_people: bool, rng: &mut Rng) {
         _ => 0,
     };
 }
+
+/// The room is recorded, by a writer whose queue is a part of what memory there may be.
+pub(crate) fn set_recorded(config: &mut Config) {
+    config.recorded = true;
+    let limits = &mut config.limits;
+    if limits.max_pending_total_bytes > 0 {
+        let least = 4 * limits.max_pending_bytes;
+        limits.max_pending_total_bytes = limits.max_pending_total_bytes.max(least);
+    }
+    assert_eq!(config.check(), Ok(()));
+}

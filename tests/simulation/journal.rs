@@ -110,7 +110,9 @@ pub(crate) enum Record {
         line: Vec<u8>,
     },
     /// A line of the server's for all people, without its end.
-    Noticed,
+    Noticed {
+        line: Vec<u8>,
+    },
     Whispered,
     /// A line for this client alone, without its end.
     Replied {
@@ -130,8 +132,37 @@ pub(crate) enum Record {
         peer: Peer,
     },
     DialFailed,
+    TranscriptBegun {
+        peer: Peer,
+        lost_lines: u64,
+    },
+    TranscriptEnded {
+        reason: CloseReason,
+        lost_lines: u64,
+    },
     /// An operator bans somebody, or a network.
     Banned,
+}
+
+impl Record {
+    /// Whose stream or number it is about.
+    pub(crate) fn peer(&self) -> Option<Peer> {
+        match *self {
+            Self::Registered { peer, .. }
+            | Self::Connected { peer }
+            | Self::Read { peer, .. }
+            | Self::Ended { peer }
+            | Self::Wrote { peer, .. }
+            | Self::Sent { peer }
+            | Self::Deafened { peer }
+            | Self::Failed { peer }
+            | Self::ShutDownWrite { peer }
+            | Self::Deregistered { peer }
+            | Self::Freed { peer }
+            | Self::Skipped { peer, .. } => Some(peer),
+            _ => None,
+        }
+    }
 }
 
 thread_local! {
@@ -225,7 +256,9 @@ fn record(event: Event<'_>) -> Option<Record> {
             text: text.to_owned(),
             line: line.to_vec(),
         },
-        Event::Noticed { .. } => Record::Noticed,
+        Event::Noticed { line } => Record::Noticed {
+            line: line.to_vec(),
+        },
         Event::Whispered { .. } => Record::Whispered,
         Event::Replied { id, line, .. } => Record::Replied {
             peer: by_id(id),
@@ -241,6 +274,13 @@ fn record(event: Event<'_>) -> Option<Record> {
         },
         Event::Stalled { id } => Record::Stalled { peer: by_id(id) },
         Event::DialFailed { .. } => Record::DialFailed,
+        Event::TranscriptBegun { id, lost_lines } => Record::TranscriptBegun {
+            peer: by_id(id),
+            lost_lines,
+        },
+        Event::TranscriptEnded { reason, lost_lines } => {
+            Record::TranscriptEnded { reason, lost_lines }
+        }
         Event::OperatorCommand { command, .. } if command.starts_with("/ban ") => Record::Banned,
         // A failed call stands in the journal already.
         _ => return None,

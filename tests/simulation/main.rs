@@ -22,6 +22,7 @@
 //! | `shadow`, `amounts` | one client: what it said, what it has to get, and how many lines it may say |
 //! | `model` | who comes and goes, who is heard, and what always holds |
 //! | `world`, `chances` | a run: who acts next, the poll loop, and what a seed makes of it |
+//! | `transcript` | what the transcript has to hold |
 //! | `tally` | whether the hard cases came about |
 //! | `people` | people at a prompt, against the rules of the room |
 //! | `fairness` | who types, beside every kind of flood |
@@ -60,6 +61,7 @@ mod scene;
 mod shadow;
 mod socket;
 mod tally;
+mod transcript;
 mod veil;
 mod world;
 

@@ -19,6 +19,7 @@ use crate::reference::{self, Decoded};
 use crate::shadow::{Due, Shadow};
 use crate::socket::Socket;
 use crate::tally::Tally;
+use crate::transcript::Transcript;
 
 /// What a telnet answer may have beyond the limit of a queue, in bytes.
 const ANSWER_BYTES: usize = 4096;
@@ -62,6 +63,7 @@ pub(crate) struct Model {
     accepted: u64,
     bytes_in: u64,
     bytes_out: u64,
+    pub(crate) transcript: Transcript,
     pub(crate) tally: Tally,
 }
 
@@ -117,6 +119,7 @@ impl Model {
             accepted: 0,
             bytes_in: 0,
             bytes_out: 0,
+            transcript: Transcript::new(config.recorded),
             tally: Tally::default(),
         }
     }
@@ -177,6 +180,15 @@ impl Model {
     }
 
     fn follow_one(&mut self, record: Record) {
+        if record
+            .peer()
+            .is_some_and(|it| self.transcript.is_writer(it))
+        {
+            if let Record::Wrote { bytes, .. } = &record {
+                self.bytes_out += bytes.len() as u64;
+            }
+            return self.transcript.follow(&record);
+        }
         match record {
             Record::Spared { peer } => self.spared = Some(peer),
             Record::Registered { peer, ip } => self.registered(peer, ip),
@@ -218,7 +230,10 @@ impl Model {
                 is_bulk,
             } => self.said(peer, &line, is_bulk),
             Record::Acted { peer, text, line } => self.acted(peer, &text, &line),
-            Record::Noticed => self.tally.noticed += 1,
+            Record::Noticed { line } => {
+                self.tally.noticed += 1;
+                self.transcript.says(&line);
+            }
             Record::Whispered => self.tally.whispered += 1,
             Record::Replied { peer, line } => self.replied(peer, &line),
             Record::Negotiated { peer, answer } => self.negotiated(peer, answer),
@@ -230,6 +245,12 @@ impl Model {
             Record::Stalled { peer } => {
                 assert!(self.client(peer).is_member(), "{peer} is no member");
                 self.tally.stalled_readers += 1;
+            }
+            Record::TranscriptBegun { peer, lost_lines } => {
+                self.transcript.begins(peer, lost_lines);
+            }
+            Record::TranscriptEnded { reason, lost_lines } => {
+                self.transcript.ends(reason, lost_lines);
             }
             Record::DialFailed => self.tally.dial_failed += 1,
             Record::Banned => self.turn.has_ban = true,
@@ -526,6 +547,7 @@ impl Model {
         self.take(peer, is_it);
         self.tally.lines += 1;
         self.tally.bulk_lines += u64::from(is_bulk);
+        self.transcript.says(line);
         let line: Rc<[u8]> = [line, b"\r\n"].concat().into();
         self.charge(peer, line.len() as u64, is_bulk);
         let due = Due::Line(line);
@@ -544,6 +566,7 @@ impl Model {
         self.take(peer, is_it);
         self.tally.lines += 1;
         self.tally.acted += 1;
+        self.transcript.says(line);
         let plain: Rc<[u8]> = format!("{prefix}/me {text}\r\n").as_bytes().into();
         let line: Rc<[u8]> = [line, b"\r\n"].concat().into();
         self.charge(peer, (plain.len() + line.len()) as u64, false);
@@ -923,7 +946,8 @@ impl Model {
         let beyond = POOLED_BYTES + self.config.limits.read_bytes + longest_line + 3 * turn;
         let memory = metrics.buffer_bytes;
         // A client that goes for its memory gets nothing more.
-        let skips = self.has_people || self.config.limits.lag == Lag::Skip || most > 0;
+        let skips = self.has_people || self.config.recorded;
+        let skips = skips || self.config.limits.lag == Lag::Skip || most > 0;
         assert!(skips || metrics.lines_skipped == 0, "a line is left out");
         assert!(
             most == 0 || memory <= most + beyond,
@@ -932,9 +956,21 @@ impl Model {
         );
     }
 
+    fn assert_transcript_is_complete(&self, socket: &Socket) {
+        if self.transcript.is_written_by(socket.peer) {
+            if !socket.is_blocked() {
+                self.transcript.assert_has_all();
+            }
+            socket.assert_nothing_is_forgotten(true, self.transcript.has_rest());
+        }
+    }
+
     /// The engine says that it has no work before this deadline, and no event is on its way to it.
     pub(crate) fn assert_nothing_is_forgotten(&mut self, socket: &Socket, next: Option<Instant>) {
         let peer = socket.peer;
+        if self.transcript.is_writer(peer) {
+            return self.assert_transcript_is_complete(socket);
+        }
         let limits = self.config.limits.clone();
         let (now, has_people) = (self.now, self.has_people);
         let next = next.map(|at| at - self.left_out);

@@ -193,6 +193,8 @@ pub(crate) struct Person {
     pub(crate) reads: bool,
     /// Only listens, and never fails.
     is_listener: bool,
+    /// Writes the transcript.
+    is_writer: bool,
     going: bool,
 }
 
@@ -207,6 +209,7 @@ impl Person {
             lines: 0,
             reads: true,
             is_listener: false,
+            is_writer: false,
             going: false,
         }
     }
@@ -252,10 +255,21 @@ impl Person {
         }
     }
 
+    /// Reads what it is to write to a disk.
+    pub(crate) fn writer(socket: Rc<RefCell<Socket>>, manner: Manner) -> Self {
+        Self {
+            is_writer: true,
+            ..Self::new(socket, manner, b"")
+        }
+    }
+
     /// Does one thing.
     pub(crate) fn act(&mut self, rng: &mut Rng) {
         if self.is_listener {
             return;
+        }
+        if self.is_writer {
+            return self.write_down(rng);
         }
         if self.socket.borrow().has_vanished() {
             if rng.u8(..) < 8 {
@@ -287,8 +301,26 @@ impl Person {
         }
     }
 
+    /// A disk stalls, and a process is killed: nothing that it has not read is read by anybody then.
+    fn write_down(&mut self, rng: &mut Rng) {
+        let mut socket = self.socket.borrow_mut();
+        match rng.u16(..) {
+            0..200 => socket.go(),
+            200..300 => socket.reset(),
+            300..4000 => self.reads = !self.reads,
+            _ if self.reads => socket.peer_reads(rng.usize(1..5000)),
+            _ => {}
+        }
+        if socket.is_finished() {
+            socket.hang_up();
+        }
+    }
+
     /// Reads everything, says what it still has to say, and hangs up.
     pub(crate) fn finish(&mut self, rng: &mut Rng) {
+        if self.is_writer {
+            return self.socket.borrow_mut().read_greedily();
+        }
         if self.socket.borrow().has_vanished() {
             // Keepalive finds it.
             return self.socket.borrow_mut().reset();

@@ -2,6 +2,8 @@
 
 use line_chat::CloseReason;
 
+use crate::transcript;
+
 /// What a veiled stream can do to an engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Case {
@@ -97,6 +99,7 @@ pub(crate) struct Tally {
     pub(crate) did_not_wait: u64,
     /// Answers that concern BINARY.
     pub(crate) binary: u64,
+    pub(crate) transcript: transcript::Counts,
     pub(crate) cases: Cases,
     /// By reason, in its order.
     pub(crate) closed: [u64; CloseReason::ALL.len()],
@@ -120,7 +123,7 @@ const OF_SCENES: [CloseReason; 3] = [
 ];
 
 impl Tally {
-    fn numbers(&mut self) -> [(&'static str, &mut u64, bool); 28] {
+    fn numbers(&mut self) -> [(&'static str, &mut u64, bool); 35] {
         [
             ("joined", &mut self.joined, false),
             ("lines", &mut self.lines, false),
@@ -150,6 +153,29 @@ impl Tally {
             ("did not wait", &mut self.did_not_wait, false),
             ("answers on BINARY", &mut self.binary, false),
             ("answered over HTTP", &mut self.http_answers, true),
+            ("recorded", &mut self.transcript.seen, false),
+            (
+                "not recorded, and told so",
+                &mut self.transcript.skipped,
+                false,
+            ),
+            ("writers that stalled", &mut self.transcript.stalled, false),
+            ("writers that lost lines", &mut self.transcript.lost, false),
+            (
+                "writers that lost notices",
+                &mut self.transcript.lost_notices,
+                false,
+            ),
+            (
+                "said to a broken writer",
+                &mut self.transcript.not_taken,
+                false,
+            ),
+            (
+                "writers told of what was lost",
+                &mut self.transcript.inherited,
+                false,
+            ),
         ]
     }
 

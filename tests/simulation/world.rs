@@ -20,6 +20,7 @@ use crate::model::{Arrival, Model};
 use crate::person::Person;
 use crate::socket::{Event, Faults, ServerEnd, Socket};
 use crate::tally::Tally;
+use crate::transcript;
 use crate::veil::{self, Veil};
 
 /// More turns in a row than any work that is left over can need.
@@ -118,13 +119,17 @@ impl World {
         journal::begin();
         let is_flooded = seed % 4 < 2;
         let chances = Chances::new(is_flooded, &mut rng);
-        let (config, prefix) = chances::any_config(is_flooded, has_people, &mut rng);
+        let (mut config, prefix) = chances::any_config(is_flooded, has_people, &mut rng);
+        if seed % 3 == 2 {
+            chances::set_recorded(&mut config);
+        }
         Descriptor::allow(chances.descriptors);
         let now = Instant::now();
         let services = if has_people { FOR_ALL } else { FOR_SCRIPTS };
         let backlog = Backlog::new(services, chances.accept_faults, now, rng.fork());
         let backlog = Rc::new(RefCell::new(backlog));
-        let engine = Engine::new(config.clone(), Journal, now).expect("there are no files");
+        let mut engine = Engine::new(config.clone(), Journal, now).expect("there are no files");
+        engine.set_wall_clock(transcript::wall_clock);
         let mut world = Self {
             acceptor: Acceptor::new(Backlog::listeners(&backlog), config.limits.accepts_per_turn),
             engine,
@@ -160,6 +165,7 @@ impl World {
         let backlog = self.backlog.borrow();
         self.model.tally.spare += backlog.seen_spare;
         self.model.tally.short += backlog.seen_short;
+        self.model.tally.transcript = self.model.transcript.counts;
         self.model.tally
     }
 
@@ -205,6 +211,27 @@ impl World {
         let hello = if is_veiled { veil::HELLO } else { b"" };
         let person = Person::listener(socket, self.chances.manner, hello);
         self.persons.push(person);
+    }
+
+    /// Somebody writes the transcript, if the process can have one more file.
+    fn record(&mut self) {
+        let Ok(descriptor) = Descriptor::open() else {
+            return;
+        };
+        self.connected += 1;
+        let (peer, capacity) = (self.connected, self.rng.usize(1000..100_000));
+        let addr = SocketAddr::from(([127, 0, 0, 1], 1));
+        let faults = Faults {
+            unregistrable: 0.0,
+            ..self.chances.faults
+        };
+        let socket = Socket::new(peer, addr.ip(), capacity, faults, self.rng.fork());
+        let socket = Rc::new(RefCell::new(socket));
+        let writer = Person::writer(Rc::clone(&socket), self.chances.manner);
+        self.persons.push(writer);
+        self.model.transcript.expect(peer);
+        let (end, now) = (ServerEnd::new(socket, descriptor), self.now);
+        self.engine.record(end, addr, now, &mut Registrations(now));
     }
 
     fn dial(&mut self, at: usize, capacity: usize, faults: Faults) -> (Rc<RefCell<Socket>>, bool) {
@@ -258,6 +285,10 @@ impl World {
             self.engine.leave_out(late);
         }
         self.model.tick(self.now, polls_until);
+        transcript::next_turn();
+        if self.config.recorded && !self.engine.is_recording() && self.rng.u8(..) < 20 {
+            self.record();
+        }
         self.backlog.borrow_mut().begin_turn(self.now);
         for person in &self.persons {
             person.socket.borrow_mut().begin_turn(self.now);
@@ -425,6 +456,7 @@ impl World {
             }
             self.wait();
         }
+        self.end_transcript();
         // Memory that nobody needs goes back after a while, and then nothing is left to be done.
         for _ in 0..10 {
             self.wait();
@@ -435,7 +467,25 @@ impl World {
         assert!(self.persons.is_empty(), "a stream was not closed");
     }
 
+    /// The writer has got all that was said, or was told of it, and goes.
+    fn end_transcript(&mut self) {
+        self.config.recorded = false;
+        while let Some(writer) = self.persons.first_mut() {
+            writer.finish(&mut self.rng);
+            if self.engine.is_recording() {
+                self.wait();
+                self.settle();
+                self.model.transcript.assert_has_all();
+            }
+            if let Some(writer) = self.persons.first_mut() {
+                writer.socket.borrow_mut().reset();
+            }
+            self.settle();
+        }
+    }
+
     fn shut_down(&mut self) {
+        self.config.recorded = false;
         self.acceptor.close();
         self.backlog.borrow_mut().close();
         self.model.shut_down();
