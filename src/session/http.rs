@@ -126,7 +126,7 @@ impl Request {
         let Survey { metrics, .. } = survey;
         let (line, body) = match self {
             Self::Page => ("200 OK", page::PAGE.to_owned()),
-            Self::Status => ("200 OK", page::status(survey, &env.limits)),
+            Self::Status => ("200 OK", page::status(survey, &env.limits, env.is_ending)),
             Self::Health => ("200 OK", "ok\n".to_owned()),
             Self::Readiness if env.is_ending => unavailable("ending: the server shuts down\n"),
             Self::Readiness => readiness(metrics, &env.limits),

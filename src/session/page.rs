@@ -15,13 +15,13 @@ pub(super) const PAGE: &str = include_str!("page.html");
 pub(super) const FIELDS: &str = "\
     Content-Security-Policy: default-src 'none'; connect-src 'self'; img-src data:; \
     style-src 'sha256-C8qMMOnPYg7galdZ+MCZARwpzTaADGQZuO4IhYzNjFI='; \
-    script-src 'sha256-hsAUCNiQLZ9otXIVhOYLIkBCB/9wB4c6qySF1wzWUC8='; \
+    script-src 'sha256-430otm6NPRB8bskdEBZe2Jx+sgMcMeWRW6R915nYy5w='; \
     base-uri 'none'; form-action 'none'; frame-ancestors 'none'\r\n\
     Referrer-Policy: no-referrer\r\n";
 
 /// Writes what the page shows, as JSON. Counters count from the start, so the page computes rates from
 /// two answers.
-pub(super) fn status(survey: &Survey, limits: &Limits) -> String {
+pub(super) fn status(survey: &Survey, limits: &Limits, is_ending: bool) -> String {
     let Survey {
         metrics,
         slowest,
@@ -31,6 +31,7 @@ pub(super) fn status(survey: &Survey, limits: &Limits) -> String {
     let bounds = bounds.into_iter().flatten();
     let numbers: &[(&str, &dyn Display)] = &[
         ("uptime_seconds", &uptime.as_secs_f64()),
+        ("ending", &is_ending),
         ("clients", &metrics.clients),
         ("max_clients", &OrNull(limits.max_clients)),
         ("http_connections", &metrics.http_connections),
@@ -128,7 +129,7 @@ mod tests {
         let expected = concat!(
             "{\"version\":\"",
             env!("CARGO_PKG_VERSION"),
-            "\",\"uptime_seconds\":1.5,\"clients\":0,\"max_clients\":null,\"http_connections\":0,",
+            "\",\"uptime_seconds\":1.5,\"ending\":false,\"clients\":0,\"max_clients\":null,\"http_connections\":0,",
             "\"members\":0,\"people\":2,\"lagging\":0,\"stalled\":0,\"holding_up\":0,\"lines\":0,",
             "\"deliveries\":0,\"skipped\":0,\"queued_bytes\":0,",
             "\"longest_queue_bytes\":0,\"delivery_counts\":[0,7,0,0,0,0,0,0,0,0,0,0,0,0,0],",
@@ -137,6 +138,6 @@ mod tests {
             "\"slowest\":[{\"client\":3,\"queued_bytes\":99,\"blocked_seconds\":0.25},",
             "{\"client\":4,\"queued_bytes\":5,\"blocked_seconds\":0.25}]}\n",
         );
-        assert_eq!(status(&survey, &Limits::default()), expected);
+        assert_eq!(status(&survey, &Limits::default(), false), expected);
     }
 }

@@ -313,6 +313,7 @@ fn a_server_that_ends_says_that_it_is_not_ready_and_goes_on_to_be_well() {
             "{answer}"
         );
     }
+    assert!(get(http, "/status.json").1.contains("\"ending\":true,"));
     assert_eq!(get(http, "/healthz").1, "ok\n");
     let refused = TcpStream::connect(server.addr).expect_err("the room is closed");
     assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
