@@ -79,6 +79,15 @@ pub enum Event<'a> {
         /// What the system said.
         error: &'a io::Error,
     },
+    /// A client's handshake has failed. It leaves for this.
+    HandshakeFailed {
+        /// The client.
+        id: ClientId,
+        /// Its other end.
+        peer: Peer,
+        /// What is wrong with it.
+        error: &'a io::Error,
+    },
     /// A client's first bytes are those of another protocol. It is closed for this reason.
     OtherProtocol {
         /// The client.
@@ -247,13 +256,25 @@ pub enum Event<'a> {
     },
 
     // The server.
-    /// Everybody on this machine can read a file with a password.
+    /// Everybody on this machine can read a file with a password or a private key.
     SecretExposed {
         /// The file.
         path: &'a Path,
     },
-    /// Users other than its owner can write a file with a password, and so choose the password.
+    /// Users other than its owner can write a file with a password or a private key, and so choose it.
     SecretWritable {
+        /// The file.
+        path: &'a Path,
+    },
+    /// The certificate of listeners for TLS ends soon, or has ended.
+    CertificateEnds {
+        /// The file.
+        path: &'a Path,
+        /// How many days are left; 0 if it has ended.
+        days: u64,
+    },
+    /// The key of listeners for TLS is one of RSA, so handshakes take long.
+    RsaKey {
         /// The file.
         path: &'a Path,
     },

@@ -338,7 +338,9 @@ impl<S: Stream> Io<S> {
                 Fill::Fresh(n)
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                self.read = ReadState::Dry;
+                if !self.stream.holds_input() {
+                    self.read = ReadState::Dry;
+                }
                 Fill::Nothing
             }
             Err(error) if is_shortage(&error) => {
@@ -374,7 +376,9 @@ impl<S: Stream> Io<S> {
                 return n < scratch.len() && self.read != ReadState::Dry;
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                self.read = ReadState::Dry;
+                if !self.stream.holds_input() {
+                    self.read = ReadState::Dry;
+                }
             }
             // It is tried again when the room does not wait any more.
             Err(error) if is_shortage(&error) => {}
@@ -650,6 +654,11 @@ impl<S: Stream> Io<S> {
     /// Whether the write half is broken.
     pub(crate) fn is_write_closed(&self) -> bool {
         self.out.write == WriteState::Closed
+    }
+
+    /// Whether the peer can be told that nothing more will come, and would not know it otherwise.
+    pub(crate) fn announces_end(&self) -> bool {
+        !self.is_write_closed() && self.stream.announces_end()
     }
 
     /// Whether there is a peer that may still send something.

@@ -12,7 +12,8 @@ use rustix::io::Errno;
 /// 1. `read` that returns as much as was asked for may have left input behind. After a shorter read an
 ///    event tells of more input, unless [`holds_input`](Self::holds_input).
 /// 2. `read` that blocks will be followed by a readable event, or it waits for the stream's own output
-///    (see 7).
+///    (see 7), or it [`holds_input`](Self::holds_input): it has done as much as one call may, and is called
+///    again in a later turn.
 /// 3. `write` returns what the stream accepted, which need not be sent yet. It has tried the transport:
 ///    if it accepts less than offered, or blocks, a writable event will follow, or it waits for input
 ///    (see 7).
@@ -20,14 +21,15 @@ use rustix::io::Errno;
 ///    on a stream that does not [owe output](Self::owes_output).
 /// 5. `read`, `write` and `shutdown_write` may each leave the stream owing a bounded amount of output.
 /// 6. `shutdown_write` is called when nothing is queued and nothing is owed. If it blocks, it is called
-///    again after the next writable event.
+///    again after the next writable event. A handshake that is not over ends with it: nothing is owed any
+///    more, and `read` returns whatever comes.
 /// 7. While [`is_handshaking`](Self::is_handshaking), and only then, one half may wait for the other:
 ///    the write half is tried again after each `read`, and the read half when what was owed is gone, by
-///    whichever call.
+///    whichever call. The handshake of an accepted stream is completed by a `read`.
 /// 8. An error of the write half says nothing about input that is still to be read, and what a broken
 ///    stream owes is void.
 pub trait Stream: Read + Write {
-    /// Whether a short read may have left input behind of which no event will tell.
+    /// Whether a read that was short or blocked may have left input behind of which no event will tell.
     fn holds_input(&self) -> bool {
         false
     }
@@ -45,6 +47,17 @@ pub trait Stream: Read + Write {
     /// Whether the stream was dialed and its connect(2) is still in progress, or has failed: the peer
     /// was never reached. In that state it also [is handshaking](Self::is_handshaking).
     fn is_connecting(&self) -> bool {
+        false
+    }
+
+    /// Whether `shutdown_write` tells the peer something that closing the transport does not. Where it does,
+    /// it is called even for a peer that has ended its own half.
+    fn announces_end(&self) -> bool {
+        false
+    }
+
+    /// Whether the peer has proved who it is, with a certificate of TLS. Known when the handshake is over.
+    fn is_authenticated(&self) -> bool {
         false
     }
 

@@ -15,6 +15,7 @@ use crate::conn::stream::{Stream, retry};
 use crate::conn::timeouts::Timeout;
 use crate::conn::{Env, ReaderState};
 use crate::engine::budget::CLOSES;
+use crate::engine::handshakes::HANDSHAKE_TIMEOUT;
 use crate::engine::transcript::stamp;
 use crate::engine::{Client, Engine, Registry, TurnState};
 use crate::events::{Event, Observer};
@@ -56,6 +57,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         let Some(client) = self.clients.get_mut(id.index()) else {
             return;
         };
+        let is_handshaking = client.is_handshaking();
         let (io, env) = (&mut client.io, &mut self.env);
         io.drop_input(env);
         if reason.cuts_queue() {
@@ -64,7 +66,9 @@ impl<S: Stream, O: Observer> Engine<S, O> {
             io.out.tell_skipped(env);
             Watch::new(&mut self.observer, env.instant).emit_skipped(id, env);
         }
-        if let Some(words) = reason.goodbye() {
+        if let Some(words) = reason.goodbye()
+            && !is_handshaking
+        {
             if is_transcript {
                 let stamp = stamp((env.wall_clock)());
                 io.out.push_last(stamp.as_bytes(), env);
@@ -86,15 +90,20 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         let is_closing = client.session.is_closing();
         let reason = if client.io.is_connecting() {
             CloseReason::Unreachable
+        } else if client.is_handshaking() {
+            CloseReason::HandshakeFailed
         } else {
             CloseReason::Broken
         };
         let is_write = false;
-        self.watch().emit(|| Event::StreamFailed {
-            id,
-            peer,
-            is_write,
-            error,
+        self.watch().emit(|| match reason {
+            CloseReason::HandshakeFailed => Event::HandshakeFailed { id, peer, error },
+            _ => Event::StreamFailed {
+                id,
+                peer,
+                is_write,
+                error,
+            },
         });
         if !is_closing {
             self.catch_up(id);
@@ -119,6 +128,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         if matches!(client.session, Session::Chat(_)) {
             self.sched.left.push(id);
         }
+        self.handshakes.end(id);
         let debt = client.session.debt();
         self.admission.keep_debt(&peer, &debt, self.env.now);
         self.pressure.change(client.reader, ReaderState::Current);
@@ -358,10 +368,24 @@ impl<S: Stream> Client<S> {
         }
     }
 
+    /// The end of its handshake.
+    fn handshake_timeout(&self) -> Option<(Moment, Timeout)> {
+        let timeout = Timeout::Close(CloseReason::HandshakeTimeout);
+        Some((self.session.opened_at()? + HANDSHAKE_TIMEOUT, timeout))
+    }
+
     /// What there is to do about it next, and when, if nothing happens until then.
     fn next_timeout(&self, env: &Env) -> Option<(Moment, Timeout)> {
         let limits = &env.limits;
         let phase = self.session.timeout(limits).filter(|_| !self.is_due);
+        let phase = match self.is_handshaking() {
+            true => self
+                .handshake_timeout()
+                .into_iter()
+                .chain(phase)
+                .min_by_key(|&(at, _)| at),
+            false => phase,
+        };
         if self.io.is_calm() && self.turn != TurnState::Throttled {
             // Nearly always nothing else has an end.
             return phase;
@@ -400,6 +424,10 @@ pub(super) fn turn_away(
     }
     if service.eol() == Eol::Lf {
         notice = with_lf(&notice).collect::<Vec<_>>().concat();
+    }
+    if stream.is_handshaking() {
+        // It cannot be spoken to before a step of its handshake, which takes too long for a refusal.
+        return;
     }
     // If any of these calls fails, the peer is gone, which changes nothing.
     if !notice.is_empty() {

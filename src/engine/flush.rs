@@ -268,7 +268,8 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         if !client.io.is_flushed() {
             return;
         }
-        if !client.io.can_linger() {
+        let can_linger = client.io.can_linger();
+        if !can_linger && !client.io.announces_end() {
             return self.mark_closed(id);
         }
         match client.io.shut_down_write(&self.env) {
@@ -277,6 +278,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
                     self.sched.failed.push((id, failure));
                 }
             }
+            Ok(Flushed::All) if !can_linger => self.mark_closed(id),
             Ok(Flushed::All) => {
                 client.session = Session::Closing(Closing::Lingering {
                     reason,

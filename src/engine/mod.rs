@@ -4,9 +4,10 @@
 //!
 //! A turn reads the clients that are ready (`read`); then it gives each member what was said and
 //! writes it at once (`flush`). That happens twice in a turn that has bulk speakers: once for everybody
-//! else, and then for them. A client that fails or has to go is only marked on the way, and freed at the
-//! end (`close`). Nothing is written while input is decoded and nothing is decoded while output is
-//! written, so a write that fails cannot disturb a broadcast.
+//! else, and then for them. One step of a handshake comes after all that (`handshakes`). A client that
+//! fails or has to go is only marked on the way, and freed at the end (`close`). Nothing is written while
+//! input is decoded and nothing is decoded while output is written, so a write that fails cannot disturb a
+//! broadcast.
 //!
 //! | `TurnState` | wake (input, and the session listens) | popped from a run queue | timer | close begins |
 //! |---|---|---|---|---|
@@ -18,6 +19,7 @@ mod backpressure;
 mod budget;
 mod close;
 mod flush;
+mod handshakes;
 mod liveness;
 mod read;
 mod run_queue;
@@ -54,6 +56,7 @@ use crate::time::moment::Moment;
 use crate::time::timer_queue::{TimerHandle, TimerQueue};
 use backpressure::Backpressure;
 use budget::TurnBudget;
+use handshakes::Handshakes;
 use liveness::Rounds;
 use run_queue::{Gates, Place, Scheduler};
 use transcript::Transcript;
@@ -120,6 +123,7 @@ pub struct Engine<S, O: Observer = ()> {
     pressure: Backpressure,
     admission: Admission,
     reclaimable: Reclaimable,
+    handshakes: Handshakes,
     auth: Auth,
     budget: TurnBudget,
     env: Env,
@@ -202,6 +206,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
             pressure: Backpressure::default(),
             admission: Admission::new(&config.limits),
             reclaimable: Reclaimable::default(),
+            handshakes: Handshakes::default(),
             auth: Auth::default(),
             budget: TurnBudget::default(),
             env: Env::new(config.limits, now),
@@ -427,16 +432,26 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         }
         let mut io = Io::new(stream, peer);
         io.out.set_eol(eol);
-        slot.insert(Client::new(io, session));
+        if session.is_member() {
+            io.out
+                .set_overflow(Overflow::for_member(self.env.limits.lag));
+        }
+        let client = slot.insert(Client::new(io, session));
+        let is_handshaking = client.is_handshaking();
         self.watch()
             .emit(|| Event::Connected { id, peer, listener });
-        self.with_session(id, |session, io, cx| {
-            if session.is_member() {
-                io.out.set_overflow(Overflow::for_member(cx.env.limits.lag));
-            }
-            session.on_open(&mut io.out, cx);
-        });
+        match is_handshaking {
+            true => self.begin_handshake(id, registry),
+            false => self.greet(id),
+        }
         self.schedule(id);
+    }
+
+    /// Gives a client's session the first word.
+    fn greet(&mut self, id: ClientId) {
+        self.with_session(id, |session, io, cx| {
+            session.on_open(io.stream.is_authenticated(), &mut io.out, cx);
+        });
         let client = self.clients.get(id.index());
         if client.is_some_and(|client| client.io.can_flush()) {
             self.list_flush(id);
@@ -481,6 +496,10 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         self.flush_all(registry);
         // Only now: whoever has sent something, or takes output again, is not silent.
         if self.expire() {
+            self.flush_all(registry);
+        }
+        if self.sched.has_handshake() {
+            self.step_handshake(registry);
             self.flush_all(registry);
         }
         if self.rounds.is_idle() && registry.tells_liveness() {
@@ -646,7 +665,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
             return self.schedule(id);
         }
         client.turn = TurnState::Queued;
-        let lane = session.lane(self.env.now);
+        let lane = client.lane(self.env.now);
         let waits = client.waits_for_room() && !client.session.passes_gate(id, &self.room);
         if waits && !self.pressure.gates(self.room.len()).is_open(lane) {
             client.place = self.sched.push_gated(id, lane);

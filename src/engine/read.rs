@@ -54,7 +54,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
                 && client.is_queued_at(place)
             {
                 if client.io.may_be_at_end() && self.budget.is_closing_spent() {
-                    let lane = client.session.lane(self.env.now);
+                    let lane = client.lane(self.env.now);
                     client.place = self.sched.push(id, lane);
                     continue;
                 }
@@ -154,7 +154,12 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         }
     }
 
-    fn read(&mut self, id: ClientId, scratch: &mut [u8], registry: &mut impl Registry<S>) {
+    pub(super) fn read(
+        &mut self,
+        id: ClientId,
+        scratch: &mut [u8],
+        registry: &mut impl Registry<S>,
+    ) {
         self.decode_next(id, scratch, registry);
         if self.may_end_now(id) {
             // The end of the stream may stand behind its last line, and a client that has hung up
@@ -207,15 +212,26 @@ impl<S: Stream, O: Observer> Engine<S, O> {
             Fill::Fresh(n) => {
                 // What is read counts, decoded or not: it may have to be held.
                 self.budget.input_bytes = self.budget.input_bytes.saturating_add(n);
+                if self.sched.part == Part::Handshake {
+                    // It has its place in the next turn, among its like.
+                    return client
+                        .io
+                        .hold(scratch.get(..n).unwrap_or_default(), &mut self.env);
+                }
                 self.decode(id, scratch.get(..n).unwrap_or_default(), registry);
             }
-            Fill::Nothing if client.io.is_write_closed() => {
-                self.abort(id, &io::ErrorKind::BrokenPipe.into());
-            }
-            Fill::Nothing => {}
+            Fill::Nothing => self.on_nothing(id),
             Fill::Starved => self.read_later(id),
             Fill::End => self.on_end(id),
             Fill::Failed(error) => self.abort(id, &error),
+        }
+    }
+
+    /// There is nothing to read, as far as is known. A client that cannot be written to either is gone.
+    fn on_nothing(&mut self, id: ClientId) {
+        let client = self.clients.get(id.index());
+        if client.is_some_and(|client| client.io.is_write_closed() && !client.io.has_input()) {
+            self.abort(id, &io::ErrorKind::BrokenPipe.into());
         }
     }
 

@@ -1,6 +1,7 @@
-//! The order in which clients are read: [`Scheduler`] has three run queues, for sparse speakers, for
-//! clients on their way in or out, and for bulk speakers, and in each of them the client that has waited
-//! longest comes first. So a flood, however large, never stands before what somebody typed.
+//! The order in which clients are read: [`Scheduler`] has four run queues, for sparse speakers, for
+//! clients on their way in or out, for bulk speakers, and for clients in a handshake, and in each of them
+//! the client that has waited longest comes first. So a flood, however large, never stands before what
+//! somebody typed.
 //!
 //! The queues of speakers have a gate, which belongs to the room. A closed gate stops lines, not
 //! clients: a client is decoded up to the first line that must wait, and then stands behind the gate,
@@ -20,7 +21,7 @@ use crate::session::Lane;
 /// What is to be looked at in this turn and the next.
 #[derive(Debug, Default)]
 pub(super) struct Scheduler {
-    lanes: [RunQueue; 3],
+    lanes: [RunQueue; 4],
     last_place: Place,
     /// The part of the turn.
     pub(super) part: Part,
@@ -74,6 +75,9 @@ struct RunQueue {
 /// How many clients on their way in, or out, are read in a turn. Each takes a few microseconds.
 const LOGINS: usize = 128;
 
+/// How many steps of handshakes are taken in a turn. Each may take as long as a thousand lines.
+const HANDSHAKES: usize = 1;
+
 /// A part of a turn. What the first part says is written before the second begins.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Part {
@@ -82,6 +86,8 @@ pub(super) enum Part {
     Sparse,
     /// Everybody who is left.
     Bulk,
+    /// A client whose handshake is not over.
+    Handshake,
 }
 
 /// Which gates are open.
@@ -94,19 +100,20 @@ pub(super) struct Gates {
 impl Gates {
     pub(super) fn is_open(self, lane: Lane) -> bool {
         match lane {
-            Lane::Login => true,
+            Lane::Handshake | Lane::Login => true,
             Lane::Sparse => self.sparse,
             Lane::Bulk => self.bulk,
         }
     }
 }
 
-const LANES: [Lane; 3] = [Lane::Login, Lane::Sparse, Lane::Bulk];
+const LANES: [Lane; 4] = [Lane::Handshake, Lane::Login, Lane::Sparse, Lane::Bulk];
 
 impl Scheduler {
     fn lane(&mut self, lane: Lane) -> &mut RunQueue {
-        let [login, sparse, bulk] = &mut self.lanes;
+        let [handshake, login, sparse, bulk] = &mut self.lanes;
         match lane {
+            Lane::Handshake => handshake,
             Lane::Login => login,
             Lane::Sparse => sparse,
             Lane::Bulk => bulk,
@@ -154,6 +161,7 @@ impl Scheduler {
                 }
             }
             let most = match lane {
+                Lane::Handshake => HANDSHAKES,
                 Lane::Login => LOGINS,
                 Lane::Sparse | Lane::Bulk => usize::MAX,
             };
@@ -163,33 +171,40 @@ impl Scheduler {
 
     /// Whether a bulk speaker has a place in this turn.
     pub(super) fn has_bulk(&self) -> bool {
-        let [_, _, bulk] = &self.lanes;
+        let [_, _, _, bulk] = &self.lanes;
         bulk.quota > 0
+    }
+
+    /// Whether a client in a handshake has a place in this turn.
+    pub(super) fn has_handshake(&self) -> bool {
+        let [handshake, ..] = &self.lanes;
+        handshake.quota > 0
     }
 
     /// Whether this is the first part of a turn, and somebody still waits for a place in it.
     pub(super) fn has_others(&self) -> bool {
-        let [login, sparse, _] = &self.lanes;
+        let [_, login, sparse, _] = &self.lanes;
         self.part == Part::Sparse && (login.quota > 0 || sparse.quota > 0)
     }
 
     /// The next place in this part of the turn, no longer queued.
     pub(super) fn pop(&mut self) -> Option<(ClientId, Place)> {
-        let [login, sparse, bulk] = &mut self.lanes;
-        let queue = [sparse, login, bulk]
-            .into_iter()
-            .take(match self.part {
-                Part::Sparse => 2,
-                Part::Bulk => 3,
-            })
-            .find(|queue| queue.quota > 0)?;
+        let [handshake, login, sparse, bulk] = &mut self.lanes;
+        let queues = match self.part {
+            Part::Sparse => [sparse, login].into_iter().find(|queue| queue.quota > 0),
+            Part::Bulk => [sparse, login, bulk]
+                .into_iter()
+                .find(|queue| queue.quota > 0),
+            Part::Handshake => Some(handshake).filter(|queue| queue.quota > 0),
+        };
+        let queue = queues?;
         queue.quota = queue.quota.saturating_sub(1);
         queue.ready.pop_front()
     }
 
     /// The bulk speaker that has stood behind the gate longest.
     pub(super) fn first_gated_bulk(&self) -> Option<(ClientId, Place)> {
-        let [_, _, bulk] = &self.lanes;
+        let [_, _, _, bulk] = &self.lanes;
         bulk.gated.front().copied()
     }
 

@@ -194,6 +194,20 @@ fn encode_labelled(metrics: &Metrics, to: &mut DescriptorEncoder<'_>) -> fmt::Re
         label: "reason",
     }
     .encode_counters(to, by_reason)?;
+    let by_result = [
+        ("completed", metrics.handshakes),
+        ("failed", metrics.closed_for(CloseReason::HandshakeFailed)),
+        (
+            "timed out",
+            metrics.closed_for(CloseReason::HandshakeTimeout),
+        ),
+    ];
+    Family {
+        name: "tls_handshakes",
+        help: "Handshakes of clients that connected by TLS, by their result",
+        label: "result",
+    }
+    .encode_counters(to, by_result)?;
     let by_error = AcceptFailure::ALL.map(|it| (it, metrics.accept_failed_for(it)));
     Family {
         name: "accept_errors",

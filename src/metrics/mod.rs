@@ -111,6 +111,10 @@ pub struct Metrics {
     /// Counter: connections that were accepted, including those that were refused. It is always
     /// [`clients`](Self::clients) + [`closed`](Self::closed).
     pub accepted: u64,
+    /// Counter: handshakes of clients that were completed (TLS). Those that were not are closed for
+    /// [`HandshakeFailed`](CloseReason::HandshakeFailed) or
+    /// [`HandshakeTimeout`](CloseReason::HandshakeTimeout).
+    pub handshakes: u64,
     /// Connections that have ended, by reason.
     pub(crate) closed_by: [u64; CloseReason::ALL.len()],
     /// Failures of accept(2), by what they mean.

@@ -34,6 +34,10 @@ pub enum CloseReason {
     WrongPassword,
     /// The client had no nick after `login_timeout`.
     LoginTimeout,
+    /// The client's handshake was not over in time (TLS).
+    HandshakeTimeout,
+    /// The client's handshake failed (TLS).
+    HandshakeFailed,
     /// The member sent nothing for `idle_timeout`.
     Idle,
     /// The client speaks another protocol, such as TLS, HTTP or IRC.
@@ -68,7 +72,7 @@ pub enum CloseReason {
 
 impl CloseReason {
     /// Every reason, in the order of declaration, which is also the order of the counters.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 26] = [
         Self::HungUp,
         Self::Broken,
         Self::TooSlow,
@@ -78,6 +82,8 @@ impl CloseReason {
         Self::NoNick,
         Self::WrongPassword,
         Self::LoginTimeout,
+        Self::HandshakeTimeout,
+        Self::HandshakeFailed,
         Self::Idle,
         Self::OtherProtocol,
         Self::ServerFull,
@@ -100,7 +106,7 @@ impl CloseReason {
     pub(crate) fn goodbye(self) -> Option<&'static str> {
         Some(match self {
             Self::HungUp | Self::Broken | Self::Unreachable => return None,
-            Self::Answered => return None,
+            Self::Answered | Self::HandshakeTimeout | Self::HandshakeFailed => return None,
             Self::NoNick | Self::WrongPassword | Self::Kicked => return None,
             Self::OtherProtocol => return None,
             Self::TooSlow => "you are reading too slowly, goodbye",
@@ -158,6 +164,8 @@ impl fmt::Display for CloseReason {
             Self::NoNick => "no acceptable nick",
             Self::WrongPassword => "wrong password",
             Self::LoginTimeout => "no nick in time",
+            Self::HandshakeTimeout => "no handshake in time",
+            Self::HandshakeFailed => "handshake failed",
             Self::Idle => "idle",
             Self::OtherProtocol => "other protocol",
             Self::ServerFull => "server is full",

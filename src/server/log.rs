@@ -24,8 +24,9 @@ use log::{Level, LevelFilter, debug, error, info, log_enabled, trace, warn};
 use crate::events::{Event, Heard, Observer};
 use crate::protocol::close_reason::CloseReason;
 use crate::server::log_lines::{
-    AcceptFailure, Joined, Left, Listeners, Nameless, Nobody, OperatorCommand, OperatorMade,
-    Refusal, Renamed, Silent, Stranger, Throttle, Unregistrable, WrongPassword, write_about,
+    AcceptFailure, FailedHandshake, Joined, Left, Listeners, Nameless, Nobody, OperatorCommand,
+    OperatorMade, Refusal, Renamed, Silent, Stranger, Throttle, Unregistrable, WrongPassword,
+    write_about,
 };
 use crate::time::log_throttle::LogThrottle;
 
@@ -63,6 +64,7 @@ pub(super) struct Log {
     refused: LogThrottle<Refusal>,
     unregistrable: LogThrottle<Unregistrable>,
     strangers: LogThrottle<Stranger>,
+    handshakes: LogThrottle<FailedHandshake>,
     silent: LogThrottle<Silent>,
     nameless: LogThrottle<Nameless>,
     wrong_passwords: LogThrottle<WrongPassword>,
@@ -81,6 +83,7 @@ impl Default for Log {
             refused: LogThrottle::default(),
             unregistrable: LogThrottle::default(),
             strangers: LogThrottle::default(),
+            handshakes: LogThrottle::default(),
             silent: LogThrottle::default(),
             nameless: LogThrottle::default(),
             wrong_passwords: LogThrottle::default(),
@@ -145,6 +148,16 @@ impl Observer for Log {
                     client = self.listeners.client(id),
                     "{peer} ({client}): {half} broken: {error}"
                 );
+            }
+            Event::HandshakeFailed { id, peer, error } => {
+                let client = self.listeners.client(id);
+                let error = error.to_string();
+                let event = FailedHandshake {
+                    client,
+                    peer,
+                    error,
+                };
+                self.handshakes.log(now, event);
             }
             Event::OtherProtocol { id, peer, protocol } => {
                 let client = self.listeners.client(id);
@@ -298,6 +311,21 @@ impl Observer for Log {
                 let path = path.display();
                 warn!(target: SERVER, "{path} can be written by others than its owner: chmod go-w it");
             }
+            Event::CertificateEnds { path, days: 0 } => {
+                let path = path.display();
+                warn!(target: SERVER, "the certificate in {path} has ended: renew it, then send SIGHUP");
+            }
+            Event::CertificateEnds { path, days } => {
+                let (path, s) = (path.display(), if days == 1 { "" } else { "s" });
+                warn!(target: SERVER, "the certificate in {path} ends in {days} day{s}: renew it, then send SIGHUP");
+            }
+            Event::RsaKey { path } => {
+                let path = path.display();
+                warn!(
+                    target: SERVER,
+                    "the key in {path} is one of RSA, and the room waits for each handshake: use ECDSA with P-256"
+                );
+            }
             Event::EscapesLeftOut { path } => {
                 let path = path.display();
                 warn!(target: SERVER, "{path} holds escape sequences (colours), which are left out");
@@ -372,6 +400,7 @@ impl Log {
             self.refused.deadline(),
             self.unregistrable.deadline(),
             self.strangers.deadline(),
+            self.handshakes.deadline(),
             self.silent.deadline(),
             self.nameless.deadline(),
             self.wrong_passwords.deadline(),
@@ -390,6 +419,7 @@ impl Log {
         self.refused.log_due(now);
         self.unregistrable.log_due(now);
         self.strangers.log_due(now);
+        self.handshakes.log_due(now);
         self.silent.log_due(now);
         self.nameless.log_due(now);
         self.wrong_passwords.log_due(now);
@@ -406,6 +436,7 @@ impl Log {
         self.refused.log_rest();
         self.unregistrable.log_rest();
         self.strangers.log_rest();
+        self.handshakes.log_rest();
         self.silent.log_rest();
         self.nameless.log_rest();
         self.wrong_passwords.log_rest();
@@ -416,6 +447,8 @@ impl Log {
     fn left_without_nick(&mut self, now: Instant, nobody: Nobody, heard: Heard) {
         match (heard, nobody.reason) {
             (_, CloseReason::Answered) => nobody.write("was answered"),
+            // Which error it was has a line already.
+            (_, CloseReason::HandshakeFailed) => nobody.write("is closed"),
             // A probe asks again and again.
             (Heard::OnlyQuestions, CloseReason::HungUp) => {
                 nobody.write("has only asked whether we are here");

@@ -393,6 +393,36 @@ impl Throttled for Unregistrable {
     }
 }
 
+/// A client's handshake has failed.
+#[derive(Debug)]
+pub(super) struct FailedHandshake {
+    pub(super) client: Client,
+    pub(super) peer: Peer,
+    pub(super) error: String,
+}
+
+impl Throttled for FailedHandshake {
+    const TARGET: &'static str = CONNECTIONS;
+
+    fn client(&self) -> Option<&Client> {
+        Some(&self.client)
+    }
+
+    fn one(&self) -> String {
+        let Self {
+            client,
+            peer,
+            error,
+        } = self;
+        format!("{peer} ({client}): handshake failed: {error}")
+    }
+
+    fn many(&self, n: u64) -> String {
+        let Self { peer, error, .. } = self;
+        format!("{n} handshakes failed, the last {peer}: {error}")
+    }
+}
+
 /// A client speaks another protocol.
 #[derive(Debug)]
 pub(super) struct Stranger {

@@ -336,6 +336,11 @@ fn are_you_there(is_keep_alive: bool, out: &mut SendQueue, cx: &mut Ctx<'_>) -> 
 }
 
 impl Talk {
+    /// Since when it has no nick; for a member, since when it has sent nothing.
+    pub(super) fn since(&self) -> Moment {
+        self.since
+    }
+
     /// Notes that input was received.
     #[inline]
     fn on_bytes(&mut self, now: Moment) {

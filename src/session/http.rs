@@ -110,6 +110,10 @@ impl HttpSession {
         self.head = Vec::new();
     }
 
+    pub(super) fn since(&self) -> Moment {
+        self.since
+    }
+
     pub(super) fn timeout(&self) -> (Moment, Timeout) {
         let timeout = Timeout::Close(CloseReason::LoginTimeout);
         (self.since + REQUEST_TIMEOUT, timeout)

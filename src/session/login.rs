@@ -24,8 +24,9 @@ use crate::text::nick::NickError;
 use crate::time::rate_limit::TokenBucket;
 
 impl ChatSession {
-    /// The client has connected.
-    pub(super) fn greet(&mut self, out: &mut SendQueue, cx: &mut Ctx<'_>) {
+    /// The client has connected. If it has proved with a certificate who it is, it is not asked for the
+    /// password of the room.
+    pub(super) fn greet(&mut self, is_authenticated: bool, out: &mut SendQueue, cx: &mut Ctx<'_>) {
         let is_interactive = self.talk.is_interactive();
         if is_interactive {
             let offer = self.decoder.telnet().offer_binary();
@@ -38,7 +39,7 @@ impl ChatSession {
                 cx.reply(out, Message::Recorded);
             }
         }
-        if cx.auth.secrets.password.is_some() {
+        if cx.auth.secrets.password.is_some() && !is_authenticated {
             self.talk.stage = Stage::Password { refusals: 0 };
             if is_interactive {
                 negotiate_if_new(self.decoder.telnet().offer_echo(), out, cx);

@@ -124,6 +124,8 @@ pub(crate) enum Flow {
 /// The run queue of a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Lane {
+    /// Its stream cannot be spoken to yet, which the engine knows.
+    Handshake,
     /// Without a nick, or not a client of the room: never gated.
     Login,
     Sparse,
@@ -163,10 +165,15 @@ impl Session {
     }
 
     /// The client has connected.
-    pub(crate) fn on_open(&mut self, out: &mut SendQueue, cx: &mut Ctx<'_>) {
+    pub(crate) fn on_open(
+        &mut self,
+        is_authenticated: bool,
+        out: &mut SendQueue,
+        cx: &mut Ctx<'_>,
+    ) {
         match self {
             Self::Chat(chat) if chat.is_member() => {}
-            Self::Chat(chat) => chat.greet(out, cx),
+            Self::Chat(chat) => chat.greet(is_authenticated, out, cx),
             Self::Http(_) | Self::Transcript | Self::Closing(_) => {}
         }
     }
@@ -303,6 +310,15 @@ impl Session {
         match self {
             Self::Chat(chat) => chat.longest_output(input_bytes, longest),
             Self::Http(_) | Self::Transcript | Self::Closing(_) => 0,
+        }
+    }
+
+    /// When it was opened, as long as nothing has come of it.
+    pub(crate) fn opened_at(&self) -> Option<Moment> {
+        match self {
+            Self::Chat(chat) => Some(chat.talk.since()),
+            Self::Http(http) => Some(http.since()),
+            Self::Transcript | Self::Closing(_) => None,
         }
     }
 

@@ -43,6 +43,10 @@ pub(crate) enum Record {
         peer: Peer,
         bytes: Vec<u8>,
     },
+    /// The handshake of its stream is over.
+    Shaken {
+        peer: Peer,
+    },
     /// A read gave the end of the stream.
     Ended {
         peer: Peer,

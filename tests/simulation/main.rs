@@ -26,6 +26,7 @@
 //! | `tally` | whether the hard cases came about |
 //! | `people` | people at a prompt, against the rules of the room |
 //! | `fairness` | who types, beside every kind of flood |
+//! | `handshakes` | strangers whose handshake is not over, beside a room |
 //! | `exodus` | ten thousand members that leave at once |
 //! | `names` | shortened names, and renames, whatever others do with their names |
 //! | `holders` | a room that waits for its slowest reader |
@@ -46,6 +47,7 @@ mod chances;
 mod exodus;
 mod fairness;
 mod ghosts;
+mod handshakes;
 mod holders;
 mod inputs;
 mod journal;

@@ -38,6 +38,9 @@ const SECOND: Duration = Duration::from_secs(1);
 /// How long an HTTP request may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long a handshake may take.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
 #[derive(Debug)]
 pub(crate) struct Model {
     pub(crate) config: Config,
@@ -196,6 +199,7 @@ impl Model {
             Record::Unregistrable { peer, ip } => self.lost(peer, ip),
             Record::Refused { peer, ip, reason } => self.refuse(peer, ip, reason),
             Record::Read { peer, bytes } => self.read(peer, &bytes),
+            Record::Shaken { peer } => self.client(peer).is_shaken = true,
             Record::Ended { peer } => self.ended(peer),
             Record::Failed { peer } => self.failed(peer),
             Record::Vanished { peer, at } => {
@@ -303,6 +307,7 @@ impl Model {
             client.decoder.is_a_persons();
         }
         client.is_veiled = arrival.is_veiled;
+        client.is_shaken = !arrival.is_veiled;
         self.clients.insert(peer, client);
     }
 
@@ -744,7 +749,8 @@ impl Model {
             let said_more = client.has_said_more() && !goes_at_once;
             assert!(!said_more, "peer {peer} hung up and is not heard");
         }
-        if reason == CloseReason::Broken && client.vanished_at.is_some() {
+        let is_broken = matches!(reason, CloseReason::Broken | CloseReason::HandshakeFailed);
+        if is_broken && client.vanished_at.is_some() {
             // It is given up, as if it had failed.
             client.failed = true;
             self.tally.given_up += 1;
@@ -774,7 +780,11 @@ impl Model {
         let stall = reference::stall_patience(limits);
         match reason {
             CloseReason::HungUp => client.ended && !client.listens_on(),
-            CloseReason::Broken => {
+            CloseReason::HandshakeTimeout => {
+                !client.is_shaken && is_past(client.connected_at, Some(HANDSHAKE_TIMEOUT))
+            }
+            CloseReason::HandshakeFailed if client.is_shaken => false,
+            CloseReason::Broken | CloseReason::HandshakeFailed => {
                 let vanished_at = client.vanished_at;
                 // The kernel's clock leaves nothing out.
                 let is_dead = vanished_at

@@ -31,6 +31,8 @@ pub(crate) struct Shadow {
     pub(crate) ip: IpAddr,
     pub(crate) service: Service,
     pub(crate) is_veiled: bool,
+    /// It can be spoken to: it had no handshake, or that is over.
+    pub(crate) is_shaken: bool,
     /// All that it gets is known.
     is_exact: bool,
     /// There is a limit of memory.
@@ -96,6 +98,7 @@ impl Shadow {
             ip,
             service: Service::Chat(Profile::Plain),
             is_veiled: false,
+            is_shaken: true,
             is_exact: !has_people,
             may_be_shed: limits.max_pending_total_bytes > 0,
             decoder: Decoder::new(limits.max_line_bytes),
@@ -283,7 +286,7 @@ impl Shadow {
         self.left = Some((reason, now));
         self.said.clear();
         let words = reference::goodbye(reason);
-        if !words.is_empty() {
+        if !words.is_empty() && self.is_shaken {
             self.owe(Due::Line(words.as_bytes().into()));
         }
     }

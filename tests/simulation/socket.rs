@@ -674,6 +674,9 @@ impl Socket {
         if was_handshaking {
             self.may_write = true;
             self.may_flush = true;
+            if !self.is_handshaking() {
+                journal::write(Record::Shaken { peer });
+            }
         }
         self.reads_this_turn += 1;
         // The end of a stream is looked for behind its last line. And while the room waits, it is looked for
@@ -694,9 +697,10 @@ impl Socket {
                 Ok(n)
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                self.may_read = false;
-                self.unread = false;
-                self.read_on = false;
+                let held = self.holds_input();
+                self.may_read = held;
+                self.unread = held;
+                self.read_on &= held;
                 Err(error)
             }
             Err(error) => Err(self.fail(error.kind())),
@@ -873,6 +877,11 @@ impl Stream for ServerEnd {
 
     fn is_handshaking(&self) -> bool {
         self.socket.borrow().is_handshaking()
+    }
+
+    fn announces_end(&self) -> bool {
+        let socket = self.socket.borrow();
+        socket.veil.as_ref().is_some_and(Veil::announces_end)
     }
 
     fn is_connecting(&self) -> bool {

@@ -21,6 +21,8 @@ enum Handshake {
     /// The peer's second byte has not come.
     WaitFinished,
     Done,
+    /// Our half was shut down before that.
+    GivenUp,
 }
 
 /// What our side of the handshake has, in bytes.
@@ -79,7 +81,7 @@ impl Veil {
     }
 
     pub(crate) fn is_handshaking(&self) -> bool {
-        self.handshake != Handshake::Done
+        !matches!(self.handshake, Handshake::Done | Handshake::GivenUp)
     }
 
     /// Whether it reads nothing before its own output is gone.
@@ -100,11 +102,18 @@ impl Veil {
         !self.decoded.is_empty() || (self.end.is_some() && !self.ended)
     }
 
+    pub(crate) fn announces_end(&self) -> bool {
+        self.handshake == Handshake::Done
+    }
+
     pub(crate) fn has_partial(&self) -> bool {
         !self.partial.is_empty()
     }
 
     pub(crate) fn read(&mut self, socket: &mut Socket, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.handshake == Handshake::GivenUp {
+            return socket.receive(buffer);
+        }
         while self.handshake != Handshake::Done {
             if self.handshake == Handshake::OwesFlight {
                 // Whatever stands in the kernel.
@@ -127,6 +136,10 @@ impl Veil {
         if !self.is_calm && !self.announced && socket.rng.u8(..) < 4 {
             self.cases.count(Case::ReadMadeItOwe);
             self.owed.push_back(3);
+        }
+        if !self.is_calm && self.holds_input() && socket.rng.u8(..) < 8 {
+            self.cases.count(Case::BlockedWithInput);
+            return Err(ErrorKind::WouldBlock.into());
         }
         if self.decoded.is_empty() {
             return match self.end.take() {
@@ -192,7 +205,8 @@ impl Veil {
     }
 
     pub(crate) fn write(&mut self, socket: &mut Socket, bytes: &[u8]) -> io::Result<usize> {
-        let owed_flight = self.waits_for_output();
+        let is_done = self.handshake == Handshake::Done;
+        assert!(is_done, "written to before its handshake was over");
         let mut accepted = 0;
         let mut unsent = 0;
         loop {
@@ -206,7 +220,7 @@ impl Veil {
                 }
                 Err(error) => return Err(error),
             }
-            if accepted == bytes.len() || self.handshake != Handshake::Done {
+            if accepted == bytes.len() {
                 break;
             }
             let record = &bytes[accepted..(accepted + RECORD_BYTES).min(bytes.len())];
@@ -214,11 +228,7 @@ impl Veil {
             self.owed.extend(record);
             accepted += record.len();
         }
-        let paid = owed_flight && self.owed.is_empty();
-        self.cases.count_if(Case::DebtPaidByWrite, paid);
         if accepted == 0 {
-            let waits = self.handshake != Handshake::Done;
-            self.cases.count_if(Case::WriteWaitsForInput, waits);
             return Err(ErrorKind::WouldBlock.into());
         }
         let is_all = accepted == bytes.len();
@@ -249,7 +259,10 @@ impl Veil {
 
     /// Whether our half may be shut down: the end is announced once before.
     pub(crate) fn announce_end(&mut self, socket: &mut Socket) -> io::Result<()> {
-        if self.handshake != Handshake::Done || self.announced {
+        if self.is_handshaking() {
+            self.handshake = Handshake::GivenUp;
+        }
+        if self.handshake == Handshake::GivenUp || self.announced {
             return Ok(());
         }
         self.announced = true;

@@ -2,7 +2,7 @@
 
 /// The name of each metric and its type, in alphabetical order. A counter has `_total` behind its name
 /// on the page.
-pub(crate) const FAMILIES: [(&str, &str); 29] = [
+pub(crate) const FAMILIES: [(&str, &str); 30] = [
     ("line_chat_accept_errors", "counter"),
     ("line_chat_accepted", "counter"),
     ("line_chat_buffers_bytes", "gauge"),
@@ -25,6 +25,7 @@ pub(crate) const FAMILIES: [(&str, &str); 29] = [
     ("line_chat_refused", "counter"),
     ("line_chat_sent_bytes", "counter"),
     ("line_chat_skipped_lines", "counter"),
+    ("line_chat_tls_handshakes", "counter"),
     ("line_chat_turn_seconds", "histogram"),
     ("line_chat_turns", "counter"),
     ("process_cpu_seconds", "counter"),
