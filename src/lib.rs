@@ -130,6 +130,7 @@ pub use config::interactive::{Interactive, Profile};
 pub use config::network::{Network, NetworkError};
 pub use config::password::{Password, PasswordError};
 pub use config::prefix::{Prefix, PrefixError};
+pub use config::tls::TlsFiles;
 pub use config::unix_socket::{Group, UnixName, UnixSocket};
 pub use config::{Config, ConfigError, Lag, Limits};
 pub use events::{Event, Heard, Observer};
@@ -138,6 +139,8 @@ pub use peer::{Origin, Peer};
 pub use protocol::close_reason::CloseReason;
 pub use server::handle::Handle;
 pub use server::transport::BoundListener;
+#[cfg(feature = "tls")]
+pub use server::transport::tls::Tls;
 pub use server::{Server, Status};
 
 /// The code of the README is a test as well.

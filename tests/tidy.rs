@@ -114,8 +114,8 @@ fn the_clock_is_read_by_the_server_and_by_who_waits_for_one() {
         .filter(|(_, n)| *n > 0)
         .collect();
     // When the server is bound, at the beginning and the end of a turn, for what happens outside of
-    // turns, and to be asked the time of day. The other is no server: it waits for one to answer.
-    let server = ("server/mod".to_owned(), 6);
+    // turns, and to be asked the time of day, as for the end of a certificate. The other is no server: it waits for one to answer.
+    let server = ("server/mod".to_owned(), 7);
     assert_eq!(readers, [("cli/check".to_owned(), 2), server]);
 }
 

@@ -133,9 +133,11 @@ pub(crate) fn log_start(config: &Config, listeners: &[ListenAddr]) {
         Some(_) => "a password",
         None => "no password",
     };
+    let has_tls = listeners.iter().any(|it| it.layers.tls);
+    let encryption = if has_tls { "TLS" } else { "no TLS" };
     info!(
         target: "line_chat::server",
-        "line-chat {}: {profile}, {password}; max-line {}, max-nick {}, max-pending {}, \
+        "line-chat {}: {profile}, {password}, {encryption}; max-line {}, max-nick {}, max-pending {}, \
          max-pending-total {}, max-clients-per-ip {}, connect-rate {}, rate {}",
         env!("CARGO_PKG_VERSION"),
         limits.max_line_bytes,
@@ -151,6 +153,15 @@ pub(crate) fn log_start(config: &Config, listeners: &[ListenAddr]) {
         warn!(
             target: "line_chat::server",
             "everybody who reaches {} can join: set --password-file to let in only those who know it",
+            listener.place
+        );
+    }
+    let mut public = listeners.iter().filter(|it| is_public_chat(it));
+    // A proxy may have taken the encryption off.
+    if let Some(listener) = public.find(|it| !it.layers.tls && !it.layers.proxy) {
+        warn!(
+            target: "line_chat::server",
+            "what is said on {}, passwords included, can be read on its way: listen on tls:ADDR as well (--tls-cert)",
             listener.place
         );
     }

@@ -85,13 +85,15 @@ pub enum Service {
 /// use line_chat::{Layers, ListenAddr};
 ///
 /// let addr: ListenAddr = "proxy:10.0.0.1:6142".parse()?;
-/// assert_eq!(addr.layers, Layers { proxy: true });
+/// assert_eq!(addr.layers, Layers { proxy: true, ..Layers::default() });
 /// # Ok::<(), line_chat::ListenAddrError>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Layers {
     /// A proxy sends a header with the client's address (HAProxy's proxy-protocol.txt, versions 1 and 2).
     pub proxy: bool,
+    /// TLS, behind the header of a proxy where there is one. It needs [`Config::tls`](crate::Config::tls).
+    pub tls: bool,
 }
 
 /// What a listener is for.
@@ -461,6 +463,7 @@ impl fmt::Display for ListenAddr {
         let words = [
             self.service.and_then(Service::word),
             self.layers.proxy.then_some("proxy"),
+            self.layers.tls.then_some("tls"),
         ];
         let mut words = words.into_iter().flatten().peekable();
         // A Unix socket begins with a word of its own.
@@ -516,7 +519,7 @@ pub enum ListenAddrError {
     WordTwice(&'static str),
     /// These two words do not go together.
     WordsConflict(&'static str, &'static str),
-    /// This word is kept for what the server cannot do.
+    /// This word stands for what this build of the server cannot do.
     NotSupported(&'static str),
     /// There is something wrong with a key.
     Key {
@@ -582,7 +585,7 @@ impl fmt::Display for ListenAddrError {
             ),
             Self::NoWord(word) => write!(
                 f,
-                "\"{word}\" is not a word for a listener: there are interactive, plain, http, proxy and unix"
+                "\"{word}\" is not a word for a listener: there are interactive, plain, http, proxy, tls and unix"
             ),
             Self::WordTwice(word) => write!(f, "{word} is given twice: give it once"),
             Self::WordsConflict(one, other) => {
@@ -590,7 +593,7 @@ impl fmt::Display for ListenAddrError {
             }
             Self::NotSupported(word) => write!(
                 f,
-                "{word} is not supported: this version does not encrypt, so use a TLS terminator in front"
+                "{word} is not supported: this program was built without it (feature \"{word}\")"
             ),
             Self::Key {
                 listener,
@@ -811,15 +814,16 @@ mod tests {
             ),
             (
                 "plain+udp:1",
-                "\"udp\" is not a word for a listener: there are interactive, plain, http, proxy and unix",
+                "\"udp\" is not a word for a listener: there are interactive, plain, http, proxy, tls and unix",
             ),
             (
                 "+plain:1",
-                "\"\" is not a word for a listener: there are interactive, plain, http, proxy and unix",
+                "\"\" is not a word for a listener: there are interactive, plain, http, proxy, tls and unix",
             ),
+            ("tls+tls:0.0.0.0:6697", "tls is given twice: give it once"),
             (
-                "tls:0.0.0.0:6697",
-                "tls is not supported: this version does not encrypt, so use a TLS terminator in front",
+                "tls+http:0.0.0.0:443",
+                "http and tls do not go together: give one of them",
             ),
             ("plain+proxy+proxy:1", "proxy is given twice: give it once"),
             (

@@ -113,6 +113,13 @@ const QUIET_ABOVE: usize = 1000;
 /// How many lines are kept by default, where people are served.
 const HISTORY_LINES: usize = 20;
 
+impl Interactive {
+    /// Whether there is a password of the room.
+    pub(crate) fn has_password(&self) -> bool {
+        self.password.is_some() || self.password_file.is_some()
+    }
+}
+
 impl Default for Interactive {
     fn default() -> Self {
         Self {

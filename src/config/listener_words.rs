@@ -13,8 +13,7 @@ enum Word {
     Service(Service),
     Unix,
     Proxy,
-    /// Nothing that this version can do.
-    Kept,
+    Tls,
 }
 
 const WORDS: [(&str, Word); 6] = [
@@ -26,7 +25,7 @@ const WORDS: [(&str, Word); 6] = [
     ("http", Word::Service(Service::Http)),
     ("unix", Word::Unix),
     ("proxy", Word::Proxy),
-    ("tls", Word::Kept),
+    ("tls", Word::Tls),
 ];
 
 /// The words before a place.
@@ -67,9 +66,16 @@ impl Words {
             },
             Word::Unix => set_flag(&mut self.is_unix, text)?,
             Word::Proxy => set_flag(&mut self.layers.proxy, text)?,
-            Word::Kept => return Err(ListenAddrError::NotSupported(text)),
+            Word::Tls if !cfg!(feature = "tls") => {
+                return Err(ListenAddrError::NotSupported(text));
+            }
+            Word::Tls => set_flag(&mut self.layers.tls, text)?,
         }
-        Ok(())
+        // Browsers, which HTTP is for, are turned away by TLS of the room.
+        match self.layers.tls && self.service == Some(Service::Http) {
+            true => Err(ListenAddrError::WordsConflict("http", "tls")),
+            false => Ok(()),
+        }
     }
 }
 

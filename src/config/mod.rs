@@ -9,6 +9,7 @@ mod listener_words;
 pub(crate) mod network;
 pub(crate) mod password;
 pub(crate) mod prefix;
+pub(crate) mod tls;
 pub(crate) mod unix_socket;
 #[cfg(feature = "cli")]
 mod values;
@@ -20,6 +21,7 @@ use crate::config::addr::{ListenAddr, Place, Service};
 use crate::config::interactive::{Interactive, Profile};
 use crate::config::network::Network;
 use crate::config::prefix::Prefix;
+use crate::config::tls::TlsFiles;
 use crate::text::ISOLATE_BYTES;
 #[cfg(feature = "cli")]
 use values::{positive, positive_size, rate, size, time};
@@ -52,6 +54,8 @@ pub struct Config {
     /// From where proxies may connect to listeners that are for proxies (`proxy:ADDR`); a proxy on a Unix
     /// socket may in any case. Default: this machine.
     pub proxy_from: Vec<Network>,
+    /// The certificate of listeners for TLS (`tls:ADDR`). Default: none.
+    pub tls: Option<TlsFiles>,
     /// Where to answer HTTP requests for the metrics and the health of the server. Default: nowhere.
     /// Whoever can connect there can read them, so the log warns of an address that is not this
     /// machine's own.
@@ -82,6 +86,7 @@ impl Default for Config {
             listen: vec![DEFAULT_PLACE.into()],
             listen_plain: Vec::new(),
             proxy_from: Network::LOOPBACK.into(),
+            tls: None,
             listen_metrics: Vec::new(),
             prefix: Prefix::default(),
             interactive: Interactive::default(),
@@ -133,6 +138,9 @@ impl Config {
         ];
         if let Some((name, _)) = positive.into_iter().find(|&(_, value)| value == 0) {
             return Err(ConfigError::Zero(name));
+        }
+        if self.tls.is_none() && self.addrs().any(|addr| addr.layers.tls) {
+            return Err(ConfigError::NoCertificate);
         }
         let endings = [
             ("goodbye_timeout", limits.goodbye_timeout),
@@ -212,10 +220,14 @@ impl Config {
 
     /// Whether there is a listener for people at a prompt.
     pub(crate) fn has_people(&self) -> bool {
-        let rooms = self.listen.iter().chain(&self.listen_plain);
-        let addrs = rooms.chain(&self.listen_metrics);
         let people = Some(Service::Chat(Profile::Interactive));
-        self.interactive.enabled || addrs.map(|addr| addr.service).any(|it| it == people)
+        self.interactive.enabled || self.addrs().any(|addr| addr.service == people)
+    }
+
+    /// Every address to listen on.
+    fn addrs(&self) -> impl Iterator<Item = &ListenAddr> {
+        let rooms = self.listen.iter().chain(&self.listen_plain);
+        rooms.chain(&self.listen_metrics)
     }
 
     /// The length in bytes of the longest line that can be sent to a client: each byte of a line
@@ -271,6 +283,8 @@ pub enum ConfigError {
     Rate(&'static str),
     /// The field of this name is for people at a prompt, and no listener serves them.
     NotInteractive(&'static str),
+    /// There is a listener for TLS and no certificate.
+    NoCertificate,
     /// The prefix begins with `** `, which marks what members do (`/me`).
     PrefixIsAction,
     /// `max_pending_bytes` is too small for the greetings and answers that people get.
@@ -319,6 +333,9 @@ impl fmt::Display for ConfigError {
             Self::NotInteractive(name) => {
                 write!(f, "{name} is set, but not interactive: set that as well")
             }
+            Self::NoCertificate => f.write_str(
+                "a listener for TLS needs a certificate and its key: name both (--tls-cert and --tls-key)",
+            ),
             Self::PrefixIsAction => f.write_str(
                 "the prefix begins with \"** \" as what members do is shown: begin it otherwise",
             ),

@@ -97,6 +97,12 @@ impl<L: Listen> Acceptor<L> {
         self.listeners.iter().map(|listener| &listener.socket)
     }
 
+    /// The same, to be changed.
+    pub fn sockets_mut(&mut self) -> impl Iterator<Item = &mut L> {
+        let listeners = self.listeners.iter_mut();
+        listeners.map(|listener| &mut listener.socket)
+    }
+
     /// An event said that a connection waits at the listener that was given at this index.
     pub fn mark(&mut self, index: usize) {
         let mut listeners = self.listeners.iter_mut();

@@ -6,6 +6,8 @@
 //! or an error leaves undone stays marked until it is done.
 
 pub mod accept;
+#[cfg_attr(not(feature = "tls"), path = "no_certificates.rs")]
+mod certificates;
 pub(crate) mod handle;
 mod listen;
 mod log;
@@ -33,15 +35,16 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook_mio::v1_0::Signals;
 
 use crate::client_id::ClientId;
-use crate::config::Config;
 use crate::config::addr::{ListenAddr, Place, Role, Service};
 use crate::config::interactive::{Interactive, Profile};
 use crate::config::unix_socket::UnixName;
+use crate::config::{Config, ConfigError};
 use crate::engine::{Engine, Interest, Liveness, Registry};
 use crate::events::{Event, Observer};
 use crate::metrics::Metrics;
 use crate::peer::Peer;
 use accept::{AcceptError, Acceptor, Listen};
+use certificates::Certificates;
 use handle::{ControlBlock, Handle, Request};
 use listen::{Bound, Listening};
 use log::Log;
@@ -118,6 +121,8 @@ pub struct Server<O: Observer = ()> {
     keepalive: Keepalive,
     /// Which files are read again.
     interactive: Interactive,
+    /// What listeners for TLS have.
+    certificates: Option<Arc<Certificates>>,
     /// Never sleep.
     spin: bool,
     clock: TurnClock,
@@ -167,6 +172,7 @@ impl<O: Observer> Server<O> {
             config.expect_people();
         }
         let interactive = config.interactive.clone();
+        let tls_files = config.tls.clone();
         let (spin, handle_signals) = (config.spin, config.handle_signals);
         let accepts_per_turn = config.limits.accepts_per_turn;
         let keepalive = Keepalive::new(&config.limits);
@@ -198,6 +204,12 @@ impl<O: Observer> Server<O> {
             errors,
             unsupported,
         } = listen?;
+        let read = |files| Certificates::read(files, interactive.has_password()).map(Arc::new);
+        let certificates = tls_files.map(read).transpose()?;
+        if certificates.is_none() && sockets.iter().any(|bound| bound.role.layers.tls) {
+            let error = ConfigError::NoCertificate;
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, error));
+        }
         if allowed == 0 {
             return Err(io::Error::other(format!(
                 "the limit of {open_files} open files leaves no room for a client: raise it (ulimit -n)"
@@ -226,8 +238,9 @@ impl<O: Observer> Server<O> {
             open_files,
         };
         report(&mut engine, capacity);
+        report_certificates(&mut engine, certificates.as_deref());
         // Registering comes after that as well, because mio logs it.
-        let listeners = register_all(sockets, &poll)?;
+        let listeners = register_all(sockets, certificates.as_ref(), &poll)?;
         let addrs = listeners.iter().map(Listener::addr);
         let names = addrs.map(|addr| addr.map(|addr| addr.name()).unwrap_or_default());
         engine.observer().0.name_listeners(names);
@@ -248,6 +261,7 @@ impl<O: Observer> Server<O> {
             system,
             keepalive,
             interactive,
+            certificates,
             spin,
             clock: TurnClock::new(now),
             polled: 0,
@@ -280,12 +294,24 @@ impl<O: Observer> Server<O> {
         self.acceptor.sockets().filter_map(Listener::addr).collect()
     }
 
-    /// Reads the files of [`Config::interactive`] again, between two turns, as SIGHUP does.
+    /// Reads the files of [`Config::interactive`] and [`Config::tls`] again, between two turns, as SIGHUP
+    /// does. Connections that are open keep the certificate that they have.
     ///
     /// # Errors
     /// The text names the file, and says what to do. Everything stays what it was.
     pub fn reload(&mut self) -> io::Result<()> {
-        self.engine.reload(&self.interactive)
+        let certificates = self.certificates.as_deref();
+        let certificates = certificates.map(Certificates::read_again).transpose()?;
+        self.engine.reload(&self.interactive)?;
+        if let Some(certificates) = certificates.flatten() {
+            let certificates = Arc::new(certificates);
+            report_certificates(&mut self.engine, Some(&certificates));
+            for listener in self.acceptor.sockets_mut() {
+                listener.use_certificates(&certificates);
+            }
+            self.certificates = Some(certificates);
+        }
+        Ok(())
     }
 
     /// A handle for other threads.
@@ -538,7 +564,8 @@ impl<O: Observer> Server<O> {
     /// the terminal was closed. The kernel and the shell both send it then, so a second one does not
     /// count as a second request to shut down.
     fn on_hang_up(&mut self) {
-        let has_files = self.engine.has_files() || self.engine.is_recorded();
+        let has_files =
+            self.engine.has_files() || self.engine.is_recorded() || self.certificates.is_some();
         if self.has_terminal && !has_files {
             if self.control.shutdowns() == 0 {
                 self.control.shut_down();
@@ -648,6 +675,16 @@ fn report_refusal<O: Observer>(engine: &mut Engine<Transport, O>, system: &mut S
     }
 }
 
+/// Reports what the owner of a certificate should know.
+fn report_certificates<O: Observer>(
+    engine: &mut Engine<Transport, O>,
+    certificates: Option<&Certificates>,
+) {
+    if let Some(certificates) = certificates {
+        certificates.report(SystemTime::now(), |event| report(engine, event));
+    }
+}
+
 fn open_files() -> u64 {
     getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }
@@ -686,7 +723,11 @@ fn exposed_metrics(bound: &Bound) -> Option<SocketAddr> {
     (bound.role.service == Service::Http && !addr.ip().to_canonical().is_loopback()).then_some(addr)
 }
 
-fn register_all(sockets: Vec<Bound>, poll: &Poll) -> io::Result<Vec<Listener>> {
+fn register_all(
+    sockets: Vec<Bound>,
+    certificates: Option<&Arc<Certificates>>,
+    poll: &Poll,
+) -> io::Result<Vec<Listener>> {
     let register = |(index, bound): (usize, Bound)| {
         let mut socket = transport::Listener::from(bound.socket);
         let token = Token(FIRST_LISTENER.saturating_add(index));
@@ -695,6 +736,7 @@ fn register_all(sockets: Vec<Bound>, poll: &Poll) -> io::Result<Vec<Listener>> {
             _file: bound.file,
             socket,
             role: bound.role,
+            certificates: certificates.filter(|_| bound.role.layers.tls).cloned(),
             name: bound.name,
         })
     };
@@ -793,6 +835,8 @@ struct Listener {
     _file: Option<SocketFile>,
     socket: transport::Listener,
     role: Role,
+    /// What its connections begin with, if they are encrypted.
+    certificates: Option<Arc<Certificates>>,
     /// The name of a Unix socket.
     name: Option<UnixName>,
 }
@@ -809,6 +853,15 @@ impl Listener {
     }
 }
 
+impl Listener {
+    /// Shows another certificate to connections from now on, if they are encrypted.
+    fn use_certificates(&mut self, certificates: &Arc<Certificates>) {
+        if self.certificates.is_some() {
+            self.certificates = Some(Arc::clone(certificates));
+        }
+    }
+}
+
 impl Listen for Listener {
     type Stream = Transport;
     type Spare = File;
@@ -818,7 +871,11 @@ impl Listen for Listener {
     }
 
     fn accept(&mut self) -> io::Result<(Transport, Peer)> {
-        self.socket.accept()
+        let (stream, peer) = self.socket.accept()?;
+        match &self.certificates {
+            Some(certificates) => Ok((certificates.accepted(stream), peer)),
+            None => Ok((stream, peer)),
+        }
     }
 
     fn open_spare() -> io::Result<File> {

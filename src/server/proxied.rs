@@ -8,7 +8,7 @@
 //! to be put back.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, Read};
+use std::io;
 use std::time::{Duration, Instant};
 
 use crate::config::entrance::Entrance;
@@ -179,7 +179,10 @@ impl Waiting {
     /// Reads this many bytes, which have arrived.
     fn consume(&mut self, bytes: usize) -> io::Result<()> {
         let mut header = [0; proxy_header::MAX_BYTES];
-        self.stream
-            .read_exact(header.get_mut(..bytes).unwrap_or_default())
+        let header = header.get_mut(..bytes).unwrap_or_default();
+        match retry(|| self.stream.read_socket(header))? {
+            read if read == bytes => Ok(()),
+            _ => Err(io::ErrorKind::UnexpectedEof.into()),
+        }
     }
 }

@@ -45,18 +45,18 @@ pub(crate) struct Secrets {
 
 /// A file that was read.
 #[derive(Debug, Clone)]
-struct Source {
-    path: PathBuf,
-    is_fifo: bool,
-    flaws: Vec<Flaw>,
+pub(crate) struct Source {
+    pub(crate) path: PathBuf,
+    pub(crate) is_fifo: bool,
+    pub(crate) flaws: Vec<Flaw>,
 }
 
 /// A problem of a file that its owner should know about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Flaw {
-    /// It holds a password, and every user of this machine can read it.
+    /// It holds a password or a private key, and every user of this machine can read it.
     Readable,
-    /// It holds a password, and its group or every user can write it.
+    /// It holds a password or a private key, and its group or every user can write it.
     Writable,
     /// It holds a greeting with escape sequences, which are dropped.
     Escapes,
@@ -191,9 +191,18 @@ fn read_greeting(path: &Path, wait: bool) -> io::Result<(Vec<String>, Source)> {
     Ok((lines, source))
 }
 
-fn read_password(path: &Path, wait: bool) -> io::Result<(Password, Source)> {
+/// Returns the content of a file that nobody else should read, and what others may do with it.
+///
+/// # Errors
+/// The text names the file and says what to do.
+pub(crate) fn read_secret(path: &Path, wait: bool) -> io::Result<(Vec<u8>, Source)> {
     let (bytes, file, mut source) = read(path, wait)?;
     source.flaws = exposure(&file)?;
+    Ok((bytes, source))
+}
+
+fn read_password(path: &Path, wait: bool) -> io::Result<(Password, Source)> {
+    let (bytes, source) = read_secret(path, wait)?;
     let password = Password::from_file(&bytes).map_err(|error| named(path, &error.to_string()))?;
     Ok((password, source))
 }
@@ -310,7 +319,8 @@ fn folders_of(file: &File) -> Vec<u32> {
     modes.map(|it| it.permissions().mode()).collect()
 }
 
-fn named(path: &Path, why: &str) -> io::Error {
+/// The error of a file that cannot be used.
+pub(crate) fn named(path: &Path, why: &str) -> io::Error {
     io::Error::other(format!("cannot use {}: {why}", path.display()))
 }
 

@@ -119,7 +119,7 @@ fn help_shows_examples_and_fits_a_terminal() {
 }
 
 /// Each flag, its variable without `LINE_CHAT_`, and its default, in the order of help.
-pub(crate) const FLAGS: [(&str, &str, &str); 31] = [
+pub(crate) const FLAGS: [(&str, &str, &str); 34] = [
     ("[ADDR]...", "ADDR", "6142"),
     ("--prefix <TEMPLATE>", "PREFIX", "{nick}:"),
     ("--proxy-from <NETWORK>", "PROXY_FROM", "this machine"),
@@ -144,6 +144,9 @@ pub(crate) const FLAGS: [(&str, &str, &str); 31] = [
     ("--password-file <FILE>", "PASSWORD_FILE", ""),
     ("--ops-password-file <FILE>", "OPS_PASSWORD_FILE", ""),
     ("--plain <ADDR>", "PLAIN", ""),
+    ("--tls-cert <FILE>", "TLS_CERT", ""),
+    ("--tls-key <FILE>", "TLS_KEY", ""),
+    ("--tls-client-ca <FILE>", "TLS_CLIENT_CA", ""),
     ("--max-pending <BYTES>", "MAX_PENDING", "1048576"),
     (
         "--max-pending-total <BYTES>",

@@ -98,8 +98,8 @@ fn a_socket_that_cannot_be_used_is_one_line_that_says_why() {
         ),
         (
             listener().into(),
-            "plain:tls",
-            "tls is not supported: this version does not encrypt, so use a TLS terminator in front",
+            "plain:http+tls",
+            "http and tls do not go together: give one of them",
         ),
     ] {
         let command = with_sockets(listener().into(), second, names, &["-qq"]);

@@ -144,34 +144,34 @@ fn in_the_journal_a_line_begins_with_its_priority() {
 fn the_log_begins_with_what_is_served_and_warns_of_an_open_room() {
     let file = TempFile::new("public", "secret\n");
     let guarded = ["--password-file", file.path(), "0.0.0.0:0"];
-    for (args, password, is_warned) in [
-        (&["127.0.0.1:0"][..], "plain, no password", false),
-        (&["0.0.0.0:0"], "plain, no password", true),
+    for (args, served, is_warned) in [
+        (&["127.0.0.1:0"][..], "plain, no password, no TLS", false),
+        (&["0.0.0.0:0"], "plain, no password, no TLS", true),
         (
             &["127.0.0.1:0", "http:127.0.0.1:0"],
-            "plain, no password",
+            "plain, no password, no TLS",
             false,
         ),
-        (&guarded, "plain, a password", false),
+        (&guarded, "plain, a password, no TLS", false),
         (
             &["--interactive", "127.0.0.1:0"],
-            "interactive, no password",
+            "interactive, no password, no TLS",
             false,
         ),
         (
             &["interactive:127.0.0.1:0", "http:127.0.0.1:0"],
-            "interactive, no password",
+            "interactive, no password, no TLS",
             false,
         ),
         (
             &["interactive:127.0.0.1:0", "127.0.0.1:0"],
-            "interactive and plain, no password",
+            "interactive and plain, no password, no TLS",
             false,
         ),
     ] {
         let log = Server::spawn(&mut command(args)).stop().log;
         let begin = format!(
-            "line-chat {}: {password}; max-line 4096, ",
+            "line-chat {}: {served}; max-line 4096, ",
             env!("CARGO_PKG_VERSION")
         );
         assert!(log.contains(&begin), "{begin}: {log}");
@@ -180,6 +180,9 @@ fn the_log_begins_with_what_is_served_and_warns_of_an_open_room() {
             is_warned,
             "{log}"
         );
-        assert_eq!(log.contains("WARN"), is_warned, "{log}");
+        let in_clear = log.contains("WARN") && log.contains("what is said on 0.0.0.0:");
+        assert_eq!(in_clear, args.contains(&"0.0.0.0:0"), "{log}");
+        let warnings = usize::from(is_warned) + usize::from(in_clear);
+        assert_eq!(log.matches("WARN").count(), warnings, "{log}");
     }
 }

@@ -20,6 +20,8 @@ mod starting;
 #[path = "../support/mod.rs"]
 mod support;
 mod systemd;
+#[cfg(feature = "tls")]
+mod tls;
 mod transcript;
 mod unix_sockets;
 

@@ -35,7 +35,7 @@ fn the_shell_lines_of_the_readme_run() {
 
 #[test]
 fn the_shell_lines_of_the_manual_run() {
-    assert_eq!(Shell::run_blocks(OPERATING), 5);
+    assert_eq!(Shell::run_blocks(OPERATING), 6);
     assert_eq!(Shell::run_blocks(PROTOCOL), 1);
     assert_eq!(
         Shell::run_blocks(include_str!("../../src/manual/testing.md")),
@@ -70,6 +70,7 @@ impl Shell {
         let blocks = page.split("```sh\n").skip(1);
         let blocks = blocks.filter_map(|rest| rest.split("```").next());
         blocks
+            .map(|block| block.replace("\\\n", ""))
             .map(|block| Self::default().run_lines(&block.lines().collect::<Vec<_>>()))
             .sum()
     }
@@ -86,6 +87,7 @@ impl Shell {
                 "telnet" | "nc" => self.talk(line, program),
                 "printf" => self.pipe(line),
                 "curl" => self.ask(line),
+                "openssl" => self.make(line),
                 _ => panic!("how is this run? {line}"),
             }
             count += 1;
@@ -163,6 +165,15 @@ impl Shell {
         alice.expect("bob: hello");
         // The next line's alice has the same nick.
         alice.leave();
+    }
+
+    /// A line makes files.
+    #[track_caller]
+    fn make(&self, line: &str) {
+        if is_there("openssl", None) {
+            let made = self.command(line).stderr(Stdio::null()).status();
+            assert!(made.expect("a shell").success(), "{line}");
+        }
     }
 
     /// A script says something and ends by itself.

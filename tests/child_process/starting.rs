@@ -43,8 +43,10 @@ fn warnings_of(command: &mut Command) -> Vec<String> {
 
 fn warnings(log: &str) -> Vec<String> {
     let of_line = |line: &str| Some(line.split_once(" WARN ")?.1.trim().to_owned());
-    // A room on all addresses without a password is warned of as well, which is not what is looked for.
-    let is_open_room = |line: &&str| line.contains(" everybody who reaches ");
+    // A room on all addresses without a password or TLS is warned of as well, which is not what is looked for.
+    let is_open_room = |line: &&str| {
+        line.contains(" everybody who reaches ") || line.contains(" can be read on its way")
+    };
     log.lines()
         .filter(|it| !is_open_room(it))
         .filter_map(of_line)

@@ -434,8 +434,9 @@ fn a_wrong_key_is_a_usage_error_that_names_the_listener_and_the_key() {
              such as unix:/run/line-chat/chat.sock",
         ),
         (
-            &["tls:127.0.0.1:1"],
-            "tls is not supported: this version does not encrypt, so use a TLS terminator in front",
+            &["tls:127.0.0.1:1,mode=0600"],
+            "tls:127.0.0.1:1: key \"mode\": it is only for the path of a Unix socket, \
+             such as unix:/run/line-chat/chat.sock",
         ),
     ] {
         let remains = run(&mut command(args));

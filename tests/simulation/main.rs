@@ -26,7 +26,7 @@
 //! | `tally` | whether the hard cases came about |
 //! | `people` | people at a prompt, against the rules of the room |
 //! | `fairness` | who types, beside every kind of flood |
-//! | `handshakes` | strangers whose handshake is not over, beside a room |
+//! | `tls`, `handshakes` | TLS on sockets of every kind, and strangers beside a room |
 //! | `exodus` | ten thousand members that leave at once |
 //! | `names` | shortened names, and renames, whatever others do with their names |
 //! | `holders` | a room that waits for its slowest reader |
@@ -43,6 +43,9 @@
 mod admission;
 mod amounts;
 mod arrivals;
+#[cfg(feature = "tls")]
+#[path = "../support/tls.rs"]
+mod certificates;
 mod chances;
 mod exodus;
 mod fairness;
@@ -63,6 +66,8 @@ mod scene;
 mod shadow;
 mod socket;
 mod tally;
+#[cfg(feature = "tls")]
+mod tls;
 mod transcript;
 mod veil;
 mod world;

@@ -13,6 +13,7 @@
 //! | `port` | a port at which nobody listens yet |
 //! | `strace` | system calls of that process, counted or made to fail |
 //! | `temp_file` | a file and a folder that are gone when they are dropped |
+//! | `tls` | certificates, and both sides of TLS |
 //! | `tools` | programs of the distribution that a test needs, or says that it lacks |
 //! | `terminal` | a program on a pseudo-terminal, and what stands on its screen |
 
@@ -34,6 +35,8 @@ pub(crate) mod server;
 pub(crate) mod strace;
 pub(crate) mod temp_file;
 pub(crate) mod terminal;
+#[cfg(feature = "tls")]
+pub(crate) mod tls;
 pub(crate) mod tools;
 
 /// How long a test waits before it fails. A test that passes does not get near it.
