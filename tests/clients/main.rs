@@ -11,6 +11,8 @@
 mod prometheus;
 #[path = "../support/mod.rs"]
 mod support;
+#[cfg(feature = "tls")]
+mod tls;
 
 use std::env;
 use std::io::{self, Write};
