@@ -31,6 +31,12 @@ const HEALTHY: [&[u8]; 1] = [b"HTTP/1.1 200 OK"];
 /// # Errors
 /// The text names the address and says what is wrong with it.
 pub(crate) fn check(addr: &ListenAddr) -> io::Result<()> {
+    if addr.layers.tls {
+        let problem = format!(
+            "cannot check {addr} by TLS: check a Unix socket or --metrics of the same server"
+        );
+        return Err(io::Error::new(ErrorKind::Unsupported, problem));
+    }
     let began = Instant::now();
     let (question, answers): (_, &[&[u8]]) = match addr.service {
         Some(Service::Http) => (GET_HEALTH, &HEALTHY),

@@ -29,6 +29,13 @@ fn expect_failure(addr: &str, problem: &str) {
 }
 
 #[test]
+fn a_listener_for_tls_is_refused_before_anything_is_sent() {
+    let problem =
+        "cannot check tls:127.0.0.1:9 by TLS: check a Unix socket or --metrics of the same server";
+    expect_failure("tls:127.0.0.1:9", problem);
+}
+
+#[test]
 fn a_server_that_answers_is_healthy_and_neither_its_room_nor_its_log_notices() {
     let folder = TempFolder::new("check");
     let password = TempFile::new("check-password", "open sesame\n");
