@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
+use std::thread;
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustix::process::Signal;
@@ -197,6 +198,36 @@ fn sighup_changes_the_certificate_of_new_connections_and_a_pair_that_does_not_ma
     for client in [&mut bob, &mut carol] {
         assert_eq!(client.line(), "alice: still here");
     }
+}
+
+#[test]
+fn a_reload_in_the_middle_of_what_is_said_loses_nothing() {
+    const LINES: usize = 3000;
+    let pair = Pair::self_signed();
+    let files = Files::new("tls-load", &pair);
+    let server = files.serve(&["tls:127.0.0.1:0"]);
+    let addr = announced(&server, "tls:");
+    let [mut alice, mut bob] = ["alice", "bob"].map(|nick| {
+        let mut client = Encrypted::connect(addr, pair.client(None));
+        client.enter(nick);
+        client
+    });
+    let speaker = thread::spawn(move || {
+        for n in 0..LINES {
+            alice.send(format!("line {n}\r\n").as_bytes());
+        }
+        alice
+    });
+    for n in 0..LINES {
+        if n % 300 == 0 {
+            files.write(&Pair::self_signed());
+            server.signal(Signal::HUP);
+            let line = await_log(&server, "read again");
+            assert!(line.contains("the files were read again"), "{line}");
+        }
+        assert_eq!(bob.line(), format!("alice: line {n}"));
+    }
+    drop(speaker.join().expect("it has said all"));
 }
 
 /// Reads the log up to a line that has these words.

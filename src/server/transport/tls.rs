@@ -229,8 +229,10 @@ impl<S: Stream> Write for Tls<S> {
         send(tls, &mut self.socket)?;
         let mut accepted = 0_usize;
         for record in bytes.chunks(RECORD_BYTES) {
-            accepted = accepted.saturating_add(tls.writer().write(record)?);
+            let taken = tls.writer().write(record)?;
+            accepted = accepted.saturating_add(taken);
             match send(tls, &mut self.socket) {
+                Ok(()) if taken < record.len() => break,
                 Ok(()) => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) => return Err(error),
