@@ -22,6 +22,9 @@ pub enum Heard {
     Nothing,
     /// Nothing since it asked whether the server is there (telnet's AYT), as a probe does.
     OnlyQuestions,
+    /// A request, a part of one or nothing, on a listener for HTTP. Whether it was a request is told by the
+    /// reason, [`CloseReason::Answered`].
+    Http,
     /// Something else.
     Something,
 }

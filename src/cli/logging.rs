@@ -191,8 +191,8 @@ fn is_public_chat(listener: &ListenAddr) -> bool {
     is_public && listener.service != Some(Service::Http)
 }
 
-/// One line for each listener, with the words for what stands before its clients. Plain ones are named as
-/// such only beside those for people.
+/// One line for each listener, with the words for what stands before its clients. Those for HTTP are named
+/// as such, and plain ones only beside those for people.
 fn announcements(listeners: &[ListenAddr]) -> impl Iterator<Item = String> {
     let profile = |listener: &ListenAddr| match listener.service {
         Some(Service::Chat(profile)) => Some(profile),
@@ -202,8 +202,11 @@ fn announcements(listeners: &[ListenAddr]) -> impl Iterator<Item = String> {
     let mut profiles = listeners.iter().map(profile);
     let has_people = profiles.any(|it| it == Some(Profile::Interactive));
     listeners.iter().map(move |listener| {
-        let is_marked = has_people && profile(listener) == Some(Profile::Plain);
-        let mark = if is_marked { " (plain)" } else { "" };
+        let mark = match (profile(listener), listener.service) {
+            (Some(Profile::Plain), _) if has_people => " (plain)",
+            (_, Some(Service::Http)) => " (http)",
+            _ => "",
+        };
         format!("server running on {}{mark}", listener.name())
     })
 }
@@ -309,7 +312,7 @@ mod tests {
              proxy:127.0.0.1:8\n\
              proxy:127.0.0.1:9 (plain)\n\
              unix:@scripts (plain)\n\
-             127.0.0.1:10"
+             127.0.0.1:10 (http)"
         );
     }
 

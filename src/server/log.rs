@@ -25,8 +25,8 @@ use crate::events::{Event, Heard, Observer};
 use crate::protocol::close_reason::CloseReason;
 use crate::server::log_lines::{
     AcceptFailure, FailedHandshake, Joined, Left, Listeners, Nameless, Nobody, OperatorCommand,
-    OperatorMade, Refusal, Renamed, Silent, Stranger, Throttle, Unregistrable, WrongPassword,
-    write_about,
+    OperatorMade, Refusal, Renamed, Silent, Stranger, Throttle, Unregistrable, WithoutRequest,
+    WrongPassword, write_about,
 };
 use crate::time::log_throttle::LogThrottle;
 
@@ -67,6 +67,7 @@ pub(super) struct Log {
     handshakes: LogThrottle<FailedHandshake>,
     silent: LogThrottle<Silent>,
     nameless: LogThrottle<Nameless>,
+    without_request: LogThrottle<WithoutRequest>,
     wrong_passwords: LogThrottle<WrongPassword>,
     accept_failures: LogThrottle<AcceptFailure>,
 }
@@ -86,6 +87,7 @@ impl Default for Log {
             handshakes: LogThrottle::default(),
             silent: LogThrottle::default(),
             nameless: LogThrottle::default(),
+            without_request: LogThrottle::default(),
             wrong_passwords: LogThrottle::default(),
             accept_failures: LogThrottle::default(),
         }
@@ -403,6 +405,7 @@ impl Log {
             self.handshakes.deadline(),
             self.silent.deadline(),
             self.nameless.deadline(),
+            self.without_request.deadline(),
             self.wrong_passwords.deadline(),
             self.accept_failures.deadline(),
         ];
@@ -422,6 +425,7 @@ impl Log {
         self.handshakes.log_due(now);
         self.silent.log_due(now);
         self.nameless.log_due(now);
+        self.without_request.log_due(now);
         self.wrong_passwords.log_due(now);
         self.accept_failures.log_due(now);
     }
@@ -439,6 +443,7 @@ impl Log {
         self.handshakes.log_rest();
         self.silent.log_rest();
         self.nameless.log_rest();
+        self.without_request.log_rest();
         self.wrong_passwords.log_rest();
         self.accept_failures.log_rest();
     }
@@ -453,6 +458,7 @@ impl Log {
             (Heard::OnlyQuestions, CloseReason::HungUp) => {
                 nobody.write("has only asked whether we are here");
             }
+            (Heard::Http, _) => self.without_request.log(now, WithoutRequest(nobody)),
             (Heard::Nothing, _) => self.silent.log(now, Silent(nobody)),
             _ => self.nameless.log(now, Nameless(nobody)),
         }

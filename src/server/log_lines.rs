@@ -538,6 +538,26 @@ impl Throttled for Nameless {
     }
 }
 
+/// A connection for HTTP was closed before it had sent a request.
+#[derive(Debug)]
+pub(super) struct WithoutRequest(pub(super) Nobody);
+
+impl Throttled for WithoutRequest {
+    const TARGET: &'static str = CONNECTIONS;
+
+    fn client(&self) -> Option<&Client> {
+        Some(&self.0.client)
+    }
+
+    fn one(&self) -> String {
+        self.0.one("left without a request")
+    }
+
+    fn many(&self, n: u64) -> String {
+        self.0.many(n, "left without a request")
+    }
+}
+
 /// A client sent a wrong password.
 #[derive(Debug)]
 pub(super) struct WrongPassword {

@@ -250,7 +250,8 @@ impl Session {
     pub(crate) fn heard(&self) -> Heard {
         match self {
             Self::Chat(chat) => chat.heard(),
-            Self::Http(_) | Self::Transcript | Self::Closing(_) => Heard::Something,
+            Self::Http(_) => Heard::Http,
+            Self::Transcript | Self::Closing(_) => Heard::Something,
         }
     }
 

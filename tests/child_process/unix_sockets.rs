@@ -398,7 +398,7 @@ fn variables_and_flags_name_unix_sockets_and_plain_ones_are_marked_beside_people
     );
     assert_eq!(
         server.printed(),
-        format!("server running on unix:{health}\n")
+        format!("server running on unix:{health} (http)\n")
     );
     assert_eq!(
         server.printed(),

@@ -249,8 +249,8 @@ fn probes_of_any_listener_are_counted() {
     );
     let of_http = told(
         &log,
-        " left without a nick: ",
-        " clients left without a nick, ",
+        " left without a request: ",
+        " clients left without a request, ",
     );
     assert_eq!((of_chat, of_http), (2 * PROBES, PROBES), "{log}");
     assert!(log.lines().count() <= MOST_LINES, "{log}");

@@ -149,7 +149,7 @@ impl Server {
         let addr = line
             .strip_prefix("server running on ")
             .and_then(|addr| addr.strip_suffix('\n'))
-            .map(|addr| addr.strip_suffix(" (plain)").unwrap_or(addr))
+            .map(|addr| addr.split_once(" (").map_or(addr, |(addr, _)| addr))
             .and_then(|addr| addr.parse().ok());
         Some(addr.unwrap_or_else(|| panic!("not an address: {line:?}")))
     }
