@@ -8,6 +8,7 @@
 // A helper that cannot go on fails its test.
 #![allow(clippy::expect_used, clippy::panic)]
 
+mod haproxy;
 mod prometheus;
 #[path = "../support/mod.rs"]
 mod support;

@@ -150,6 +150,7 @@ impl Server {
             .strip_prefix("server running on ")
             .and_then(|addr| addr.strip_suffix('\n'))
             .map(|addr| addr.split_once(" (").map_or(addr, |(addr, _)| addr))
+            .map(|addr| addr.strip_prefix("proxy:").unwrap_or(addr))
             .and_then(|addr| addr.parse().ok());
         Some(addr.unwrap_or_else(|| panic!("not an address: {line:?}")))
     }
