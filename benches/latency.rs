@@ -123,8 +123,8 @@ impl Room {
         };
         let _stalled = self
             .is_loud
-            .then(|| crowd::join_and_stall(server.addr, dialect));
-        let crowd = Crowd::join(server.addr, dialect, scene);
+            .then(|| crowd::join_and_stall(&server.addr, dialect));
+        let crowd = Crowd::join(&server.addr, dialect, scene);
         let lines = (self.lines_a_second() as f64 * seconds).ceil() as u64;
         let interval = Duration::from_secs(1) / self.lines_a_second() as u32;
         Run::new(crowd, scene, interval).measure(lines, latencies);

@@ -19,7 +19,7 @@ use std::net::{Shutdown, TcpStream};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use util::contest::{Contestant, Cost, alternate, ratio};
+use util::contest::{Contestant, Cost, alternate, price, ratio};
 use util::cores;
 use util::crowd::{self, Scene};
 use util::dialect::Dialect;
@@ -29,9 +29,27 @@ use util::nuisance::{self, Nuisance};
 use util::peers::Peer;
 use util::server::Server;
 use util::tokio_chat::Writes;
+use util::transport::Transport;
 
 /// As many as the target asks for, if both ends of two such rooms fit into the descriptors.
 const MANY: usize = 10_000;
+
+/// The loads that are compared on all transports: the scene, and how many lines are in flight.
+const LOADS: [(&str, Scene, usize); 4] = [
+    ("1 -> 64, one line in flight", one_to(64), 1),
+    ("1 -> 64, 64 lines in flight", one_to(64), 64),
+    ("100 speakers x 100 members", ALL_OF_100, 100),
+    ("1 -> 1000, 16 lines in flight", one_to(1000), 16),
+];
+
+const ALL_OF_100: Scene = Scene {
+    speakers: 100,
+    listeners: 0,
+};
+
+/// What a delivery may cost on another transport, as a ratio to TCP, load by load.
+const TRANSPORTS: [(Transport, [f64; LOADS.len()]); 1] =
+    [(Transport::Unix, [0.4, 0.5, 0.85, 0.45])];
 
 /// Guests that are there at the same time.
 const VISITS_AT_ONCE: usize = 64;
@@ -55,6 +73,7 @@ fn main() -> ExitCode {
     let mut report = Report::new();
     report.one_to_64();
     report.hundred_by_hundred();
+    report.transports();
     report.one_line_to_many();
     report.ten_to_many();
     report.connect_and_leave();
@@ -160,18 +179,39 @@ impl Report {
         if !util::is_wanted(name) {
             return;
         }
-        let scene = Scene {
-            speakers: 100,
-            listeners: 0,
-        };
-        let mut contestants = start(&[Dialect::LineChat, UNBATCHED, BATCHED], scene);
+        let mut contestants = start(&[Dialect::LineChat, UNBATCHED, BATCHED], ALL_OF_100);
         let redis = Peer::find(Dialect::Redis);
-        contestants.extend(redis.map(|redis| Contestant::enter(redis.start(), scene)));
+        contestants.extend(redis.map(|redis| Contestant::enter(redis.start(), ALL_OF_100)));
         let costs = self.contest(&mut contestants, 100);
         self.at_least(name, UNBATCHED_TO_OURS, 20.0, ratio(&costs, (1, 0), cpu));
         self.at_least(name, BATCHED_TO_OURS, 1.3, ratio(&costs, (2, 0), cpu));
         if contestants.len() > 3 {
             self.at_least(name, "redis / line-chat", 1.3, ratio(&costs, (3, 0), cpu));
+        }
+    }
+
+    /// What a delivery costs on other transports beside TCP.
+    fn transports(&mut self) {
+        for (at, (load, scene, lines)) in LOADS.into_iter().enumerate() {
+            let ratio_of =
+                |transport: Transport| format!("{} / {}", transport.name(), Transport::Tcp.name());
+            let is_wanted = |&(it, _): &_| util::is_wanted(&format!("{load}, {}", ratio_of(it)));
+            let others: Vec<_> = TRANSPORTS.into_iter().filter(is_wanted).collect();
+            if others.is_empty() {
+                continue;
+            }
+            let all = [Transport::Tcp].into_iter();
+            let all = all.chain(others.iter().map(|&(transport, _)| transport));
+            let mut contestants: Vec<_> = all
+                .map(|transport| Contestant::start_on(transport, scene))
+                .collect();
+            let costs = self.contest(&mut contestants, lines);
+            let tcp = price(&costs, 0, cpu).median;
+            eprintln!("{load}: {tcp:.0} ns for a delivery by TCP");
+            for (contestant, (transport, most)) in (1..).zip(others) {
+                let measured = ratio(&costs, (contestant, 0), cpu);
+                self.at_most(load, &ratio_of(transport), most[at], measured);
+            }
         }
     }
 
@@ -229,7 +269,7 @@ impl Report {
             return;
         }
         let mut contestants = start(&[Dialect::LineChat; 2], one_to(10));
-        let addr = contestants[0].server.addr;
+        let addr = &contestants[0].server.addr;
         let _stalled = crowd::join_and_stall(addr, Dialect::LineChat);
         let costs = self.contest(&mut contestants, 64);
         self.at_most(name, "with / without it", 1.1, ratio(&costs, (0, 1), cpu));
@@ -326,10 +366,10 @@ impl Report {
             if !util::is_wanted(name) {
                 continue;
             }
-            let server = Server::with(&args);
+            let server = Server::with(Transport::Tcp, &args);
             let (before, _) = server.memory().expect("it is a process");
             let clients =
-                (0..count).map(|n| nuisance::send_without_reading(server.addr, n, &input));
+                (0..count).map(|n| nuisance::send_without_reading(server.tcp_addr(), n, &input));
             let mut clients: Vec<_> = clients.collect();
             for _ in 0..times {
                 clients.iter_mut().for_each(|client| client.send(&input));
@@ -356,7 +396,7 @@ fn beside(kind: Nuisance, count: usize) -> String {
     format!("a typist beside {count} x {}", kind.name())
 }
 
-fn one_to(listeners: usize) -> Scene {
+const fn one_to(listeners: usize) -> Scene {
     Scene {
         speakers: 1,
         listeners,
@@ -404,7 +444,7 @@ fn visits(server: &Server, visits: usize) -> f64 {
 
 fn arrive(server: &Server, guest: usize) -> TcpStream {
     let mut stream =
-        TcpStream::connect_timeout(&server.addr, DEADLINE).expect("the server listens");
+        TcpStream::connect_timeout(&server.tcp_addr(), DEADLINE).expect("the server listens");
     stream.set_read_timeout(Some(DEADLINE)).expect("a deadline");
     let nick = format!("guest{guest}\r\n");
     stream.write_all(nick.as_bytes()).expect("the server reads");

@@ -8,6 +8,7 @@ use super::crowd::{Crowd, Scene};
 use super::dialect::Dialect;
 use super::figures::Quartiles;
 use super::server::Server;
+use super::transport::Transport;
 
 /// A server and its clients.
 #[derive(Debug)]
@@ -25,15 +26,19 @@ pub(crate) struct Cost {
 }
 
 impl Contestant {
-    /// One of the servers that this crate brings along.
+    /// One of the servers that this crate brings along, on TCP.
     pub(crate) fn start(dialect: Dialect, scene: Scene) -> Self {
-        let members = scene.speakers + scene.listeners;
-        Self::enter(Server::start(dialect, members), scene)
+        Self::enter(Server::start(dialect, scene.members()), scene)
+    }
+
+    /// Ours, on a transport.
+    pub(crate) fn start_on(transport: Transport, scene: Scene) -> Self {
+        Self::enter(Server::start_on(transport, scene.members()), scene)
     }
 
     /// Any server.
     pub(crate) fn enter(server: Server, scene: Scene) -> Self {
-        let crowd = Crowd::join(server.addr, server.dialect, scene);
+        let crowd = Crowd::join(&server.addr, server.dialect, scene);
         Self { server, crowd }
     }
 

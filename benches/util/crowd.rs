@@ -7,14 +7,13 @@
 //! [saying](Crowd::say) lines when they are due.
 
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream as Blocking};
 use std::time::{Duration, Instant};
 
-use mio::net::TcpStream;
-use mio::{Events, Interest, Poll, Token};
+use mio::{Events, Poll, Token};
 
 use super::dialect::{Dialect, speaker_nick};
 use super::script::{Ear, Script};
+use super::transport::{Address, Link};
 
 /// How long anything may take. A healthy server never gets near it.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -33,9 +32,13 @@ pub(crate) struct Scene {
 }
 
 impl Scene {
+    pub(crate) fn members(self) -> usize {
+        self.speakers + self.listeners
+    }
+
     /// How many get a line.
     pub(crate) fn receivers(self) -> usize {
-        self.speakers + self.listeners - 1
+        self.members() - 1
     }
 }
 
@@ -56,7 +59,7 @@ pub(crate) struct Crowd {
 
 #[derive(Debug)]
 struct Client {
-    stream: TcpStream,
+    stream: Link,
     /// What is said and the stream has not taken yet.
     unsent: Vec<u8>,
     /// `None`: what comes are answers to what it says, which nobody compares.
@@ -65,7 +68,7 @@ struct Client {
 
 impl Crowd {
     /// Connects everybody and waits until all of them are in.
-    pub(crate) fn join(addr: SocketAddr, dialect: Dialect, scene: Scene) -> Self {
+    pub(crate) fn join(addr: &Address, dialect: Dialect, scene: Scene) -> Self {
         let mut crowd = Self {
             poll: Poll::new().expect("a poll"),
             events: Events::with_capacity(1024),
@@ -79,7 +82,7 @@ impl Crowd {
         let roles = roles(dialect, scene);
         for roles in roles.chunks(CONNECTS_AT_ONCE) {
             let connect = |role: &Role| role.connect(addr, dialect);
-            let streams: Vec<Blocking> = roles.iter().map(connect).collect();
+            let streams: Vec<Link> = roles.iter().map(connect).collect();
             for (role, stream) in roles.iter().zip(streams) {
                 crowd.welcome(*role, stream, dialect, scene.speakers);
             }
@@ -90,17 +93,13 @@ impl Crowd {
         crowd
     }
 
-    fn welcome(&mut self, role: Role, mut stream: Blocking, dialect: Dialect, speakers: usize) {
+    fn welcome(&mut self, role: Role, mut stream: Link, dialect: Dialect, speakers: usize) {
         if role.listens {
             await_welcome(&mut stream, dialect);
         }
-        stream.set_nonblocking(true).expect("a socket option");
-        let mut stream = TcpStream::from_std(stream);
         let token = Token(self.clients.len());
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        let registry = self.poll.registry();
-        registry
-            .register(&mut stream, token, interest)
+        stream
+            .register(self.poll.registry(), token)
             .expect("a place in the poll");
         self.speakers.extend(role.speaker.map(|_| token.0));
         self.clients.push(Client {
@@ -250,9 +249,8 @@ fn roles(dialect: Dialect, scene: Scene) -> Vec<Role> {
 }
 
 impl Role {
-    fn connect(self, addr: SocketAddr, dialect: Dialect) -> Blocking {
-        let mut stream = Blocking::connect_timeout(&addr, DEADLINE).expect("the server listens");
-        stream.set_nodelay(true).expect("a socket option");
+    fn connect(self, addr: &Address, dialect: Dialect) -> Link {
+        let mut stream = addr.connect(DEADLINE).expect("the server listens");
         if self.listens {
             let nick = match self.speaker {
                 Some(speaker) => speaker_nick(speaker),
@@ -266,9 +264,8 @@ impl Role {
 }
 
 /// Reads the answer to a hello.
-fn await_welcome(stream: &mut Blocking, dialect: Dialect) {
+fn await_welcome(stream: &mut Link, dialect: Dialect) {
     let end = dialect.end_of_welcome();
-    stream.set_read_timeout(Some(DEADLINE)).expect("a deadline");
     let mut welcome = Vec::new();
     while !welcome.ends_with(end) {
         // Byte by byte, so that nothing is taken that comes after it.
@@ -279,7 +276,7 @@ fn await_welcome(stream: &mut Blocking, dialect: Dialect) {
 }
 
 /// A client that is in and will never read.
-pub(crate) fn join_and_stall(addr: SocketAddr, dialect: Dialect) -> Blocking {
+pub(crate) fn join_and_stall(addr: &Address, dialect: Dialect) -> Link {
     let role = Role {
         speaker: None,
         listens: true,

@@ -16,6 +16,7 @@
 //! | [`floor`], [`tokio_chat`], [`peers`] | the servers to compare with |
 //! | [`cpu`], [`cores`] | the CPU time of a server; a core for each side |
 //! | [`nuisance`] | a typist beside floods, commands and churners |
+//! | [`transport`] | TCP or a Unix socket, as a parameter of a load |
 //! | [`contest`] | alternating rounds, and the ratios between them |
 //! | [`figures`], [`chart`] | quartiles and tables; percentiles as a picture |
 #![allow(
@@ -37,6 +38,7 @@ pub(crate) mod peers;
 pub(crate) mod script;
 pub(crate) mod server;
 pub(crate) mod tokio_chat;
+pub(crate) mod transport;
 
 use std::env;
 

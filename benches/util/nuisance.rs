@@ -90,7 +90,7 @@ pub(crate) struct Waits {
 /// Lets the typist say `lines` lines beside `count` nuisances of a kind.
 pub(crate) fn waits(server: &Server, nuisance: Nuisance, count: usize, lines: usize) -> Waits {
     let turns = &server.turns;
-    let mut scene = Scene::new(server.addr, nuisance, count, lines);
+    let mut scene = Scene::new(server.tcp_addr(), nuisance, count, lines);
     let begin = Instant::now() + WARM_UP;
     while Instant::now() < begin {
         // What it is sent now must not be left for the first line.

@@ -49,7 +49,11 @@ impl Peer {
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn();
-        let server = Server::of_process(self.dialect, addr, process.expect("it can be started"));
+        let server = Server::of_process(
+            self.dialect,
+            addr.into(),
+            process.expect("it can be started"),
+        );
         await_listener(addr);
         server
     }

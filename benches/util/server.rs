@@ -22,6 +22,7 @@ use super::figures::milliseconds;
 use super::floor::{self, Floor, Kind};
 use super::launch;
 use super::tokio_chat;
+use super::transport::{Address, Transport};
 
 /// See above.
 pub(crate) const MEMBERS_FOR_A_PROCESS: usize = 1000;
@@ -30,7 +31,7 @@ pub(crate) const MEMBERS_FOR_A_PROCESS: usize = 1000;
 #[derive(Debug)]
 pub(crate) struct Server {
     pub(crate) dialect: Dialect,
-    pub(crate) addr: SocketAddr,
+    pub(crate) addr: Address,
     pub(crate) cpu: CpuClock,
     /// Its turns, if they are counted.
     pub(crate) turns: Arc<Turns>,
@@ -65,6 +66,23 @@ enum End {
 }
 
 impl Server {
+    /// Line-chat on a transport, for that many members.
+    pub(crate) fn start_on(transport: Transport, members: usize) -> Self {
+        if members < MEMBERS_FOR_A_PROCESS {
+            Self::ours(config(transport), || ())
+        } else {
+            Self::with(transport, &[])
+        }
+    }
+
+    /// Where it listens for TCP.
+    pub(crate) fn tcp_addr(&self) -> SocketAddr {
+        match self.addr {
+            Address::Tcp(addr) => addr,
+            Address::Unix(_) => panic!("it listens for TCP"),
+        }
+    }
+
     /// One of ours, for that many members.
     pub(crate) fn start(dialect: Dialect, members: usize) -> Self {
         if members < MEMBERS_FOR_A_PROCESS {
@@ -76,7 +94,7 @@ impl Server {
 
     /// Runs ours as a thread of the bench that never sleeps.
     pub(crate) fn spinning() -> Self {
-        let mut config = config();
+        let mut config = config(Transport::Tcp);
         config.spin = true;
         Self::ours(config, || ())
     }
@@ -84,7 +102,7 @@ impl Server {
     /// One of ours for people at a prompt, whose turns are counted. It can be reached at every address
     /// 127.x.x.x.
     pub(crate) fn for_people() -> Self {
-        let mut config = config();
+        let mut config = config(Transport::Tcp);
         config.listen = vec!["0.0.0.0:0".parse().expect("an address")];
         config.interactive.enabled = true;
         let turns = Arc::new(Turns::default());
@@ -95,14 +113,16 @@ impl Server {
             began = ended;
         });
         server.turns = turns;
-        server.addr.set_ip(Ipv4Addr::LOCALHOST.into());
+        let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, server.tcp_addr().port()));
+        server.addr = addr.into();
         server
     }
 
     /// Runs ours as a thread of the bench, with a call after each turn.
     fn ours(config: Config, mut after_turn: impl FnMut() + Send + 'static) -> Self {
         let mut server = line_chat::Server::bind(config).expect("a free port");
-        let (addr, handle) = (server.local_addrs()[0], server.handle());
+        let addr = server.listeners()[0].name();
+        let (addr, handle) = (addr.parse().expect("an address"), server.handle());
         let stop = move || {
             // The second request saves the wait for clients that are still connected.
             handle.shut_down();
@@ -120,7 +140,7 @@ impl Server {
     /// Runs as a thread of the bench.
     pub(crate) fn on_a_thread(dialect: Dialect) -> Self {
         match dialect {
-            Dialect::LineChat => Self::ours(config(), || ()),
+            Dialect::LineChat => Self::ours(config(Transport::Tcp), || ()),
             Dialect::Floor => Self::floor(Kind::Copying),
             Dialect::Tokio(writes) => {
                 let listener = floor::listen().expect("a free port");
@@ -131,7 +151,7 @@ impl Server {
                     let _ = stop.send(());
                 };
                 let run = move || tokio_chat::run(listener, writes, stopped);
-                Self::spawn(dialect, addr, stop, run)
+                Self::spawn(dialect, addr.into(), stop, run)
             }
             _ => panic!("{} runs as a process", dialect.name()),
         }
@@ -142,12 +162,12 @@ impl Server {
         let mut floor = Floor::bind(kind).expect("a free port");
         let (addr, stopper) = (floor.local_addr().expect("bound"), floor.stopper());
         let stop = move || stopper.wake().expect("an eventfd");
-        Self::spawn(Dialect::Floor, addr, stop, move || floor.run())
+        Self::spawn(Dialect::Floor, addr.into(), stop, move || floor.run())
     }
 
     fn spawn(
         dialect: Dialect,
-        addr: SocketAddr,
+        addr: Address,
         stop: impl FnOnce() + 'static,
         run: impl FnOnce() -> std::io::Result<()> + Send + 'static,
     ) -> Self {
@@ -168,10 +188,10 @@ impl Server {
         }
     }
 
-    /// One of ours as a process, with these arguments.
-    pub(crate) fn with(args: &[&str]) -> Self {
+    /// Line-chat as a process, on a transport and with these arguments.
+    pub(crate) fn with(transport: Transport, args: &[&str]) -> Self {
         let mut command = launch::program(env!("CARGO_BIN_EXE_line-chat"));
-        command.args(args).args(["-qq", "127.0.0.1:0"]);
+        command.args(args).args(["-qq", &transport.listener()]);
         Self::announced(Dialect::LineChat, &mut command)
     }
 
@@ -192,7 +212,7 @@ impl Server {
     /// Runs as a process, and says on its standard output where.
     pub(crate) fn in_a_process(dialect: Dialect) -> Self {
         if dialect == Dialect::LineChat {
-            return Self::with(&[]);
+            return Self::with(Transport::Tcp, &[]);
         }
         let mut command = match dialect {
             Dialect::Floor => launch::floor(),
@@ -215,7 +235,7 @@ impl Server {
     }
 
     /// Any program that serves on `addr`.
-    pub(crate) fn of_process(dialect: Dialect, addr: SocketAddr, process: Child) -> Self {
+    pub(crate) fn of_process(dialect: Dialect, addr: Address, process: Child) -> Self {
         Self {
             dialect,
             addr,
@@ -226,10 +246,10 @@ impl Server {
     }
 }
 
-/// The configuration that is measured: the default, on a port that the system chooses.
-fn config() -> Config {
+/// The configuration that is measured: the default, where nobody else listens.
+fn config(transport: Transport) -> Config {
     Config {
-        listen: vec!["127.0.0.1:0".parse().expect("an address")],
+        listen: vec![transport.listener().parse().expect("an address")],
         ..Config::default()
     }
 }
