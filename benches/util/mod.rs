@@ -16,7 +16,7 @@
 //! | [`floor`], [`tokio_chat`], [`peers`] | the servers to compare with |
 //! | [`cpu`], [`cores`] | the CPU time of a server; a core for each side |
 //! | [`nuisance`] | a typist beside floods, commands and churners |
-//! | [`transport`] | TCP or a Unix socket, as a parameter of a load |
+//! | [`transport`], [`certificate`] | TCP, a Unix socket or TLS, as a parameter of a load |
 //! | [`contest`] | alternating rounds, and the ratios between them |
 //! | [`figures`], [`chart`] | quartiles and tables; percentiles as a picture |
 #![allow(
@@ -24,6 +24,7 @@
     reason = "each bench compiles all of this and takes what it needs"
 )]
 
+pub(crate) mod certificate;
 pub(crate) mod chart;
 pub(crate) mod contest;
 pub(crate) mod cores;

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use mio::net::TcpStream;
 
+use super::certificate;
 use super::figures::milliseconds;
 use super::server::{Server, Turns};
 
@@ -42,10 +43,34 @@ pub(crate) enum Nuisance {
     Churn,
     /// Joins, says a little less than makes it a loud speaker, leaves, and comes again.
     Bursts,
+    /// Begins a handshake by TLS, leaves, and comes again.
+    Handshakes,
 }
 
 impl Nuisance {
-    pub(crate) const ALL: [Self; 4] = [Self::Lines, Self::Commands, Self::Churn, Self::Bursts];
+    pub(crate) const ALL: [Self; 5] = [
+        Self::Lines,
+        Self::Commands,
+        Self::Churn,
+        Self::Bursts,
+        Self::Handshakes,
+    ];
+
+    /// How many of them the typist is measured beside.
+    pub(crate) fn counts(self) -> &'static [usize] {
+        match self {
+            Self::Handshakes => &[200],
+            _ => &[1, 16, 64],
+        }
+    }
+
+    /// How much later than in an idle room the typist's lines may come, p99, in milliseconds.
+    pub(crate) fn most_milliseconds(self) -> f64 {
+        match self {
+            Self::Handshakes => 1.0,
+            _ => 5.0,
+        }
+    }
 
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -53,6 +78,7 @@ impl Nuisance {
             Self::Commands => "command flood",
             Self::Churn => "churner",
             Self::Bursts => "burst of 60 kB and reconnect",
+            Self::Handshakes => "handshake by TLS",
         }
     }
 
@@ -72,7 +98,27 @@ impl Nuisance {
                      /who\r\n/help\r\n/msg nobody x\r\n/last\r\n"
                 )
             }
-            Self::Churn => String::new(),
+            Self::Churn | Self::Handshakes => String::new(),
+        }
+    }
+
+    /// What a client begins with.
+    fn hello(self, number: usize, visits: usize) -> Vec<u8> {
+        match self {
+            Self::Handshakes => {
+                let (mut tls, mut hello) = (certificate::of_this_run().client(), Vec::new());
+                tls.write_tls(&mut hello).expect("memory takes it");
+                hello
+            }
+            _ => format!("n{number}v{visits}\r\n").into_bytes(),
+        }
+    }
+
+    /// Where it goes to.
+    fn addr(self, server: &Server) -> SocketAddr {
+        match self {
+            Self::Handshakes => server.tls_addr.expect("it listens for TLS"),
+            _ => server.tcp_addr(),
         }
     }
 }
@@ -90,7 +136,7 @@ pub(crate) struct Waits {
 /// Lets the typist say `lines` lines beside `count` nuisances of a kind.
 pub(crate) fn waits(server: &Server, nuisance: Nuisance, count: usize, lines: usize) -> Waits {
     let turns = &server.turns;
-    let mut scene = Scene::new(server.tcp_addr(), nuisance, count, lines);
+    let mut scene = Scene::new(server, nuisance, count, lines);
     let begin = Instant::now() + WARM_UP;
     while Instant::now() < begin {
         // What it is sent now must not be left for the first line.
@@ -115,11 +161,11 @@ struct Scene {
 }
 
 impl Scene {
-    fn new(addr: SocketAddr, nuisance: Nuisance, count: usize, lines: usize) -> Self {
+    fn new(server: &Server, nuisance: Nuisance, count: usize, lines: usize) -> Self {
         Self {
-            typist: Typist::new(addr, lines),
+            typist: Typist::new(server.tcp_addr(), lines),
             nuisances: (0..count)
-                .map(|number| Client::new(addr, nuisance, number))
+                .map(|number| Client::new(nuisance.addr(server), nuisance, number))
                 .collect(),
         }
     }
@@ -287,7 +333,7 @@ impl Client {
     fn arrive(&mut self) {
         self.visits += 1;
         let stream = TcpStream::connect(self.addr).expect("a descriptor");
-        self.unsent = format!("n{}v{}\r\n", self.number, self.visits).into_bytes();
+        self.unsent = self.nuisance.hello(self.number, self.visits);
         if self.nuisance == Nuisance::Bursts {
             let burst = self.flood.iter().cycle().take(BURST_BYTES);
             self.unsent.extend(burst);

@@ -15,6 +15,7 @@ use line_chat::{Config, Status};
 use rustix::thread::gettid;
 use tokio::sync::oneshot;
 
+use super::certificate::Certificate;
 use super::cores;
 use super::cpu::{CpuClock, own_time};
 use super::dialect::Dialect;
@@ -33,6 +34,8 @@ pub(crate) struct Server {
     pub(crate) dialect: Dialect,
     pub(crate) addr: Address,
     pub(crate) cpu: CpuClock,
+    /// Where it listens for TLS beside that.
+    pub(crate) tls_addr: Option<SocketAddr>,
     /// Its turns, if they are counted.
     pub(crate) turns: Arc<Turns>,
     end: End,
@@ -79,7 +82,7 @@ impl Server {
     pub(crate) fn tcp_addr(&self) -> SocketAddr {
         match self.addr {
             Address::Tcp(addr) => addr,
-            Address::Unix(_) => panic!("it listens for TCP"),
+            Address::Unix(_) | Address::Tls(_) => panic!("it listens for TCP"),
         }
     }
 
@@ -102,8 +105,9 @@ impl Server {
     /// One of ours for people at a prompt, whose turns are counted. It can be reached at every address
     /// 127.x.x.x.
     pub(crate) fn for_people() -> Self {
-        let mut config = config(Transport::Tcp);
-        config.listen = vec!["0.0.0.0:0".parse().expect("an address")];
+        let mut config = config(Transport::Tls);
+        let listen = ["0.0.0.0:0", "tls:0.0.0.0:0"].map(|addr| addr.parse().expect("an address"));
+        config.listen = listen.into();
         config.interactive.enabled = true;
         let turns = Arc::new(Turns::default());
         let (counted, mut began) = (Arc::clone(&turns), Duration::ZERO);
@@ -121,6 +125,7 @@ impl Server {
     /// Runs ours as a thread of the bench, with a call after each turn.
     fn ours(config: Config, mut after_turn: impl FnMut() + Send + 'static) -> Self {
         let mut server = line_chat::Server::bind(config).expect("a free port");
+        let tls_addr = server.local_addrs().get(1).copied();
         let addr = server.listeners()[0].name();
         let (addr, handle) = (addr.parse().expect("an address"), server.handle());
         let stop = move || {
@@ -134,7 +139,9 @@ impl Server {
             }
             Ok(())
         };
-        Self::spawn(Dialect::LineChat, addr, stop, run)
+        let mut server = Self::spawn(Dialect::LineChat, addr, stop, run);
+        server.tls_addr = tls_addr;
+        server
     }
 
     /// Runs as a thread of the bench.
@@ -183,6 +190,7 @@ impl Server {
             dialect,
             addr,
             cpu: CpuClock::of_thread(id.recv().expect("a thread")),
+            tls_addr: None,
             turns: Arc::default(),
             end: End::Thread(Some(Box::new(stop)), thread.ok()),
         }
@@ -192,6 +200,10 @@ impl Server {
     pub(crate) fn with(transport: Transport, args: &[&str]) -> Self {
         let mut command = launch::program(env!("CARGO_BIN_EXE_line-chat"));
         command.args(args).args(["-qq", &transport.listener()]);
+        if let Some(certificate) = transport.certificate() {
+            command.arg("--tls-cert").arg(&certificate.cert_file);
+            command.arg("--tls-key").arg(&certificate.key_file);
+        }
         Self::announced(Dialect::LineChat, &mut command)
     }
 
@@ -240,6 +252,7 @@ impl Server {
             dialect,
             addr,
             cpu: CpuClock::of_process(process.id()),
+            tls_addr: None,
             turns: Arc::default(),
             end: End::Process(process),
         }
@@ -250,6 +263,7 @@ impl Server {
 fn config(transport: Transport) -> Config {
     Config {
         listen: vec![transport.listener().parse().expect("an address")],
+        tls: transport.certificate().map(Certificate::files),
         ..Config::default()
     }
 }

@@ -1,7 +1,7 @@
 //! What carries lines between a server and its clients. A load is the same on each [`Transport`], so that
 //! what it costs on two of them can be compared; a [`Link`] is one client's end of a connection.
 
-use std::io::{self, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::process;
@@ -11,7 +11,10 @@ use std::time::Duration;
 
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
+use rustls::ClientConnection;
 use socket2::{Domain, SockAddr, Socket, Type};
+
+use super::certificate::{self, Certificate};
 
 /// Of two servers that differ in nothing else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +22,8 @@ pub(crate) enum Transport {
     Tcp,
     /// A Unix socket with an abstract name, which needs no file.
     Unix,
+    /// TLS 1.3 on TCP.
+    Tls,
 }
 
 impl Transport {
@@ -27,6 +32,7 @@ impl Transport {
         match self {
             Self::Tcp => "TCP",
             Self::Unix => "Unix socket",
+            Self::Tls => "TLS",
         }
     }
 
@@ -39,7 +45,13 @@ impl Transport {
                 let number = LISTENERS.fetch_add(1, Ordering::Relaxed);
                 format!("unix:@line-chat-bench-{}-{number}", process::id())
             }
+            Self::Tls => "tls:127.0.0.1:0".to_owned(),
         }
+    }
+
+    /// The certificate that a server needs for it.
+    pub(crate) fn certificate(self) -> Option<&'static Certificate> {
+        (self == Self::Tls).then(certificate::of_this_run)
     }
 }
 
@@ -49,6 +61,7 @@ pub(crate) enum Address {
     Tcp(SocketAddr),
     /// An abstract name.
     Unix(String),
+    Tls(SocketAddr),
 }
 
 /// As a server announces it.
@@ -56,8 +69,11 @@ impl FromStr for Address {
     type Err = <SocketAddr as FromStr>::Err;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text.strip_prefix("unix:@") {
-            Some(name) => Ok(Self::Unix(name.to_owned())),
+        if let Some(name) = text.strip_prefix("unix:@") {
+            return Ok(Self::Unix(name.to_owned()));
+        }
+        match text.strip_prefix("tls:") {
+            Some(addr) => addr.parse().map(Self::Tls),
             None => text.parse().map(Self::Tcp),
         }
     }
@@ -73,12 +89,14 @@ impl Address {
     /// Connects, and says each line at once.
     pub(crate) fn connect(&self, patience: Duration) -> io::Result<Link> {
         let (domain, addr) = match self {
-            Self::Tcp(addr) => (Domain::for_address(*addr), SockAddr::from(*addr)),
+            Self::Tcp(addr) | Self::Tls(addr) => {
+                (Domain::for_address(*addr), SockAddr::from(*addr))
+            }
             Self::Unix(name) => (Domain::UNIX, SockAddr::unix(format!("\0{name}"))?),
         };
         let socket = Socket::new(domain, Type::STREAM, None)?;
         match self {
-            Self::Tcp(_) => {
+            Self::Tcp(_) | Self::Tls(_) => {
                 socket.connect_timeout(&addr, patience)?;
                 socket.set_tcp_nodelay(true)?;
             }
@@ -86,35 +104,82 @@ impl Address {
             Self::Unix(_) => socket.connect(&addr)?,
         }
         socket.set_read_timeout(Some(patience))?;
-        Ok(Link(socket))
+        let mut link = Link { socket, tls: None };
+        if matches!(self, Self::Tls(_)) {
+            let mut tls = certificate::of_this_run().client();
+            tls.complete_io(&mut link.socket)?;
+            link.tls = Some(Box::new(tls));
+        }
+        Ok(link)
     }
 }
 
 /// A client's end of a connection. It waits for its server until it is in a poll.
 #[derive(Debug)]
-pub(crate) struct Link(Socket);
+pub(crate) struct Link {
+    socket: Socket,
+    tls: Option<Box<ClientConnection>>,
+}
 
 impl Link {
     /// Does not wait any more, but is told by events when there is something to do.
     pub(crate) fn register(&self, registry: &Registry, token: Token) -> io::Result<()> {
-        self.0.set_nonblocking(true)?;
+        self.socket.set_nonblocking(true)?;
         let interest = Interest::READABLE | Interest::WRITABLE;
-        registry.register(&mut SourceFd(&self.0.as_raw_fd()), token, interest)
+        registry.register(&mut SourceFd(&self.socket.as_raw_fd()), token, interest)
     }
 }
 
 impl Read for Link {
+    /// By TLS as well, a short read has taken all that had come.
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.0.read(buf)
+        let Some(tls) = &mut self.tls else {
+            return self.socket.read(buf);
+        };
+        let mut filled = 0;
+        loop {
+            match tls.reader().read(&mut buf[filled..]) {
+                Ok(0) => return Ok(filled),
+                Ok(n) => filled += n,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
+            }
+            if filled == buf.len() {
+                return Ok(filled);
+            }
+            match tls.read_tls(&mut self.socket) {
+                Ok(_) => {
+                    tls.process_new_packets().map_err(io::Error::other)?;
+                }
+                Err(error) if filled > 0 && error.kind() == ErrorKind::WouldBlock => {
+                    return Ok(filled);
+                }
+                Err(error) => return Err(error),
+            }
+        }
     }
 }
 
 impl Write for Link {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        self.0.write(buf)
+        let Some(tls) = &mut self.tls else {
+            return self.socket.write(buf);
+        };
+        // What was encrypted before and not sent goes first.
+        while tls.wants_write() {
+            tls.write_tls(&mut self.socket)?;
+        }
+        let taken = tls.writer().write(buf)?;
+        match tls.write_tls(&mut self.socket) {
+            Err(error) if error.kind() != ErrorKind::WouldBlock => Err(error),
+            _ => Ok(taken),
+        }
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.0.flush()
+        match &mut self.tls {
+            Some(tls) if tls.wants_write() => tls.write_tls(&mut self.socket).map(drop),
+            _ => self.socket.flush(),
+        }
     }
 }
