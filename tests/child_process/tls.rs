@@ -124,7 +124,7 @@ fn announced(server: &Server, words: &str) -> SocketAddr {
     let addr = line.trim_end().strip_prefix("server running on ");
     let addr = addr.and_then(|addr| addr.strip_prefix(words));
     let addr = addr.unwrap_or_else(|| panic!("{line:?}"));
-    let addr = addr.strip_suffix(" (plain)").unwrap_or(addr);
+    let addr = addr.split_once(" (").map_or(addr, |(addr, _)| addr);
     addr.parse().expect("an address")
 }
 
