@@ -76,7 +76,8 @@ impl Drop for HaProxy {
     }
 }
 
-/// What the manual says, with the addresses of a test and a check that does not let it wait.
+/// What the manual says, with the addresses of a test and a check that does not let it wait. How long an
+/// answer may take is 5 s and not the time between two checks, as it is by default.
 fn configuration(own: SocketAddr, server: SocketAddr, http: SocketAddr, version: &str) -> String {
     let (_, config) = MANUAL
         .split_once("```text\nfrontend chat\n")
@@ -88,6 +89,10 @@ fn configuration(own: SocketAddr, server: SocketAddr, http: SocketAddr, version:
         ("10.0.0.2:6142", server.to_string()),
         (" send-proxy-v2 ", format!(" {version} ")),
         ("port 9180", format!("port {} inter 20ms", http.port())),
+        (
+            "    server chat ",
+            "    timeout check 5s\n    server chat ".to_owned(),
+        ),
     ] {
         assert_eq!(
             config.matches(of_manual).count(),
@@ -118,10 +123,12 @@ fn clients_keep_their_addresses_and_a_server_that_ends_gets_no_more_of_them() {
         // As long as somebody does not read, the server has not ended.
         let mut sleeper = proxy.connect();
         sleeper.enter("sleeper");
-        while !get(http, "/status.json").1.contains("\"lagging\":1") {
-            bob.say(&"x".repeat(4000));
+        // Alice does not read either, so one of them lags, or both.
+        await_until("somebody lags", || {
+            bob.send(format!("{}\r\n", "x".repeat(4000)).repeat(64).as_bytes());
             bob.await_heard();
-        }
+            !get(http, "/status.json").1.contains("\"lagging\":0")
+        });
         server.signal(Signal::TERM);
         let down = proxy.log.next().expect("it lives");
         assert!(
