@@ -9,7 +9,7 @@ mod tcp;
 pub(crate) mod tls;
 mod unix;
 
-use std::io::{self, Read, Write};
+use std::io::{self, IoSlice, Read, Write};
 use std::net::SocketAddr;
 use std::os::fd::BorrowedFd;
 
@@ -121,6 +121,11 @@ impl Write for Transport {
     #[inline]
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         on_each!(self, it => it.write(bytes))
+    }
+
+    /// TLS makes several records at once in a handshake, and sends them with one call.
+    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        on_each!(self, it => it.write_vectored(slices))
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -1,7 +1,7 @@
 //! A TCP connection, accepted or dialed. A connect(2) in progress is a handshake as far as the contract
 //! of a stream goes: both halves block, and the stream owes output until it is connected.
 
-use std::io::{self, Read, Write};
+use std::io::{self, IoSlice, Read, Write};
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
@@ -138,6 +138,11 @@ impl Write for Tcp {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.finish_connecting()?;
         self.socket.write(bytes)
+    }
+
+    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.finish_connecting()?;
+        self.socket.write_vectored(slices)
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -4,7 +4,7 @@
 //! A read may end early where the peer has attached descriptors, which are discarded. No event tells of what
 //! stands behind them, so such a peer's line may wait for its next one.
 
-use std::io::{self, Read, Write};
+use std::io::{self, IoSlice, Read, Write};
 use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -64,6 +64,10 @@ impl Write for Unix {
     #[inline]
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.write(bytes)
+    }
+
+    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.0.write_vectored(slices)
     }
 
     fn flush(&mut self) -> io::Result<()> {
