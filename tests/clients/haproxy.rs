@@ -123,11 +123,13 @@ fn clients_keep_their_addresses_and_a_server_that_ends_gets_no_more_of_them() {
         // As long as somebody does not read, the server has not ended.
         let mut sleeper = proxy.connect();
         sleeper.enter("sleeper");
-        // Alice does not read either, so one of them lags, or both.
-        await_until("somebody lags", || {
+        // Alice does not read either. Whoever has taken nothing for a second is stalled, and lags no more.
+        await_until("somebody lags or is stalled", || {
             bob.send(format!("{}\r\n", "x".repeat(4000)).repeat(64).as_bytes());
             bob.await_heard();
-            !get(http, "/status.json").1.contains("\"lagging\":0")
+            !get(http, "/status.json")
+                .1
+                .contains("\"lagging\":0,\"stalled\":0,")
         });
         server.signal(Signal::TERM);
         let down = proxy.log.next().expect("it lives");
