@@ -3,16 +3,17 @@
 
 use std::fs;
 use std::io::{ErrorKind, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use socket2::SockRef;
 
 use crate::connect_with_small_buffer;
-use crate::support::DEADLINE;
-use crate::support::child::{Client, Server, alone};
+use crate::support::child::{Client, Server, alone, command};
+use crate::support::{ARE_YOU_THERE, DEADLINE};
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
@@ -62,9 +63,14 @@ fn worst_while(server: &Server, act: impl FnOnce()) -> u64 {
 
 /// Waits until a server's memory grows no more.
 fn await_rest(server: &Server) {
+    await_rest_of(server, REST);
+}
+
+/// Waits until a server's memory has not grown for this long.
+fn await_rest_of(server: &Server, rest: Duration) {
     let start = Instant::now();
     let (mut most, mut since) = (0, start);
-    while since.elapsed() < REST {
+    while since.elapsed() < rest {
         assert!(start.elapsed() < DEADLINE, "its memory never rests");
         let now = resident(pid(server));
         if now > most + 64 * KIB {
@@ -312,6 +318,94 @@ fn clients_without_a_nick_that_read_nothing_cost_little_memory() {
         let most = NEWCOMERS as u64 * NEWCOMER_QUEUE + LEFT_OVER;
         assert!(grown <= most, "{} MiB", grown / MIB);
         assert!(grown >= MIB, "there was something to bound");
+    }
+}
+
+/// How many clients without a nick there are at a time, and how often each comes.
+const GUESTS: usize = 250;
+const RETURNS: usize = 2;
+
+/// How long a server that waits for nothing takes at most until it reads them.
+const SHORT_REST: Duration = Duration::from_millis(150);
+
+/// How clients without a nick may try to get more memory than that, together.
+#[derive(Debug, Clone, Copy)]
+enum Way {
+    /// Each hangs up and comes again, while its last connection may still be ending.
+    Reconnect,
+    /// At another listener each time.
+    OtherListener,
+    /// Where nothing but "are you there" is answered.
+    AsScript,
+    /// By asking for another name before they have one.
+    Rename,
+}
+
+impl Way {
+    /// What a client sends, most of which is answered.
+    fn input(self) -> Vec<u8> {
+        match self {
+            Self::Reconnect | Self::OtherListener => b"\r\n".repeat(12_000),
+            Self::AsScript => ARE_YOU_THERE.repeat(20_000),
+            Self::Rename => b"/nick a\r\n/nick b\r\n".repeat(2000),
+        }
+    }
+}
+
+/// Sends what the kernel takes from clients that read nothing, and drops each where the next one comes.
+#[track_caller]
+fn come_again(server: &Server, listeners: &[SocketAddr], input: &[u8]) {
+    let mut guests: Vec<TcpStream> = Vec::new();
+    for round in 0..RETURNS {
+        for guest in 0..GUESTS {
+            let listener = listeners[(guest + round) % listeners.len()];
+            let mut stream = TcpStream::connect(listener).expect("the server listens");
+            let socket = SockRef::from(&stream);
+            socket.set_recv_buffer_size(4 << 10).expect("SO_RCVBUF");
+            stream.set_nonblocking(true).expect("a non-blocking socket");
+            send_what_fits(&mut stream, &mut input.to_vec());
+            match guests.get_mut(guest) {
+                Some(last) => *last = stream,
+                None => guests.push(stream),
+            }
+        }
+        await_rest_of(server, SHORT_REST);
+    }
+}
+
+// However such clients come, and come again.
+#[test]
+fn clients_without_a_nick_get_no_more_memory_by_another_way_in() {
+    let _alone = alone();
+    let limit = LIMITS[1];
+    let total = (limit * MIB).to_string();
+    let people = ["interactive:127.0.0.1:0", "interactive:127.0.0.1:0"];
+    let scripts = ["plain:127.0.0.1:0", "plain:127.0.0.1:0"];
+    let flags = ["-q", "--max-clients-per-ip", "0", "--max-pending-total"];
+    let args = [&flags[..], &[&total], &people, &scripts].concat();
+    for way in [
+        Way::Reconnect,
+        Way::OtherListener,
+        Way::AsScript,
+        Way::Rename,
+    ] {
+        let server = Server::spawn(&mut command(&args));
+        let people = [server.addr, server.announced()];
+        let scripts = [server.announced(), server.announced()];
+        let all = [people, scripts].concat();
+        let listeners = match way {
+            Way::Reconnect | Way::Rename => &people[..1],
+            Way::OtherListener => &all[..],
+            Way::AsScript => &scripts[..],
+        };
+        let before = server.memory();
+        let worst = worst_while(&server, || come_again(&server, listeners, &way.input()));
+        let grown = worst.saturating_sub(before);
+        println!("{way:?}: {} KiB", grown / KIB);
+        // Each has two connections at most that have not ended.
+        let most = 2 * GUESTS as u64 * NEWCOMER_QUEUE + LEFT_OVER;
+        assert!(grown <= most, "{way:?}: {} MiB", grown / MIB);
+        assert!(grown >= MIB / 2, "{way:?}: only {} KiB", grown / KIB);
     }
 }
 
