@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 use line_chat::engine::Engine;
-use line_chat::{Config, Lag, Profile, Service};
+use line_chat::{Config, Entrance, Lag, Profile, Service};
 
 use crate::journal::{self, Journal, Peer, Record};
 use crate::listener::Descriptor;
@@ -70,10 +70,12 @@ enum Role {
 const TYPISTS: usize = 3;
 
 /// Who comes, perhaps says something, and goes, again and again.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Visitors {
     count: usize,
-    says_bytes: usize,
+    says: Vec<u8>,
+    /// Where they come, one after the other.
+    entrances: Vec<Entrance>,
 }
 
 struct Room {
@@ -93,6 +95,9 @@ struct Room {
     spoken: [u64; TYPISTS],
     slowest: u64,
     most_turns: u64,
+    /// How many commands of visitors were answered in this turn, and in the turn that had most.
+    answered: usize,
+    most_answered: usize,
     rng: Rng,
 }
 
@@ -145,8 +150,56 @@ fn a_typist_is_heard_within_two_turns_beside_any_number_of_visitors() {
     for says_bytes in [0, BURST_BYTES] {
         for (seed, count) in (0..).zip(CROWDS) {
             let mut room = Room::with_typists(seed, false, Lag::Skip);
-            room.visitors = Some(Visitors { count, says_bytes });
+            room.visitors = Some(Visitors {
+                count,
+                says: FLOODS[7].repeat(says_bytes / FLOODS[7].len()),
+                entrances: vec![Service::Chat(Profile::Plain).into()],
+            });
             room.expect_prompt_typists(&format!("{count} visitors, {says_bytes} bytes each"));
+        }
+    }
+}
+
+/// How many commands a turn runs, and how many more it may if the last client may run several.
+const MOST_COMMANDS: usize = 64 + 7;
+
+/// How each command of a visitor is answered.
+const ANSWERS: [&str; 3] = [
+    "you do not ignore",
+    "you are now",
+    "you change your nick too often",
+];
+
+/// A client runs few commands in a turn. Whoever comes again, at another listener, for another service or
+/// under another name, has no more of the turn.
+#[test]
+fn commands_take_no_more_of_a_turn_by_another_way_in() {
+    const PEOPLE: Service = Service::Chat(Profile::Interactive);
+    let listener = |listener| Entrance {
+        service: PEOPLE,
+        listener: Some(listener),
+    };
+    let others = vec![PEOPLE.into(), Service::Chat(Profile::History).into()];
+    let long_names = "/unignore \u{fdfa}\u{fdfa}\u{fdfa}\n".repeat(40);
+    let renames = "/nick a\n/nick b\n".repeat(20);
+    for (way, says, entrances) in [
+        ("reconnect", &long_names, vec![listener(0)]),
+        ("listener", &long_names, vec![listener(0), listener(1)]),
+        ("profile", &long_names, others),
+        ("rename", &renames, vec![listener(0)]),
+    ] {
+        for (seed, count) in (0..).zip(CROWDS) {
+            let mut room = Room::with_typists(seed, false, Lag::Skip);
+            room.visitors = Some(Visitors {
+                count,
+                says: says.as_bytes().to_vec(),
+                entrances: entrances.clone(),
+            });
+            room.expect_prompt_typists(&format!("{count} visitors by {way}"));
+            let most = room.most_answered;
+            println!("at most {most} commands in a turn");
+            assert!(most <= MOST_COMMANDS, "{way}: {most}");
+            assert!(most >= 8, "{way}: they are answered");
         }
     }
 }
@@ -238,6 +291,8 @@ impl Room {
             spoken: [0; TYPISTS],
             slowest: 0,
             most_turns: MOST_TURNS,
+            answered: 0,
+            most_answered: 0,
             rng,
         };
         for typist in 0..TYPISTS {
@@ -314,7 +369,13 @@ impl Room {
         self.members.push(member);
     }
 
-    fn connect(&mut self, number: u16, nick: &str, role: Role, service: Service) -> Member {
+    fn connect(
+        &mut self,
+        number: u16,
+        nick: &str,
+        role: Role,
+        entrance: impl Into<Entrance>,
+    ) -> Member {
         let peer = Peer::from(number);
         let addr = SocketAddr::from(([127, 0, 0, 1], number));
         journal::introduce(peer, addr);
@@ -333,7 +394,7 @@ impl Room {
         self.engine.accept(
             stream,
             addr,
-            service,
+            entrance,
             self.now,
             &mut Registrations(self.now),
         );
@@ -351,21 +412,22 @@ impl Room {
     fn let_visitors_in(&mut self) {
         /// Numbers that no member has.
         const FIRST: u16 = 1000;
-        let Some(Visitors { count, says_bytes }) = self.visitors else {
+        let Some(visitors) = self.visitors.take() else {
             return;
         };
         self.present
             .retain(|visitor| !visitor.socket.borrow().is_gone());
-        while self.present.len() < count {
+        while self.present.len() < visitors.count {
             self.visits += 1;
             let (number, nick) = (FIRST + self.visits, format!("visitor{}", self.visits));
             let role = Role::flooder(b"", true);
-            let visitor = self.connect(number, &nick, role, Service::Chat(Profile::Plain));
-            let said = FLOODS[7].repeat(says_bytes / FLOODS[7].len());
-            visitor.socket.borrow_mut().arrive(&said, false);
+            let entrance = visitors.entrances[usize::from(self.visits) % visitors.entrances.len()];
+            let visitor = self.connect(number, &nick, role, entrance);
+            visitor.socket.borrow_mut().arrive(&visitors.says, false);
             visitor.socket.borrow_mut().hang_up();
             self.present.push(visitor);
         }
+        self.visitors = Some(visitors);
     }
 
     fn turn(&mut self) {
@@ -391,9 +453,11 @@ impl Room {
             }
         }
         self.engine.turn(self.now, &mut Registrations(self.now));
+        self.answered = 0;
         for record in journal::take() {
             self.follow(&record);
         }
+        self.most_answered = self.most_answered.max(self.answered);
         self.assert_nobody_waits();
     }
 
@@ -405,8 +469,9 @@ impl Room {
             Record::Said { line, .. } => self.spoke(&String::from_utf8_lossy(line)),
             Record::Wrote { peer, bytes, .. } => {
                 self.has_unwritten = false;
-                if let Some(member) = self.members.get_mut(*peer as usize) {
-                    member.get(bytes);
+                match self.members.get_mut(*peer as usize) {
+                    Some(member) => member.get(bytes),
+                    None => self.answered += count_answers(bytes),
                 }
             }
             _ => {}
@@ -469,6 +534,12 @@ impl Room {
             }
         }
     }
+}
+
+fn count_answers(written: &[u8]) -> usize {
+    let written = String::from_utf8_lossy(written);
+    let answers = ANSWERS.iter();
+    answers.map(|answer| written.matches(answer).count()).sum()
 }
 
 impl Role {
