@@ -46,8 +46,8 @@ impl<S: Stream, O: Observer> Engine<S, O> {
             return;
         };
         if client.session.is_closing() {
-            if matches!(reason, CloseReason::OutOfMemory | CloseReason::Banned) {
-                // It was closing, and what it has not read is given up.
+            if ends_closing(reason) {
+                self.budget.count_close();
                 self.mark_closed(id);
             }
             return;
@@ -79,6 +79,22 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         client.session = Session::Closing(Closing::Draining { reason, since });
         // After the flush its time is set.
         self.list_flush(id);
+    }
+
+    /// Closes a client for which one line too many was said, or which holds too much memory. One line may do
+    /// that to all members: what the turn may not close gives its memory back now, gets nothing more, and
+    /// is closed in a later turn.
+    pub(super) fn close_in_turn(&mut self, id: ClientId, reason: CloseReason) {
+        let is_one_of_many = matches!(reason, CloseReason::TooSlow | CloseReason::OutOfMemory);
+        if !is_one_of_many || !self.budget.is_closing_spent() {
+            return self.begin_close(id, reason);
+        }
+        if let Some(client) = self.clients.get_mut(id.index())
+            && !client.is_going
+        {
+            client.shed(&mut self.env);
+            self.list_to_close(&[id], reason);
+        }
     }
 
     /// Gives up a client whose connection is broken: there is nobody to write to.
@@ -238,14 +254,13 @@ impl<S: Stream, O: Observer> Engine<S, O> {
     }
 
     /// Lists clients to be closed for this reason, within the budget of each turn. They are not heard any
-    /// more. Clients that are closing already are dealt with at once.
+    /// more. Clients that are closing already are listed if the reason makes them end at once.
     pub(super) fn list_to_close(&mut self, ids: &[ClientId], reason: CloseReason) {
         for &id in ids {
             let Some(client) = self.clients.get_mut(id.index()) else {
                 continue;
             };
-            if client.session.is_closing() {
-                self.begin_close(id, reason);
+            if client.session.is_closing() && !ends_closing(reason) {
                 continue;
             }
             client.is_going = true;
@@ -406,6 +421,11 @@ impl<S: Stream> Client<S> {
         ];
         timeouts.into_iter().flatten().min_by_key(|&(at, _)| at)
     }
+}
+
+/// Whether a client that is closing does not get what it has not read yet.
+fn ends_closing(reason: CloseReason) -> bool {
+    matches!(reason, CloseReason::OutOfMemory | CloseReason::Banned)
 }
 
 /// Tells a peer that is not let in why, and reads what it has sent already, because a close with

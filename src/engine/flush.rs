@@ -214,7 +214,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         let mut effects = std::mem::take(&mut self.effects);
         for effect in effects.drain(..) {
             match effect {
-                Effect::Close(id, reason) => self.begin_close(id, reason),
+                Effect::Close(id, reason) => self.close_in_turn(id, reason),
                 Effect::Expel { by, id } => self.expel(by, id),
                 Effect::ClosePeers(peers) => self.close_peers(&peers),
                 Effect::Dial(to, service) => self.upkeep.dials.push((to, service)),
@@ -322,7 +322,7 @@ impl<S: Stream> Client<S> {
     }
 
     /// Gives back all memory that can be spared, and takes no more but last words.
-    fn shed(&mut self, env: &mut Env) {
+    pub(super) fn shed(&mut self, env: &mut Env) {
         self.io.shed(env);
         let before = self.session.memory_bytes();
         self.session.forget_input();

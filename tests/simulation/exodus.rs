@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use line_chat::engine::{ClientId, Engine, Interest, Registry, Stream};
-use line_chat::{Config, Event, Observer, Profile, Service};
+use line_chat::{Config, Event, Lag, Observer, Profile, Service};
 
 const MEMBERS: usize = 10_000;
 const STACK_BYTES: usize = 128 << 10;
@@ -38,6 +38,8 @@ struct Calls {
     shutdowns: Cell<usize>,
     deregistered: Cell<usize>,
     left: Cell<usize>,
+    /// They take nothing of what they are sent.
+    are_stalled: Cell<bool>,
     /// What is typed on the only stream that shares this.
     typed: RefCell<Option<String>>,
 }
@@ -70,6 +72,9 @@ impl Read for Leaver {
 impl Write for Leaver {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         count(&self.calls.writes);
+        if self.calls.are_stalled.get() {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
         match self.calls.leaving.get() {
             None | Some(Leaving::Fin) => Ok(bytes.len()),
             Some(Leaving::Rst | Leaving::Unnoticed) => Err(io::ErrorKind::BrokenPipe.into()),
@@ -242,6 +247,83 @@ fn all_of_a_network_are_banned_at_once() {
         (MEMBERS, MEMBERS)
     );
     now += Config::default().limits.linger_timeout;
+    go_in_turns(&mut engine, &mut registry, &operator, now);
+}
+
+/// How much may be queued, and how many lines are typed before that is all of it.
+const QUEUE_BYTES: usize = 2000;
+const LINES_QUEUED: usize = QUEUE_BYTES / "typist: hello\r\n".len();
+
+/// One line is too much for all of them.
+#[test]
+fn all_are_too_slow_at_once() {
+    let now = Instant::now();
+    let calls = Rc::new(Calls::default());
+    let mut registry = Registrations(Rc::clone(&calls));
+    let mut config = Config::default();
+    config.limits.lag = Lag::Disconnect;
+    config.limits.max_line_bytes = 64;
+    config.limits.max_pending_bytes = QUEUE_BYTES;
+    let mut engine = room_full(config, &calls, true, &mut registry, now);
+    let typist = Typist::enter(&mut engine, &mut registry, now);
+    calls.are_stalled.set(true);
+    for _ in 0..LINES_QUEUED {
+        typist.types(&mut engine, &mut registry, now);
+    }
+    assert_eq!(calls.left.get(), 0);
+    for _ in 0..=MEMBERS / CLOSES {
+        type_in_a_turn(&mut engine, &mut registry, &typist, now);
+    }
+    assert_eq!(calls.left.get(), MEMBERS);
+}
+
+/// All together hold more than all may, though each holds little.
+#[test]
+fn too_much_memory_closes_many_at_once() {
+    let now = Instant::now();
+    let calls = Rc::new(Calls::default());
+    let mut registry = Registrations(Rc::clone(&calls));
+    let mut config = Config::default();
+    let total = 1 << 20;
+    config.limits.max_pending_total_bytes = total;
+    let mut engine = room_full(config, &calls, true, &mut registry, now);
+    let typist = Typist::enter(&mut engine, &mut registry, now);
+    calls.are_stalled.set(true);
+    for _ in 0..=MEMBERS / CLOSES {
+        type_in_a_turn(&mut engine, &mut registry, &typist, now);
+        let held = engine.metrics().buffer_bytes;
+        assert!(held <= total, "{held} bytes are held");
+    }
+    let left = calls.left.get();
+    assert!(left > 2 * CLOSES, "{left} had to go");
+}
+
+/// Those who have left and do not read the rest go in turns as well.
+#[test]
+fn all_of_a_network_are_banned_while_they_leave() {
+    let now = Instant::now();
+    let calls = Rc::new(Calls::default());
+    let mut registry = Registrations(Rc::clone(&calls));
+    let mut config = Config::default();
+    config.interactive.enabled = true;
+    config.interactive.ops_password = "mustard".parse().ok();
+    let mut engine = room_full(config, &calls, true, &mut registry, now);
+    let operator = Typist::enter_as(OPERATOR, &mut engine, &mut registry, now);
+    calls.are_stalled.set(true);
+    operator.types(&mut engine, &mut registry, now);
+    calls.leaving.set(Some(Leaving::Fin));
+    for id in 0..MEMBERS {
+        engine.on_readable(ClientId::from_index(id), true);
+    }
+    for _ in 0..=MEMBERS / CLOSES {
+        type_in_a_turn(&mut engine, &mut registry, &operator, now);
+    }
+    assert_eq!((calls.left.get(), calls.deregistered.get()), (MEMBERS, 0));
+    operator.sends("/op mustard\n", &mut engine);
+    engine.turn(now, &mut registry);
+    operator.sends("/ban 127.0.0.0/8\n", &mut engine);
+    engine.turn(now, &mut registry);
+    assert_eq!(calls.deregistered.get(), CLOSES);
     go_in_turns(&mut engine, &mut registry, &operator, now);
 }
 
