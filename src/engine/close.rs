@@ -53,6 +53,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
             return;
         }
         let is_transcript = matches!(client.session, Session::Transcript);
+        let is_http = matches!(client.session, Session::Http(_));
         self.leave(id, reason);
         let Some(client) = self.clients.get_mut(id.index()) else {
             return;
@@ -66,8 +67,10 @@ impl<S: Stream, O: Observer> Engine<S, O> {
             io.out.tell_skipped(env);
             Watch::new(&mut self.observer, env.instant).emit_skipped(id, env);
         }
+        // These words are not for programs that speak HTTP.
         if let Some(words) = reason.goodbye()
             && !is_handshaking
+            && !is_http
         {
             if is_transcript {
                 let stamp = stamp((env.wall_clock)());
@@ -167,8 +170,8 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         });
     }
 
-    /// Closes a client at once that has no nick or is leaving, because somebody else needs its place. It
-    /// is told why if its stream takes that now.
+    /// Closes a client at once that has no nick, is leaving, or speaks HTTP, because somebody else needs its
+    /// place. It is told why if its stream takes that now.
     pub(super) fn make_room(&mut self, id: ClientId, registry: &mut impl Registry<S>) {
         self.begin_close(id, CloseReason::MadeRoom);
         if let Some(client) = self.clients.get_mut(id.index()) {
@@ -228,6 +231,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
             self.timers.cancel(id, &mut client.timer);
             self.rounds.forget(id);
             self.reclaimable.remove(id);
+            self.http_reclaimable.remove(id);
             registry.deregister(&mut client.io.stream);
             if let Session::Closing(closing) = client.session {
                 self.count_end(id, &client.io.peer, closing.reason());

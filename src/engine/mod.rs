@@ -49,7 +49,7 @@ use crate::protocol::close_reason::CloseReason;
 use crate::room::Room;
 use crate::session::admission::Admission;
 use crate::session::auth::Auth;
-use crate::session::reclaimable::Reclaimable;
+use crate::session::reclaimable::{HTTP_PATIENCE, Reclaimable};
 use crate::session::secrets::{Flaw, Secrets};
 use crate::session::{Ctx, Effect, LongestLine, Session, Watch};
 use crate::time::moment::Moment;
@@ -123,6 +123,8 @@ pub struct Engine<S, O: Observer = ()> {
     pressure: Backpressure,
     admission: Admission,
     reclaimable: Reclaimable,
+    /// The same for connections of HTTP, which have places of their own.
+    http_reclaimable: Reclaimable,
     handshakes: Handshakes,
     auth: Auth,
     budget: TurnBudget,
@@ -206,6 +208,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
             pressure: Backpressure::default(),
             admission: Admission::new(&config.limits),
             reclaimable: Reclaimable::default(),
+            http_reclaimable: Reclaimable::new(HTTP_PATIENCE),
             handshakes: Handshakes::default(),
             auth: Auth::default(),
             budget: TurnBudget::default(),
@@ -303,10 +306,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         let service = entrance.service;
         let entered = match self.auth.is_banned(&peer, self.env.now) {
             true => Err(CloseReason::AddressBanned),
-            false if service == Service::Http => {
-                let id = ClientId::from_index(self.clients.vacant_key());
-                self.admission.enter_http(id, &self.env.limits)
-            }
+            false if service == Service::Http => self.enter_http(registry),
             false => self.enter(&peer, registry),
         };
         match entered {
@@ -339,6 +339,22 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         };
         self.make_room(id, registry);
         self.admission.enter(peer, &self.env.limits, now)
+    }
+
+    /// Lets an HTTP connection in if there is room for it, or if another one can make room: whoever holds
+    /// all of them with requests that never arrive must not hide how the server is.
+    fn enter_http(&mut self, registry: &mut impl Registry<S>) -> Result<(), CloseReason> {
+        let id = ClientId::from_index(self.clients.vacant_key());
+        let entered = self.admission.enter_http(id, &self.env.limits);
+        if entered.is_ok() {
+            return entered;
+        }
+        let Some(oldest) = self.http_reclaimable.to_make_room(self.env.now) else {
+            return entered;
+        };
+        self.make_room(oldest, registry);
+        let id = ClientId::from_index(self.clients.vacant_key());
+        self.admission.enter_http(id, &self.env.limits)
     }
 
     /// Tells a peer of this service why it is not admitted, and closes its connection. The metrics
@@ -427,8 +443,11 @@ impl<S: Stream, O: Observer> Engine<S, O> {
                 error,
             });
         }
-        if matches!(session, Session::Chat(_)) && !session.is_member() {
-            self.reclaimable.add(id, peer.origin(), self.env.now);
+        let (origin, now) = (peer.origin(), self.env.now);
+        match session {
+            Session::Chat(_) if !session.is_member() => self.reclaimable.add(id, origin, now),
+            Session::Http(_) => self.http_reclaimable.add(id, origin, now),
+            _ => {}
         }
         let mut io = Io::new(stream, peer);
         io.out.set_eol(eol);

@@ -1,7 +1,8 @@
 //! Clients whose place somebody else may have: [`Reclaimable`] knows which of them goes when a newcomer
 //! comes to a full server. A server that is full of members refuses further clients; but the places of
 //! those that have no nick yet, or have left the room and do not take their last lines, are not worth
-//! keeping, and whoever holds many of them loses one first.
+//! keeping, and whoever holds many of them loses one first. So it is with connections of HTTP, which have
+//! places of their own.
 
 use std::collections::BTreeSet;
 use std::collections::btree_map::{BTreeMap, Entry};
@@ -16,14 +17,33 @@ use crate::time::moment::Moment;
 /// ever.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// The same for HTTP: no program thinks about its request.
+pub(crate) const HTTP_PATIENCE: Duration = Duration::from_secs(1);
+
 /// The clients without a nick and those that are leaving, by origin, and since when they are that.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Reclaimable {
+    patience: Duration,
     by_origin: BTreeMap<Origin, BTreeSet<(Moment, ClientId)>>,
     places: BTreeMap<ClientId, (Origin, Moment)>,
 }
 
+impl Default for Reclaimable {
+    fn default() -> Self {
+        Self::new(PATIENCE)
+    }
+}
+
 impl Reclaimable {
+    /// Nobody yet. The only client of an origin keeps its place for so long.
+    pub(crate) fn new(patience: Duration) -> Self {
+        Self {
+            patience,
+            by_origin: BTreeMap::new(),
+            places: BTreeMap::new(),
+        }
+    }
+
     /// A client has arrived, or stays although it has left the room.
     pub(crate) fn add(&mut self, id: ClientId, origin: Origin, now: Moment) {
         self.remove(id);
@@ -56,7 +76,7 @@ impl Reclaimable {
             one.0.cmp(&other.0).then(other.1.cmp(&one.1))
         });
         let (count, since, id) = most?;
-        (count > 1 || now >= since + PATIENCE).then_some(id)
+        (count > 1 || now >= since + self.patience).then_some(id)
     }
 }
 

@@ -64,6 +64,40 @@ fn a_slow_probe_reads_its_answer_in_pieces_and_a_silent_one_is_closed() {
     });
 }
 
+/// 16 connections with half a request each made a server look dead to its supervisor.
+#[test]
+fn whoever_holds_all_connections_of_http_hides_nothing() {
+    // The first one never asks, or does not read its answer.
+    for (request, reason) in [
+        (&b"GET /"[..], CloseReason::MadeRoom),
+        (b"GET / HTTP/1.0\r\n\r\n", CloseReason::Answered),
+    ] {
+        on_both(|is_veiled| {
+            let mut config = for_people();
+            config.limits.max_http_connections = 3;
+            let mut scene = Scene::new(config, is_veiled);
+            let first = scene.connect(Service::Http, 24);
+            scene.send(first, request);
+            scene.wait(1);
+            let others = [(); 2].map(|()| scene.connect(Service::Http, 1 << 20));
+            others.iter().for_each(|&it| scene.send(it, b"GET /"));
+            scene.wait(999);
+            let probe = scene.connect(Service::Http, 1 << 20);
+            scene.send(probe, b"GET /healthz HTTP/1.0\r\n\r\n");
+            scene.settle();
+            assert!(scene.got(probe).starts_with("HTTP/1.1 200 OK\r\n"));
+            assert_eq!(scene.left(first), Some(reason));
+            let got = scene.got(first);
+            assert!(!got.contains("* "), "that is not HTTP: {got}");
+            assert_eq!(others.map(|it| scene.left(it)), [None, None]);
+            // Nobody has been there for a second now.
+            scene.connect(Service::Http, 1 << 20);
+            let refused = scene.engine.metrics().closed_for(CloseReason::ServerFull);
+            assert_eq!(refused, 1);
+        });
+    }
+}
+
 #[test]
 fn a_shutdown_answers_who_asks_and_waits_for_nobody_who_may() {
     on_both(|is_veiled| {

@@ -136,10 +136,13 @@ impl Model {
         self.shutting_down = true;
     }
 
-    /// Whether a shutdown waits for this peer: not for one that may send an HTTP request yet.
+    /// Whether a shutdown that ends now has waited for this peer: not for one that may send an HTTP request
+    /// yet, nor for one whose own time ends now, because ending a stream may take another turn.
     pub(crate) fn is_waited_for(&self, peer: Peer) -> bool {
         let client = self.clients.get(&peer);
-        client.is_none_or(|client| client.service != Service::Http || client.left.is_some())
+        client.is_none_or(|client| {
+            client.service != Service::Http || client.left.is_some_and(|(_, at)| at < self.now)
+        })
     }
 
     /// Time has come; the turn itself has not begun. The loop was to wait until this deadline; where work
