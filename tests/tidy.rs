@@ -155,3 +155,18 @@ fn nothing_panics_on_purpose() {
         }
     }
 }
+
+// A panic is a defect, and the process ends with it instead of going on with half of a turn done.
+#[test]
+fn a_release_ends_at_a_panic_and_holds_no_symbols() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
+    let manifest = fs::read_to_string(path).expect("it is there");
+    let (_, profile) = manifest
+        .split_once("\n[profile.release]\n")
+        .expect("the profile");
+    let (profile, _) = profile.split_once("\n\n").expect("another section");
+    for line in ["panic = \"abort\"", "strip = true"] {
+        assert!(profile.lines().any(|it| it == line), "{line}: {profile}");
+    }
+    assert_eq!(files_with("catch_unwind"), [""; 0]);
+}

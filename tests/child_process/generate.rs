@@ -158,6 +158,38 @@ fn the_alerts_are_those_that_the_metrics_are_held_against() {
     assert!(help.contains("alert-rules"), "{help}");
 }
 
+// The package is made by cargo-deb from Cargo.toml, and by a script where there is none.
+#[test]
+fn both_ways_to_make_the_package_put_the_same_files_into_it() {
+    let manifest = include_str!("../../Cargo.toml");
+    let (_, assets) = manifest.split_once("\nassets = [\n").expect("a list");
+    let (assets, _) = assets.split_once("\n]").expect("its end");
+    let of_cargo = assets.lines().map(|line| {
+        let mut parts = line.split('"').skip(1).step_by(2);
+        let mut part = || parts.next().expect("source, place and mode");
+        let (source, place, mode) = (part(), part(), part());
+        let name = source.rsplit('/').next().unwrap_or_default();
+        let place = match place.strip_suffix('/') {
+            Some(folder) => format!("{folder}/{name}"),
+            None => place.to_owned(),
+        };
+        format!("{mode} {place}")
+    });
+    let script = include_str!("../../.ci/packages");
+    let of_script = script.lines().filter_map(|line| {
+        let words: Vec<&str> = line.strip_prefix("put ")?.split(' ').collect();
+        Some(format!("{} {}", words[0], words[2]))
+    });
+    let sorted = |files: &mut dyn Iterator<Item = String>| {
+        let mut files: Vec<String> = files.collect();
+        files.sort();
+        files
+    };
+    let (cargo, script) = (sorted(&mut { of_cargo }), sorted(&mut { of_script }));
+    assert_eq!(cargo, script);
+    assert_eq!(cargo.len(), 10);
+}
+
 #[test]
 fn the_variables_of_the_service_are_those_of_flags() {
     let file = generated("default");

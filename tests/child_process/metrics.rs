@@ -280,6 +280,49 @@ fn a_full_server_says_that_it_is_not_ready_and_answers_all_the_same() {
     while get_or_end(http).is_empty() {}
 }
 
+#[test]
+fn what_is_no_request_for_a_page_is_told_so() {
+    let (_server, http) = server();
+    let too_long = format!("GET / HTTP/1.1\r\nX: {}", "x".repeat(8 << 10));
+    for (request, status, part) in [
+        (
+            "HEAD /healthz HTTP/1.1\r\n\r\n",
+            "200 OK",
+            "\r\nContent-Length: 3\r\n",
+        ),
+        (
+            "POST / HTTP/1.1\r\n\r\n",
+            "405 Method Not Allowed",
+            "\r\nAllow: GET, HEAD\r\n",
+        ),
+        (
+            "GET /nowhere HTTP/1.1\r\n\r\n",
+            "404 Not Found",
+            "/metrics\n",
+        ),
+        (
+            "alice\r\nhello\r\n",
+            "400 Bad Request",
+            "that is no HTTP request\n",
+        ),
+        (
+            &too_long,
+            "431 Request Header Fields Too Large",
+            " may have 8192 bytes ",
+        ),
+    ] {
+        let mut stream = connect(http);
+        stream.write_all(request.as_bytes()).expect("it reads");
+        let mut response = String::new();
+        stream.read_to_string(&mut response).expect("an answer");
+        let begin = format!("HTTP/1.1 {status}\r\n");
+        assert!(response.starts_with(&begin), "{response}");
+        assert!(response.contains(part), "{part} in {response}");
+        let is_bare = response.ends_with("\r\n\r\n");
+        assert_eq!(is_bare, request.starts_with("HEAD "), "{response}");
+    }
+}
+
 // A load balancer that asked during a shutdown was refused, as by a server that has crashed.
 #[test]
 fn a_server_that_ends_says_that_it_is_not_ready_and_goes_on_to_be_well() {

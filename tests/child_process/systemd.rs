@@ -10,7 +10,8 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 use crate::support::DEADLINE;
-use crate::support::child::{Client, Server, await_until, bare, command, run};
+use crate::support::child::{Client, Server, await_until, bare, command, command_after, run};
+use crate::support::strace::{self, await_trace};
 use crate::support::temp_file::{TempFile, TempFolder};
 
 /// In microseconds: the server is to show a sign of life at half of it.
@@ -68,6 +69,29 @@ fn systemd_is_told_that_the_server_is_ready_who_is_there_and_that_it_ends() {
     server.signal(Signal::TERM);
     assert_eq!(manager.next(), "STOPPING=1");
     assert!(server.wait().status.success());
+}
+
+// Whatever is started after the service may connect at once.
+#[test]
+fn systemd_is_told_that_the_server_is_ready_after_every_listener_listens() {
+    if !strace::is_there() {
+        return;
+    }
+    let manager = Manager::new("listening");
+    let log = manager.folder.path_of("calls");
+    let [chat, metrics] = ["chat", "metrics"].map(|it| manager.folder.path_of(it));
+    let strace =
+        format!(r#"exec strace --daemonize --trace=listen,write --output={log} "$0" "$@""#);
+    let (chat, metrics) = (format!("unix:{chat}"), format!("unix:{metrics}"));
+    let args = ["127.0.0.1:0", &chat, "--metrics", &metrics];
+    let server = Server::spawn(manager.told_by(&mut command_after(&strace, &args)));
+    assert_eq!(manager.next(), "READY=1");
+    assert!(server.stop().status.success());
+    let calls = await_trace(&log);
+    let (before, after) = calls.split_once("READY=1").expect("it was sent");
+    let is_listen = |call: &&str| call.starts_with("listen(");
+    let listeners = |calls: &str| calls.lines().filter(is_listen).count();
+    assert_eq!((listeners(before), listeners(after)), (3, 0), "{calls}");
 }
 
 #[test]

@@ -12,6 +12,7 @@ use std::process::{Child, Command, Stdio};
 use rustix::process::{Signal, getegid, geteuid};
 
 use crate::support::child::{Client, Lines, Server, bare, command, command_after, run};
+use crate::support::strace::{self, await_trace};
 use crate::support::temp_file::TempFolder;
 use crate::support::{ARE_YOU_THERE, DEADLINE, YES, hello};
 
@@ -242,6 +243,38 @@ fn its_file_has_the_permissions_and_the_group_that_were_asked_for() {
         );
         drop(server);
     }
+}
+
+#[test]
+fn nobody_can_connect_before_its_file_has_its_group_and_permissions() {
+    if !strace::is_there() {
+        return;
+    }
+    let folder = TempFolder::new("order");
+    let (path, log) = (folder.path_of("chat"), folder.path_of("calls"));
+    let group = getegid().as_raw();
+    let strace = format!(
+        r#"exec strace --daemonize --trace='/^(bind|listen|rename|l?chown|f?chmod)' --output={log} "$0" "$@""#
+    );
+    let socket = format!("unix:{path},mode=0660,group={group}");
+    let server = Server::spawn(&mut command_after(&strace, &["127.0.0.1:0", &socket]));
+    server.printed();
+    assert!(server.stop().status.success());
+    let calls = await_trace(&log);
+    // Of the socket with a path, from its bind on.
+    let (_, calls) = calls.split_once("AF_UNIX").expect("it is bound");
+    let names = calls
+        .lines()
+        .skip(1)
+        .filter_map(|call| call.split_once('('));
+    let names: Vec<&str> = names.map(|(name, _)| name).take(4).collect();
+    assert!(
+        names[0].ends_with("chown") || names[0].starts_with("fchownat"),
+        "{names:?}"
+    );
+    assert!(names[1].contains("chmod"), "{names:?}");
+    assert_eq!(names[2], "listen");
+    assert!(names[3].starts_with("rename"), "{names:?}");
 }
 
 /// A group that we may give to a file: its name and its number.

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 use line_chat::{Config, Server};
 
-use crate::support::child::{self, Remains, await_until, command, command_after};
+use crate::support::child::{self, Remains, command, command_after};
 use crate::support::strace;
 
 const FLAGS: [&str; 3] = ["--motd", "--password-file", "--ops-password-file"];
@@ -97,11 +97,7 @@ fn a_file_is_opened_once_and_not_looked_at_by_name() {
         );
         let mut command = command_after(&strace, &args(flag, file.as_str()));
         assert!(child::Server::spawn(&mut command).stop().status.success());
-        let read = || fs::read_to_string(&calls.0).expect("strace writes there");
-        await_until("strace has written all", || {
-            read().ends_with("+++ exited with 0 +++\n")
-        });
-        let calls = read();
+        let calls = strace::await_trace(calls.as_str());
         // What a descriptor is called is asked of the descriptor.
         let by_name = calls
             .lines()

@@ -7,13 +7,14 @@
 //! strace can inject errors but no short writes: it would report bytes as sent that were not.
 
 use std::env;
+use std::fs;
 use std::io::{self, Write};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::child::{Lines, Server, bare};
+use super::child::{Lines, Server, await_until, bare};
 
 /// The binary with these arguments, and with faults from its first call on, each as `--inject` takes it:
 /// `CALL:error=ERROR:when=WHEN`. `None` as with [`Tracer::inject`].
@@ -43,6 +44,16 @@ pub(crate) fn is_there() -> bool {
     };
     skip(&missing);
     false
+}
+
+/// The calls that a detached strace has written to a file, when the server that it watched has ended.
+#[track_caller]
+pub(crate) fn await_trace(path: &str) -> String {
+    let read = || fs::read_to_string(path).expect("strace writes there");
+    await_until("strace has written all", || {
+        read().ends_with("+++ exited with 0 +++\n")
+    });
+    read()
 }
 
 /// Reports that a test is skipped, unless every test must run.

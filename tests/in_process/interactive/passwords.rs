@@ -153,6 +153,26 @@ fn an_address_has_ten_wrong_ones_and_then_has_to_wait() {
     assert!(told.starts_with(WONT_ECHO), "it may try again");
 }
 
+#[test]
+fn a_user_of_a_unix_socket_has_ten_wrong_ones_whatever_others_try() {
+    let (mut rig, _file) = guarded_for_people("user");
+    let attempt = |rig: &mut Rig, uid: u32, password: &str| {
+        let client = rig.connect_as(uid);
+        client.received_bytes();
+        client.say(password);
+        rig.settle();
+        String::from_utf8_lossy(&client.received_bytes()).into_owned()
+    };
+    for n in 0..10 {
+        let told = attempt(&mut rig, 1000, "wrong");
+        assert!(told.contains("* wrong password, "), "{n}: {told}");
+    }
+    let told = attempt(&mut rig, 1000, "secret");
+    assert!(told.contains("* too many tries "), "{told}");
+    let told = attempt(&mut rig, 1001, "secret");
+    assert!(told.ends_with("* what is your nick?\r\n"), "{told}");
+}
+
 /// Tries of the room's password and of the operators' count together, at each listener and under any name.
 #[test]
 fn an_address_has_ten_wrong_ones_in_all_whatever_it_tries_them_for() {
