@@ -27,6 +27,14 @@ pub(crate) enum Timeout {
     Retry,
 }
 
+impl Timeout {
+    /// Whether what the client has sent already may be what is waited for.
+    pub(crate) fn may_be_met_by_input(self) -> bool {
+        use CloseReason::{LoginTimeout, RequestTimeout};
+        matches!(self, Self::Close(LoginTimeout | RequestTimeout))
+    }
+}
+
 impl<S: Stream> Io<S> {
     /// The end of the time in which it may take nothing, or may hold up the room.
     pub(crate) fn stall_timeout(&self, limits: &Limits) -> Option<(Moment, Timeout)> {

@@ -327,7 +327,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
             && at <= self.env.now
         {
             if !is_heard
-                && timeout == Timeout::Close(CloseReason::LoginTimeout)
+                && timeout.may_be_met_by_input()
                 && let Some(client) = self.clients.get_mut(id.index())
                 && client.turn == TurnState::Queued
             {

@@ -34,6 +34,8 @@ pub enum CloseReason {
     WrongPassword,
     /// The client had no nick after `login_timeout`.
     LoginTimeout,
+    /// A connection for HTTP had sent no whole request after five seconds.
+    RequestTimeout,
     /// The client's handshake was not over in time (TLS).
     HandshakeTimeout,
     /// The client's handshake failed (TLS).
@@ -72,7 +74,7 @@ pub enum CloseReason {
 
 impl CloseReason {
     /// Every reason, in the order of declaration, which is also the order of the counters.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::HungUp,
         Self::Broken,
         Self::TooSlow,
@@ -82,6 +84,7 @@ impl CloseReason {
         Self::NoNick,
         Self::WrongPassword,
         Self::LoginTimeout,
+        Self::RequestTimeout,
         Self::HandshakeTimeout,
         Self::HandshakeFailed,
         Self::Idle,
@@ -108,7 +111,7 @@ impl CloseReason {
             Self::HungUp | Self::Broken | Self::Unreachable => return None,
             Self::Answered | Self::HandshakeTimeout | Self::HandshakeFailed => return None,
             Self::NoNick | Self::WrongPassword | Self::Kicked => return None,
-            Self::OtherProtocol => return None,
+            Self::OtherProtocol | Self::RequestTimeout => return None,
             Self::TooSlow => "you are reading too slowly, goodbye",
             Self::Stalled => "you have read nothing for too long, goodbye",
             Self::HeldUp => "you have held up the room for too long, goodbye",
@@ -164,6 +167,7 @@ impl fmt::Display for CloseReason {
             Self::NoNick => "no acceptable nick",
             Self::WrongPassword => "wrong password",
             Self::LoginTimeout => "no nick in time",
+            Self::RequestTimeout => "no request in time",
             Self::HandshakeTimeout => "no handshake in time",
             Self::HandshakeFailed => "handshake failed",
             Self::Idle => "idle",

@@ -115,7 +115,7 @@ impl HttpSession {
     }
 
     pub(super) fn timeout(&self) -> (Moment, Timeout) {
-        let timeout = Timeout::Close(CloseReason::LoginTimeout);
+        let timeout = Timeout::Close(CloseReason::RequestTimeout);
         (self.since + REQUEST_TIMEOUT, timeout)
     }
 }

@@ -60,7 +60,8 @@ fn a_slow_probe_reads_its_answer_in_pieces_and_a_silent_one_is_closed() {
         scene.wait(4999);
         assert_eq!(scene.left(silent), None);
         scene.wait(1);
-        assert_eq!(scene.left(silent), Some(CloseReason::LoginTimeout));
+        assert_eq!(scene.left(silent), Some(CloseReason::RequestTimeout));
+        assert_eq!(scene.got(silent), "", "words are no answer by HTTP");
     });
 }
 

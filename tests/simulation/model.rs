@@ -776,10 +776,8 @@ impl Model {
         let is_past = |since: Instant, time: Option<Duration>| {
             time.is_some_and(|time| self.now >= since + time)
         };
-        let login = match client.service {
-            Service::Http => Some(REQUEST_TIMEOUT),
-            _ => reference::unless_never(limits.login_timeout),
-        };
+        let is_http = client.service == Service::Http;
+        let login = reference::unless_never(limits.login_timeout);
         let stall = reference::stall_patience(limits);
         match reason {
             CloseReason::HungUp => client.ended && !client.listens_on(),
@@ -807,7 +805,12 @@ impl Model {
             CloseReason::NoNick => {
                 client.refusals == limits.max_refusals || client.is_too_soon || self.has_people
             }
-            CloseReason::LoginTimeout => !client.is_member() && is_past(client.connected_at, login),
+            CloseReason::LoginTimeout => {
+                !is_http && !client.is_member() && is_past(client.connected_at, login)
+            }
+            CloseReason::RequestTimeout => {
+                is_http && is_past(client.connected_at, Some(REQUEST_TIMEOUT))
+            }
             CloseReason::Idle => {
                 let since = client
                     .read_at
@@ -836,8 +839,12 @@ impl Model {
         assert!(client.left.is_some(), "peer {peer} shut before it left");
         client.assert_has_all();
         client.shut_at = Some(now);
-        if client.service == Service::Http && client.response().starts_with(b"HTTP/1.1 200 OK") {
-            self.tally.http_answers += 1;
+        if client.service == Service::Http {
+            let response = client.response();
+            let is_http = response.is_empty() || response.starts_with(b"HTTP/1.1 ");
+            assert!(is_http, "{}", response.escape_ascii());
+            let is_ok = response.starts_with(b"HTTP/1.1 200 OK");
+            self.tally.http_answers += u64::from(is_ok);
         }
     }
 

@@ -83,7 +83,7 @@ fn whoever_had_time_left_has_it_still_and_no_more() {
         scene.pause(1000 + 100 * IDLE);
         scene.settle();
         for (millis, peer, reason) in [
-            (4000, probe, CloseReason::LoginTimeout),
+            (4000, probe, CloseReason::RequestTimeout),
             (5000, plain, CloseReason::LoginTimeout),
             (0, person, CloseReason::LoginTimeout),
             (10_000, stalled, CloseReason::Stalled),

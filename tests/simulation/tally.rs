@@ -103,13 +103,14 @@ pub(crate) struct Tally {
 }
 
 /// What happens only where people are received.
-const OF_PEOPLE: [CloseReason; 6] = [
+const OF_PEOPLE: [CloseReason; 7] = [
     CloseReason::WrongPassword,
     CloseReason::Quit,
     CloseReason::Kicked,
     CloseReason::Banned,
     CloseReason::AddressBanned,
     CloseReason::Answered,
+    CloseReason::RequestTimeout,
 ];
 
 /// What happens only on streams with a handshake.
