@@ -24,6 +24,10 @@ use crate::time::moment::Moment;
 /// How long the system has to find memory for a read that failed for want of it.
 const READ_AGAIN_AFTER: Duration = Duration::from_millis(100);
 
+/// What a read counts at least, in bytes, that leaves input behind although there was room for more: it has done
+/// as much as one call may, however little has come of it (rule 2 of [`Stream`]).
+const BOUNDED_READ_BYTES: usize = 4 << 10;
+
 impl<S: Stream, O: Observer> Engine<S, O> {
     /// Reads the clients that have a place in this turn. What sparse speakers have said is written before
     /// any bulk speaker is read, so it takes no longer beside a flood.
@@ -208,10 +212,21 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         if client.io.holds_input() || client.session.has_waiting_line() {
             return self.decode(id, &[], registry);
         }
-        match client.io.fill(scratch, &mut self.env) {
+        let fill = client.io.fill(scratch, &mut self.env);
+        let read = match fill {
+            Fill::Fresh(n) => n,
+            _ => 0,
+        };
+        // What is read counts, decoded or not: it may have to be held.
+        let mut counted = read;
+        if read < scratch.len() && client.io.stream.holds_input() {
+            counted = read.max(BOUNDED_READ_BYTES);
+            let excess = counted.saturating_sub(read);
+            client.session.charge(excess, self.env.now);
+        }
+        self.budget.input_bytes = self.budget.input_bytes.saturating_add(counted);
+        match fill {
             Fill::Fresh(n) => {
-                // What is read counts, decoded or not: it may have to be held.
-                self.budget.input_bytes = self.budget.input_bytes.saturating_add(n);
                 if self.sched.part == Part::Handshake {
                     // It has its place in the next turn, among its like.
                     return client

@@ -43,6 +43,11 @@ pub(crate) enum Record {
         peer: Peer,
         bytes: Vec<u8>,
     },
+    /// A read left input behind although there was room for it, and counts as so many bytes more.
+    Bounded {
+        peer: Peer,
+        excess: u64,
+    },
     /// The handshake of its stream is over.
     Shaken {
         peer: Peer,

@@ -202,6 +202,7 @@ impl Model {
             Record::Unregistrable { peer, ip } => self.lost(peer, ip),
             Record::Refused { peer, ip, reason } => self.refuse(peer, ip, reason),
             Record::Read { peer, bytes } => self.read(peer, &bytes),
+            Record::Bounded { peer, excess } => self.client(peer).cost += excess,
             Record::Shaken { peer } => self.client(peer).is_shaken = true,
             Record::Ended { peer } => self.ended(peer),
             Record::Failed { peer } => self.failed(peer),

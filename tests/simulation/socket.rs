@@ -131,6 +131,9 @@ pub(crate) struct Socket {
 }
 
 /// Before this, trying again is spinning.
+/// What a read counts at least that leaves input behind although there was room for it, in bytes.
+const BOUNDED_READ_BYTES: u64 = 4096;
+
 const STARVED: Duration = Duration::from_millis(10);
 
 /// How far a connect(2) has got.
@@ -694,16 +697,32 @@ impl Socket {
                 self.unread = n == buffer.len() || self.read_on || self.holds_input();
                 let bytes = buffer[..n].to_vec();
                 journal::write(Record::Read { peer, bytes });
+                if n < buffer.len() {
+                    self.note_bounded(n);
+                }
                 Ok(n)
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 let held = self.holds_input();
+                self.note_bounded(0);
                 self.may_read = held;
                 self.unread = held;
                 self.read_on &= held;
                 Err(error)
             }
             Err(error) => Err(self.fail(error.kind())),
+        }
+    }
+
+    /// A read has given `n` bytes, and there was room for more.
+    fn note_bounded(&mut self, n: usize) {
+        if self.id.is_some() && self.holds_input() {
+            let n = u64::try_from(n).expect("a small number");
+            let excess = BOUNDED_READ_BYTES.saturating_sub(n);
+            journal::write(Record::Bounded {
+                peer: self.peer,
+                excess,
+            });
         }
     }
 

@@ -154,9 +154,12 @@ struct Client {
 
 impl Room {
     fn new() -> Self {
+        Self::with(Config::default())
+    }
+
+    fn with(mut config: Config) -> Self {
         let pair = Pair::self_signed();
         let now = Instant::now();
-        let mut config = Config::default();
         // So there may be 256 handshakes at once.
         config.limits.max_clients = Some(2048);
         let engine = Engine::new(config, Leaving::default(), now);
@@ -493,6 +496,42 @@ fn a_flood_of_key_updates_ends_the_connection_that_sends_it() {
     assert_eq!(room.engine.observer().0, [CloseReason::Broken]);
     room.say(&mut ann, "still here");
     assert_eq!(room.engine.members().collect::<Vec<_>>(), ["ann"]);
+}
+
+/// Each record takes as much work as a line, and holds a NUL, which says nothing.
+#[test]
+fn tiny_records_that_say_nothing_count_as_much_as_what_they_take() {
+    let mut config = Config::default();
+    // rustls reads 4 KiB each time.
+    config.limits.turn_read_bytes = 20 * 4096;
+    let mut room = Room::with(config);
+    let mut ann = room.join("ann");
+    let mut bob = room.join("bob");
+    let mut floods: Vec<_> = (0..100).map(|n| room.join(&format!("flood{n}"))).collect();
+    for flood in &mut floods {
+        for _ in 0..2000 {
+            flood.tls.writer().write_all(b"\0").expect("there is room");
+        }
+        let output = flood.take_output();
+        flood.wire.borrow_mut().arrive(&output);
+    }
+    let reads = |floods: &[Client]| -> usize {
+        let reads = floods.iter().map(|it| it.wire.borrow().reads);
+        reads.sum()
+    };
+    // Before they are known as bulk speakers, a line waits until each of them was read once.
+    let rounds = floods.len().div_ceil(20) + 1;
+    for turn in 0..40 {
+        ann.write("hello");
+        let output = ann.take_output();
+        ann.wire.borrow_mut().arrive(&output);
+        let before = reads(&floods);
+        room.turn();
+        assert!(reads(&floods) - before <= 21, "in turn {turn}");
+        bob.read();
+        let heard = bob.said.matches("ann: hello\r\n").count();
+        assert!(heard + rounds > turn, "{heard} in turn {turn}");
+    }
 }
 
 #[test]
