@@ -24,8 +24,10 @@ struct Entry {
 /// The author of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum EntryKind {
-    /// The server's.
+    /// The server's, in its own words: where it is too long for a terminal it is broken.
     Reply,
+    /// The server's, which quotes somebody: it stays one line.
+    Quote,
     /// A member's, which must not crowd others out of the queue.
     Words(Class),
     /// The server's, and nothing comes behind them: they may exceed the limit of the queue.
@@ -35,7 +37,11 @@ pub(crate) enum EntryKind {
 impl Outbox {
     /// The server has something to say to a client.
     pub(crate) fn send(&mut self, to: ClientId, message: Message<'_>) {
-        self.push(to, EntryKind::Reply, message);
+        let kind = match message.is_quote() {
+            true => EntryKind::Quote,
+            false => EntryKind::Reply,
+        };
+        self.push(to, kind, message);
     }
 
     /// Adds a line.

@@ -18,6 +18,8 @@
 use crate::broadcast::batch::{Kind, Lines};
 use crate::broadcast::priority::Class;
 use crate::config::{Lag, Limits};
+use crate::protocol::layout::Columns;
+use crate::protocol::message::Message;
 use crate::time::moment::Moment;
 
 /// What a telnet answer may take beyond the limit of a queue, in bytes: a refusal that got lost would
@@ -29,7 +31,7 @@ pub(crate) const ANSWER_BYTES: usize = 4 << 10;
 const NEWCOMER_BYTES: usize = 16 << 10;
 
 /// No notice of skipped lines is longer than this, in bytes.
-const NOTICE_BYTES: usize = 64;
+const NOTICE_BYTES: usize = 80;
 
 /// What is to be appended to a queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -155,6 +157,7 @@ impl Overflow {
         content: Content,
         now: Moment,
         limit: usize,
+        columns: Columns,
     ) -> Verdict {
         let with = queued.saturating_add(len);
         let limit = match self {
@@ -171,7 +174,7 @@ impl Overflow {
                 // The reader is told before it gets another line, and that takes room as well.
                 let notice = match *untold {
                     0 => 0,
-                    count => skipped_notice(count).len(),
+                    count => skipped_notice(count, columns).len(),
                 };
                 level.verdict(queued, with.saturating_add(notice), class, limit)
             }
@@ -325,9 +328,13 @@ pub(crate) fn content_of(kind: Kind, class: Class) -> Content {
 }
 
 /// The line that tells a reader how many lines it did not get.
-pub(super) fn skipped_notice(count: u64) -> Vec<u8> {
+pub(super) fn skipped_notice(count: u64, columns: Columns) -> Vec<u8> {
     let mut notice = Vec::with_capacity(NOTICE_BYTES);
-    crate::protocol::message::Message::Skipped(count).write(&mut notice);
+    let message = match columns.is_terminal() {
+        true => Message::SkippedForPerson(count),
+        false => Message::Skipped(count),
+    };
+    message.write(&mut notice);
     notice
 }
 
@@ -348,11 +355,12 @@ mod tests {
     use super::*;
 
     const LIMIT: usize = 100;
+    const PLAIN: Columns = Columns::UNBROKEN;
 
     #[test]
     fn a_notice_is_read_as_it_is_written_and_nothing_else_is_one() {
         for count in [1, 2, 132, u64::MAX] {
-            assert_eq!(skipped_in(&skipped_notice(count)), Some(count));
+            assert_eq!(skipped_in(&skipped_notice(count, PLAIN)), Some(count));
         }
         for line in [
             "* 1970-01-01T00:00:00.000Z * 5 lines skipped\n",
@@ -376,7 +384,7 @@ mod tests {
         let untold = overflow.untold();
         overflow.forget_untold();
         let content = Content::Line(class);
-        let verdict = overflow.verdict(queued, len, content, Moment::BEGINNING, LIMIT);
+        let verdict = overflow.verdict(queued, len, content, Moment::BEGINNING, LIMIT, PLAIN);
         assert!(overflow.count_skipped(usize::try_from(untold).expect("few")));
         verdict == Verdict::Append
     }
@@ -411,10 +419,10 @@ mod tests {
     fn the_notice_takes_room_before_the_line() {
         let mut queue = skip();
         assert!(queue.count_skipped(1));
-        let len = LIMIT - skipped_notice(1).len();
+        let len = LIMIT - skipped_notice(1, PLAIN).len();
         let mut verdict = |len| {
             let content = Content::Line(Class::Sparse);
-            queue.verdict(0, len, content, Moment::BEGINNING, LIMIT)
+            queue.verdict(0, len, content, Moment::BEGINNING, LIMIT, PLAIN)
         };
         assert_eq!(verdict(len), Verdict::Append);
         assert_eq!(verdict(len + 1), Verdict::Skip);
@@ -427,14 +435,14 @@ mod tests {
         for (queued, len, together) in [(500, 400, true), (900, 90, false), (900, 200, false)] {
             let mut queue = skip();
             let content = Content::Line(Class::Bulk);
-            let verdict = queue.verdict(600, 1, content, Moment::BEGINNING, limit);
+            let verdict = queue.verdict(600, 1, content, Moment::BEGINNING, limit, PLAIN);
             assert_eq!(verdict, Verdict::Skip);
             assert!(!queue.skips_all(queued, len, Class::Sparse, limit));
             assert_eq!(queue.skips_all(queued, len, Class::Bulk, limit), together);
         }
         let mut queue = skip();
         let content = Content::Line(Class::Sparse);
-        let verdict = queue.verdict(1000, 1, content, Moment::BEGINNING, limit);
+        let verdict = queue.verdict(1000, 1, content, Moment::BEGINNING, limit, PLAIN);
         assert_eq!(verdict, Verdict::Skip);
         assert!(queue.skips_all(1000, 9999, Class::Sparse, limit));
     }
@@ -462,7 +470,7 @@ mod tests {
         let mut queue = Overflow::for_member(Lag::Wait);
         let now = Moment::BEGINNING;
         let verdict =
-            |queue: &mut Overflow, len, content| queue.verdict(0, len, content, now, LIMIT);
+            |queue: &mut Overflow, len, content| queue.verdict(0, len, content, now, LIMIT, PLAIN);
         let line = Content::Line(Class::Bulk);
         assert_eq!(verdict(&mut queue, 100, line), Verdict::Append);
         assert_eq!(verdict(&mut queue, 101, Content::Notice), Verdict::Skip);
@@ -484,7 +492,7 @@ mod tests {
 
         let mut queue = Overflow::for_member(Lag::Wait);
         assert!(queue.count_skipped(u32::MAX as usize));
-        let verdict = queue.verdict(LIMIT, 1, Content::Notice, Moment::BEGINNING, LIMIT);
+        let verdict = queue.verdict(LIMIT, 1, Content::Notice, Moment::BEGINNING, LIMIT, PLAIN);
         assert_eq!(
             (verdict, queue.untold()),
             (Verdict::Refuse, u64::from(u32::MAX))
@@ -504,8 +512,9 @@ mod tests {
             Overflow::Disconnect,
             Overflow::for_member(Lag::Wait),
         ] {
-            let mut verdict =
-                |queued, limit| queue.verdict(queued, 3, Content::Telnet, Moment::BEGINNING, limit);
+            let mut verdict = |queued, limit| {
+                queue.verdict(queued, 3, Content::Telnet, Moment::BEGINNING, limit, PLAIN)
+            };
             assert_eq!(verdict(LIMIT + ANSWER_BYTES - 3, LIMIT), Verdict::Append);
             assert_eq!(verdict(LIMIT + ANSWER_BYTES - 2, LIMIT), Verdict::Refuse);
             assert_eq!(verdict(usize::MAX, limit), Verdict::Append, "no overflow");

@@ -20,6 +20,7 @@ use crate::broadcast::batch::{Lines, with_lf};
 use crate::config::addr::Eol;
 use crate::conn::Env;
 use crate::conn::overflow::{Content, Overflow, Verdict, content_of, skipped_in, skipped_notice};
+use crate::protocol::layout::{Columns, each_line};
 use crate::protocol::message::Message;
 use crate::protocol::telnet;
 use crate::time::moment::Moment;
@@ -41,6 +42,8 @@ pub(crate) struct SendQueue {
     overflow: Overflow,
     /// The line end. Lines of the room arrive with that end already.
     eol: Eol,
+    /// How long lines of the server's own may be.
+    columns: Columns,
     /// The memory of `buf`, in bytes. Its own capacity does not show what was consumed from the front.
     memory_bytes: u32,
 }
@@ -72,7 +75,7 @@ pub(super) struct Blocked {
 }
 
 /// What became of a push.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Pushed {
     /// It is queued, or there is nobody to queue it for.
     Queued,
@@ -89,6 +92,7 @@ impl SendQueue {
             write: WriteState::Open,
             overflow,
             eol: Eol::CrLf,
+            columns: Columns::UNBROKEN,
             memory_bytes: 0,
         }
     }
@@ -100,6 +104,16 @@ impl SendQueue {
     /// Changes the line end.
     pub(crate) fn set_eol(&mut self, eol: Eol) {
         self.eol = eol;
+    }
+
+    /// How long lines of the server's own may be.
+    pub(crate) fn columns(&self) -> Columns {
+        self.columns
+    }
+
+    /// Changes how long lines of the server's own may be.
+    pub(crate) fn set_columns(&mut self, columns: Columns) {
+        self.columns = columns;
     }
 
     /// Changes the rule for a full queue, and resets the count of skipped lines.
@@ -191,13 +205,24 @@ impl SendQueue {
         self.push_one(bytes, content, env)
     }
 
+    /// Queues a line of the server's own words, broken at words where it is too long for this client.
+    pub(crate) fn push_reply(&mut self, line: &[u8], env: &mut Env) -> Pushed {
+        let mut worst = Pushed::Queued;
+        each_line(line, self.columns, |line| {
+            if worst != Pushed::Full {
+                worst = worst.max(self.push(line, Content::Reply, env));
+            }
+        });
+        worst
+    }
+
     fn push_one(&mut self, bytes: &[u8], content: Content, env: &mut Env) -> Pushed {
         if self.write == WriteState::Closed {
             return Pushed::Queued;
         }
         let (queued, limit) = (self.buf.len(), env.limits.max_pending_bytes);
         let overflow = &mut self.overflow;
-        match overflow.verdict(queued, bytes.len(), content, env.now, limit) {
+        match overflow.verdict(queued, bytes.len(), content, env.now, limit, self.columns) {
             Verdict::Append => {
                 if content != Content::Telnet {
                     self.tell_skipped(env);
@@ -267,7 +292,7 @@ impl SendQueue {
     pub(crate) fn push_last(&mut self, words: &[u8], env: &mut Env) {
         if self.write != WriteState::Closed {
             self.tell_skipped(env);
-            self.append_lines(words, env);
+            each_line(words, self.columns, |line| self.append_lines(line, env));
         }
     }
 
@@ -276,7 +301,8 @@ impl SendQueue {
     pub(crate) fn tell_skipped(&mut self, env: &mut Env) {
         let untold = self.overflow.untold();
         if untold > 0 && self.write != WriteState::Closed {
-            self.append_lines(&skipped_notice(untold), env);
+            let notice = skipped_notice(untold, self.columns);
+            each_line(&notice, self.columns, |line| self.append_lines(line, env));
             self.overflow.forget_untold();
             env.told_skipped = env.told_skipped.saturating_add(untold);
         }

@@ -54,6 +54,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         }
         let is_transcript = matches!(client.session, Session::Transcript);
         let is_http = matches!(client.session, Session::Http(_));
+        let goodbye = client.session.goodbye(reason, &self.env.limits);
         self.leave(id, reason);
         let Some(client) = self.clients.get_mut(id.index()) else {
             return;
@@ -68,7 +69,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
             Watch::new(&mut self.observer, env.instant).emit_skipped(id, env);
         }
         // These words are not for programs that speak HTTP.
-        if let Some(words) = reason.goodbye()
+        if let Some(words) = goodbye
             && !is_handshaking
             && !is_http
         {
@@ -76,7 +77,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
                 let stamp = stamp((env.wall_clock)());
                 io.out.push_last(stamp.as_bytes(), env);
             }
-            io.out.push_last_message(Message::Goodbye(words), env);
+            io.out.push_last_message(words, env);
         }
         let since = env.now;
         client.session = Session::Closing(Closing::Draining { reason, since });

@@ -191,7 +191,8 @@ impl<S: Stream, O: Observer> Engine<S, O> {
             }
             let (out, env) = (&mut client.io.out, &mut self.env);
             let pushed = match kind {
-                EntryKind::Reply => out.push(line, Content::Reply, env),
+                EntryKind::Reply => out.push_reply(line, env),
+                EntryKind::Quote => out.push(line, Content::Reply, env),
                 EntryKind::Words(class) => out.push(line, Content::Line(class), env),
                 EntryKind::LastWords => {
                     out.push_last(line, env);

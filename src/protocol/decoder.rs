@@ -17,6 +17,8 @@ pub enum Decoded<'a> {
     Negotiate([u8; 3]),
     /// Telnet's AYT: the client wants a sign of life.
     AreYouThere,
+    /// Telnet's NAWS: the window of the user has so many columns; 0 means that the client does not know.
+    Columns(u16),
 }
 
 /// Turns the bytes of one client into what it sent, however they are split.
@@ -158,6 +160,7 @@ impl Decoder {
                 Telnet::AreYouThere => return Some(Decoded::AreYouThere),
                 Telnet::EndOfFile => return Some(Decoded::EndOfFile),
                 Telnet::Negotiate(bytes) => return Some(Decoded::Negotiate(bytes)),
+                Telnet::Columns(columns) => return Some(Decoded::Columns(columns)),
             }
         }
     }

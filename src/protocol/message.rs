@@ -51,6 +51,8 @@ pub(crate) enum Message<'a> {
     AskNick,
     /// The line cannot be the client's nick; the next line is taken as the nick.
     Refused(&'a NickError, Profile),
+    /// A name in a command is no nick, or none for this member.
+    NoSuchNick(&'a NickError),
     /// The line cannot be the client's nick, and that was the last try: the connection ends.
     RefusedFinally(&'a NickError, Profile),
     /// The client sent text before it could read that its nick was refused: the connection is closed.
@@ -78,11 +80,13 @@ pub(crate) enum Message<'a> {
     Yes,
     Command(&'a Help),
     HowToSaySlash,
-    Who(Names<'a>),
+    /// The members whose names begin with this.
+    Who(&'a str, Names<'a>),
     Time(&'a str),
     YouIgnore(&'a Nick),
     YouIgnoreAll(&'a [&'a str]),
-    YouHearAgain(&'a str),
+    /// The name under which somebody was ignored, and another one that it has now.
+    YouHearAgain(&'a str, Option<&'a Nick>),
     YouAreOperator,
     IsBanned(&'a str, Option<Duration>),
     /// A banned name that no present member has, and the only member whose name begins with it, which
@@ -104,6 +108,7 @@ pub(crate) enum Message<'a> {
     },
     /// How many lines were left out because the reader was too far behind.
     Skipped(u64),
+    SkippedForPerson(u64),
     UnknownCommand(&'a str, Option<&'static str>),
     Usage(&'a Help),
     Nobody(&'a str),
@@ -117,7 +122,8 @@ pub(crate) enum Message<'a> {
     ThatIsYou,
     IsPlain(&'a Nick),
     NobodyToldYou,
-    PartnerHasLeft,
+    /// The name that somebody had who told this member something, and has left.
+    PartnerHasLeft(&'a str),
     YouDoNotIgnore(&'a str),
     YouIgnoreTooMany(usize),
     NothingKept,
@@ -145,6 +151,8 @@ pub(crate) enum Message<'a> {
     /// A network that holds the operator's own address.
     YourOwnNetwork(&'a str),
 
+    /// A person has not typed this in the time that there is.
+    TookTooLong(Awaited, Duration),
     /// The last words before the server closes.
     Goodbye(&'static str),
 }
@@ -154,6 +162,13 @@ pub(crate) enum Message<'a> {
 pub(crate) struct Names<'a> {
     pub(crate) some: &'a [&'a Nick],
     pub(crate) more: usize,
+}
+
+/// What a client is asked for before it is a member.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Awaited {
+    Password,
+    Nick,
 }
 
 impl Message<'_> {
@@ -174,6 +189,22 @@ impl Message<'_> {
     #[cold]
     pub(crate) fn write_rare(self, line: &mut Vec<u8>) {
         self.write(line);
+    }
+
+    /// Whether it holds what somebody has written, and is shown as it was written.
+    pub(crate) fn is_quote(&self) -> bool {
+        matches!(
+            self,
+            Self::Line(..)
+                | Self::IsolatedLine(..)
+                | Self::PlainAction(..)
+                | Self::Action(..)
+                | Self::Remembered(..)
+                | Self::Tells(..)
+                | Self::YouTell(..)
+                | Self::Motd(_)
+                | Self::Announcement(..)
+        )
     }
 
     /// Writes the messages that are rarer than lines.
@@ -223,7 +254,14 @@ impl Message<'_> {
             ),
             Self::AskNick => write!(to, "what is your nick?"),
             Self::Refused(why, profile) => {
-                write!(to, "{}, choose another", Why(why, profile))
+                write!(to, "{}", Why(why, profile))?;
+                match why.advice().filter(|_| profile == Profile::Interactive) {
+                    Some(advice) => write!(to, "{advice}"),
+                    None => write!(to, ", choose another"),
+                }
+            }
+            Self::NoSuchNick(why) => {
+                write!(to, "{why}{}", why.advice().unwrap_or_default())
             }
             Self::RefusedFinally(why, profile) => {
                 let why = Why(why, profile);
@@ -265,20 +303,26 @@ impl Message<'_> {
             Self::Yes => write!(to, "yes"),
             Self::Command(help) => write!(to, "{}: {}", Synopsis(help), help.what),
             Self::HowToSaySlash => write!(to, "//TEXT: says a line that begins with a slash"),
-            Self::Who(who) => write!(to, "{}", Here(who)),
+            Self::Who(beginning, who) => write!(to, "{}", Here(beginning, who)),
             Self::Time(time) => write!(to, "it is {time}"),
-            Self::YouIgnore(nick) => write!(
-                to,
-                "you see nothing more of {nick}; /unignore {nick} changes that"
-            ),
+            Self::YouIgnore(nick) => {
+                write!(to, "ignoring {nick}; /unignore {nick} undoes it")
+            }
             Self::YouIgnoreAll([]) => write!(to, "you ignore nobody"),
             Self::YouIgnoreAll([first, others @ ..]) => {
                 write!(to, "you ignore {}", Isolated(first))?;
                 let mut others = others.iter();
                 others.try_for_each(|nick| write!(to, ", {}", Isolated(nick)))
             }
-            Self::YouHearAgain(nick) => {
-                write!(to, "you see what {} says again", Isolated(nick))
+            Self::YouHearAgain(nick, None) => {
+                write!(to, "you no longer ignore {}", Isolated(nick))
+            }
+            Self::YouHearAgain(nick, Some(now)) => {
+                write!(
+                    to,
+                    "you no longer ignore {} (who is {now} now)",
+                    Isolated(nick)
+                )
             }
             Self::YouAreOperator => {
                 write!(to, "you are an operator; /help lists what you can do")
@@ -322,6 +366,10 @@ impl Message<'_> {
             ),
             Self::Skipped(1) => write!(to, "1 line skipped"),
             Self::Skipped(count) => write!(to, "{count} lines skipped"),
+            Self::SkippedForPerson(count) => {
+                Self::Skipped(count).write_words(to)?;
+                write!(to, ": your connection was too slow")
+            }
             Self::UnknownCommand("", _) => write!(
                 to,
                 "a line that begins with \"/\" is a command; /help lists them, // says the line"
@@ -366,15 +414,16 @@ impl Message<'_> {
             Self::ThatIsYou => write!(to, "that is you: name somebody else"),
             Self::IsPlain(nick) => write!(
                 to,
-                "{nick} has a plain connection, which shows only what is said to everybody"
+                "{nick} is a script: it cannot be told anything in private"
             ),
             Self::NobodyToldYou => {
                 write!(to, "nobody has told you anything yet: write /msg NAME TEXT")
             }
-            Self::PartnerHasLeft => {
+            Self::PartnerHasLeft(nick) => {
                 write!(
                     to,
-                    "who told you something last has left: write /msg NAME TEXT"
+                    "{}, who told you something last, has left",
+                    Isolated(nick)
                 )
             }
             Self::YouDoNotIgnore(name) => write!(
@@ -396,9 +445,7 @@ impl Message<'_> {
             Self::MutedReason(nick) => {
                 write!(to, "you are muted: {nick} was kicked without your reason")
             }
-            Self::NotOperator => {
-                write!(to, "only operators can do that: /op PASSWORD makes you one")
-            }
+            Self::NotOperator => write!(to, "only operators can do that"),
             Self::NoOperators => write!(to, "this server has no operators"),
             Self::IsNotBanned(whom) => write!(to, "{} is not banned", Short(whom)),
             Self::IsBannedWith(whom, network) => {
@@ -426,6 +473,16 @@ impl Message<'_> {
             Self::YourOwnNetwork(network) => {
                 write!(to, "your own address is in {network}: it is not banned")
             }
+            Self::TookTooLong(Awaited::Nick, time) => write!(
+                to,
+                "you have taken longer than {} s, goodbye: connect again",
+                time.as_secs()
+            ),
+            Self::TookTooLong(Awaited::Password, time) => write!(
+                to,
+                "you have taken longer than {} s for the password, goodbye: connect again",
+                time.as_secs()
+            ),
             Self::Goodbye(words) => write!(to, "{words}"),
         }
     }
@@ -504,13 +561,18 @@ impl fmt::Display for Others<'_> {
     }
 }
 
-struct Here<'a>(Names<'a>);
+/// The members whose names begin with something.
+struct Here<'a>(&'a str, Names<'a>);
 
 impl fmt::Display for Here<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.count() {
-            0 => write!(f, "nobody here has a name that begins so"),
-            count => write!(f, "{count} here: {}", self.0),
+        match self.1.count() {
+            0 => write!(
+                f,
+                "nobody here has a name that begins with \"{}\"",
+                Short(self.0)
+            ),
+            count => write!(f, "{count} here: {}", self.1),
         }
     }
 }
@@ -703,7 +765,8 @@ mod tests {
             Message::HasLeftAlready(nick.as_str(), other),
             Message::YouAreNow(nick),
             Message::YouIgnore(nick),
-            Message::YouHearAgain(nick.as_str()),
+            Message::YouHearAgain(nick.as_str(), None),
+            Message::YouHearAgain(nick.as_str(), Some(other)),
             Message::Greeting,
             Message::Recorded,
             Message::AskPassword,
@@ -716,7 +779,8 @@ mod tests {
             Message::NickFirst,
             Message::ThatIsYou,
             Message::NobodyToldYou,
-            Message::PartnerHasLeft,
+            Message::PartnerHasLeft(nick.as_str()),
+            Message::TookTooLong(Awaited::Nick, Duration::from_secs(120)),
             Message::NothingKept,
             Message::MutedLine,
             Message::NotOperator,
@@ -724,6 +788,7 @@ mod tests {
             Message::YourOwnAddress,
             Message::Skipped(1),
             Message::Skipped(312),
+            Message::SkippedForPerson(312),
         ];
         notices.extend([1, 312].into_iter().flat_map(|count| {
             let counts = [(count, 0, 0), (0, count, 0), (0, 0, count)];
@@ -744,6 +809,27 @@ mod tests {
                 .map(Message::Goodbye),
         );
         notices
+    }
+
+    #[test]
+    fn what_all_are_told_fits_a_terminal_of_80_columns() {
+        let (bob, none) = (nick("b234567890123456"), CleanText::EMPTY);
+        let reasons = CloseReason::ALL.into_iter();
+        let mut notices = vec![
+            Message::HasJoined(&bob),
+            Message::HasLeft(&bob),
+            Message::WasKicked(&bob, &bob, none),
+            Message::ChangesNick(&bob, &bob),
+            Message::CameAndWent {
+                joined: 10_000,
+                left: 10_000,
+                renamed: 10_000,
+            },
+        ];
+        notices.extend(reasons.map(|reason| Message::HasLeftBecause(&bob, reason)));
+        for notice in notices.into_iter().map(written) {
+            assert!(notice.len() <= 79, "{notice}");
+        }
     }
 
     #[test]
@@ -789,6 +875,7 @@ mod tests {
         let taken = NickError::Taken {
             nick: bob.clone(),
             owner: bob.clone(),
+            free: None,
         };
         for message in [
             Message::IsolatedLine(&prefix, &bob, text),
@@ -799,10 +886,13 @@ mod tests {
             Message::ChangesNick(&bob, &bob),
             Message::IsBanned(bob.as_str(), None),
             Message::Nobody(bob.as_str()),
-            Message::Who(Names {
-                some: &[&bob],
-                more: 0,
-            }),
+            Message::Who(
+                "",
+                Names {
+                    some: &[&bob],
+                    more: 0,
+                },
+            ),
             Message::Refused(&taken, Profile::Interactive),
         ] {
             let line = written(message);

@@ -5,6 +5,7 @@ pub(crate) mod close_reason;
 pub(crate) mod command;
 pub mod decoder;
 mod keys;
+pub(crate) mod layout;
 pub mod line;
 pub(crate) mod message;
 mod negotiation;

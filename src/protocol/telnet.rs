@@ -1,7 +1,8 @@
 //! Takes telnet's commands out of the stream: [`TelnetDecoder`] passes data on and returns what a
-//! command asks for (RFC 854, 855). Two options are negotiated (RFC 1143): BINARY (RFC 856), in both
-//! directions, because Debian's `telnet` damages characters without it; and ECHO (RFC 857), which is
-//! offered while a password is typed. All others are refused.
+//! command asks for (RFC 854, 855). Three options are negotiated (RFC 1143): BINARY (RFC 856), in both
+//! directions, because Debian's `telnet` damages characters without it; ECHO (RFC 857), which is
+//! offered while a password is typed; and, where the decoder [asks for it](TelnetDecoder::ask_for_columns),
+//! NAWS (RFC 1073), by which a client tells how wide its window is. All others are refused.
 //!
 //! A peer that never sends IAC (255) is not a telnet client and never gets an answer. The refusal of
 //! `DO TIMING-MARK` (RFC 860) matters: after ^C a telnet client discards all output until it receives
@@ -25,6 +26,7 @@ const EOF: u8 = 236;
 const AYT: u8 = 246;
 const EC: u8 = 247;
 const EL: u8 = 248;
+const SE: u8 = 240;
 const SB: u8 = 250;
 const WILL: u8 = 251;
 const WONT: u8 = 252;
@@ -40,6 +42,12 @@ const BINARY: u8 = 0;
 
 /// The option of echoing what the other side types (RFC 857).
 const ECHO: u8 = 1;
+
+/// The option of telling the size of a window (RFC 1073).
+const NAWS: u8 = 31;
+
+/// How many bytes tell the size of a window: two for its columns, two for its rows.
+const SIZE_BYTES: u8 = 4;
 
 /// NOP: keeps a connection alive, and terminals show nothing.
 pub(crate) const NOP: [u8; 2] = [IAC, 241];
@@ -59,6 +67,8 @@ pub enum Telnet<'a> {
     AreYouThere,
     /// Bytes to send: the answer to a request for an option, or the offer of one.
     Negotiate([u8; 3]),
+    /// NAWS: the window of the user has so many columns; 0 means that the client does not know.
+    Columns(u16),
 }
 
 /// Separates telnet commands from data, however the bytes are split.
@@ -82,7 +92,24 @@ pub struct TelnetDecoder {
     our_binary: TelnetOption,
     /// BINARY on the peer's side: whether the peer sends bytes unchanged.
     peer_binary: TelnetOption,
+    /// NAWS on the peer's side: whether the peer tells the size of its window.
+    peer_naws: TelnetOption,
     offer: Offer,
+    naws: Naws,
+}
+
+/// Whether the peer is asked for the size of its window.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Naws {
+    /// It is not wanted, and refused.
+    #[default]
+    Unwanted,
+    /// The request is made once the peer has shown that it negotiates.
+    NotYet,
+    /// The request is returned next, before any more input is processed.
+    Due,
+    /// The peer was asked, or has told by itself that it can.
+    Made,
 }
 
 /// The state of our offer to receive BINARY. It is made once, to a peer that has shown that it
@@ -109,6 +136,10 @@ enum State {
     Subnegotiation { skipped: u16 },
     /// Inside a subnegotiation, after an IAC.
     SubnegotiationCommand { skipped: u16 },
+    /// Inside the subnegotiation of NAWS, `seen` bytes of the size so far.
+    WindowSize { seen: u8, columns: u16 },
+    /// Inside that, after an IAC.
+    WindowSizeCommand { seen: u8, columns: u16 },
 }
 
 impl TelnetDecoder {
@@ -118,6 +149,12 @@ impl TelnetDecoder {
         loop {
             if self.offer == Offer::Due {
                 return Some(Telnet::Negotiate(self.make_offer()));
+            }
+            if self.naws == Naws::Due {
+                self.naws = Naws::Made;
+                if self.peer_naws.offer() {
+                    return Some(Telnet::Negotiate([IAC, DO, NAWS]));
+                }
             }
             if let State::Data = self.state
                 && let Some(data) = take_data(input)
@@ -158,10 +195,16 @@ impl TelnetDecoder {
         self.make_offer()
     }
 
+    /// Asks the peer for the width of its window, as soon as it has shown that it negotiates: a client
+    /// that is no telnet client never gets the request.
+    pub fn ask_for_columns(&mut self) {
+        self.naws = Naws::NotYet;
+    }
+
     /// Whether [`next`](Self::next) returns something without input.
     #[inline]
     pub(crate) fn has_more(&self) -> bool {
-        self.offer == Offer::Due
+        self.offer == Offer::Due || self.naws == Naws::Due
     }
 
     fn make_offer(&mut self) -> [u8; 3] {
@@ -174,7 +217,7 @@ impl TelnetDecoder {
     fn is_data_after_all(&self, head: &[u8]) -> bool {
         let is_after_iac = matches!(
             self.state,
-            State::Command | State::SubnegotiationCommand { .. }
+            State::Command | State::SubnegotiationCommand { .. } | State::WindowSizeCommand { .. }
         );
         is_after_iac && head.first().is_some_and(|&byte| byte < EOF)
     }
@@ -199,13 +242,54 @@ impl TelnetDecoder {
             State::Subnegotiation { skipped } if byte == IAC => {
                 self.state = State::SubnegotiationCommand { skipped };
             }
+            State::Subnegotiation { skipped: 0 }
+                if byte == NAWS && self.peer_naws == TelnetOption::Yes =>
+            {
+                self.state = State::WindowSize {
+                    seen: 0,
+                    columns: 0,
+                };
+            }
             State::Subnegotiation { skipped } => self.skip(skipped),
             // A doubled IAC is a byte of the subnegotiation's own.
             State::SubnegotiationCommand { skipped } if byte == IAC => self.skip(skipped),
             // SE ends it. Any other command means that its SE was lost, and stands for itself.
             State::SubnegotiationCommand { .. } => return self.command(head),
+            State::WindowSize { seen, columns } if byte == IAC => {
+                self.state = State::WindowSizeCommand { seen, columns };
+            }
+            State::WindowSize { seen, columns } => self.measure(seen, columns, byte),
+            State::WindowSizeCommand { seen, columns } if byte == IAC => {
+                self.measure(seen, columns, byte);
+            }
+            State::WindowSizeCommand {
+                seen: SIZE_BYTES,
+                columns,
+            } if byte == SE => {
+                self.state = State::Data;
+                return Some(Telnet::Columns(columns));
+            }
+            State::WindowSizeCommand { .. } => return self.command(head),
         }
         None
+    }
+
+    /// Takes a byte of the size of a window. More of them than that size has are skipped.
+    fn measure(&mut self, seen: u8, columns: u16, byte: u8) {
+        self.state = match seen {
+            0 | 1 => State::WindowSize {
+                seen: seen.saturating_add(1),
+                columns: (columns << 8) | u16::from(byte),
+            },
+            2 | 3 => State::WindowSize {
+                seen: seen.saturating_add(1),
+                columns,
+            },
+            _ => State::Subnegotiation {
+                // The option and this byte as well.
+                skipped: u16::from(seen).saturating_add(2),
+            },
+        };
     }
 
     fn command<'i>(&mut self, head: &'i [u8]) -> Option<Telnet<'i>> {
@@ -236,6 +320,10 @@ impl TelnetDecoder {
             (true, ECHO) => self.our_echo.on_word(word, false),
             (true, BINARY) => self.our_binary.on_word(word, true),
             (false, BINARY) => self.peer_binary.on_word(word, true),
+            (false, NAWS) => {
+                let is_wanted = self.naws != Naws::Unwanted;
+                self.peer_naws.on_word(word, is_wanted)
+            }
             _ => (word == Word::Yes).then_some(Word::No),
         };
         if self.offer == Offer::NotYet {
@@ -243,6 +331,12 @@ impl TelnetDecoder {
                 // The peer asked first.
                 (false, BINARY) => Offer::Made,
                 _ => Offer::Due,
+            };
+        }
+        if self.naws == Naws::NotYet {
+            self.naws = match (is_ours, option) {
+                (false, NAWS) => Naws::Made,
+                _ => Naws::Due,
             };
         }
         let verb = match (is_ours, answer?) {
@@ -295,8 +389,6 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const SE: u8 = 240;
-
     /// Everything that was found, neighbouring data joined, because a split may cut data anywhere.
     #[derive(Debug, Default, PartialEq, Eq)]
     struct Found {
@@ -311,6 +403,7 @@ mod tests {
         AreYouThere,
         EndOfFile,
         Negotiate([u8; 3]),
+        Columns(u16),
     }
 
     impl Found {
@@ -416,6 +509,7 @@ mod tests {
                     Telnet::AreYouThere => Item::AreYouThere,
                     Telnet::EndOfFile => Item::EndOfFile,
                     Telnet::Negotiate(bytes) => Item::Negotiate(bytes),
+                    Telnet::Columns(columns) => Item::Columns(columns),
                 });
             }
             assert!(piece.is_empty());
@@ -595,6 +689,75 @@ mod tests {
     fn a_subnegotiation_is_skipped_with_the_doubled_iac_inside() {
         let found = decode([&b"a\xff\xfa\x18\x00xterm\xff\xff\x00\xff\xf0b"[..]]);
         assert_eq!(found.items, [data(b"ab")]);
+    }
+
+    /// What a decoder finds that asks for the width of the window.
+    fn measured(input: &[u8], chunk: usize) -> Vec<Item> {
+        let mut telnet = TelnetDecoder::default();
+        telnet.offer_binary();
+        telnet.ask_for_columns();
+        let mut found = Found::default();
+        for mut piece in input.chunks(chunk) {
+            while let Some(item) = telnet.next(&mut piece) {
+                found.push(match item {
+                    Telnet::Data(data) => Item::Data(data.to_vec()),
+                    Telnet::Negotiate(bytes) => Item::Negotiate(bytes),
+                    Telnet::Columns(columns) => Item::Columns(columns),
+                    other => panic!("{other:?}"),
+                });
+            }
+        }
+        found.items
+    }
+
+    #[test]
+    fn the_width_of_a_window_is_asked_for_once_a_peer_has_negotiated() {
+        let ask = Item::Negotiate([IAC, DO, NAWS]);
+        assert_eq!(measured(b"hi\xff", 9), [data(b"hi")]);
+        assert_eq!(measured(&[IAC, WILL, BINARY, b'x'], 9), [ask, data(b"x")]);
+        let by_itself = measured(&[IAC, WILL, NAWS, IAC, WILL, BINARY], 9);
+        assert_eq!(by_itself, [Item::Negotiate([IAC, DO, NAWS])]);
+    }
+
+    #[test]
+    fn the_width_of_a_window_may_hold_any_byte() {
+        for (size, columns) in [
+            (&[0, 40, 0, 20][..], 40),
+            (&[0, 80, 0, 10], 80),
+            (&[13, 10, 13, 10], 0x0d0a),
+            (&[IAC, IAC, 240, 0, IAC, IAC], 0xfff0),
+            (&[0, 0, 0, 0], 0),
+        ] {
+            let window = [&[IAC, WILL, NAWS, IAC, SB, NAWS], size, &[IAC, SE]].concat();
+            for chunk in 1..=window.len() {
+                let found = measured(&window, chunk);
+                let expected = [Item::Negotiate([IAC, DO, NAWS]), Item::Columns(columns)];
+                assert_eq!(found, expected, "{size:?} in pieces of {chunk}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_size_of_a_window_is_skipped() {
+        let agreed = [IAC, WILL, NAWS];
+        for (size, rest) in [
+            (&[0, 40, 0, IAC, SE, b'x'][..], &b"x"[..]),
+            (&[0, 40, 0, 20, 0, IAC, SE, b'x'], b"x"),
+            (&[0, 40, IAC, IAC, 0, 0, 0, IAC, SE, b'x'], b"x"),
+            (&[0, 40, 0, 20, 0, b'\r', b'x'], b"\rx"),
+            (&[0, 40, 0, 20, IAC, b'a'], b"\xffa"),
+        ] {
+            let input = [&agreed, &[IAC, SB, NAWS], size].concat();
+            let expected = [Item::Negotiate([IAC, DO, NAWS]), data(rest)];
+            assert_eq!(measured(&input, 99), expected, "{size:?}");
+            assert_eq!(measured(&input, 1), expected, "{size:?}");
+        }
+        // Nobody has agreed to it, or no longer.
+        let window = [IAC, SB, NAWS, 0, 40, 0, 20, IAC, SE];
+        assert_eq!(measured(&window, 99), []);
+        let no_more = [&agreed, &[IAC, WONT, NAWS], &window[..]].concat();
+        let answers = [[IAC, DO, NAWS], [IAC, DONT, NAWS]].map(Item::Negotiate);
+        assert_eq!(measured(&no_more, 99), answers);
     }
 
     #[test]

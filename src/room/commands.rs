@@ -7,7 +7,6 @@ use std::time::Duration;
 use crate::broadcast::outbox::EntryKind;
 use crate::broadcast::priority::Class;
 use crate::client_id::ClientId;
-use crate::config::interactive::Profile;
 use crate::peer::Peer;
 use crate::protocol::message::{Message, Names};
 use crate::room::members::{Member, NotFound, Partner, TypedName};
@@ -40,7 +39,7 @@ impl Room {
         let some = self.members.named(all.take(MAX_LISTED));
         let more = count.saturating_sub(some.len());
         let names = Names { some: &some, more };
-        self.outbox.send(id, Message::Who(names));
+        self.outbox.send(id, Message::Who(name.as_str(), names));
     }
 
     /// The member that a person means by a name. The person is told if that is nobody, or not certain.
@@ -122,7 +121,8 @@ impl Room {
         let (new, name) = self.nick(name.as_str().as_bytes(), now)?;
         let old = self.members.get(id).map_or(&new, |it| &it.nick).clone();
         let origin = from.origin();
-        self.members.rename(id, new.clone(), name, origin, now)?;
+        let renamed = self.members.rename(id, new.clone(), name, origin, now);
+        renamed.map_err(|taken| self.with_free(taken.into(), id, now))?;
         self.answer(id, Message::YouAreNow(&new));
         let is_another = old != new;
         let said_bytes = match is_another {
@@ -145,7 +145,7 @@ impl Room {
 
     /// Tells a member why it cannot have the nick that it asked for.
     pub(crate) fn refuse_nick(&mut self, id: ClientId, why: &NickError) {
-        self.answer(id, Message::Refused(why, Profile::Interactive));
+        self.answer(id, Message::NoSuchNick(why));
     }
 
     /// A person tells another something. Returns whether the other one gets it.
@@ -168,18 +168,20 @@ impl Room {
             // An ignored member is not told, or it would come back under another name.
             return false;
         }
+        let nick = by.nick.as_str().into();
         let words = Message::Tells(&by.nick, text);
         self.outbox.push(to, EntryKind::Words(class), words);
         let serial = by.identity().serial;
         if let Some(person) = self.members.person_mut(to) {
-            person.told_by = Some(Partner { id, serial });
+            person.told_by = Some(Partner { id, serial, nick });
         }
         true
     }
 
     /// The member that last told this one something in private. It is told if there is none.
     pub(crate) fn told_by(&mut self, id: ClientId) -> Option<ClientId> {
-        let Some(partner) = self.members.person(id).and_then(|person| person.told_by) else {
+        let person = self.members.person(id);
+        let Some(partner) = person.and_then(|person| person.told_by.as_ref()) else {
             self.answer(id, Message::NobodyToldYou);
             return None;
         };
@@ -187,7 +189,7 @@ impl Room {
         if member.is_some_and(|member| member.identity().serial == partner.serial) {
             return Some(partner.id);
         }
-        self.answer(id, Message::PartnerHasLeft);
+        self.outbox.send(id, Message::PartnerHasLeft(&partner.nick));
         None
     }
 
@@ -240,7 +242,11 @@ impl Room {
             removed.or_else(|| ignored.remove(is_member))
         });
         match removed {
-            Some(nick) => self.answer(id, Message::YouHearAgain(&nick)),
+            Some((whom, nick)) => {
+                let now = self.members.person_of(whom.serial).map(|it| &it.nick);
+                let now = now.filter(|now| now.as_str() != &*nick);
+                self.outbox.send(id, Message::YouHearAgain(&nick, now));
+            }
             None => self.answer(id, Message::YouDoNotIgnore(name.as_str())),
         }
     }
@@ -257,6 +263,7 @@ impl Room {
 mod tests {
     use super::*;
     use crate::config::Config;
+    use crate::config::interactive::Profile;
     use crate::text;
     use crate::text::alike::take_keys_made;
 

@@ -38,12 +38,15 @@ impl IgnoreList {
         has_room
     }
 
-    /// Removes the first one that is meant, and returns its nick.
-    pub(super) fn remove(&mut self, is_meant: impl Fn(Identity) -> bool) -> Option<Box<str>> {
+    /// Removes the first one that is meant, and returns it with its nick.
+    pub(super) fn remove(
+        &mut self,
+        is_meant: impl Fn(Identity) -> bool,
+    ) -> Option<(Identity, Box<str>)> {
         let place = self.0.iter().position(|it| is_meant(it.whom))?;
-        let nick = self.0.remove(place).nick;
+        let Ignored { whom, nick } = self.0.remove(place);
         self.0.shrink_to_fit();
-        Some(nick)
+        Some((whom, nick))
     }
 
     #[inline]
@@ -99,7 +102,8 @@ mod tests {
             }
             assert!(!list.add(person(most), nick), "{nick}");
             assert!(list.bytes() <= MAX_BYTES && list.0.capacity() == list.len());
-            assert_eq!(list.remove(|it| it.serial == 7).as_deref(), Some(nick));
+            let removed = list.remove(|it| it.serial == 7).expect("it is there");
+            assert_eq!(&*removed.1, nick);
             assert!(!list.holds(person(7)) && list.holds(person(8)));
             assert!(list.add(person(most), nick));
             assert_eq!(list.nicks().count() as u64, most);

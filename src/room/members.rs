@@ -47,7 +47,11 @@ pub(super) struct Taken {
 impl From<Taken> for NickError {
     fn from(taken: Taken) -> Self {
         let Taken { nick, owner, .. } = taken;
-        Self::Taken { nick, owner }
+        Self::Taken {
+            nick,
+            owner,
+            free: None,
+        }
     }
 }
 
@@ -86,10 +90,12 @@ impl<'a> TypedName<'a> {
 }
 
 /// A person who may have left, and whose number may be another's by now.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Partner {
     pub(super) id: ClientId,
     pub(super) serial: u64,
+    /// Its name then.
+    pub(super) nick: Box<str>,
 }
 
 /// Why a name means nobody.
@@ -412,6 +418,14 @@ impl Members {
 
     pub(crate) fn get(&self, id: ClientId) -> Option<&Member> {
         self.by_id.get(id.index())?.as_ref()
+    }
+
+    /// The person of this serial number, if it is still a member.
+    pub(super) fn person_of(&self, serial: u64) -> Option<&Member> {
+        let members = self.seats.iter().filter_map(|seat| self.get(seat.id));
+        members
+            .filter(|it| it.serial() != 0)
+            .find(|it| it.serial() == serial)
     }
 
     fn get_mut(&mut self, id: ClientId) -> Option<&mut Member> {

@@ -249,7 +249,11 @@ impl Room {
         profile: Profile,
         now: Moment,
     ) -> Result<(), Refusal> {
-        self.try_add(id, line, profile, now)?;
+        let added = self.try_add(id, line, profile, now);
+        added.map_err(|refusal| match profile {
+            Profile::Interactive => self.with_free(refusal, id, now),
+            Profile::Plain | Profile::History => refusal,
+        })?;
         self.announce_join(id, from, now);
         if profile == Profile::Interactive {
             self.welcome(id);
@@ -304,10 +308,28 @@ impl Room {
         }
     }
 
+    /// Adds to the refusal of a nick one that begins with it and is free.
+    fn with_free(&mut self, mut refusal: Refusal, id: ClientId, now: Moment) -> Refusal {
+        if let NickError::Taken { nick, free, .. } = &mut refusal.why {
+            *free = (2..=9).find_map(|digit| {
+                let longer = nick.with_digit(digit, self.max_nick_chars)?;
+                let (longer, name) = self.allow(longer, now).ok()?;
+                let is_taken = self.members.holder(&longer, name, id).is_some();
+                (!is_taken).then_some(longer)
+            });
+        }
+        refusal
+    }
+
     /// Parses a line as a nick that is allowed in this room. Whether a member has it is not checked.
     /// Returns it with its hash.
     fn nick(&mut self, line: &[u8], now: Moment) -> Result<(Nick, NameHash), NickError> {
         let nick = Nick::parse(line, self.max_nick_chars)?;
+        self.allow(nick, now)
+    }
+
+    /// Returns a nick with its hash, unless nobody may have it in this room.
+    fn allow(&mut self, nick: Nick, now: Moment) -> Result<(Nick, NameHash), NickError> {
         let name = self.members.hash_for_member(&nick);
         let mut words = self.notice_words.iter();
         if let Some(place) = words.position(|word| word.is_alike(name)) {
@@ -1053,7 +1075,8 @@ mod tests {
         let taken = room.join(client(9), &FROM, b"BOB", Profile::Plain, now);
         let refusal = taken.expect_err("it is taken");
         let [nick, owner] = [b"BOB", b"bob"].map(|it| Nick::parse(it, 32).expect("a nick"));
-        assert_eq!(refusal.why, NickError::Taken { nick, owner });
+        let free = None;
+        assert_eq!(refusal.why, NickError::Taken { nick, owner, free });
         assert_eq!(refusal.holder, Some(client(1)));
         let left = room.leave(client(1), &FROM, CloseReason::HungUp, now);
         assert_eq!(left.expect("a member").as_str(), "bob");

@@ -7,7 +7,6 @@ use std::time::Duration;
 use crate::broadcast::batch::Kind;
 use crate::broadcast::outbox::EntryKind;
 use crate::client_id::ClientId;
-use crate::config::interactive::Profile;
 use crate::protocol::message::Message;
 use crate::room::Room;
 use crate::room::history::Author;
@@ -88,8 +87,7 @@ impl Room {
         let nick = match Nick::parse(name.as_bytes(), self.max_nick_chars) {
             Ok(nick) => nick,
             Err(why) => {
-                let refused = Message::Refused(&why, Profile::Interactive);
-                self.outbox.send(by, refused);
+                self.outbox.send(by, Message::NoSuchNick(&why));
                 return Vec::new();
             }
         };

@@ -29,7 +29,8 @@ use crate::conn::timeouts::Timeout;
 use crate::events::{Event, Heard};
 use crate::protocol::close_reason::CloseReason;
 use crate::protocol::decoder::{Decoded, Decoder, Input, Next};
-use crate::protocol::message::Message;
+use crate::protocol::layout::Columns;
+use crate::protocol::message::{Awaited, Message};
 use crate::protocol::sniff::{self, Opening, OtherProtocol};
 use crate::protocol::telnet::{NOP, TelnetDecoder};
 use crate::room::Room;
@@ -131,6 +132,14 @@ impl ChatSession {
         self
     }
 
+    /// Lays out what the client will be told, for a terminal if it is a person's.
+    pub(super) fn lay_out(&mut self, out: &mut SendQueue) {
+        if self.talk.is_interactive() {
+            out.set_columns(Columns::TERMINAL);
+            self.decoder.telnet().ask_for_columns();
+        }
+    }
+
     pub(super) fn on_input(&mut self, input: &[u8], out: &mut SendQueue, cx: &mut Ctx<'_>) -> Step {
         let Self { decoder, talk } = self;
         let last_input = talk.since;
@@ -163,6 +172,10 @@ impl ChatSession {
                 Step::new(used, talk.on_unfinished(unfinished, out, cx))
             }
             Some(Decoded::Negotiate(bytes)) => Step::new(used, negotiate(bytes, out, cx)),
+            Some(Decoded::Columns(columns)) => {
+                out.set_columns(Columns::of_window(columns));
+                Step::new(used, Flow::Continue)
+            }
             Some(Decoded::AreYouThere) => {
                 let is_keep_alive = talk.is_keep_alive(last_input, cx.env.now);
                 Step::new(used, are_you_there(is_keep_alive, out, cx))
@@ -231,6 +244,21 @@ impl ChatSession {
             Stage::Member => (limits.idle_patience()?, CloseReason::Idle),
         };
         Some((self.talk.since + patience, Timeout::Close(reason)))
+    }
+
+    /// What the client is told last. A person who has taken too long is told how long that was.
+    pub(super) fn goodbye(&self, reason: CloseReason, limits: &Limits) -> Option<Message<'static>> {
+        let words = reason.goodbye()?;
+        let has_taken_too_long = reason == CloseReason::LoginTimeout && self.talk.is_interactive();
+        let patience = limits.login_patience().filter(|_| has_taken_too_long);
+        let awaited = match self.talk.stage {
+            Stage::Password { .. } => Awaited::Password,
+            Stage::Nick { .. } | Stage::Refused { .. } | Stage::Member => Awaited::Nick,
+        };
+        Some(match patience {
+            Some(patience) => Message::TookTooLong(awaited, patience),
+            None => Message::Goodbye(words),
+        })
     }
 
     pub(super) fn last_input(&self) -> Option<Moment> {

@@ -28,6 +28,7 @@ impl ChatSession {
     /// password of the room.
     pub(super) fn greet(&mut self, is_authenticated: bool, out: &mut SendQueue, cx: &mut Ctx<'_>) {
         let is_interactive = self.talk.is_interactive();
+        self.lay_out(out);
         if is_interactive {
             let offer = self.decoder.telnet().offer_binary();
             negotiate(offer, out, cx);

@@ -30,6 +30,7 @@ use crate::conn::timeouts::Timeout;
 use crate::events::{Event, Heard, Observer};
 use crate::peer::{Peer, PeerSet};
 use crate::protocol::close_reason::CloseReason;
+use crate::protocol::layout::{Columns, each_line};
 use crate::protocol::message::Message;
 use crate::room::Room;
 use crate::time::moment::Moment;
@@ -172,7 +173,7 @@ impl Session {
         cx: &mut Ctx<'_>,
     ) {
         match self {
-            Self::Chat(chat) if chat.is_member() => {}
+            Self::Chat(chat) if chat.is_member() => chat.lay_out(out),
             Self::Chat(chat) => chat.greet(is_authenticated, out, cx),
             Self::Http(_) | Self::Transcript | Self::Closing(_) => {}
         }
@@ -185,6 +186,16 @@ impl Session {
             Self::Http(http) => http.on_input(input, out, cx),
             Self::Transcript => Step::new(input.len(), Flow::Starved),
             Self::Closing(closing) => closing.on_input(input, cx.env.limits.linger_bytes),
+        }
+    }
+
+    /// What the client is told last.
+    pub(crate) fn goodbye(&self, reason: CloseReason, limits: &Limits) -> Option<Message<'static>> {
+        match self {
+            Self::Chat(chat) => chat.goodbye(reason, limits),
+            Self::Http(_) | Self::Transcript | Self::Closing(_) => {
+                reason.goodbye().map(Message::Goodbye)
+            }
         }
     }
 
@@ -365,15 +376,29 @@ impl Ctx<'_> {
         let mut line = std::mem::take(&mut self.env.scratch_line);
         line.clear();
         message.write(&mut line);
-        let flow = self.push(out, &line, Content::Reply);
+        let columns = match message.is_quote() {
+            true => Columns::UNBROKEN,
+            false => out.columns(),
+        };
+        let mut flow = Flow::Continue;
+        each_line(&line, columns, |line| {
+            if flow == Flow::Continue {
+                flow = self.reply_line(out, line);
+            }
+        });
+        self.env.scratch_line = line;
+        flow
+    }
+
+    fn reply_line(&mut self, out: &mut SendQueue, line: &[u8]) -> Flow {
+        let flow = self.push(out, line, Content::Reply);
         if flow == Flow::Continue {
             self.watch.emit(|| Event::Replied {
                 id: self.id,
                 peer: self.peer,
-                line: line.strip_suffix(b"\r\n").unwrap_or(&line),
+                line: line.strip_suffix(b"\r\n").unwrap_or(line),
             });
         }
-        self.env.scratch_line = line;
         flow
     }
 

@@ -15,6 +15,9 @@ use crate::text::{self, Isolated};
 /// The maximum number of consecutive combining marks. The letters of all languages need no more.
 const MAX_MARKS: usize = 3;
 
+/// From so many words on, a line is no name whose words were not joined.
+const MAX_JOINED: usize = 4;
+
 /// A valid nick: 1 to `max` characters ([at most four times as many](is_short) when it is decomposed),
 /// none of which is white space, unsafe, or a colon of any shape. The first one is visible, and neither
 /// a star nor a slash of any shape.
@@ -49,7 +52,10 @@ impl Nick {
             return Err(NickError::Colon);
         }
         if name.contains(char::is_whitespace) {
-            return Err(NickError::WhiteSpace);
+            let words: Vec<&str> = name.split_whitespace().take(MAX_JOINED).collect();
+            let joined = Self::parse(words.join("_").as_bytes(), max_chars);
+            let joined = joined.ok().filter(|_| words.len() < MAX_JOINED);
+            return Err(NickError::WhiteSpace { joined });
         }
         // A key takes long to make, and may be many times as long as its name.
         if !is_short(name, max_chars) {
@@ -63,6 +69,20 @@ impl Nick {
             name.into()
         } else {
             [name, "\n", &key].concat().into()
+        }))
+    }
+
+    /// This nick with a digit behind it. `None` if that is too long.
+    pub(crate) fn with_digit(&self, digit: u8, max_chars: usize) -> Option<Self> {
+        let (name, key) = self.with_key();
+        let longer = format!("{name}{digit}");
+        if !is_short(&longer, max_chars) {
+            return None;
+        }
+        Some(Self(match key == name {
+            true => longer.into(),
+            // A digit joins with nothing before it, so the key needs not to be made.
+            false => format!("{longer}\n{key}{digit}").into(),
         }))
     }
 
@@ -151,14 +171,17 @@ impl fmt::Display for Nick {
 }
 
 /// Why a line is not a nick, or cannot be this client's nick. [`Display`](fmt::Display) is for a
-/// terminal; `{:#}` writes nicks bare.
+/// person at a terminal; `{:#}` is for scripts, in words of their own, and writes nicks bare.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum NickError {
     Empty,
     TooLong {
         max_chars: usize,
     },
-    WhiteSpace,
+    WhiteSpace {
+        /// The words of the line as one nick, if that can be one.
+        joined: Option<Nick>,
+    },
     Colon,
     Reserved,
     Unsafe,
@@ -169,6 +192,8 @@ pub(crate) enum NickError {
     Taken {
         nick: Nick,
         owner: Nick,
+        /// One that begins with it and could be had.
+        free: Option<Nick>,
     },
     /// It is, or looks like, a nick that is banned.
     Banned {
@@ -190,10 +215,20 @@ impl fmt::Display for NickError {
         match self {
             Self::Empty => write!(f, "a nick needs at least one character"),
             Self::TooLong { max_chars } => write!(f, "a nick has at most {max_chars} characters"),
-            Self::WhiteSpace => write!(f, "a nick has no white space inside"),
+            Self::WhiteSpace { .. } if f.alternate() => {
+                write!(f, "a nick has no white space inside")
+            }
+            Self::WhiteSpace { .. } => write!(f, "a nick is one word"),
             Self::Colon => write!(f, "a nick has no \":\" in it"),
             Self::Reserved => write!(f, "a nick does not begin with \"*\" or \"/\""),
-            Self::Unsafe => write!(f, "a nick has no control characters and is valid UTF-8"),
+            Self::Unsafe if f.alternate() => {
+                write!(f, "a nick has no control characters and is valid UTF-8")
+            }
+            Self::Unsafe => write!(
+                f,
+                "that line holds a key that is no letter (an arrow, ^D), or your client does not \
+                 send UTF-8"
+            ),
             Self::Invisible => write!(f, "a nick needs a character that shows"),
             Self::Beginning => {
                 write!(
@@ -202,7 +237,7 @@ impl fmt::Display for NickError {
                 )
             }
             Self::Marks => write!(f, "a nick has at most {MAX_MARKS} accents in a row"),
-            Self::Taken { nick, owner } => refuse(f, nick, owner.as_str(), "taken"),
+            Self::Taken { nick, owner, .. } => refuse(f, nick, owner.as_str(), "taken"),
             Self::Banned { nick, banned } => {
                 refuse(f, nick, banned.as_str(), "banned from this room")
             }
@@ -213,6 +248,18 @@ impl fmt::Display for NickError {
                     "that line is longer than {max_line_bytes} bytes, which is no nick"
                 )
             }
+        }
+    }
+}
+
+impl NickError {
+    /// What a person could type instead, as it is written behind the reason.
+    pub(crate) fn advice(&self) -> Option<String> {
+        match self {
+            Self::WhiteSpace { joined } => Some(format!(": try {}", joined.as_ref()?)),
+            Self::Taken { free, .. } => Some(format!("; {} is free", free.as_ref()?)),
+            Self::Unsafe => Some(": type the nick again".to_owned()),
+            _ => None,
         }
     }
 }
@@ -253,6 +300,24 @@ mod tests {
         }
     }
 
+    fn white_space(joined: Option<&str>) -> NickError {
+        let joined = joined.map(|it| parse(it).expect("a valid nick"));
+        NickError::WhiteSpace { joined }
+    }
+
+    #[test]
+    fn a_digit_behind_a_nick_makes_another_one() {
+        for (nick, longer) in [
+            ("bob", "bob2"),
+            ("Zo\u{eb}", "Zo\u{eb}2"),
+            ("\u{ff42}ob", "\u{ff42}ob2"),
+        ] {
+            let made = parse(nick).expect("a nick").with_digit(2, 32);
+            assert_eq!(made, parse(longer).ok(), "{nick}");
+        }
+        assert_eq!(parse("abc").expect("a nick").with_digit(2, 3), None);
+    }
+
     #[test]
     fn what_is_no_nick_is_refused_with_its_reason() {
         let long = "x".repeat(33);
@@ -260,9 +325,15 @@ mod tests {
             ("", NickError::Empty),
             (" \t ", NickError::Empty),
             (&*long, NickError::TooLong { max_chars: 32 }),
-            ("two words", NickError::WhiteSpace),
-            ("two\u{a0}words", NickError::WhiteSpace),
-            ("tab\tbed", NickError::WhiteSpace),
+            ("two words", white_space(Some("two_words"))),
+            ("two\u{a0}words", white_space(Some("two_words"))),
+            ("tab\tbed", white_space(Some("tab_bed"))),
+            ("one two three", white_space(Some("one_two_three"))),
+            ("I want to talk", white_space(None)),
+            (
+                &*format!("{} {}", "x".repeat(16), "y".repeat(16)),
+                white_space(None),
+            ),
             ("\u{1b}[31mbob", NickError::Unsafe),
             ("bob\u{202e}", NickError::Unsafe),
             // Typed, or the replacement for a byte that is not UTF-8.
@@ -410,7 +481,12 @@ mod tests {
     fn a_refusal_says_whom_a_nick_looks_like_unless_it_is_the_same() {
         let taken = |nick, owner| {
             let [nick, owner] = [nick, owner].map(|it| parse(it).expect("a valid nick"));
-            NickError::Taken { nick, owner }.to_string()
+            NickError::Taken {
+                nick,
+                owner,
+                free: None,
+            }
+            .to_string()
         };
         assert_eq!(taken("Bob", "bob"), "nick \"Bob\" is taken");
         assert_eq!(

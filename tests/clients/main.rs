@@ -342,7 +342,7 @@ fn with_nc_one_is_refused_a_nick_and_talks() {
         return;
     };
     alice.type_line("Bob");
-    alice.await_text("* nick \"Bob\" is taken, choose another\n");
+    alice.await_text("* nick \"Bob\" is taken; Bob2 is free\n");
     enter(&mut alice, "alice");
     bob.hears("* alice joined");
     greet(&mut alice, &mut bob);
@@ -353,7 +353,7 @@ fn with_nc_one_is_refused_a_nick_and_talks() {
 * this is a chat room: what you type goes to everybody in it, line by line
 * what is your nick?
 Bob
-* nick \"Bob\" is taken, choose another
+* nick \"Bob\" is taken; Bob2 is free
 alice
 * welcome, alice. 1 other here: bob. /help lists the commands
 hello, é 漢字

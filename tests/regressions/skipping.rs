@@ -17,6 +17,9 @@ use crate::{connect_with_small_buffer, lines_until_now, next_line, person};
 /// How many lines were skipped, if this line tells that.
 fn skipped(line: &str) -> Option<usize> {
     let count = line.strip_prefix("* ")?;
+    // A person is told why.
+    let why = ": your connection was too slow";
+    let count = count.strip_suffix(why).unwrap_or(count);
     let count = count
         .strip_suffix(" lines skipped")
         .or_else(|| count.strip_suffix(" line skipped"))?;

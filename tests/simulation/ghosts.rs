@@ -154,7 +154,7 @@ fn who_changes_its_nick_to_that_of_a_dead_peer_gets_it_at_once() {
         scene.say(bob, b"/nick ghost");
         assert_eq!(
             scene.got(bob),
-            "* nick \"ghost\" is taken, choose another\r\n"
+            "* nick \"ghost\" is taken; ghost2 is free\r\n"
         );
         pass(&mut scene, 80);
         for _ in 0..3 {
@@ -166,7 +166,7 @@ fn who_changes_its_nick_to_that_of_a_dead_peer_gets_it_at_once() {
         assert_eq!(
             got,
             "* ghost left\r\n* you are now ghost\r\n* you are now ghost\r\n\
-             * nick \"alice\" is taken, choose another\r\n"
+             * nick \"alice\" is taken; alice2 is free\r\n"
         );
         let got = scene.got(alice);
         assert_eq!(

@@ -61,8 +61,11 @@ struct Client {
     is_open: bool,
     is_operator: bool,
     ignores: Vec<Ignored>,
-    told_by: Option<usize>,
+    /// Who told it something last, and the name that it had then.
+    told_by: Option<(usize, String)>,
     refusals: usize,
+    /// How long a line of the server's own may be; `None` for a script.
+    columns: Option<usize>,
     /// The step in which it connected.
     came_in: u64,
     /// What it has to see.
@@ -96,8 +99,10 @@ struct Room {
 const OFTEN: f64 = 0.1;
 
 /// What has to come about, or nothing is shown.
-const EVENTS: [&str; 20] = [
+const EVENTS: [&str; 23] = [
     "announced",
+    "broken at 40 columns",
+    "broken at 80 columns",
     "another left",
     "another may have left",
     "did not wait",
@@ -115,6 +120,7 @@ const EVENTS: [&str; 20] = [
     "silenced",
     "too late",
     "unmuted",
+    "ignored under another name",
     "quit",
     "waited by a short read",
 ];
@@ -145,6 +151,24 @@ fn play(is_veiled: bool) {
 
 fn key(name: &str) -> String {
     name.to_lowercase()
+}
+
+/// A line of the server's own on a terminal: where it is too long it goes on with its last words on a
+/// line below.
+fn broken(line: &str, columns: usize) -> Vec<String> {
+    let mut lines = vec![line.to_owned()];
+    loop {
+        let last = lines.pop().expect("one is there");
+        let is_short = last.chars().count() <= columns;
+        let room: String = last.chars().take(columns + 1).collect();
+        let at = room.rfind(' ').filter(|&at| at > 4 && !is_short);
+        let Some(at) = at else {
+            lines.push(last);
+            return lines;
+        };
+        lines.push(last[..at].to_owned());
+        lines.push(format!("*   {}", &last[at + 1..]));
+    }
 }
 
 /// The nick under which a line was said.
@@ -218,7 +242,15 @@ impl Room {
             let has_to_log_in = client.is_open && client.nick.is_none();
             if self.has_login_timeout && has_to_log_in && is_late {
                 self.seen.insert("too late");
-                self.show(number, "* no nick came in time, goodbye");
+                let client = &self.clients[number];
+                let told = match (client.is_person, client.knows_password) {
+                    (false, _) => "* no nick came in time, goodbye",
+                    (true, true) => "* you have taken longer than 12 s, goodbye: connect again",
+                    (true, false) => {
+                        "* you have taken longer than 12 s for the password, goodbye: connect again"
+                    }
+                };
+                self.show(number, told);
                 self.clients[number].is_open = false;
                 self.scene.peer(self.clients[number].peer).hang_up();
             }
@@ -257,6 +289,13 @@ impl Room {
             (false, true) => expected += "* what is your nick?\r\n",
             (false, false) => {}
         }
+        let is_narrow = is_person && self.rng.bool();
+        if is_narrow {
+            // It tells the size of its window: 40 columns, 20 rows.
+            let window = b"\xff\xfb\x1f\xff\xfa\x1f\0\x28\0\x14\xff\xf0";
+            self.scene.send(peer, window);
+            expected += "\u{fffd}\u{fffd}\u{1f}";
+        }
         self.clients.push(Client {
             peer,
             is_person,
@@ -267,6 +306,7 @@ impl Room {
             ignores: Vec::new(),
             told_by: None,
             refusals: 0,
+            columns: is_person.then_some(if is_narrow { 39 } else { 79 }),
             came_in: self.step,
             expected,
         });
@@ -376,7 +416,10 @@ impl Room {
             11..13 => format!("/msg {short} psst"),
             13 => "/reply psst".to_owned(),
             14 | 15 => format!("/ignore {short}"),
-            16 => format!("/unignore {short}"),
+            16 => match self.clients[number].ignores.first() {
+                Some(ignored) if self.rng.bool() => format!("/unignore {}", ignored.nick),
+                _ => format!("/unignore {short}"),
+            },
             17 | 18 => format!("/nick {name}"),
             19 => "//who".to_owned(),
             20 => "/last 2".to_owned(),
@@ -427,8 +470,7 @@ impl Room {
             "/op" => self.op(number, first),
             "/quit" => self.quits(number),
             _ if !self.clients[number].is_operator => {
-                let line = "* only operators can do that: /op PASSWORD makes you one";
-                self.show(number, line);
+                self.show(number, "* only operators can do that");
             }
             "/kick" => self.kicks(number, first),
             "/mute" => self.mutes(number, first),
@@ -445,8 +487,20 @@ impl Room {
     // What is shown to whom.
 
     fn show(&mut self, number: usize, line: &str) {
-        self.clients[number].expected += line;
-        self.clients[number].expected += "\r\n";
+        let lines = match self.clients[number].columns {
+            Some(columns) => broken(line, columns),
+            None => vec![line.to_owned()],
+        };
+        if lines.len() > 1 {
+            self.seen.insert(match self.clients[number].columns {
+                Some(39) => "broken at 40 columns",
+                _ => "broken at 80 columns",
+            });
+        }
+        for line in lines {
+            self.clients[number].expected += &line;
+            self.clients[number].expected += "\r\n";
+        }
     }
 
     fn nick(&self, number: usize) -> String {
@@ -535,12 +589,13 @@ impl Room {
         if let Some(owner) = self.owner(name) {
             self.clients[number].refusals += 1;
             let is_last = self.clients[number].refusals == 3;
-            let what = match is_last {
-                true => "and that was the last try, goodbye",
-                false => "choose another",
-            };
             let taken = is_taken(name, &self.nick(owner));
-            self.show(number, &format!("* {taken}, {what}"));
+            let what = match is_last {
+                true => ", and that was the last try, goodbye".to_owned(),
+                false if self.clients[number].is_person => self.advice(name),
+                false => ", choose another".to_owned(),
+            };
+            self.show(number, &format!("* {taken}{what}"));
             self.clients[number].is_open = !is_last;
             if is_last {
                 self.seen.insert("last nick");
@@ -561,6 +616,11 @@ impl Room {
             self.show(number, &welcome);
             self.recount(number, KEPT);
         }
+    }
+
+    /// Nobody here has a name that ends with a digit.
+    fn advice(&self, name: &str) -> String {
+        format!("; {name}2 is free")
     }
 
     /// Shows what was said last. Returns whether there was anything.
@@ -737,27 +797,27 @@ impl Room {
     fn whispers(&mut self, number: usize, other: usize) {
         let (nick, other_nick) = (self.nick(number), self.nick(other));
         if !self.clients[other].is_person {
-            let refused = "has a plain connection, which shows only what is said to everybody";
+            let refused = "is a script: it cannot be told anything in private";
             return self.show(number, &format!("* {other_nick} {refused}"));
         }
         self.show(number, &format!("* you tell {other_nick}: psst"));
         if !self.hides(other, number) {
             self.show(other, &format!("* {nick} tells you: psst"));
-            self.clients[other].told_by = Some(number);
+            self.clients[other].told_by = Some((number, nick));
         }
     }
 
     fn replies(&mut self, number: usize) {
-        match self.clients[number].told_by {
+        match self.clients[number].told_by.clone() {
             None => {
                 let nobody = "* nobody has told you anything yet: write /msg NAME TEXT";
                 self.show(number, nobody);
             }
-            Some(other) if self.clients[other].nick.is_none() => {
-                let left = "* who told you something last has left: write /msg NAME TEXT";
-                self.show(number, left);
+            Some((other, nick)) if self.clients[other].nick.is_none() => {
+                let left = format!("* {nick}, who told you something last, has left");
+                self.show(number, &left);
             }
-            Some(other) => {
+            Some((other, _)) => {
                 self.seen.insert("replied");
                 self.whispers(number, other);
             }
@@ -775,8 +835,10 @@ impl Room {
             let ignored = Ignored { nick, client };
             self.clients[number].ignores.push(ignored);
         }
-        let hidden = format!("* you see nothing more of {nick}; /unignore {nick} changes that");
-        self.show(number, &hidden);
+        self.show(
+            number,
+            &format!("* ignoring {nick}; /unignore {nick} undoes it"),
+        );
     }
 
     fn unignores(&mut self, number: usize, name: &str) {
@@ -798,8 +860,18 @@ impl Room {
         let place = place.or_else(|| ignored.iter().position(is_whom));
         match place {
             Some(place) => {
-                let nick = ignored.remove(place).nick;
-                self.show(number, &format!("* you see what {nick} says again"));
+                let Ignored { nick, client } = ignored.remove(place);
+                let line = format!("* you no longer ignore {nick}");
+                let now = self.clients[client].nick.clone();
+                let now = now.filter(|now| self.clients[client].is_person && *now != nick);
+                let line = match now {
+                    Some(now) => {
+                        self.seen.insert("ignored under another name");
+                        format!("{line} (who is {now} now)")
+                    }
+                    None => line,
+                };
+                self.show(number, &line);
             }
             None => {
                 let nobody = format!("* you do not ignore \"{name}\"; /ignore lists whom you do");
@@ -811,7 +883,8 @@ impl Room {
     fn renames(&mut self, number: usize, name: &str) {
         if let Some(owner) = self.owner(name).filter(|&owner| owner != number) {
             let taken = is_taken(name, &self.nick(owner));
-            return self.show(number, &format!("* {taken}, choose another"));
+            let advice = self.advice(name);
+            return self.show(number, &format!("* {taken}{advice}"));
         }
         let old = self.nick(number);
         if old != name {

@@ -166,7 +166,10 @@ fn a_room_that_waits_tells_of_the_notices_that_it_left_out() {
         scene.peer(slow).read_greedily();
         scene.settle();
         let got = scene.got(slow);
-        assert!(got.contains("\r\n* 2 lines skipped\r\n"), "{got}");
+        assert!(
+            got.contains("\r\n* 2 lines skipped: your connection was too slow\r\n"),
+            "{got}"
+        );
         assert!(!got.contains("comes joined"), "{got}");
         assert_eq!(got.matches("floods: ").count(), 80 * 16);
         assert_eq!((scene.said, scene.skipped), (80 * 16, 2));

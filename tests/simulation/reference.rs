@@ -31,6 +31,11 @@ pub(crate) struct Decoder {
     peer_sends_binary: bool,
     has_asked: bool,
     has_offered: bool,
+    /// NAWS: whether the peer tells the size of its window, whether our request is open, and whether it
+    /// was made or is not needed. Only people are asked.
+    tells_size: bool,
+    has_asked_size: bool,
+    has_offered_size: bool,
     /// For a person, the key that is arriving, without its ESC.
     key: Option<Vec<u8>>,
     is_person: bool,
@@ -45,6 +50,9 @@ enum Telnet {
     Verb(u8),
     Sub(u16),
     SubIac(u16),
+    /// The size of a window, and how many bytes of it have come.
+    Size(u8),
+    SizeIac(u8),
 }
 
 impl Decoder {
@@ -59,6 +67,9 @@ impl Decoder {
             peer_sends_binary: false,
             has_asked: false,
             has_offered: false,
+            tells_size: false,
+            has_asked_size: false,
+            has_offered_size: false,
             key: None,
             is_person: false,
             first: Vec::new(),
@@ -86,7 +97,7 @@ impl Decoder {
         }
         self.telnet = match (self.telnet, byte) {
             // In front of a byte that is no command, IAC is a letter.
-            (Telnet::Iac | Telnet::SubIac(_), ..236) => {
+            (Telnet::Iac | Telnet::SubIac(_) | Telnet::SizeIac(_), ..236) => {
                 heard.extend(self.data(255));
                 self.telnet = Telnet::Data;
                 return self.hear_again(byte, heard);
@@ -107,8 +118,19 @@ impl Decoder {
                     self.offered();
                     heard.push_back(Decoded::Asked(vec![255, 253, 0]));
                 }
+                if self.is_person && !self.has_offered_size {
+                    self.has_offered_size = true;
+                    if !matches!((verb, option), (251 | 252, 31)) {
+                        self.has_asked_size = true;
+                        heard.push_back(Decoded::Asked(vec![255, 253, 31]));
+                    }
+                }
                 Telnet::Data
             }
+            (Telnet::Sub(0), 31) if self.tells_size => Telnet::Size(0),
+            (Telnet::Size(n), 255) => Telnet::SizeIac(n),
+            (Telnet::Size(n @ ..4), _) | (Telnet::SizeIac(n @ ..4), 255) => Telnet::Size(n + 1),
+            (Telnet::Size(_), _) | (Telnet::SizeIac(_), 255) => Telnet::Sub(6),
             (Telnet::Sub(skipped), 255) => Telnet::SubIac(skipped),
             (Telnet::Sub(skipped), _) | (Telnet::SubIac(skipped), 255) => {
                 if skipped == MAX_SUBNEGOTIATION_BYTES {
@@ -117,7 +139,9 @@ impl Decoder {
                     Telnet::Sub(skipped + 1)
                 }
             }
-            (Telnet::Iac | Telnet::SubIac(_), command) => self.command(command, heard),
+            (Telnet::Iac | Telnet::SubIac(_) | Telnet::SizeIac(_), command) => {
+                self.command(command, heard)
+            }
         };
     }
 
@@ -137,6 +161,13 @@ impl Decoder {
                 let had = std::mem::replace(&mut self.peer_sends_binary, will);
                 let is_answer = std::mem::replace(&mut self.has_asked, false);
                 self.has_offered = true;
+                let answer = if will { 253 } else { 254 };
+                (had != will && !is_answer).then_some(answer)
+            }
+            (251 | 252, 31) if self.is_person => {
+                let will = verb == 251;
+                let had = std::mem::replace(&mut self.tells_size, will);
+                let is_answer = std::mem::replace(&mut self.has_asked_size, false);
                 let answer = if will { 253 } else { 254 };
                 (had != will && !is_answer).then_some(answer)
             }
@@ -354,10 +385,14 @@ pub(crate) fn drain_patience(reason: CloseReason, limits: &Limits) -> Duration {
 /// The number in a line that tells how many were left out.
 pub(crate) fn skipped(line: &[u8]) -> Option<u64> {
     let words = std::str::from_utf8(line).ok()?.strip_prefix("* ")?;
-    if words == "1 line skipped\r\n" {
+    let words = words.strip_suffix("\r\n")?;
+    // A person is told why.
+    let why = ": your connection was too slow";
+    let words = words.strip_suffix(why).unwrap_or(words);
+    if words == "1 line skipped" {
         return Some(1);
     }
-    let count = words.strip_suffix(" lines skipped\r\n")?.parse().ok()?;
+    let count = words.strip_suffix(" lines skipped")?.parse().ok()?;
     assert_ne!(count, 1, "1 lines");
     Some(count)
 }

@@ -280,12 +280,21 @@ impl Shadow {
         }
     }
 
+    /// What it is told last. What a person reads who has taken too long depends on what it was asked for,
+    /// which `people` knows.
+    fn goodbye(&self, reason: CloseReason) -> &'static str {
+        match reason {
+            CloseReason::LoginTimeout if self.is_person() => "",
+            _ => reference::goodbye(reason),
+        }
+    }
+
     /// It leaves: what is due stays due, and then come these words. If its queue is cut, only a line
     /// that was begun still comes before them.
     pub(crate) fn leave(&mut self, reason: CloseReason, now: Instant) {
         self.left = Some((reason, now));
         self.said.clear();
-        let words = reference::goodbye(reason);
+        let words = self.goodbye(reason);
         if !words.is_empty() && self.is_shaken {
             self.owe(Due::Line(words.as_bytes().into()));
         }
@@ -411,7 +420,7 @@ impl Shadow {
 
     fn last_words(&self) -> Option<&'static [u8]> {
         let (reason, _) = self.left?;
-        let words = reference::goodbye(reason);
+        let words = self.goodbye(reason);
         (!words.is_empty()).then_some(words.as_bytes())
     }
 

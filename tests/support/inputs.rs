@@ -363,7 +363,45 @@ pub(crate) const ROWS: &[Row] = &[
         ("", "offered with the greeting already"),
         &[b"\xff\xfb\x00", b"\xff\xfd\x06"],
         "",
-        b"\xff\xfc\x06",
+        b"\xff\xfd\x1f\xff\xfc\x06",
+    ),
+    prompt(
+        (
+            "a telnet client is asked for the width of its window, and long notices are broken",
+            "",
+        ),
+        &[
+            b"\xff\xfb\x00",
+            b"\xff\xfb\x1f\xff\xfa\x1f\0\x28\0\x14\xff\xf0",
+            b"/nick\n",
+            b"/unignore somebody\n",
+        ],
+        "",
+        b"\xff\xfd\x1f* write /nick NAME: changes your name\r\n\
+          * you do not ignore \"somebody\"; /ignore\r\n\
+          *   lists whom you do\r\n",
+    ),
+    prompt(
+        ("", "one that tells it by itself"),
+        &[
+            b"\xff\xfb\x1f\xff\xfa\x1f\0\x28\0\x14\xff\xf0",
+            b"/unignore somebody\n",
+        ],
+        "",
+        b"\xff\xfd\x1f* you do not ignore \"somebody\"; /ignore\r\n\
+          *   lists whom you do\r\n",
+    ),
+    prompt(
+        ("", "one that does not tell it"),
+        &[b"\xff\xfb\x00", b"\xff\xfc\x1f", b"/unignore somebody\n"],
+        "",
+        b"\xff\xfd\x1f* you do not ignore \"somebody\"; /ignore lists whom you do\r\n",
+    ),
+    prompt(
+        ("", "no telnet client"),
+        &[b"/unignore somebody\n"],
+        "",
+        b"* you do not ignore \"somebody\"; /ignore lists whom you do\r\n",
     ),
     // Keys.
     prompt(("an arrow key says nothing", ""), &[b"\x1b[A\r\n"], "", b""),

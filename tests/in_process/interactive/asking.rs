@@ -7,19 +7,19 @@ fn help_lists_the_commands_a_line_each() {
     let mut rig = room();
     let [alice] = people(&mut rig, ["alice"]);
     let help = "* /help: lists the commands\r\n\
-        * /who [NAME]: lists who is here, or whose names begin so\r\n\
+        * /who [NAME]: lists who is here; with NAME, whose names begin with it\r\n\
         * /nick NAME: changes your name\r\n\
-        * /me TEXT: says what you do: ** bob waves\r\n\
-        * /msg NAME TEXT: tells one person only\r\n\
-        * /reply TEXT: answers whoever told you something last\r\n\
-        * /ignore [NAME]: hides what they say; without NAME, lists whom you ignore\r\n\
-        * /unignore NAME: shows what they say again\r\n\
-        * /last [N]: shows the last lines again\r\n\
-        * /time: tells the time\r\n\
-        * /quit [TEXT]: leaves, with last words\r\n\
+        * /me TEXT: shows an action: /me waves is seen as ** bob waves\r\n\
+        * /msg NAME TEXT: tells NAME alone\r\n\
+        * /reply TEXT: answers, in private, whoever last told you something\r\n\
+        * /ignore [NAME]: hides what NAME says; alone, lists whom you ignore\r\n\
+        * /unignore NAME: stops ignoring NAME\r\n\
+        * /last [N]: shows the last N lines again, or all that are kept\r\n\
+        * /time: tells the time, in UTC\r\n\
+        * /quit [TEXT]: leaves; TEXT is shown to the others\r\n\
         * //TEXT: says a line that begins with a slash\r\n";
     expect_answer(&mut rig, &alice, "/help", help);
-    assert!(help.lines().all(|line| line.trim_start().len() <= 80));
+    assert!(help.lines().all(|line| line.trim_start().len() <= 79));
 }
 
 #[test]
@@ -33,7 +33,7 @@ fn who_lists_everybody_by_name_or_those_whose_names_begin_so() {
         "* 4 here: alice, Bob, bonnie, dave\r\n",
     );
     expect_answer(&mut rig, &alice, "/who bO", "* 2 here: Bob, bonnie\r\n");
-    let none = "* nobody here has a name that begins so\r\n";
+    let none = "* nobody here has a name that begins with \"x\"\r\n";
     expect_answer(&mut rig, &alice, "/who x", none);
 }
 
@@ -91,7 +91,7 @@ fn what_is_no_command_comes_with_what_to_do() {
         ("/nick", "* write /nick NAME: changes your name\r\n"),
         (
             "/last soon",
-            "* write /last [N]: shows the last lines again\r\n",
+            "* write /last [N]: shows the last N lines again, or all that are kept\r\n",
         ),
     ] {
         expect_answer(&mut rig, &alice, line, answer);

@@ -26,7 +26,7 @@ struct Client {
     /// Its line ends are still heard.
     is_open: bool,
     ignored: Vec<Ignored>,
-    told_by: Option<usize>,
+    told_by: Option<(usize, String)>,
     /// What it has to see.
     expected: String,
     refusals: usize,
@@ -141,7 +141,7 @@ impl World {
         for (number, client) in self.clients.iter_mut().enumerate() {
             let expected = std::mem::take(&mut client.expected);
             assert_eq!(
-                client.wire.received(),
+                unbroken(&client.wire),
                 expected,
                 "client {number}, {:?}",
                 client.nick
@@ -314,13 +314,13 @@ impl World {
         if let Some(owner) = self.owner(name) {
             self.clients[number].refusals += 1;
             let last = self.clients[number].refusals == 3;
-            let what = if last {
-                "and that was the last try, goodbye"
-            } else {
-                "choose another"
+            let what = match last {
+                true => ", and that was the last try, goodbye".to_owned(),
+                false if self.clients[number].is_person => format!("; {name}2 is free"),
+                false => ", choose another".to_owned(),
             };
             let taken = is_taken(name, &self.nick(owner));
-            self.show(number, &format!("{taken}, {what}"));
+            self.show(number, &format!("{taken}{what}"));
             self.clients[number].is_open = !last;
             return;
         }
@@ -450,27 +450,27 @@ impl World {
     fn tell(&mut self, number: usize, other: usize) {
         let (nick, other_nick) = (self.nick(number), self.nick(other));
         if !self.clients[other].is_person {
-            let refused = "has a plain connection, which shows only what is said to everybody";
+            let refused = "is a script: it cannot be told anything in private";
             return self.show(number, &format!("* {other_nick} {refused}"));
         }
         self.show(number, &format!("* you tell {other_nick}: psst"));
         if !self.ignores(other, number) {
             self.show(other, &format!("* {nick} tells you: psst"));
-            self.clients[other].told_by = Some(number);
+            self.clients[other].told_by = Some((number, nick));
         }
     }
 
     fn reply(&mut self, number: usize) {
-        match self.clients[number].told_by {
+        match self.clients[number].told_by.clone() {
             None => self.show(
                 number,
                 "* nobody has told you anything yet: write /msg NAME TEXT",
             ),
-            Some(other) if self.clients[other].nick.is_none() => self.show(
-                number,
-                "* who told you something last has left: write /msg NAME TEXT",
-            ),
-            Some(other) => self.tell(number, other),
+            Some((other, nick)) if self.clients[other].nick.is_none() => {
+                let left = format!("* {nick}, who told you something last, has left");
+                self.show(number, &left);
+            }
+            Some((other, _)) => self.tell(number, other),
         }
     }
 
@@ -485,7 +485,7 @@ impl World {
         }
         self.show(
             number,
-            &format!("* you see nothing more of {nick}; /unignore {nick} changes that"),
+            &format!("* ignoring {nick}; /unignore {nick} undoes it"),
         );
     }
 
@@ -510,8 +510,11 @@ impl World {
         let place = place.or_else(|| ignored.iter().position(is_whom));
         match place {
             Some(place) => {
-                let nick = ignored.remove(place).nick;
-                self.show(number, &format!("* you see what {nick} says again"));
+                let Ignored { nick, client } = ignored.remove(place);
+                let now = self.clients[client].nick.clone();
+                let now = now.filter(|now| self.clients[client].is_person && *now != nick);
+                let now = now.map_or_else(String::new, |now| format!(" (who is {now} now)"));
+                self.show(number, &format!("* you no longer ignore {nick}{now}"));
             }
             None => self.show(
                 number,
@@ -533,7 +536,7 @@ impl World {
         }
         if let Some(owner) = self.owner(name).filter(|&owner| owner != number) {
             let taken = is_taken(name, &self.nick(owner));
-            return self.show(number, &format!("{taken}, choose another"));
+            return self.show(number, &format!("{taken}; {name}2 is free"));
         }
         let old = self.nick(number);
         self.clients[number].nick = Some(name.to_owned());

@@ -54,5 +54,10 @@ fn received<const N: usize>(people: [&Wire; N]) -> [String; N] {
 fn expect_answer(rig: &mut Rig, person: &Wire, line: &str, answer: &str) {
     person.say(line);
     rig.settle();
-    assert_eq!(person.received(), answer, "in return for {line:?}");
+    assert_eq!(unbroken(person), answer, "in return for {line:?}");
+}
+
+/// What somebody has received, with lines that were broken for a terminal joined again.
+fn unbroken(person: &Wire) -> String {
+    person.received().replace("\r\n*   ", " ")
 }

@@ -29,7 +29,7 @@ fn operator_and<const N: usize>(rig: &mut Rig, nicks: [&str; N]) -> (Wire, [Wire
 fn only_operators_moderate() {
     let (mut rig, _file) = moderated("only");
     let [alice, bob] = people(&mut rig, ["alice", "bob"]);
-    let refused = "* only operators can do that: /op PASSWORD makes you one\r\n";
+    let refused = "* only operators can do that\r\n";
     for command in [
         "/kick bob",
         "/ban bob",
@@ -116,7 +116,7 @@ fn a_name_that_is_banned_is_out_and_stays_out_for_its_time() {
         &mut rig,
         &again,
         "/nick bob",
-        &refused.replace("BOB", "bob"),
+        "* nick \"bob\" is banned from this room\r\n",
     );
     rig.advance(5 * MINUTE);
     expect_answer(&mut rig, &again, "/nick bob", "* you are now bob\r\n");
@@ -255,9 +255,10 @@ fn the_ban_of_a_name_tells_the_user_and_nobody_bans_its_own() {
     );
     let own = "* that is your own user: it is not banned\r\n";
     expect_answer(&mut rig, &op, "/ban uid 1000", own);
-    let usage = "* write /ban NAME|ADDRESS|NETWORK|uid N [MINUTES]: keeps a name, addresses or a user out\r\n";
+    let usage =
+        "* write /ban NAME|ADDRESS|NETWORK|uid N [MINUTES]: keeps a name, address or user out\r\n";
     expect_answer(&mut rig, &op, "/ban uid 1001 x", usage);
-    let usage = "* write /unban NAME|ADDRESS|NETWORK|uid N: lets them in again\r\n";
+    let usage = "* write /unban NAME|ADDRESS|NETWORK|uid N: ends a ban\r\n";
     expect_answer(&mut rig, &op, "/unban uid 1001 5", usage);
 }
 
@@ -385,7 +386,7 @@ fn a_ban_does_not_hit_somebody_whose_name_only_begins_so() {
     expect_answer(&mut rig, &op, "/ban bob", ahead);
     assert_eq!(alice.received(), "");
     expect_answer(&mut rig, &op, "/who", "* 3 here: alice, bobby, op\r\n");
-    let refused = "* a nick does not begin with \"*\" or \"/\", choose another\r\n";
+    let refused = "* a nick does not begin with \"*\" or \"/\"\r\n";
     expect_answer(&mut rig, &op, "/ban *x", refused);
 }
 

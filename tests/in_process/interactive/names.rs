@@ -1,6 +1,6 @@
 //! Names: who is alike whom for bans, mutes and ignores, and how a name from right to left is shown.
 
-use crate::interactive::{people, room_with};
+use crate::interactive::{people, room_with, unbroken};
 use crate::support::temp_file::TempFile;
 
 /// A Cyrillic `а` in front.
@@ -32,7 +32,7 @@ fn a_ban_holds_for_all_names_that_are_alike() {
         client.received();
         client.say(nick);
         rig.settle();
-        assert_eq!(client.received(), format!("* {why}, choose another\r\n"));
+        assert_eq!(unbroken(&client), format!("* {why}, choose another\r\n"));
         client.hang_up();
         rig.settle();
     }
@@ -105,7 +105,7 @@ fn whoever_looks_like_an_ignored_member_is_ignored() {
     bob.received();
     bob.say("/unignore BEPA");
     rig.settle();
-    assert_eq!(bob.received(), "* you see what ВЕРА says again\r\n");
+    assert_eq!(bob.received(), "* you no longer ignore ВЕРА\r\n");
 }
 
 #[test]

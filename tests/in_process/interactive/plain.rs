@@ -61,7 +61,7 @@ fn nothing_private_can_be_told_to_a_script() {
     script.say("script");
     rig.settle();
     alice.received();
-    let refused = "* script has a plain connection, which shows only what is said to everybody\r\n";
+    let refused = "* script is a script: it cannot be told anything in private\r\n";
     expect_answer(&mut rig, &alice, "/msg scr secret", refused);
     assert_eq!(script.received(), "");
 }
@@ -77,7 +77,7 @@ fn a_script_can_be_ignored() {
         script
     });
     alice.received();
-    let done = "* you see nothing more of one; /unignore one changes that\r\n";
+    let done = "* ignoring one; /unignore one undoes it\r\n";
     expect_answer(&mut rig, &alice, "/ignore one", done);
     for script in &scripts {
         script.say("beep");

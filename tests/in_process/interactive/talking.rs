@@ -118,7 +118,7 @@ fn an_answer_goes_to_the_person_and_not_to_the_name() {
     rig.settle();
     let [ann] = people(&mut rig, ["ann"]);
     bob.received();
-    let gone = "* who told you something last has left: write /msg NAME TEXT\r\n";
+    let gone = "* alice, who told you something last, has left\r\n";
     expect_answer(&mut rig, &bob, "/reply hello?", gone);
     assert_eq!(ann.received(), "", "it is another one");
 }
@@ -137,10 +137,7 @@ fn nobody_can_be_told_something_who_is_not_there_or_not_clear() {
             "* \"bo\" may be bob or bonnie: type more of the name\r\n",
         ),
         ("/msg ali hi", "* that is you: name somebody else\r\n"),
-        (
-            "/msg bob",
-            "* write /msg NAME TEXT: tells one person only\r\n",
-        ),
+        ("/msg bob", "* write /msg NAME TEXT: tells NAME alone\r\n"),
         (
             "/reply hi",
             "* nobody has told you anything yet: write /msg NAME TEXT\r\n",
@@ -158,9 +155,9 @@ fn a_name_can_be_changed_and_the_old_one_is_free() {
     bob.say("hi");
     rig.settle();
     assert_eq!(alice.received(), "* bob changes nick to rob\r\nrob: hi\r\n");
-    let taken = "* nick \"Alice\" is taken, choose another\r\n";
+    let taken = "* nick \"Alice\" is taken; Alice2 is free\r\n";
     expect_answer(&mut rig, &bob, "/nick Alice", taken);
-    let space = "* a nick has no white space inside, choose another\r\n";
+    let space = "* a nick is one word: try a_b\r\n";
     expect_answer(&mut rig, &bob, "/nick a b", space);
     rig.advance(SECOND);
     expect_answer(&mut rig, &bob, "/nick ROB", "* you are now ROB\r\n");
@@ -174,7 +171,7 @@ fn a_name_can_be_changed_and_the_old_one_is_free() {
 fn who_is_ignored_is_not_seen_whatever_it_does() {
     let mut rig = room();
     let [alice, bob, eve] = people(&mut rig, ["alice", "bob", "eve"]);
-    let done = "* you see nothing more of eve; /unignore eve changes that\r\n";
+    let done = "* ignoring eve; /unignore eve undoes it\r\n";
     expect_answer(&mut rig, &alice, "/ignore eve", done);
     expect_answer(&mut rig, &alice, "/ignore", "* you ignore eve\r\n");
     bob.send("one\r\n");
@@ -189,7 +186,7 @@ fn who_is_ignored_is_not_seen_whatever_it_does() {
         "bob: one\r\n* you tell alice: four\r\nbob: five\r\n",
         "it is not told"
     );
-    let done = "* you see what eve says again\r\n";
+    let done = "* you no longer ignore eve\r\n";
     expect_answer(&mut rig, &alice, "/unignore eve", done);
     let none = "* you do not ignore \"eve\"; /ignore lists whom you do\r\n";
     expect_answer(&mut rig, &alice, "/unignore eve", none);
@@ -235,10 +232,7 @@ fn so_many_can_be_ignored_and_no_more() {
     }
     rig.settle();
     let told = alice.received();
-    assert!(
-        told.contains("* you see nothing more of guest31;"),
-        "{told}"
-    );
+    assert!(told.contains("* ignoring guest31;"), "{told}");
     assert!(
         told.ends_with("* you ignore 32 already: /unignore one of them first\r\n"),
         "{told}"
@@ -346,7 +340,7 @@ fn who_is_ignored_can_be_seen_again_though_another_name_begins_so() {
     rig.settle();
     let _bobby = rig.join("bobby");
     alice.received();
-    let done = "* you see what bob says again\r\n";
+    let done = "* you no longer ignore bob\r\n";
     expect_answer(&mut rig, &alice, "/unignore bob", done);
 }
 
@@ -354,7 +348,8 @@ fn who_is_ignored_can_be_seen_again_though_another_name_begins_so() {
 fn a_nick_is_as_clean_when_it_is_changed_as_when_it_is_chosen() {
     let mut rig = room();
     let [alice] = people(&mut rig, ["alice"]);
-    let refused = "* a nick has no control characters and is valid UTF-8, choose another\r\n";
+    let refused = "* that line holds a key that is no letter (an arrow, ^D), or your client does not \
+        send UTF-8: type the nick again\r\n";
     expect_answer(&mut rig, &alice, "/nick \u{202e}evil", refused);
 }
 
