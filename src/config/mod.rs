@@ -130,7 +130,7 @@ impl Config {
             ("max_http_connections", limits.max_http_connections),
             ("burst_lines", limits.burst_lines as usize),
             ("burst_connects", limits.burst_connects as usize),
-            ("max_refusals", limits.max_refusals.into()),
+            ("max_refusals", limits.max_refusals.map_or(1, usize::from)),
             (
                 "max_unanswered_probes",
                 limits.max_unanswered_probes as usize,
@@ -151,7 +151,7 @@ impl Config {
         }
         let timeouts = [
             ("stall_timeout", limits.stall_timeout.unwrap_or_default()),
-            ("login_timeout", limits.login_timeout),
+            ("login_timeout", limits.login_timeout.unwrap_or_default()),
             ("idle_timeout", limits.idle_timeout),
             ("goodbye_timeout", limits.goodbye_timeout),
             ("linger_timeout", limits.linger_timeout),
@@ -496,13 +496,14 @@ pub struct Limits {
     #[cfg_attr(feature = "cli", arg(skip = DEFAULT.burst_connects))]
     pub burst_connects: u32,
 
-    /// How long a client may take from its connection to its nick, in seconds. 0: for ever.
+    /// How long a client may take from its connection to its nick, in seconds. 0: for ever. [default: 30,
+    /// for people 120]
     ///
-    /// The default is long enough to think of a name. The time counts from the connection, so sending
-    /// a byte now and then does not prolong it.
+    /// The default is long enough to read a greeting, type a password and think of a name. The time counts
+    /// from the connection, so sending a byte now and then does not prolong it.
     #[cfg_attr(feature = "cli", arg(long, env = "LINE_CHAT_LOGIN_TIMEOUT", value_name = "SECONDS",
-        default_value = "30", value_parser = time, help_heading = CONNECTIONS))]
-    pub login_timeout: Duration,
+        value_parser = time, help_heading = CONNECTIONS))]
+    pub login_timeout: Option<Duration>,
 
     /// How long a member may send nothing at all, in seconds. 0: for ever.
     ///
@@ -512,10 +513,10 @@ pub struct Limits {
         default_value = "0", value_parser = time, help_heading = CONNECTIONS))]
     pub idle_timeout: Duration,
 
-    /// How many lines may be refused as a nick before the client is closed. Three tries are enough
-    /// for a person.
+    /// How many lines may be refused as a nick, or as the password, before the client is closed. `None`:
+    /// 3, and 10 for people, who find out by trying.
     #[cfg_attr(feature = "cli", arg(skip = DEFAULT.max_refusals))]
-    pub max_refusals: u8,
+    pub max_refusals: Option<u8>,
 
     /// The most that one read takes from a client, and so its share of a turn, in bytes. Above 16 KiB
     /// a larger read gains nothing. It is also the most input of one client that is held undecoded.
@@ -599,9 +600,9 @@ const DEFAULT: Limits = Limits {
     max_clients_per_ip: 64,
     connects_per_second: 20.0,
     burst_connects: 50,
-    login_timeout: Duration::from_secs(30),
+    login_timeout: None,
     idle_timeout: Duration::ZERO,
-    max_refusals: 3,
+    max_refusals: None,
     read_bytes: 16 << 10,
     turn_read_bytes: 1 << 20,
     accepts_per_turn: 64,
@@ -655,9 +656,21 @@ impl Limits {
         unless_zero(self.stall_timeout.unwrap_or(default))
     }
 
-    /// How long a client may be without a nick. `None` means for ever.
-    pub fn login_patience(&self) -> Option<Duration> {
-        unless_zero(self.login_timeout)
+    /// How long a client of this profile may be without a nick. `None` means for ever.
+    pub fn login_patience(&self, profile: Profile) -> Option<Duration> {
+        let default = match profile {
+            Profile::Interactive => Duration::from_secs(120),
+            Profile::Plain | Profile::History => Duration::from_secs(30),
+        };
+        unless_zero(self.login_timeout.unwrap_or(default))
+    }
+
+    /// How many lines of a client of this profile may be refused before it is closed.
+    pub(crate) fn most_refusals(&self, profile: Profile) -> u8 {
+        self.max_refusals.unwrap_or(match profile {
+            Profile::Interactive => 10,
+            Profile::Plain | Profile::History => 3,
+        })
     }
 
     /// How long a member may send nothing. `None` means for ever.

@@ -119,6 +119,10 @@ pub(crate) enum Message<'a> {
     /// The beginning of a name that was given up, and the member that may be meant by it.
     MayHaveLeft(&'a str, &'a Nick),
     NickFirst,
+    /// What a person can do who is asked for a nick.
+    HowToJoin,
+    /// A member has said nothing but a word that means this command.
+    EverybodySaw(&'static str),
     ThatIsYou,
     IsPlain(&'a Nick),
     NobodyToldYou,
@@ -272,7 +276,7 @@ impl Message<'_> {
             }
             Self::Welcome(nick, others) => write!(
                 to,
-                "welcome, {nick}. {}. /help lists the commands",
+                "welcome, {nick}. /help lists the commands. {}",
                 Others(others)
             ),
             Self::HasJoined(nick) => write!(to, "{nick} joined"),
@@ -410,6 +414,18 @@ impl Message<'_> {
             ),
             Self::NickFirst => {
                 write!(to, "commands come later: choose a nick first, or /quit")
+            }
+            Self::HowToJoin => write!(
+                to,
+                "type a name for yourself, one word, and press Enter; or who, or quit"
+            ),
+            Self::EverybodySaw(command) => {
+                let what = match command {
+                    "quit" => "leaves",
+                    "who" => "lists who is here",
+                    _ => "lists the commands",
+                };
+                write!(to, "everybody saw that; /{command} {what}")
             }
             Self::ThatIsYou => write!(to, "that is you: name somebody else"),
             Self::IsPlain(nick) => write!(
@@ -567,6 +583,7 @@ struct Here<'a>(&'a str, Names<'a>);
 impl fmt::Display for Here<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.1.count() {
+            0 if self.0.is_empty() => f.write_str("nobody is here"),
             0 => write!(
                 f,
                 "nobody here has a name that begins with \"{}\"",
@@ -691,15 +708,15 @@ mod tests {
         let welcome = |some: &[&Nick], more| written(Message::Welcome(&bob, Names { some, more }));
         assert_eq!(
             welcome(&[], 0),
-            "* welcome, bob. nobody else is here yet. /help lists the commands"
+            "* welcome, bob. /help lists the commands. nobody else is here yet"
         );
         assert_eq!(
             welcome(&[&alice], 0),
-            "* welcome, bob. 1 other here: alice. /help lists the commands"
+            "* welcome, bob. /help lists the commands. 1 other here: alice"
         );
         assert_eq!(
             welcome(&[&alice, &carol], 310),
-            "* welcome, bob. 312 others here: alice, carol and 310 more. /help lists the commands"
+            "* welcome, bob. /help lists the commands. 312 others here: alice, carol and 310 more"
         );
     }
 
@@ -777,6 +794,8 @@ mod tests {
             Message::YouAreMuted(None),
             Message::YouAreNoLongerMuted,
             Message::NickFirst,
+            Message::HowToJoin,
+            Message::EverybodySaw("quit"),
             Message::ThatIsYou,
             Message::NobodyToldYou,
             Message::PartnerHasLeft(nick.as_str()),

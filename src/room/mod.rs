@@ -45,6 +45,9 @@ const RENAME_BYTES: usize = 32;
 /// How many members are named where many are listed.
 const MAX_NAMED: usize = 20;
 
+/// How many of them in the welcome, which is to leave room for the last lines on a small screen.
+const MAX_WELCOMED: usize = 10;
+
 /// Words that cannot be nicks, because notices of the server begin with them.
 const NOTICE_WORDS: [&str; 5] = ["server", "you", "nobody", "everybody", "operator"];
 
@@ -255,11 +258,12 @@ impl Room {
             Profile::Plain | Profile::History => refusal,
         })?;
         self.announce_join(id, from, now);
-        if profile == Profile::Interactive {
-            self.welcome(id);
-        }
         if profile != Profile::Plain {
             self.replay(id, usize::MAX, now);
+        }
+        if profile == Profile::Interactive {
+            // Last, so that it is still on the screen.
+            self.welcome(id);
         }
         Ok(())
     }
@@ -350,7 +354,7 @@ impl Room {
             return;
         };
         let others = self.members.beginning("").filter(|&other| other != id);
-        let some = self.members.named(others.take(MAX_NAMED));
+        let some = self.members.named(others.take(MAX_WELCOMED));
         let more = self
             .members
             .len()

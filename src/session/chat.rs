@@ -238,9 +238,10 @@ impl ChatSession {
 
     pub(super) fn timeout(&self, limits: &Limits) -> Option<(Moment, Timeout)> {
         let (patience, reason) = match self.talk.stage {
-            Stage::Password { .. } | Stage::Nick { .. } | Stage::Refused { .. } => {
-                (limits.login_patience()?, CloseReason::LoginTimeout)
-            }
+            Stage::Password { .. } | Stage::Nick { .. } | Stage::Refused { .. } => (
+                limits.login_patience(self.talk.profile)?,
+                CloseReason::LoginTimeout,
+            ),
             Stage::Member => (limits.idle_patience()?, CloseReason::Idle),
         };
         Some((self.talk.since + patience, Timeout::Close(reason)))
@@ -250,7 +251,8 @@ impl ChatSession {
     pub(super) fn goodbye(&self, reason: CloseReason, limits: &Limits) -> Option<Message<'static>> {
         let words = reason.goodbye()?;
         let has_taken_too_long = reason == CloseReason::LoginTimeout && self.talk.is_interactive();
-        let patience = limits.login_patience().filter(|_| has_taken_too_long);
+        let patience = limits.login_patience(self.talk.profile);
+        let patience = patience.filter(|_| has_taken_too_long);
         let awaited = match self.talk.stage {
             Stage::Password { .. } => Awaited::Password,
             Stage::Nick { .. } | Stage::Refused { .. } | Stage::Member => Awaited::Nick,
@@ -556,6 +558,9 @@ impl Talk {
         if let Some(protocol) = self.other_protocol(line, cx) {
             return Step::new(0, refuse_protocol(protocol, out, cx));
         }
+        if let Some(asked) = self.asked_before_nick(line) {
+            return self.answer_before_nick(asked, out, cx);
+        }
         let flow = self.try_nick(line, is_checked, out, cx);
         Step {
             has_joined: self.stage == Stage::Member,
@@ -580,7 +585,11 @@ impl Talk {
         }
         let class = self.class(cx.env.now);
         cx.env.line_rate.count(&mut self.lines, cx.env.now);
-        say(line, class, cx)
+        let step = say(line, class, cx);
+        match self.is_interactive() && line.len() <= commands::LONGEST_BARE {
+            true => tell_if_bare(line, step, out, cx),
+            false => step,
+        }
     }
 
     /// Handles an end of file: a person leaves. For a script, its meaning is not known.
@@ -605,6 +614,17 @@ impl Talk {
                 cx.reply(out, Message::LineTooLong { max_line_bytes })
             }
         }
+    }
+}
+
+/// Tells who has said nothing but the name of a command that everybody saw it.
+#[cold]
+fn tell_if_bare(line: &[u8], step: Step, out: &mut SendQueue, cx: &mut Ctx<'_>) -> Step {
+    let command = commands::bare(line).filter(|_| step.said_bytes > 0);
+    let flow = command.map(|command| cx.reply(out, Message::EverybodySaw(command)));
+    Step {
+        flow: flow.unwrap_or(step.flow),
+        ..step
     }
 }
 

@@ -214,14 +214,52 @@ pub(super) fn is_speech(line: &[u8]) -> bool {
     }
 }
 
+/// The name of the command that a line is, if there is such a command.
+pub(super) fn name_in(line: &[u8]) -> Option<&'static str> {
+    let mut scratch = String::new();
+    match Typed::parse(text::clean(line, &mut scratch)) {
+        Typed::Text(_) => None,
+        Typed::Command(name, _) => Some(find(name.as_str())?.help.name),
+    }
+}
+
 /// Whether this is the command to leave.
 pub(super) fn is_quit(line: &[u8]) -> bool {
-    let mut scratch = String::new();
-    let typed = Typed::parse(text::clean(line, &mut scratch));
-    let Typed::Command(name, _) = typed else {
-        return false;
-    };
-    find(name.as_str()).is_some_and(|row| row.help.name == "quit")
+    name_in(line) == Some("quit")
+}
+
+/// Words that people type without a slash, with the commands that they mean, and whether they are no nick at
+/// the first prompt either.
+const BARE: [(&str, &str, bool); 7] = [
+    ("help", "help", true),
+    ("?", "help", true),
+    ("who", "who", true),
+    ("quit", "quit", true),
+    ("exit", "quit", true),
+    ("bye", "quit", false),
+    (":q", "quit", false),
+];
+
+/// No line is longer that [`bare`] finds a command in.
+pub(super) const LONGEST_BARE: usize = 8;
+
+/// The command that somebody means who has said nothing but its name.
+pub(super) fn bare(line: &[u8]) -> Option<&'static str> {
+    find_bare(line).map(|(command, _)| command)
+}
+
+/// The same, at the first prompt, where another word may be a nick.
+pub(super) fn bare_at_first_prompt(line: &[u8]) -> Option<&'static str> {
+    find_bare(line)
+        .filter(|(_, is_no_nick)| *is_no_nick)
+        .map(|(command, _)| command)
+}
+
+fn find_bare(line: &[u8]) -> Option<(&'static str, bool)> {
+    let word = line.trim_ascii();
+    let mut words = BARE.iter();
+    let (_, command, is_no_nick) = words.find(|it| word.eq_ignore_ascii_case(it.0.as_bytes()))?;
+    Some((command, *is_no_nick))
 }
 
 impl Call<'_, '_> {

@@ -18,10 +18,21 @@ use crate::protocol::message::Message;
 use crate::protocol::telnet::TelnetDecoder;
 use crate::session::auth::WRONG_PASSWORD_PAUSE;
 use crate::session::chat::{ChatSession, Stage, Talk, negotiate};
-use crate::session::commands;
-use crate::session::{Ctx, Flow};
+use crate::session::commands::{self, COMMAND_BYTES};
+use crate::session::{Ctx, Flow, Step};
+use crate::text::CleanText;
 use crate::text::nick::NickError;
 use crate::time::rate_limit::TokenBucket;
+
+/// What a person can ask for before it has a nick.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asked {
+    Help,
+    Who,
+    Quit,
+    /// Something that only members can ask for.
+    Other,
+}
 
 impl ChatSession {
     /// The client has connected. If it has proved with a certificate who it is, it is not asked for the
@@ -144,15 +155,48 @@ impl Talk {
     /// Answers a wrong password. The last allowed attempt closes the client.
     fn refuse_password(&mut self, out: &mut SendQueue, cx: &mut Ctx<'_>) -> Flow {
         self.end_unechoed_line(out, cx);
+        let most = cx.env.limits.most_refusals(self.profile);
         let Stage::Password { refusals } = &mut self.stage else {
             return Flow::Continue;
         };
         *refusals = refusals.saturating_add(1);
-        if *refusals < cx.env.limits.max_refusals {
+        if *refusals < most {
             return cx.reply(out, Message::WrongPassword);
         }
         let told = cx.reply(out, Message::WrongPasswordFinally);
         close_unless_full(told, CloseReason::WrongPassword)
+    }
+
+    /// What a person asks for who has no nick yet.
+    pub(super) fn asked_before_nick(&self, line: &[u8]) -> Option<Asked> {
+        let command = match self.command(line) {
+            Some(command) => commands::name_in(command),
+            None if self.is_interactive() => Some(commands::bare_at_first_prompt(line)?),
+            None => return None,
+        };
+        Some(match command {
+            Some("quit") => Asked::Quit,
+            Some("help") => Asked::Help,
+            Some("who") => Asked::Who,
+            _ => Asked::Other,
+        })
+    }
+
+    pub(super) fn answer_before_nick(
+        &mut self,
+        asked: Asked,
+        out: &mut SendQueue,
+        cx: &mut Ctx<'_>,
+    ) -> Step {
+        let mut step = Step::new(0, Flow::Continue);
+        step.least_cost = COMMAND_BYTES;
+        match asked {
+            Asked::Quit => step.flow = Flow::Close(CloseReason::Quit),
+            Asked::Other => step.flow = cx.reply(out, Message::NickFirst),
+            Asked::Help => step.flow = cx.reply(out, Message::HowToJoin),
+            Asked::Who => cx.room.who(cx.id, CleanText::EMPTY),
+        }
+        step
     }
 
     /// Takes a line as a nick, with which the client becomes a member.
@@ -164,12 +208,6 @@ impl Talk {
         out: &mut SendQueue,
         cx: &mut Ctx<'_>,
     ) -> Flow {
-        if let Some(command) = self.command(line) {
-            return match commands::is_quit(command) {
-                true => Flow::Close(CloseReason::Quit),
-                false => cx.reply(out, Message::NickFirst),
-            };
-        }
         if let Err(refusal) = cx
             .room
             .join(cx.id, &cx.peer, line, self.profile, cx.env.now)
@@ -206,7 +244,7 @@ impl Talk {
             return Flow::Continue;
         };
         let refusals = refusals.saturating_add(1);
-        if refusals >= cx.env.limits.max_refusals {
+        if refusals >= cx.env.limits.most_refusals(self.profile) {
             let told = cx.reply(out, Message::RefusedFinally(why, self.profile));
             return close_unless_full(told, CloseReason::NoNick);
         }

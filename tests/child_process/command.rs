@@ -168,7 +168,11 @@ pub(crate) const FLAGS: [(&str, &str, &str); 34] = [
     ),
     ("--max-clients-per-ip <CLIENTS>", "MAX_CLIENTS_PER_IP", "64"),
     ("--connect-rate <CONNECTIONS_PER_S>", "CONNECT_RATE", "20"),
-    ("--login-timeout <SECONDS>", "LOGIN_TIMEOUT", "30"),
+    (
+        "--login-timeout <SECONDS>",
+        "LOGIN_TIMEOUT",
+        "30, for people 120",
+    ),
     ("--idle-timeout <SECONDS>", "IDLE_TIMEOUT", "0"),
 ];
 

@@ -687,7 +687,7 @@ fn alice_and_scripts(attributes: &str, args: &[&str]) -> (Server, Client, Socket
     (server, alice, scripts)
 }
 
-const WELCOME: &[u8] = b"* welcome, alice. nobody else is here yet. /help lists the commands\r\n";
+const WELCOME: &[u8] = b"* welcome, alice. /help lists the commands. nobody else is here yet\r\n";
 
 /// A script that says its nick and nothing else, as `echo NICK | ncat` does.
 #[track_caller]

@@ -23,7 +23,7 @@ use std::thread;
 
 use support::child::{Client, Server, alone};
 use support::temp_file::TempFile;
-use support::terminal::Terminal;
+use support::terminal::{Terminal, size};
 
 // Keys, as a terminal sends them.
 const CTRL_D: &str = "\x04";
@@ -35,7 +35,6 @@ const DELETE: &str = "\x7f";
 
 const ASKED: &str = "* what is your nick?\n";
 const ASKED_FOR_PASSWORD: &str = "* password?\n";
-const HELP: &str = "/help lists the commands\n";
 const GOODBYE: &str = "* goodbye\n";
 
 /// The clients.
@@ -215,7 +214,7 @@ fn join(kind: Kind, server: &Server, nick: &str) -> Option<Terminal> {
 #[track_caller]
 fn enter(terminal: &mut Terminal, nick: &str) {
     terminal.type_line(nick);
-    terminal.await_text(HELP);
+    terminal.await_line("* welcome, ");
 }
 
 /// Leaves the room, and compares all that was on the screen from the beginning to the end. Never by
@@ -250,7 +249,7 @@ impl Bob {
         client.say("bob");
         client.expect("* this is a chat room: what you type goes to everybody in it, line by line");
         client.expect("* what is your nick?");
-        client.expect("* welcome, bob. nobody else is here yet. /help lists the commands");
+        client.expect("* welcome, bob. /help lists the commands. nobody else is here yet");
         Self(client)
     }
 
@@ -313,7 +312,7 @@ Escape character is '^]'.
 * this is a chat room: what you type goes to everybody in it, line by line
 * what is your nick?
 alice
-* welcome, alice. 1 other here: bob. /help lists the commands
+* welcome, alice. /help lists the commands. 1 other here: bob
 hello, é 漢字
 bob: hello alice, é 漢字
 ^Cafter ^C
@@ -355,7 +354,7 @@ fn with_nc_one_is_refused_a_nick_and_talks() {
 Bob
 * nick \"Bob\" is taken; Bob2 is free
 alice
-* welcome, alice. 1 other here: bob. /help lists the commands
+* welcome, alice. /help lists the commands. 1 other here: bob
 hello, é 漢字
 bob: hello alice, é 漢字
 /quit
@@ -388,7 +387,7 @@ fn with_ncat_one_talks_has_commands_and_ends_the_input_to_leave() {
 * this is a chat room: what you type goes to everybody in it, line by line
 * what is your nick?
 alice
-* welcome, alice. 1 other here: bob. /help lists the commands
+* welcome, alice. /help lists the commands. 1 other here: bob
 hello, é 漢字
 * bob tells you: psst
 /who
@@ -430,7 +429,7 @@ fn with_socat_on_a_raw_terminal_backspace_and_delete_edit_what_is_pending() {
         "\
 * this is a chat room: what you type goes to everybody in it, line by line
 * what is your nick?
-* welcome, alice. 1 other here: bob. /help lists the commands
+* welcome, alice. /help lists the commands. 1 other here: bob
 bob: hello alice, é 漢字
 * goodbye
 ",
@@ -470,7 +469,7 @@ fn with_socat_on_a_raw_terminal_ctrl_u_and_ctrl_w_edit_what_is_pending() {
         "\
 * this is a chat room: what you type goes to everybody in it, line by line
 * what is your nick?
-* welcome, alice. 1 other here: bob. /help lists the commands
+* welcome, alice. /help lists the commands. 1 other here: bob
 * goodbye
 ",
     );
@@ -531,7 +530,7 @@ Connected to 127.0.0.1
 * this is a chat room: what you type goes to everybody in it, line by line
 * what is your nick?
 alice
-* welcome, alice. 1 other here: bob. /help lists the commands
+* welcome, alice. /help lists the commands. 1 other here: bob
 hello, é 漢字
 bob: hello alice, é 漢字
 ^C
@@ -576,7 +575,7 @@ fn with_plink_one_talks_whatever_it_negotiates_first() {
 * this is a chat room: what you type goes to everybody in it, line by line
 * what is your nick?
 alice
-* welcome, alice. 1 other here: bob. /help lists the commands
+* welcome, alice. /help lists the commands. 1 other here: bob
 hello, é 漢字
 bob: hello alice, é 漢字
 /me waves
@@ -627,7 +626,7 @@ fn alices_screen(alices: Kind, bobs: Kind) -> String {
 * this is a chat room: what you type goes to everybody in it, line by line
 * what is your nick?
 > alice
-* welcome, alice. nobody else is here yet. /help lists the commands
+* welcome, alice. /help lists the commands. nobody else is here yet
 * bob joined
 > hello from {her}, é 漢字
 bob: hello from {his}, é 漢字
@@ -647,7 +646,7 @@ fn bobs_screen(alices: Kind, bobs: Kind) -> String {
 * this is a chat room: what you type goes to everybody in it, line by line
 * what is your nick?
 > bob
-* welcome, bob. 1 other here: alice. /help lists the commands
+* welcome, bob. /help lists the commands. 1 other here: alice
 alice: hello from {her}, é 漢字
 > hello from {his}, é 漢字
 * alice left
@@ -733,7 +732,7 @@ Escape character is '^]'.
 
 * what is your nick?
 alice
-* welcome, alice. nobody else is here yet. /help lists the commands
+* welcome, alice. /help lists the commands. nobody else is here yet
 /quit
 * goodbye
 Connection closed by foreign host.
@@ -759,7 +758,7 @@ fn plink_does_not_show_a_password_while_it_is_typed() {
 
 * what is your nick?
 alice
-* welcome, alice. nobody else is here yet. /help lists the commands
+* welcome, alice. /help lists the commands. nobody else is here yet
 /quit
 * goodbye
 ",
@@ -793,7 +792,7 @@ Escape character is '^C'.
 
 * what is your nick?
 alice
-* welcome, alice. nobody else is here yet. /help lists the commands
+* welcome, alice. /help lists the commands. nobody else is here yet
 /quit
 * goodbye
 Connection closed by foreign host
@@ -821,11 +820,83 @@ secret
 <ff><fc><01>
 * what is your nick?
 alice
-* welcome, alice. nobody else is here yet. /help lists the commands
+* welcome, alice. /help lists the commands. nobody else is here yet
 /quit
 * goodbye
 ",
     );
+}
+
+/// A screen on which lines are told to be as old as they are said.
+fn without_ages(screen: &str) -> String {
+    let mut lines = String::new();
+    for line in screen.split_inclusive('\n') {
+        let age = line.split_once(" s ago, ");
+        match age.filter(|(age, _)| age.starts_with("* ")) {
+            Some((_, said)) => lines.extend(["* N s ago, ", said]),
+            None => lines += line,
+        }
+    }
+    lines
+}
+
+/// Reads until a line begins so.
+#[track_caller]
+fn await_line(client: &mut Client, beginning: &str) {
+    while !client
+        .line()
+        .is_some_and(|line| line.starts_with(beginning))
+    {}
+}
+
+/// On a small screen, what was said last and who is here are both to be seen.
+#[test]
+fn on_a_screen_of_40_columns_the_last_lines_and_the_welcome_are_both_there() {
+    let _alone = alone();
+    let server = room();
+    let mut guests = Vec::new();
+    for n in 10..35 {
+        let mut guest = server.connect();
+        guest.say(&format!("a_guest_called{n}"));
+        await_line(&mut guest, "* welcome, ");
+        guests.push(guest);
+    }
+    for n in 1..=5 {
+        guests[0].say(&format!("this is line {n}"));
+    }
+    guests[0].say("/msg a_guest_called11 was that all?");
+    await_line(&mut guests[0], "* you tell ");
+    for kind in [Kind::Telnet, Kind::Busybox, Kind::Plink] {
+        let Some(program) = kind.find() else {
+            continue;
+        };
+        let mut alice = Terminal::run_at(size(20, 40), &program, &kind.args(&server));
+        alice.await_text(ASKED);
+        // Its answer comes behind the question for the width of the window.
+        alice.type_line("?");
+        alice.await_text("or quit\n");
+        alice.type_line("alice");
+        alice.await_text(" more\n");
+        let seen = without_ages(&alice.screen());
+        let expected = "\
+* N s ago, a_guest_called10: this is line 1
+* N s ago, a_guest_called10: this is line 2
+* N s ago, a_guest_called10: this is line 3
+* N s ago, a_guest_called10: this is line 4
+* N s ago, a_guest_called10: this is line 5
+* welcome, alice. /help lists the
+*   commands. 25 others here:
+*   a_guest_called10, a_guest_called11,
+*   a_guest_called12, a_guest_called13,
+*   a_guest_called14, a_guest_called15,
+*   a_guest_called16, a_guest_called17,
+*   a_guest_called18, a_guest_called19
+*   and 15 more
+";
+        assert!(seen.ends_with(expected), "{kind:?} shows\n{seen}");
+        alice.type_line("/quit");
+        await_line(&mut guests[0], "* alice left");
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@ use crate::support::temp_file::{TempFile, TempFolder};
 use crate::support::terminal::Terminal;
 use crate::support::tls::{NAME, Pair};
 use crate::support::tools::{are_there, output_of};
-use crate::{ASKED, HELP, installed, report_missing};
+use crate::{ASKED, installed, report_missing};
 
 /// A server with two listeners, one of them for TLS, and the certificate that clients trust.
 struct Room {
@@ -75,7 +75,7 @@ fn people_talk_with_each_client_of_tls() {
         let mut alice = Terminal::run(program, &room.client(program));
         alice.await_text(ASKED);
         alice.type_line("alice");
-        alice.await_text(HELP);
+        alice.await_line("* welcome, ");
         alice.type_line("h\u{e9}llo, is this private?");
         bob.expect("alice: h\u{e9}llo, is this private?");
         bob.say("on your half of it");

@@ -75,7 +75,7 @@ impl<'c> Scene<'c> {
         let patience = keepalive_time(&self::limits()) * 3;
         let mut alice = Person::connect(*from_here, patience);
         alice.say("alice");
-        alice.await_line("* welcome, alice. nobody else is here yet. /help lists the commands");
+        alice.await_line("* welcome, alice. /help lists the commands. nobody else is here yet");
         let mut ghost = Person::new(cable.connect(*from_there), patience);
         ghost.send(&hello("ghost"));
         ghost.await_line(YES);

@@ -152,7 +152,7 @@ fn a_dialed_peer_is_served_when_it_is_connected_and_not_before() {
 fn a_dialed_peer_that_refuses_or_never_answers_leaves_once() {
     for is_refused in [true, false] {
         let mut config = for_people();
-        config.limits.login_timeout = Duration::from_secs(30);
+        config.limits.login_timeout = Some(Duration::from_secs(30));
         let mut scene = Scene::new(config, false);
         let peer = scene.dial(PLAIN);
         scene.settle();

@@ -164,7 +164,7 @@ fn set_times(limits: &mut Limits, rng: &mut Rng) {
     };
     limits.ack_timeout = limits.goodbye_timeout;
     limits.liveness_interval = limits.linger_timeout;
-    limits.login_timeout = or_never(login, 2);
+    limits.login_timeout = Some(or_never(login, 2));
     limits.idle_timeout = or_never(idle, 5);
     limits.stall_timeout = Some(or_never(stall, 1));
     if rng.u8(0..8) == 0 {
@@ -174,7 +174,7 @@ fn set_times(limits: &mut Limits, rng: &mut Rng) {
 
 fn set_numbers(limits: &mut Limits, rng: &mut Rng) {
     limits.lag = any_of(rng, [Lag::Skip, Lag::Skip, Lag::Disconnect, Lag::Wait]);
-    limits.max_refusals = rng.u8(1..=4);
+    limits.max_refusals = Some(rng.u8(1..=4));
     if rng.u8(0..3) == 0 {
         limits.lines_per_second = any_of(rng, [0.5, 3.0, 17.3, 200.0]);
         limits.burst_lines = rng.u32(1..30);

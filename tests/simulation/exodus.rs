@@ -6,7 +6,7 @@ use std::cell::{Cell, RefCell};
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use line_chat::engine::{ClientId, Engine, Interest, Registry, Stream};
 use line_chat::{Config, Event, Lag, Observer, Profile, Service};
@@ -189,7 +189,7 @@ fn all_who_gave_no_nick_run_out_of_time_at_once() {
     let mut registry = Registrations(Rc::clone(&calls));
     let mut engine = room_full(Config::default(), &calls, false, &mut registry, now);
     let typist = Typist::enter(&mut engine, &mut registry, now);
-    now += Config::default().limits.login_timeout;
+    now += Duration::from_secs(30);
     for _ in 0..=MEMBERS / CLOSES {
         type_in_a_turn(&mut engine, &mut registry, &typist, now);
     }

@@ -666,7 +666,7 @@ impl Model {
     }
 
     fn refusal(&mut self, peer: Peer, why: &str) -> String {
-        let max_refusals = self.config.limits.max_refusals;
+        let max_refusals = reference::most_refusals(&self.config.limits);
         let client = self.client(peer);
         client.refuse();
         reference::refusal(why, client.refusals == max_refusals)
@@ -778,7 +778,7 @@ impl Model {
             time.is_some_and(|time| self.now >= since + time)
         };
         let is_http = client.service == Service::Http;
-        let login = reference::unless_never(limits.login_timeout);
+        let login = reference::login_patience(limits, client.is_person());
         let stall = reference::stall_patience(limits);
         match reason {
             CloseReason::HungUp => client.ended && !client.listens_on(),
@@ -804,7 +804,9 @@ impl Model {
             CloseReason::HeldUp => limits.lag == Lag::Wait && stall.is_some() && client.is_owed(),
             CloseReason::OutOfMemory => limits.max_pending_total_bytes > 0,
             CloseReason::NoNick => {
-                client.refusals == limits.max_refusals || client.is_too_soon || self.has_people
+                client.refusals == reference::most_refusals(limits)
+                    || client.is_too_soon
+                    || self.has_people
             }
             CloseReason::LoginTimeout => {
                 !is_http && !client.is_member() && is_past(client.connected_at, login)
@@ -906,7 +908,8 @@ impl Model {
             if client.nick.is_none() {
                 let is_late = match client.service {
                     Service::Http => is_past(client.connected_at, REQUEST_TIMEOUT),
-                    _ => is_past(client.connected_at, limits.login_timeout),
+                    _ => reference::login_patience(&limits, client.is_person())
+                        .is_some_and(|time| now >= client.connected_at + time),
                 };
                 if is_late && client.late_since.is_none() {
                     client.late_since = Some(now);

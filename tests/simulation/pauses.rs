@@ -15,7 +15,7 @@ const STALL: u64 = 20_000;
 fn config() -> Config {
     let mut config = Config::default();
     config.interactive.enabled = true;
-    config.limits.login_timeout = Duration::from_millis(LOGIN);
+    config.limits.login_timeout = Some(Duration::from_millis(LOGIN));
     config.limits.idle_timeout = Duration::from_millis(IDLE);
     config.limits.stall_timeout = Some(Duration::from_millis(STALL));
     config

@@ -46,6 +46,9 @@ const STEP_SECONDS: u64 = 2;
 /// How many steps a client may take to its nick, in rooms that have a limit.
 const LOGIN_STEPS: u64 = 6;
 
+/// How many lines of a client may be refused, in rooms where that is set.
+const FEW_REFUSALS: u8 = 3;
+
 /// How long a name that was given up is remembered.
 const REMEMBERED_SECONDS: u64 = 600;
 
@@ -83,6 +86,8 @@ struct Room {
     rng: Rng,
     has_password: bool,
     has_login_timeout: bool,
+    /// How many lines of a client are refused, if that is set.
+    most_refusals: Option<usize>,
     clients: Vec<Client>,
     /// What was said, and in which step.
     history: Vec<(u64, String, usize)>,
@@ -99,7 +104,7 @@ struct Room {
 const OFTEN: f64 = 0.1;
 
 /// What has to come about, or nothing is shown.
-const EVENTS: [&str; 23] = [
+const EVENTS: [&str; 25] = [
     "announced",
     "broken at 40 columns",
     "broken at 80 columns",
@@ -122,6 +127,8 @@ const EVENTS: [&str; 23] = [
     "unmuted",
     "ignored under another name",
     "quit",
+    "quit before a nick",
+    "said a command",
     "waited by a short read",
 ];
 
@@ -184,9 +191,11 @@ impl Room {
         let has_password = rng.bool();
         let has_login_timeout = rng.bool();
         config.limits.login_timeout = match has_login_timeout {
-            true => Duration::from_secs(LOGIN_STEPS * STEP_SECONDS),
-            false => Duration::ZERO,
+            true => Some(Duration::from_secs(LOGIN_STEPS * STEP_SECONDS)),
+            false => Some(Duration::ZERO),
         };
+        let most_refusals = rng.bool().then_some(FEW_REFUSALS.into());
+        config.limits.max_refusals = most_refusals.map(|_| FEW_REFUSALS);
         config.interactive.enabled = true;
         config.interactive.history_lines = Some(KEPT);
         config.interactive.ops_password = "mustard".parse().ok();
@@ -205,6 +214,7 @@ impl Room {
             rng,
             has_password,
             has_login_timeout,
+            most_refusals,
             clients: Vec::new(),
             history: Vec::new(),
             muted: Vec::new(),
@@ -406,12 +416,18 @@ impl Room {
             return word.to_owned();
         }
         if self.clients[number].nick.is_none() {
-            return name.to_owned();
+            let asked = ["who", "HELP", "?", "/who", "/me waves", "quit", " exit"];
+            return match self.rng.u8(..4) {
+                0 if self.clients[number].is_person => asked[self.rng.usize(..asked.len())],
+                _ => name,
+            }
+            .to_owned();
         }
         let most = self.rng.usize(1..12);
         let short: String = name.chars().take(most).collect();
         match self.rng.u8(..32) {
-            0..9 => format!("line {}", self.rng.u16(..)),
+            0 => ["help", "Bye", ":q", "who", "EXIT", "quit"][self.rng.usize(..6)].to_owned(),
+            1..9 => format!("line {}", self.rng.u16(..)),
             9..11 => "/me waves".to_owned(),
             11..13 => format!("/msg {short} psst"),
             13 => "/reply psst".to_owned(),
@@ -441,11 +457,15 @@ impl Room {
             return self.tries(number, line);
         }
         if client.nick.is_none() {
-            return self.asks_for(number, line);
+            return match client.is_person && self.asks_before(number, line) {
+                true => {}
+                false => self.asks_for(number, line),
+            };
         }
         let (command, rest) = line.split_once(' ').unwrap_or((line, ""));
         if !client.is_person || !line.starts_with('/') {
-            return self.says(number, line);
+            self.says(number, line);
+            return self.is_told_what_it_said(number, line);
         }
         let first = rest.split(' ').next().unwrap_or_default();
         match command {
@@ -482,6 +502,46 @@ impl Room {
                 self.tell_people(number, &format!("* {nick} announces: tea"));
             }
         }
+    }
+
+    /// What a person asks for who has no nick. Returns whether that was no nick.
+    fn asks_before(&mut self, number: usize, line: &str) -> bool {
+        match line.trim().to_lowercase().as_str() {
+            "quit" | "exit" => {
+                self.seen.insert("quit before a nick");
+                self.show(number, "* goodbye");
+                self.clients[number].is_open = false;
+            }
+            "who" | "/who" => match self.members()[..] {
+                [] => self.show(number, "* nobody is here"),
+                _ => self.lists(number),
+            },
+            "help" | "?" => {
+                let how = "* type a name for yourself, one word, and press Enter; or who, or quit";
+                self.show(number, how);
+            }
+            "/me waves" => {
+                let later = "* commands come later: choose a nick first, or /quit";
+                self.show(number, later);
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    /// Who says nothing but the name of a command may have meant that.
+    fn is_told_what_it_said(&mut self, number: usize, line: &str) {
+        if !self.clients[number].is_person || self.is_muted(number) {
+            return;
+        }
+        let meant = match line.trim().to_lowercase().as_str() {
+            "help" | "?" => "help lists the commands",
+            "who" => "who lists who is here",
+            "quit" | "exit" | "bye" | ":q" => "quit leaves",
+            _ => return,
+        };
+        self.seen.insert("said a command");
+        self.show(number, &format!("* everybody saw that; /{meant}"));
     }
 
     // What is shown to whom.
@@ -576,7 +636,7 @@ impl Room {
             self.clients[number].expected += "\r\n";
         }
         self.clients[number].refusals += 1;
-        if self.clients[number].refusals < 3 {
+        if self.clients[number].refusals < self.most_refusals(number) {
             return self.show(number, "* wrong password, try again");
         }
         let last = "* wrong password, and that was the last try, goodbye";
@@ -588,7 +648,7 @@ impl Room {
     fn asks_for(&mut self, number: usize, name: &str) {
         if let Some(owner) = self.owner(name) {
             self.clients[number].refusals += 1;
-            let is_last = self.clients[number].refusals == 3;
+            let is_last = self.clients[number].refusals == self.most_refusals(number);
             let taken = is_taken(name, &self.nick(owner));
             let what = match is_last {
                 true => ", and that was the last try, goodbye".to_owned(),
@@ -612,10 +672,20 @@ impl Room {
         self.clients[number].nick = Some(name.to_owned());
         self.tell_people(number, &format!("* {name} joined"));
         if self.clients[number].is_person {
-            let welcome = format!("* welcome, {name}. {others}. /help lists the commands");
-            self.show(number, &welcome);
             self.recount(number, KEPT);
+            let welcome = format!("* welcome, {name}. /help lists the commands. {others}");
+            self.show(number, &welcome);
         }
+    }
+
+    /// How many lines of a client may be refused.
+    fn most_refusals(&self, number: usize) -> usize {
+        let usual = if self.clients[number].is_person {
+            10
+        } else {
+            3
+        };
+        self.most_refusals.unwrap_or(usual)
     }
 
     /// Nobody here has a name that ends with a digit.

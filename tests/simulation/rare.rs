@@ -204,7 +204,7 @@ fn a_reader_is_told_what_it_missed_as_soon_as_there_is_room() {
 fn a_member_that_says_nothing_after_its_nick_is_idle() {
     on_both(|is_veiled| {
         let mut config = Config::default();
-        config.limits.login_timeout = Duration::ZERO;
+        config.limits.login_timeout = Some(Duration::ZERO);
         config.limits.idle_timeout = Duration::from_secs(5);
         let mut scene = Scene::new(config, is_veiled);
         let member = scene.join_reading("listens");
@@ -240,7 +240,7 @@ fn nobody_is_closed_at_the_login_without_a_word() {
         let mut config = Config::default();
         config.limits.max_line_bytes = 100;
         config.limits.max_pending_bytes = 1000;
-        config.limits.max_refusals = 1;
+        config.limits.max_refusals = Some(1);
         let mut scene = Scene::new(config, is_veiled);
         let client = scene.connect(PLAIN, 8);
         scene.send(client, &b"\xff\xf6".repeat(142));

@@ -397,6 +397,17 @@ pub(crate) fn skipped(line: &[u8]) -> Option<u64> {
     Some(count)
 }
 
+/// How long a client may take to its nick; `None`: for ever.
+pub(crate) fn login_patience(limits: &Limits, is_person: bool) -> Option<Duration> {
+    let seconds = if is_person { 120 } else { 30 };
+    unless_never(limits.login_timeout.unwrap_or(Duration::from_secs(seconds)))
+}
+
+/// How many lines of a script may be refused.
+pub(crate) fn most_refusals(limits: &Limits) -> u8 {
+    limits.max_refusals.unwrap_or(3)
+}
+
 pub(crate) fn unless_never(time: Duration) -> Option<Duration> {
     (!time.is_zero()).then_some(time)
 }

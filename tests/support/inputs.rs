@@ -549,8 +549,8 @@ pub(crate) const ROWS: &[Row] = &[
     .closed(),
     prompt(
         ("", "behind a line"),
-        &[b"bye\r\n\x04"],
-        "x: bye\r\n",
+        &[b"so long\r\n\x04"],
+        "x: so long\r\n",
         GOODBYE,
     )
     .closed(),

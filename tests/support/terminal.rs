@@ -16,9 +16,18 @@ use portable_pty::{Child, CommandBuilder, PtySize, native_pty_system};
 use super::DEADLINE;
 use super::child::await_until;
 
-/// More lines than any test fills, so that nothing scrolls away.
-const ROWS: NonZeroU16 = NonZeroU16::new(40).expect("not zero");
-const COLUMNS: NonZeroU16 = NonZeroU16::new(80).expect("not zero");
+/// The rows and columns of a screen.
+pub(crate) type Size = [NonZeroU16; 2];
+
+/// More lines than most tests fill, so that nothing scrolls away.
+const USUAL: Size = size(40, 80);
+
+pub(crate) const fn size(rows: u16, columns: u16) -> Size {
+    [
+        NonZeroU16::new(rows).expect("not zero"),
+        NonZeroU16::new(columns).expect("not zero"),
+    ]
+}
 
 /// A program, its pseudo-terminal, and the screen that it has written so far.
 pub(crate) struct Terminal {
@@ -28,18 +37,24 @@ pub(crate) struct Terminal {
     output: Receiver<Vec<u8>>,
     /// All of it so far.
     written: Vec<u8>,
+    size: Size,
 }
 
 impl Terminal {
     /// Runs a program. One at a time, because until a pseudo-terminal is set up, a child that another
     /// thread starts may inherit it and keep it open.
     pub(crate) fn run(program: &str, args: &[String]) -> Self {
-        let size = PtySize {
-            rows: ROWS.get(),
-            cols: COLUMNS.get(),
+        Self::run_at(USUAL, program, args)
+    }
+
+    /// Runs it on a screen of this size.
+    pub(crate) fn run_at(size: Size, program: &str, args: &[String]) -> Self {
+        let [rows, cols] = size.map(NonZeroU16::get);
+        let pty = native_pty_system().openpty(PtySize {
+            rows,
+            cols,
             ..PtySize::default()
-        };
-        let pty = native_pty_system().openpty(size);
+        });
         let pty = pty.expect("a pseudo-terminal");
         let program = pty.slave.spawn_command(command(program, args));
         let reader = pty.master.try_clone_reader();
@@ -49,6 +64,7 @@ impl Terminal {
             keyboard: keyboard.expect("a pseudo-terminal"),
             output: chunks(reader.expect("a pseudo-terminal")),
             written: Vec::new(),
+            size,
         }
     }
 
@@ -86,6 +102,21 @@ impl Terminal {
         }
     }
 
+    /// Waits until a line with this text is complete, and stands on the screen before the cursor.
+    #[track_caller]
+    pub(crate) fn await_line(&mut self, text: &str) {
+        let end = Instant::now() + DEADLINE;
+        let is_there = |seen: &str| seen.rsplit_once(text).is_some_and(|it| it.1.contains('\n'));
+        while !is_there(&self.before_cursor()) {
+            if self.read(end).is_err() {
+                panic!(
+                    "waited in vain for a line with {text:?}:\n{}",
+                    self.screen()
+                );
+            }
+        }
+    }
+
     /// Waits until the program has ended, and returns the screen that it leaves.
     #[track_caller]
     pub(crate) fn last_screen(mut self) -> String {
@@ -106,14 +137,14 @@ impl Terminal {
     }
 
     /// The lines on the screen, without the blanks at their ends.
-    fn screen(&self) -> String {
-        let screen = shown(&self.written).screen().contents();
+    pub(crate) fn screen(&self) -> String {
+        let screen = shown(&self.written, self.size).screen().contents();
         let lines = screen.lines().map(str::trim_end);
         lines.flat_map(|line| [line, "\n"]).collect()
     }
 
     fn before_cursor(&self) -> String {
-        let parser = shown(&self.written);
+        let parser = shown(&self.written, self.size);
         let (row, column) = parser.screen().cursor_position();
         parser.screen().contents_between(0, 0, row, column)
     }
@@ -137,8 +168,8 @@ impl Drop for Terminal {
 }
 
 /// The screen of a terminal to which this was written.
-fn shown(written: &[u8]) -> vt100::Parser {
-    let mut parser = vt100::Parser::new(ROWS, COLUMNS, 0);
+fn shown(written: &[u8], [rows, columns]: Size) -> vt100::Parser {
+    let mut parser = vt100::Parser::new(rows, columns, 0);
     parser.process(visible(written).as_bytes());
     parser
 }

@@ -210,7 +210,7 @@ fn a_slash_of_another_shape_is_one_before_the_nick_as_well() {
     for slash in ["\u{ff0f}", "\u{2215}", "\u{3001}", "\\", "/ "] {
         let bob = rig.connect();
         bob.received();
-        expect_answer(&mut rig, &bob, &format!("{slash}who"), first);
+        expect_answer(&mut rig, &bob, &format!("{slash}time"), first);
         expect_answer(&mut rig, &bob, &format!("{slash}quit"), "* goodbye\r\n");
         assert!(bob.has_ended());
     }

@@ -313,7 +313,12 @@ impl World {
     fn ask_for(&mut self, number: usize, name: &str) {
         if let Some(owner) = self.owner(name) {
             self.clients[number].refusals += 1;
-            let last = self.clients[number].refusals == 3;
+            let most = if self.clients[number].is_person {
+                10
+            } else {
+                3
+            };
+            let last = self.clients[number].refusals == most;
             let what = match last {
                 true => ", and that was the last try, goodbye".to_owned(),
                 false if self.clients[number].is_person => format!("; {name}2 is free"),
@@ -343,7 +348,7 @@ impl World {
         if self.clients[number].is_person {
             self.show(
                 number,
-                &format!("* welcome, {name}. {others}. /help lists the commands"),
+                &format!("* welcome, {name}. /help lists the commands. {others}"),
             );
         }
     }

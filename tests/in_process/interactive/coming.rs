@@ -26,13 +26,13 @@ fn who_joins_is_welcomed_and_the_others_are_told() {
     let mut rig = room();
     let alice = rig.connect();
     alice.received();
-    let welcome = "* welcome, alice. nobody else is here yet. /help lists the commands\r\n";
+    let welcome = "* welcome, alice. /help lists the commands. nobody else is here yet\r\n";
     expect_answer(&mut rig, &alice, "alice", welcome);
     let dave = rig.join("dave");
     dave.received();
     let bob = rig.connect();
     bob.received();
-    let welcome = "* welcome, bob. 2 others here: alice, dave. /help lists the commands\r\n";
+    let welcome = "* welcome, bob. /help lists the commands. 2 others here: alice, dave\r\n";
     expect_answer(&mut rig, &bob, "bob", welcome);
     let [alice, dave, bob] = received([&alice, &dave, &bob]);
     assert_eq!(alice, "* dave joined\r\n* bob joined\r\n");
@@ -47,9 +47,10 @@ fn a_long_roster_is_cut_with_a_count() {
     let _guests: Vec<Wire> = nicks.iter().map(|nick| rig.join(nick)).collect();
     let bob = rig.connect();
     bob.received();
-    let named = nicks[..20].join(", ");
-    let welcome =
-        format!("* welcome, bob. 25 others here: {named} and 5 more. /help lists the commands\r\n");
+    let named = nicks[..10].join(", ");
+    let welcome = format!(
+        "* welcome, bob. /help lists the commands. 25 others here: {named} and 15 more\r\n"
+    );
     expect_answer(&mut rig, &bob, "bob", &welcome);
 }
 
@@ -77,6 +78,9 @@ fn a_nick_that_cannot_be_had_is_refused_with_what_to_do() {
     expect_answer(&mut rig, &other, "BOB", taken);
     let colon = "* a nick has no \":\" in it, choose another\r\n";
     expect_answer(&mut rig, &other, "a:b", colon);
+    for _ in 0..7 {
+        expect_answer(&mut rig, &other, "a b", "* a nick is one word: try a_b\r\n");
+    }
     let last = "* a nick is one word, and that was the last try, goodbye\r\n";
     expect_answer(&mut rig, &other, "a b", last);
     assert!(other.has_ended());
@@ -177,11 +181,38 @@ fn who_has_come_to_the_wrong_place_can_leave_before_it_has_a_nick() {
     lost.received();
     let first = "* commands come later: choose a nick first, or /quit\r\n";
     for _ in 0..5 {
-        expect_answer(&mut rig, &lost, "/help", first);
+        expect_answer(&mut rig, &lost, "/me waves", first);
     }
     expect_answer(&mut rig, &lost, "/quit", "* goodbye\r\n");
     assert!(lost.has_ended());
     assert_eq!(alice.received(), "");
+}
+
+#[test]
+fn what_strangers_type_first_is_no_nick() {
+    let mut rig = room();
+    let [_alice] = people(&mut rig, ["alice"]);
+    let lost = rig.connect();
+    lost.received();
+    let how = "* type a name for yourself, one word, and press Enter; or who, or quit\r\n";
+    let here = "* 1 here: alice\r\n";
+    for (line, answer) in [
+        ("help", how),
+        ("?", how),
+        ("/help", how),
+        (" HELP ", how),
+        ("who", here),
+        ("/who", here),
+    ] {
+        expect_answer(&mut rig, &lost, line, answer);
+    }
+    expect_answer(&mut rig, &lost, "exit", "* goodbye\r\n");
+    assert!(lost.has_ended());
+    // In scripts these are nicks.
+    let mut rig = Rig::new(|_| {});
+    let script = rig.connect();
+    expect_answer(&mut rig, &script, "help", "");
+    assert_eq!(rig.metrics().members, 1);
 }
 
 #[test]
@@ -200,5 +231,8 @@ fn a_welcome_fits_however_long_names_may_be() {
         .nth(2)
         .expect("a greeting and a question come first");
     assert!(welcome.starts_with("* welcome, 29xxx"), "{welcome}");
-    assert!(welcome.ends_with(" and 28 more. /help lists the commands"));
+    assert!(
+        welcome.contains(". /help lists the commands. 29 others here: ")
+            && welcome.ends_with(" more")
+    );
 }

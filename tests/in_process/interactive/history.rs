@@ -15,9 +15,9 @@ fn who_joins_is_shown_the_last_lines_with_their_age() {
     rig.advance(3 * SECOND);
     let bob = rig.connect();
     bob.received();
-    let expected = "* welcome, bob. 1 other here: alice. /help lists the commands\r\n\
-        * 5 min ago, alice: two\r\n\
-        * 3 s ago, ** alice waves\r\n";
+    let expected = "* 5 min ago, alice: two\r\n\
+        * 3 s ago, ** alice waves\r\n\
+        * welcome, bob. /help lists the commands. 1 other here: alice\r\n";
     expect_answer(&mut rig, &bob, "bob", expected);
     let last = "* 3 s ago, ** alice waves\r\n";
     expect_answer(&mut rig, &bob, "/last 1", last);

@@ -247,7 +247,7 @@ fn with_0_an_address_may_have_as_many_clients_as_it_likes() {
 const NO_NICK: &str = "* no nick came in time, goodbye\r\n";
 
 fn login_timeout(seconds: u32) -> Rig {
-    Rig::new(|config| config.limits.login_timeout = seconds * SECOND)
+    Rig::new(|config| config.limits.login_timeout = Some(seconds * SECOND))
 }
 
 #[test]
