@@ -43,8 +43,9 @@ impl Help {
         self.names().any(|it| it.eq_ignore_ascii_case(folded))
     }
 
-    fn names(&self) -> impl Iterator<Item = &'static str> {
-        self.aliases.iter().copied().chain([self.name])
+    /// Its names, the one first that `/help` lists.
+    fn names(&self) -> impl Iterator<Item = &'static str> + Clone + use<> {
+        [self.name].into_iter().chain(self.aliases.iter().copied())
     }
 }
 
@@ -126,33 +127,27 @@ pub(crate) fn minutes(text: CleanText<'_>) -> Option<Option<Duration>> {
 
 /// Words for which other chats and shells have a command that has another name here. They are not
 /// typing errors, however close they are to another name: `/quiet` has nothing to do with `/quit`.
-const ELSEWHERE: [(&str, &str); 22] = [
+const ELSEWHERE: [(&str, &str); 13] = [
     ("action", "me"),
     ("block", "ignore"),
-    ("bye", "quit"),
-    ("dm", "msg"),
     ("emote", "me"),
-    ("exit", "quit"),
     ("gag", "mute"),
     ("history", "last"),
     ("kill", "kick"),
     ("leave", "quit"),
-    ("list", "who"),
     ("logout", "quit"),
-    ("names", "who"),
     ("part", "quit"),
-    ("pm", "msg"),
     ("query", "msg"),
     ("quiet", "mute"),
     ("silence", "mute"),
-    ("tell", "msg"),
-    ("users", "who"),
-    ("whisper", "msg"),
     ("whois", "who"),
 ];
 
-/// Returns the command that was probably meant by a typed word, of those that the person can use, or
-/// `None` if none is close enough.
+/// An alias that is shorter is like too many words.
+const SHORTEST_LIKE: usize = 4;
+
+/// Returns the name or alias of the command that was probably meant by a typed word, of those that the
+/// person can use, or `None` if none is close enough.
 pub(crate) fn nearest<'h>(
     typed: CleanText<'_>,
     usable: impl Iterator<Item = &'h Help> + Clone,
@@ -160,23 +155,28 @@ pub(crate) fn nearest<'h>(
     // A long word is not a typing error, and comparing it would cost more.
     let typed = folded(typed.as_str()).filter(|typed| !typed.is_empty())?;
     let typed = typed.to_ascii_lowercase();
-    let names = usable.map(|help| help.name);
+    let names = usable.clone().map(|help| help.name);
     if let Some((_, meant)) = ELSEWHERE.iter().find(|(word, _)| *word == typed) {
         return names.clone().find(|name| name == meant);
     }
-    let begins = names.clone().find(|name| name.starts_with(&typed));
-    let slips = names.filter(|name| is_slip_of(&typed, name));
-    begins.or_else(|| slips.min_by_key(|name| strsim::osa_distance(&typed, name)))
+    let all = usable.flat_map(|help| help.names().map(move |name| (help, name)));
+    let is_name = |help: &Help, name: &str| help.name == name || name.len() >= SHORTEST_LIKE;
+    let all = all.filter(|(help, name)| is_name(help, name));
+    let mut begins = names.chain(all.clone().map(|(_, name)| name));
+    let begins = begins.find(|name| name.starts_with(&typed));
+    let slips = all.filter(|(help, name)| is_slip_of(&typed, help, name));
+    let nearest = slips.min_by_key(|(_, name)| strsim::osa_distance(&typed, name));
+    begins.or_else(|| nearest.map(|(_, name)| name))
 }
 
-/// Whether a typed word may be this name with a typing error: one letter is wrong, missing, added or
+/// Whether a typed word may be this name of a command with a typing error: one letter is wrong, missing, added or
 /// swapped with its neighbour. A name of six letters or more may have two such errors.
-fn is_slip_of(typed: &str, name: &str) -> bool {
+fn is_slip_of(typed: &str, help: &Help, name: &str) -> bool {
     let most = if name.len() < 6 { 1 } else { 2 };
     let is_near = strsim::osa_distance(typed, name) <= most && name.len() > most;
-    // `/quit` must not be suggested by accident: a word with a letter that is not in "quit" is another
-    // word.
-    is_near && (name != "quit" || typed.chars().all(|c| name.contains(c)))
+    // `/quit` must not be suggested by accident: a word with a letter that is not in "quit", or in another
+    // name of it, is another word.
+    is_near && (help.name != "quit" || typed.chars().all(|c| name.contains(c)))
 }
 
 const ESC: char = '\u{1b}';
@@ -353,6 +353,15 @@ mod tests {
         let operators = ["op", "kick", "ban", "unban", "mute", "unmute", "announce"];
         let everybody: Vec<Help> = everybody.into_iter().map(help).collect();
         let operators: Vec<Help> = operators.into_iter().map(help).collect();
+        let everybody = everybody.into_iter().map(|it| Help {
+            aliases: match it.name {
+                "quit" => &["exit", "q", "bye"],
+                "msg" => &["dm", "tell", "whisper"],
+                _ => &[],
+            },
+            ..it
+        });
+        let everybody: Vec<Help> = everybody.collect();
         for (typed, person, operator) in [
             ("hlep", Some("help"), Some("help")),
             ("hekp", Some("help"), Some("help")),
@@ -363,7 +372,6 @@ mod tests {
             ("unignroe", Some("unignore"), Some("unignore")),
             ("ignnroe", Some("ignore"), Some("ignore")),
             // A prefix of a name.
-            ("q", Some("quit"), Some("quit")),
             ("qui", Some("quit"), Some("quit")),
             ("k", None, Some("kick")),
             ("mut", None, Some("mute")),
@@ -386,10 +394,18 @@ mod tests {
             ("umnute", None, Some("unmute")),
             ("unkick", None, None),
             // The names that other chats use.
-            ("exit", Some("quit"), Some("quit")),
-            ("list", Some("who"), Some("who")),
-            ("tell", Some("msg"), Some("msg")),
+            ("leave", Some("quit"), Some("quit")),
+            ("query", Some("msg"), Some("msg")),
             ("kill", None, Some("kick")),
+            // Aliases, and words that are like a short one or one of /quit.
+            ("tel", Some("tell"), Some("tell")),
+            ("whsiper", Some("whisper"), Some("whisper")),
+            ("exti", Some("exit"), Some("exit")),
+            ("edit", None, None),
+            ("dn", None, None),
+            // A name comes before an alias.
+            ("whi", Some("whisper"), Some("whisper")),
+            ("w", Some("who"), Some("who")),
             ("", None, None),
             ("xyzzy", None, None),
             ("helphelphelphelphelp", None, None),

@@ -79,6 +79,8 @@ pub(crate) enum Message<'a> {
     /// The answer to telnet's AYT.
     Yes,
     Command(&'a Help),
+    /// A command with its other names.
+    CommandInFull(&'a Help),
     HowToSaySlash,
     /// The members whose names begin with this.
     Who(&'a str, Names<'a>),
@@ -306,6 +308,15 @@ impl Message<'_> {
             Self::YouAreNow(new) => write!(to, "you are now {new}"),
             Self::Yes => write!(to, "yes"),
             Self::Command(help) => write!(to, "{}: {}", Synopsis(help), help.what),
+            Self::CommandInFull(help) => {
+                Self::Command(help).write_words(to)?;
+                let mut before = "; also /";
+                for alias in help.aliases {
+                    write!(to, "{before}{alias}")?;
+                    before = ", /";
+                }
+                Ok(())
+            }
             Self::HowToSaySlash => write!(to, "//TEXT: says a line that begins with a slash"),
             Self::Who(beginning, who) => write!(to, "{}", Here(beginning, who)),
             Self::Time(time) => write!(to, "it is {time}"),

@@ -15,7 +15,7 @@ use crate::conn::send_queue::{Pushed, SendQueue};
 use crate::events::Event;
 use crate::peer::PeerSet;
 use crate::protocol::close_reason::CloseReason;
-use crate::protocol::command::{self, Help, Role, Typed, minutes, nearest};
+use crate::protocol::command::{self, Help, Role, Typed, is_slash, minutes, nearest};
 use crate::protocol::message::Message;
 use crate::protocol::target::{Target, TypedPeers};
 use crate::session::login::count_wrong_password;
@@ -137,18 +137,18 @@ impl Row {
 /// Every command, in the order in which they are listed.
 #[rustfmt::skip]
 static COMMANDS: [Row; 18] = [
-    row("help", &[], "", 0, "lists the commands", Run::Nothing(help)),
-    row("who", &[], "[NAME]", 0, "lists who is here; with NAME, whose names begin with it", Run::Word(who)),
+    row("help", &["h", "?"], "[COMMAND]", 0, "lists the commands; with COMMAND, its other names", Run::Word(help)),
+    row("who", &["w", "names", "list", "users"], "[NAME]", 0, "lists who is here; with NAME, whose names begin with it", Run::Word(who)),
     // What a nick may be is the nick's own to say.
     row("nick", &[], "NAME", 1, "changes your name", Run::Text(nick)).speech(),
     row("me", &[], "TEXT", 1, "shows an action: /me waves is seen as ** bob waves", Run::Text(me)).speech(),
-    row("msg", &[], "NAME TEXT", 2, "tells NAME alone", Run::WordAndText(msg)).speech(),
-    row("reply", &[], "TEXT", 1, "answers, in private, whoever last told you something", Run::Text(reply)).speech(),
+    row("msg", &["m", "t", "tell", "pm", "dm", "whisper"], "NAME TEXT", 2, "tells NAME alone", Run::WordAndText(msg)).speech(),
+    row("reply", &["r"], "TEXT", 1, "answers, in private, whoever last told you something", Run::Text(reply)).speech(),
     row("ignore", &[], "[NAME]", 0, "hides what NAME says; alone, lists whom you ignore", Run::Word(ignore)),
     row("unignore", &[], "NAME", 1, "stops ignoring NAME", Run::Word(unignore)),
     row("last", &[], "[N]", 0, "shows the last N lines again, or all that are kept", Run::Number(last)),
     row("time", &[], "", 0, "tells the time, in UTC", Run::Nothing(time)),
-    row("quit", &[], "[TEXT]", 0, "leaves; TEXT is shown to the others", Run::Text(quit)),
+    row("quit", &["q", "exit", "bye"], "[TEXT]", 0, "leaves; TEXT is shown to the others", Run::Text(quit)),
     row("op", &[], "PASSWORD", 1, "makes you an operator", Run::Text(op)).for_role(Role::OperatorToBe),
     row("kick", &[], "NAME [WHY]", 1, "disconnects NAME, who can come back", Run::WordAndText(kick)).op(),
     row("ban", &[], "NAME|ADDRESS|NETWORK|uid N [MINUTES]", 1, "keeps a name, address or user out", Run::TargetAndTime(ban)).op(),
@@ -269,8 +269,7 @@ impl Call<'_, '_> {
             Typed::Command(name, arguments) => (name, arguments),
         };
         let Some(row) = find(name.as_str()) else {
-            let nearest = nearest(name, self.usable());
-            return self.answer(Message::UnknownCommand(name.as_str(), nearest));
+            return self.answer_unknown(name);
         };
         if row.help.role == Role::Operator && !self.cx.room.is_operator(self.cx.id) {
             return self.refuse_operation();
@@ -348,6 +347,11 @@ impl Call<'_, '_> {
         self.cx.room.outbox.send(self.cx.id, message);
     }
 
+    fn answer_unknown(&mut self, name: CleanText<'_>) {
+        let nearest = nearest(name, self.usable());
+        self.answer(Message::UnknownCommand(name.as_str(), nearest));
+    }
+
     fn refuse_operation(&mut self) {
         self.answer(match self.cx.auth.secrets.ops_password {
             Some(_) => Message::NotOperator,
@@ -381,7 +385,19 @@ impl Call<'_, '_> {
     }
 }
 
-fn help(call: &mut Call<'_, '_>) {
+fn help(call: &mut Call<'_, '_>, command: CleanText<'_>) {
+    let command = match command.as_str().starts_with(is_slash) {
+        true => command.without_first(),
+        false => command,
+    };
+    if !command.as_str().is_empty() {
+        let asked = find(command.as_str()).map(|row| row.help.name);
+        let asked = call.listed().find(|row| Some(row.help.name) == asked);
+        return match asked {
+            Some(row) => call.answer(Message::CommandInFull(&row.help)),
+            None => call.answer_unknown(command),
+        };
+    }
     for row in call.listed() {
         call.answer(Message::Command(&row.help));
     }

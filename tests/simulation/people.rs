@@ -429,8 +429,9 @@ impl Room {
             0 => ["help", "Bye", ":q", "who", "EXIT", "quit"][self.rng.usize(..6)].to_owned(),
             1..9 => format!("line {}", self.rng.u16(..)),
             9..11 => "/me waves".to_owned(),
-            11..13 => format!("/msg {short} psst"),
-            13 => "/reply psst".to_owned(),
+            11 => format!("/msg {short} psst"),
+            12 => format!("/tell {short} psst"),
+            13 => ["/reply psst", "/r psst"][self.rng.usize(..2)].to_owned(),
             14 | 15 => format!("/ignore {short}"),
             16 => match self.clients[number].ignores.first() {
                 Some(ignored) if self.rng.bool() => format!("/unignore {}", ignored.nick),
@@ -446,8 +447,8 @@ impl Room {
             27 => format!("/mute {short}"),
             28 => format!("/unmute {short}"),
             29 => "/announce tea".to_owned(),
-            30 => "/who".to_owned(),
-            _ => "/quit bye".to_owned(),
+            30 => ["/who", "/names"][self.rng.usize(..2)].to_owned(),
+            _ => ["/quit bye", "/exit bye"][self.rng.usize(..2)].to_owned(),
         }
     }
 
@@ -463,6 +464,13 @@ impl Room {
             };
         }
         let (command, rest) = line.split_once(' ').unwrap_or((line, ""));
+        let command = match command {
+            "/tell" => "/msg",
+            "/r" => "/reply",
+            "/names" => "/who",
+            "/exit" => "/quit",
+            command => command,
+        };
         if !client.is_person || !line.starts_with('/') {
             self.says(number, line);
             return self.is_told_what_it_said(number, line);

@@ -6,7 +6,7 @@ use super::*;
 fn help_lists_the_commands_a_line_each() {
     let mut rig = room();
     let [alice] = people(&mut rig, ["alice"]);
-    let help = "* /help: lists the commands\r\n\
+    let help = "* /help [COMMAND]: lists the commands; with COMMAND, its other names\r\n\
         * /who [NAME]: lists who is here; with NAME, whose names begin with it\r\n\
         * /nick NAME: changes your name\r\n\
         * /me TEXT: shows an action: /me waves is seen as ** bob waves\r\n\
@@ -20,6 +20,60 @@ fn help_lists_the_commands_a_line_each() {
         * //TEXT: says a line that begins with a slash\r\n";
     expect_answer(&mut rig, &alice, "/help", help);
     assert!(help.lines().all(|line| line.trim_start().len() <= 79));
+}
+
+#[test]
+fn help_explains_a_command_by_any_of_its_names() {
+    let mut rig = room();
+    let [alice] = people(&mut rig, ["alice"]);
+    let msg = "* /msg NAME TEXT: tells NAME alone; also /m, /t, /tell, /pm, /dm, /whisper\r\n";
+    for line in ["/help msg", "/h /msg", "/? DM", "/help \u{ff0f}whisper"] {
+        expect_answer(&mut rig, &alice, line, msg);
+    }
+    for (line, answer) in [
+        ("/help time", "* /time: tells the time, in UTC\r\n"),
+        (
+            "/help mgs",
+            "* there is no /mgs; did you mean /msg? /help lists what there is\r\n",
+        ),
+        // Only operators have it.
+        (
+            "/help announce",
+            "* there is no /announce; /help lists what there is\r\n",
+        ),
+        (
+            "/help two words",
+            "* write /help [COMMAND]: lists the commands; with COMMAND, its other names\r\n",
+        ),
+    ] {
+        expect_answer(&mut rig, &alice, line, answer);
+    }
+}
+
+#[test]
+fn a_command_has_the_names_that_other_chats_give_it() {
+    let mut rig = room();
+    let [alice, bob] = people(&mut rig, ["alice", "bob"]);
+    for alias in ["w", "names", "list", "users"] {
+        expect_answer(
+            &mut rig,
+            &alice,
+            &format!("/{alias}"),
+            "* 2 here: alice, bob\r\n",
+        );
+    }
+    for alias in ["m", "t", "tell", "pm", "dm", "whisper"] {
+        let told = "* you tell bob: psst\r\n";
+        expect_answer(&mut rig, &alice, &format!("/{alias} bob psst"), told);
+        assert_eq!(bob.received(), "* alice tells you: psst\r\n");
+    }
+    expect_answer(&mut rig, &bob, "/r yes?", "* you tell alice: yes?\r\n");
+    assert_eq!(alice.received(), "* bob tells you: yes?\r\n");
+    for alias in ["exit", "q", "bye"] {
+        let [guest] = people(&mut rig, ["guest"]);
+        expect_answer(&mut rig, &guest, &format!("/{alias} now"), "* goodbye\r\n");
+        assert_eq!(alice.received(), "* guest joined\r\n* guest left: now\r\n");
+    }
 }
 
 #[test]
@@ -77,8 +131,12 @@ fn what_is_no_command_comes_with_what_to_do() {
             "* there is no /hlep; did you mean /help? /help lists what there is\r\n",
         ),
         (
-            "/q",
-            "* there is no /q; did you mean /quit? /help lists what there is\r\n",
+            "/qu",
+            "* there is no /qu; did you mean /quit? /help lists what there is\r\n",
+        ),
+        (
+            "/whispr",
+            "* there is no /whispr; did you mean /whisper? /help lists what there is\r\n",
         ),
         (
             "/xyzzy",
