@@ -487,6 +487,11 @@ impl<S: Stream, O: Observer> Engine<S, O> {
             if client.turn == TurnState::Queued && client.waits_for_room() {
                 self.sched.waiting.push(id);
             }
+            if client.turn == TurnState::Throttled
+                && client.session.is_to_look_ahead(&self.env, true)
+            {
+                self.sched.ahead.push(id);
+            }
             self.wake(id);
         }
     }
@@ -680,7 +685,10 @@ impl<S: Stream, O: Observer> Engine<S, O> {
             return;
         }
         if session.throttled_until(&self.env).is_some() {
-            client.turn = TurnState::Throttled;
+            let was = std::mem::replace(&mut client.turn, TurnState::Throttled);
+            if was != TurnState::Throttled && client.session.is_to_look_ahead(&self.env, false) {
+                self.sched.ahead.push(id);
+            }
             return self.schedule(id);
         }
         client.turn = TurnState::Queued;

@@ -37,6 +37,9 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         if !self.sched.waiting.is_empty() {
             self.let_leavers_pass();
         }
+        if !self.sched.ahead.is_empty() {
+            self.look_ahead();
+        }
         let (pressure, room) = (&self.pressure, &self.room);
         self.sched.begin_turn(|| pressure.gates(room.len()));
         self.read_part(Part::Sparse, registry);
@@ -114,6 +117,48 @@ impl<S: Stream, O: Observer> Engine<S, O> {
             self.sched.waiting.extend(waiting);
         }
         self.upkeep.scratch = scratch;
+    }
+
+    /// Looks through the input of people whose lines wait for their rate. Who leaves behind them is queued at
+    /// once.
+    #[cold]
+    fn look_ahead(&mut self) {
+        let mut scratch = std::mem::take(&mut self.upkeep.scratch);
+        let mut ahead = std::mem::take(&mut self.sched.ahead);
+        ahead.sort_unstable();
+        ahead.dedup();
+        let mut ahead = ahead.into_iter();
+        while self.budget.may_search()
+            && let Some(id) = ahead.next()
+        {
+            let Some(client) = self.clients.get_mut(id.index()) else {
+                continue;
+            };
+            if client.turn != TurnState::Throttled {
+                continue;
+            }
+            if client.io.read_on(&mut scratch, &mut self.env) {
+                self.sched.ahead.push(id);
+            }
+            self.budget.count_search(client.io.held().len());
+            self.look_ahead_of(id);
+        }
+        self.sched.ahead.extend(ahead);
+        self.upkeep.scratch = scratch;
+    }
+
+    fn look_ahead_of(&mut self, id: ClientId) {
+        let mut leaves = false;
+        self.with_session(id, |session, io, cx| {
+            let (held, out) = io.halves(&[]);
+            let dropped = session.look_ahead(held, out, cx);
+            io.consume(dropped, &mut &[][..], cx.env);
+            leaves = session.throttled_until(cx.env).is_none();
+        });
+        if leaves {
+            self.requeue(id);
+        }
+        self.list_flush(id);
     }
 
     /// Queues a client anew that is queued.

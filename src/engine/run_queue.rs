@@ -40,6 +40,8 @@ pub(super) struct Scheduler {
     pub(super) waiting: Vec<ClientId>,
     /// The one that was searched last.
     pub(super) last_searched: Option<ClientId>,
+    /// Clients whose lines wait for their rate, and are to be looked through.
+    pub(super) ahead: Vec<ClientId>,
     /// Clients whose stream the system had no memory to read.
     pub(super) starved: Vec<ClientId>,
     /// Clients whose stream failed while others were served.
@@ -226,6 +228,7 @@ impl Scheduler {
         }) || !self.flush.is_empty()
             || !self.flush_later.is_empty()
             || !self.waiting.is_empty()
+            || !self.ahead.is_empty()
             || !self.to_close.is_empty()
             || !self.closed.is_empty()
             || !self.failed.is_empty()
@@ -243,6 +246,7 @@ impl Scheduler {
         self.left.shrink_to_fit();
         self.closed.shrink_to_fit();
         self.waiting.shrink_to_fit();
+        self.ahead.shrink_to_fit();
         self.failed.shrink_to_fit();
     }
 }

@@ -82,6 +82,8 @@ pub(crate) enum Message<'a> {
     /// A command with its other names.
     CommandInFull(&'a Help),
     HowToSaySlash,
+    /// How not to lose sight of a half-typed line, between those of others.
+    HowToType,
     /// The members whose names begin with this.
     Who(&'a str, Names<'a>),
     Time(&'a str),
@@ -111,6 +113,11 @@ pub(crate) enum Message<'a> {
     /// How many lines were left out because the reader was too far behind.
     Skipped(u64),
     SkippedForPerson(u64),
+    /// How many lines of this person wait, and how many a second are said.
+    LinesWait {
+        count: u64,
+        lines_per_second: f64,
+    },
     UnknownCommand(&'a str, Option<&'static str>),
     Usage(&'a Help),
     Nobody(&'a str),
@@ -318,6 +325,10 @@ impl Message<'_> {
                 Ok(())
             }
             Self::HowToSaySlash => write!(to, "//TEXT: says a line that begins with a slash"),
+            Self::HowToType => write!(
+                to,
+                "^R: shows again what you have typed; rlwrap nc HOST PORT keeps it in sight"
+            ),
             Self::Who(beginning, who) => write!(to, "{}", Here(beginning, who)),
             Self::Time(time) => write!(to, "it is {time}"),
             Self::YouIgnore(nick) => {
@@ -385,6 +396,13 @@ impl Message<'_> {
                 Self::Skipped(count).write_words(to)?;
                 write!(to, ": your connection was too slow")
             }
+            Self::LinesWait {
+                count,
+                lines_per_second,
+            } => write!(
+                to,
+                "{count} of your lines wait: {lines_per_second} a second is the limit here"
+            ),
             Self::UnknownCommand("", _) => write!(
                 to,
                 "a line that begins with \"/\" is a command; /help lists them, // says the line"

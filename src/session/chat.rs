@@ -66,9 +66,11 @@ pub(super) struct Talk {
     pub(super) stage: Stage,
     sent: Sent,
     /// Its leaving was found in its input, behind lines that wait for the room.
-    leaves: bool,
+    pub(super) leaves: bool,
+    /// It was told that lines of it wait, and has not caught up since.
+    pub(super) is_told_ahead: bool,
     /// How many bytes at the head of the next input are known to hold no telnet command.
-    known_data: u16,
+    pub(super) known_data: u16,
     /// Since when it has no nick; for a member, since when it has sent nothing.
     since: Moment,
     /// What it has said, in bytes, against what can be read.
@@ -118,6 +120,7 @@ impl ChatSession {
                 stage: Stage::Nick { refusals: 0 },
                 sent: Sent::Begun(Opening::Nothing),
                 leaves: false,
+                is_told_ahead: false,
                 known_data: 0,
                 since: env.now,
                 said: TokenBucket::default(),
@@ -502,6 +505,16 @@ impl Talk {
         self.leaves || room.is_operator(id)
     }
 
+    /// Counts a line against the rate that is allowed.
+    #[inline]
+    fn count_line(&mut self, cx: &Ctx<'_>) {
+        if cx.env.line_rate.is_limited() {
+            let has_caught_up = self.lines.missing(cx.env.now).is_zero();
+            self.is_told_ahead &= !has_caught_up;
+            cx.env.line_rate.count(&mut self.lines, cx.env.now);
+        }
+    }
+
     /// Handles a command of a member. `is_checked`: the peer of the member that holds the nick that it
     /// asks for was checked.
     fn on_command(
@@ -513,7 +526,7 @@ impl Talk {
     ) -> Step {
         let class = self.class(cx.env.now);
         let lines_before = self.lines;
-        cx.env.line_rate.count(&mut self.lines, cx.env.now);
+        self.count_line(cx);
         let step = commands::run(line, class, is_checked, &mut self.lines, out, cx);
         if matches!(step.flow, Flow::CheckPeer(_)) {
             // It is counted when it is run.
@@ -584,7 +597,7 @@ impl Talk {
             return self.on_command(line, is_checked, out, cx);
         }
         let class = self.class(cx.env.now);
-        cx.env.line_rate.count(&mut self.lines, cx.env.now);
+        self.count_line(cx);
         let step = say(line, class, cx);
         match self.is_interactive() && line.len() <= commands::LONGEST_BARE {
             true => tell_if_bare(line, step, out, cx),

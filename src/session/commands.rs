@@ -402,6 +402,7 @@ fn help(call: &mut Call<'_, '_>, command: CleanText<'_>) {
         call.answer(Message::Command(&row.help));
     }
     call.answer(Message::HowToSaySlash);
+    call.answer(Message::HowToType);
 }
 
 fn who(call: &mut Call<'_, '_>, name: CleanText<'_>) {

@@ -6,6 +6,7 @@
 //! bob` and then `/msg bob` in one read does not reach bob.
 
 pub(crate) mod admission;
+mod ahead;
 pub(crate) mod auth;
 pub(crate) mod chat;
 pub(crate) mod closing;
@@ -290,6 +291,28 @@ impl Session {
         match self {
             Self::Chat(chat) => chat.is_member() && chat.look_for_leaving(input, has_ended),
             Self::Http(_) | Self::Transcript | Self::Closing(_) => false,
+        }
+    }
+
+    /// Whether its lines wait for their rate, and what waits is to be looked through. `is_news`: some of it
+    /// has just come.
+    pub(crate) fn is_to_look_ahead(&self, env: &Env, is_news: bool) -> bool {
+        match self {
+            Self::Chat(chat) => chat.is_ahead(env) && (is_news || !chat.is_told_ahead()),
+            Self::Http(_) | Self::Transcript | Self::Closing(_) => false,
+        }
+    }
+
+    /// Looks through input that waits for its rate. Returns how many bytes of it are to be dropped.
+    pub(crate) fn look_ahead(
+        &mut self,
+        input: &[u8],
+        out: &mut SendQueue,
+        cx: &mut Ctx<'_>,
+    ) -> usize {
+        match self {
+            Self::Chat(chat) if chat.is_ahead(cx.env) => chat.look_ahead(input, out, cx),
+            _ => 0,
         }
     }
 

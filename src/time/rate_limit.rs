@@ -64,6 +64,11 @@ impl Rate {
         )
     }
 
+    /// Whether there is a limit.
+    pub(crate) fn is_limited(&self) -> bool {
+        !self.interval.is_zero()
+    }
+
     /// The time at which another one is allowed, if that is not now.
     pub(crate) fn next_at(&self, taken: &TokenBucket, now: Moment) -> Option<Moment> {
         taken.refilled_to(self.slack).filter(|&at| at > now)

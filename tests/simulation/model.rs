@@ -1004,7 +1004,11 @@ impl Model {
         let said_more = client.has_said_more();
         // What it said before may have to wait for its rate.
         let opens = client.lines.opens(now).filter(|_| client.is_member());
-        let may_wait = (said_more || opens.is_some()) && limits.lag == Lag::Wait;
+        // What a person has sent beyond its rate is read, and so the failure behind it is found, before it
+        // is said. What commands count against its rate no event tells.
+        let is_read_ahead = client.is_person() && limits.lines_per_second > 0.0;
+        let may_wait = (said_more || opens.is_some()) && limits.lag == Lag::Wait
+            || is_read_ahead && next.is_some();
         let is_freed = !client.failed || may_wait;
         assert!(is_freed, "peer {peer} failed and is not freed");
         // Lines of a member that is muted are never heard, and no event tells which.

@@ -17,7 +17,8 @@ fn help_lists_the_commands_a_line_each() {
         * /last [N]: shows the last N lines again, or all that are kept\r\n\
         * /time: tells the time, in UTC\r\n\
         * /quit [TEXT]: leaves; TEXT is shown to the others\r\n\
-        * //TEXT: says a line that begins with a slash\r\n";
+        * //TEXT: says a line that begins with a slash\r\n\
+        * ^R: shows again what you have typed; rlwrap nc HOST PORT keeps it in sight\r\n";
     expect_answer(&mut rig, &alice, "/help", help);
     assert!(help.lines().all(|line| line.trim_start().len() <= 79));
 }

@@ -311,9 +311,11 @@ fn commands_count_as_lines_where_lines_are_limited() {
         alice.say("/who");
     }
     rig.settle();
-    assert_eq!(alice.received().lines().count(), 2);
+    let here = "* 1 here: alice\r\n";
+    let told = "* 2 of your lines wait: 1 a second is the limit here\r\n";
+    assert_eq!(alice.received(), [here, here, told].concat());
     rig.advance(SECOND);
-    assert_eq!(alice.received().lines().count(), 1);
+    assert_eq!(alice.received(), here);
 }
 
 #[test]

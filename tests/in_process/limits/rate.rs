@@ -139,6 +139,76 @@ fn an_empty_line_costs_nothing_and_one_that_is_too_long_as_much_as_another() {
     assert_eq!(room.hear(1), 1);
 }
 
+/// A room for people, in which bob and carol are.
+fn people(lines_per_second: f64, burst_lines: u32) -> Room {
+    let mut rig = Rig::new(|config| {
+        config.interactive.enabled = true;
+        config.limits.lines_per_second = lines_per_second;
+        config.limits.burst_lines = burst_lines;
+    });
+    let [bob, carol] = ["bob", "carol"].map(|nick| rig.join(nick));
+    bob.received();
+    carol.received();
+    Room { rig, bob, carol }
+}
+
+#[test]
+fn a_person_who_is_ahead_is_told_once_how_many_lines_wait() {
+    let mut room = people(2.0, 3);
+    room.bob.send(typed(0..32));
+    room.rig.settle();
+    assert_eq!(room.hear(0), 3);
+    let told = "* 29 of your lines wait: 2 a second is the limit here\r\n";
+    assert_eq!(room.bob.received(), told);
+    room.bob.send(typed(32..34));
+    for second in 0..15 {
+        room.rig.advance(SECOND);
+        assert_eq!(room.hear(3 + 2 * second), 2);
+    }
+    room.rig.advance(SECOND);
+    room.hear(33);
+    assert_eq!(room.bob.received(), "", "once");
+    // Who has caught up is told the next time.
+    room.rig.advance(2 * SECOND);
+    room.bob.send(typed(34..39));
+    room.rig.settle();
+    assert_eq!(room.hear(34), 3);
+    let told = "* 2 of your lines wait: 2 a second is the limit here\r\n";
+    assert_eq!(room.bob.received(), told);
+    // A line that waits alone is said before anybody could read of it.
+    let mut room = people(2.0, 3);
+    room.bob.send(typed(0..4));
+    room.rig.settle();
+    assert_eq!((room.hear(0), &*room.bob.received()), (3, ""));
+}
+
+#[test]
+fn a_person_who_leaves_is_not_kept_by_the_lines_that_wait() {
+    for (together, quit) in [
+        (true, "/quit so long\r\n"),
+        (false, "/q so long\r\n"),
+        (false, "\x04"),
+    ] {
+        let mut room = people(0.5, 3);
+        room.bob.send(typed(0..200));
+        if !together {
+            room.rig.settle();
+        }
+        room.bob.send(quit);
+        room.rig.settle();
+        let words = if quit == "\x04" { "" } else { ": so long" };
+        let left = format!("* bob left{words}\r\n");
+        assert_eq!(room.carol.received(), heard(0..3) + &left, "{quit:?}");
+        assert!(room.bob.received().ends_with("* goodbye\r\n"));
+        assert!(room.bob.has_ended());
+    }
+    // A script's lines are all meant.
+    let mut room = Room::new(1.0, 2);
+    room.bob.send(typed(0..4) + "/quit\n");
+    room.rig.settle();
+    assert_eq!((room.hear(0), &*room.bob.received()), (2, ""));
+}
+
 #[test]
 fn the_rate_is_each_clients_own() {
     let mut room = Room::new(1.0, 1);
