@@ -57,10 +57,18 @@ pub struct Interactive {
     /// How many of the last lines are shown to a client that joins, except at a --plain listener.
     /// [default: 20 with --interactive, else 0]
     ///
-    /// The default fits a terminal of 24 lines. At most 64 KiB are kept.
+    /// The default fits a terminal of 24 lines.
     #[cfg_attr(feature = "cli", arg(long = "history", env = "LINE_CHAT_HISTORY",
         value_name = "LINES", help_heading = PEOPLE))]
     pub history_lines: Option<usize>,
+
+    /// How many of the last lines are kept for /last and /find, with --interactive. [default: 500, and
+    /// none with --history 0]
+    ///
+    /// At most 64 KiB are kept, and no fewer lines than --history shows.
+    #[cfg_attr(feature = "cli", arg(long = "history-kept", env = "LINE_CHAT_HISTORY_KEPT",
+        value_name = "LINES", help_heading = PEOPLE))]
+    pub history_kept_lines: Option<usize>,
 
     /// In a room with more members than this, nobody is told who joins and leaves.
     ///
@@ -110,8 +118,9 @@ fn file_name() -> impl clap::builder::TypedValueParser<Value = PathBuf> {
 
 const QUIET_ABOVE: usize = 1000;
 
-/// How many lines are kept by default, where people are served.
+/// How many lines are shown by default, where people are served, and how many are kept.
 const HISTORY_LINES: usize = 20;
+const HISTORY_KEPT_LINES: usize = 500;
 
 impl Interactive {
     /// Whether there is a password of the room.
@@ -126,6 +135,7 @@ impl Default for Interactive {
             enabled: false,
             motd_file: None,
             history_lines: None,
+            history_kept_lines: None,
             quiet_above_members: QUIET_ABOVE,
             password_file: None,
             ops_password_file: None,
@@ -136,15 +146,26 @@ impl Default for Interactive {
 }
 
 impl Interactive {
-    /// How many of the last lines are kept.
-    pub(crate) fn lines_kept(&self) -> usize {
+    /// How many of the last lines are shown to a client that joins.
+    pub(crate) fn lines_shown(&self) -> usize {
         let default = if self.enabled { HISTORY_LINES } else { 0 };
         self.history_lines.unwrap_or(default)
     }
 
+    /// How many of the last lines are kept. Only people can ask for more than they were shown.
+    pub(crate) fn lines_kept(&self) -> usize {
+        let shown = self.lines_shown();
+        let default = match shown {
+            0 => 0,
+            _ if self.enabled => HISTORY_KEPT_LINES,
+            _ => shown,
+        };
+        self.history_kept_lines.unwrap_or(default).max(shown)
+    }
+
     /// The profile of listeners whose address names none.
     pub fn profile(&self) -> Profile {
-        match self.lines_kept() {
+        match self.lines_shown() {
             _ if self.enabled => Profile::Interactive,
             0 => Profile::Plain,
             _ => Profile::History,

@@ -199,13 +199,12 @@ impl Config {
         Ok(())
     }
 
-    /// How many lines are kept for clients that join.
-    pub(crate) fn lines_kept(&self) -> usize {
-        let interactive = Interactive {
+    /// How the room serves people, if any of its listeners does.
+    pub(crate) fn interactive_if_any(&self) -> Interactive {
+        Interactive {
             enabled: self.has_people(),
             ..self.interactive.clone()
-        };
-        interactive.lines_kept()
+        }
     }
 
     /// Prepares for people at a prompt who come to a listener that this configuration does not name. Its

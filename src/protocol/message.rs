@@ -140,6 +140,10 @@ pub(crate) enum Message<'a> {
     YouDoNotIgnore(&'a str),
     YouIgnoreTooMany(usize),
     NothingKept,
+    /// Nothing is kept that somebody of this name has said.
+    NothingOf(&'a str),
+    /// No line that is kept holds this text.
+    NothingFound(&'a str),
     MutedLine,
     /// A muted operator wanted to unmute somebody, perhaps itself.
     MutedOperator,
@@ -480,6 +484,12 @@ impl Message<'_> {
                 write!(to, "you ignore {most} already: /unignore one of them first")
             }
             Self::NothingKept => write!(to, "there is nothing to show"),
+            Self::NothingOf(name) => {
+                write!(to, "nothing is kept that \"{}\" has said", Short(name))
+            }
+            Self::NothingFound(text) => {
+                write!(to, "no line that is kept has \"{}\" in it", Short(text))
+            }
             Self::MutedLine => write!(to, "you are muted, that was not sent"),
             Self::MutedOperator => write!(to, "you are muted: another operator has to do that"),
             Self::RenamesTooOften { wait } => write!(

@@ -49,10 +49,22 @@ impl Room {
         name: CleanText<'_>,
         now: Moment,
     ) -> Option<ClientId> {
-        let Some(mut typed) = self.members.typed(name.as_str()) else {
-            self.answer(id, Message::Nobody(name.as_str()));
-            return None;
+        let name = name.as_str();
+        let Some(mut typed) = self.members.typed(name) else {
+            return match bare_name(name).and_then(|bare| self.members.typed(bare)) {
+                Some(mut typed) => self.meant_by(id, &mut typed, now),
+                None => {
+                    self.answer(id, Message::Nobody(name));
+                    None
+                }
+            };
         };
+        if let Some(bare) = bare_name(name)
+            && self.members.find(&mut typed, id, now) == Err(NotFound::Nobody)
+            && let Some(mut typed) = self.members.typed(bare)
+        {
+            return self.meant_by(id, &mut typed, now);
+        }
         self.meant_by(id, &mut typed, now)
     }
 
@@ -63,7 +75,7 @@ impl Room {
         typed: &mut TypedName<'_>,
         now: Moment,
     ) -> Option<ClientId> {
-        let (name, found) = (typed.text(), self.members.find(typed, now));
+        let (name, found) = (typed.text(), self.members.find(typed, id, now));
         let nick = |id| Some(&self.members.get(id)?.nick);
         match found {
             Ok(meant) => return Some(meant),
@@ -231,7 +243,7 @@ impl Room {
             return self.answer(id, Message::YouDoNotIgnore(name.as_str()));
         };
         let former = self.members.hash_of(&mut typed);
-        let member = self.members.find(&mut typed, now).ok();
+        let member = self.members.find(&mut typed, id, now).ok();
         let member = member.and_then(|id| self.members.get(id));
         let member = member.map(Member::identity);
         let removed = self.members.person_mut(id).and_then(|person| {
@@ -250,13 +262,14 @@ impl Room {
             None => self.answer(id, Message::YouDoNotIgnore(name.as_str())),
         }
     }
+}
 
-    /// Shows a person the last lines again, all that are kept or at most this many.
-    pub(crate) fn last(&mut self, id: ClientId, most: Option<usize>, now: Moment) {
-        if self.replay(id, most.unwrap_or(usize::MAX), now) == 0 {
-            self.answer(id, Message::NothingKept);
-        }
-    }
+/// The name in a word by which people address somebody: `@oz`, `oz:` or `oz,`. `None` if the word has nothing
+/// of that.
+fn bare_name(word: &str) -> Option<&str> {
+    let name = word.strip_prefix('@').unwrap_or(word);
+    let name = name.trim_end_matches([':', ',']);
+    (name != word && !name.is_empty()).then_some(name)
 }
 
 #[cfg(test)]

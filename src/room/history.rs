@@ -113,16 +113,29 @@ impl History {
             .saturating_add(self.lines.len().saturating_mul(EACH_BYTES))
     }
 
-    /// The last `most` lines, the oldest first.
-    pub(crate) fn last(&self, most: usize, now: Moment) -> impl Iterator<Item = Remembered<'_>> {
-        let now = now + self.left_out;
-        let lines = self.lines.range(self.lines.len().saturating_sub(most)..);
-        let bytes: usize = lines.clone().map(|line| line.len).sum();
-        let start = self.bytes.len().saturating_sub(bytes);
-        let mut rest = self.bytes.get(start..).unwrap_or_default();
-        lines.map(move |line| {
-            let (text, behind) = rest.split_at_checked(line.len).unwrap_or_default();
-            rest = behind;
+    /// The last `most` of the lines that are wanted, the oldest first.
+    pub(crate) fn last<'h>(
+        &'h self,
+        most: usize,
+        now: Moment,
+        is_wanted: impl FnMut(&Remembered<'h>) -> bool,
+    ) -> impl Iterator<Item = Remembered<'h>> {
+        let wanted = self.newest_first(now).filter(is_wanted).take(most);
+        let wanted: Vec<_> = wanted.collect();
+        wanted.into_iter().rev()
+    }
+
+    /// How much is kept, in bytes.
+    pub(crate) fn len_bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    fn newest_first(&self, now: Moment) -> impl Iterator<Item = Remembered<'_>> {
+        let (now, mut rest) = (now + self.left_out, &*self.bytes);
+        self.lines.iter().rev().map(move |line| {
+            let start = rest.len().saturating_sub(line.len);
+            let (before, text) = rest.split_at_checked(start).unwrap_or_default();
+            rest = before;
             Remembered {
                 age: now.saturating_since(line.said_at),
                 speaker: line.speaker.identity,
@@ -139,7 +152,8 @@ mod tests {
 
     fn kept(history: &History, most: usize) -> Vec<String> {
         let text = |line: Remembered<'_>| String::from_utf8_lossy(line.text).into_owned();
-        history.last(most, Moment::BEGINNING).map(text).collect()
+        let last = history.last(most, Moment::BEGINNING, |_| true);
+        last.map(text).collect()
     }
 
     fn history_of(max_lines: usize, max_bytes: usize, lines: &[&str]) -> History {
@@ -191,6 +205,14 @@ mod tests {
         assert_eq!(kept(&history, 9), ["", "three"]);
         assert_eq!(kept(&history, 1), ["three"]);
         assert!(kept(&history_of(9, 999, &[]), 9).is_empty());
+    }
+
+    #[test]
+    fn lines_that_are_not_wanted_leave_room_for_others() {
+        let history = history_of(9, 999, &["one", "two", "", "four", "five"]);
+        let wanted = history.last(2, Moment::BEGINNING, |it| !it.text.ends_with(b"e"));
+        let wanted: Vec<&[u8]> = wanted.map(|it| it.text).collect();
+        assert_eq!(wanted, [&b""[..], b"four"]);
     }
 
     #[test]

@@ -599,10 +599,12 @@ impl Members {
 
     /// Finds the member that a typed name means: the one with that name, or else the only one whose
     /// name is like it, or else the only one whose name begins with it. Where that is not its whole name,
-    /// it counts only if no other name that is like it or begins so [was given up](GivenUpNames).
+    /// it counts only if no other name that is like it or begins so [was given up](GivenUpNames). Who asks is
+    /// not meant by the beginning of its own name, if anybody else may be.
     pub(super) fn find(
         &mut self,
         typed: &mut TypedName<'_>,
+        asker: ClientId,
         now: Moment,
     ) -> Result<ClientId, NotFound> {
         if let Some(id) = self.find_key(&typed.key) {
@@ -613,7 +615,7 @@ impl Members {
         let is_by_look = !alike.some.is_empty();
         let candidates = match is_by_look {
             true => alike,
-            false => self.with_this_beginning(&typed.key),
+            false => self.with_this_beginning(&typed.key, asker),
         };
         let first = *candidates.some.first().ok_or(NotFound::Nobody)?;
         if candidates.count > 1 {
@@ -641,11 +643,17 @@ impl Members {
         Candidates { some, count }
     }
 
-    fn with_this_beginning(&self, key: &str) -> Candidates {
+    fn with_this_beginning(&self, key: &str, asker: ClientId) -> Candidates {
         let beginning = self.beginning_with(key);
         let count = beginning.len();
-        let some = beginning.take(MAX_NAMED).collect();
-        Candidates { some, count }
+        let is_asker_too = self
+            .get(asker)
+            .is_some_and(|it| count > 1 && it.nick.key().starts_with(key));
+        let others = beginning.filter(|&id| !is_asker_too || id != asker);
+        Candidates {
+            some: others.take(MAX_NAMED).collect(),
+            count: count.saturating_sub(usize::from(is_asker_too)),
+        }
     }
 
     /// The members whose names begin with this, in the order of their names; all if it is empty.
@@ -752,7 +760,8 @@ mod tests {
 
     fn find_at(members: &mut Members, name: &str, now: Moment) -> Result<ClientId, NotFound> {
         let mut typed = members.typed(name).ok_or(NotFound::Nobody)?;
-        members.find(&mut typed, now)
+        // Nobody who asks is a member.
+        members.find(&mut typed, client(1000), now)
     }
 
     fn several(ids: &[usize]) -> Result<ClientId, NotFound> {

@@ -10,6 +10,7 @@ mod ignore_list;
 mod members;
 mod moderation;
 mod presence;
+mod recall;
 mod renames;
 
 use std::iter;
@@ -66,6 +67,8 @@ pub(crate) struct Room {
     /// What single clients are to be told.
     pub(crate) outbox: Outbox,
     history: History,
+    /// How many lines of it a client is shown that joins.
+    lines_shown: usize,
     presence: Presence,
     renames: Renames,
     quiet_above_members: usize,
@@ -216,6 +219,7 @@ impl Room {
     pub(crate) fn new(config: &Config) -> Self {
         // A quarter of a queue is what a turn may add to it.
         let history_bytes = MAX_HISTORY_BYTES.min(config.limits.max_pending_bytes / 4);
+        let interactive = config.interactive_if_any();
         let mut members = Members::new(config.limits.max_nick_chars);
         if config.has_people() {
             members.expect_people();
@@ -229,7 +233,8 @@ impl Room {
             passed: Cursor::default(),
             observed: Cursor::default(),
             outbox: Outbox::default(),
-            history: History::new(config.lines_kept(), history_bytes),
+            history: History::new(interactive.lines_kept(), history_bytes),
+            lines_shown: interactive.lines_shown(),
             presence: Presence::default(),
             renames: Renames::default(),
             quiet_above_members: config.interactive.quiet_above_members,
@@ -259,7 +264,7 @@ impl Room {
         })?;
         self.announce_join(id, from, now);
         if profile != Profile::Plain {
-            self.replay(id, usize::MAX, now);
+            self.replay(id, self.lines_shown, now, |_| true);
         }
         if profile == Profile::Interactive {
             // Last, so that it is still on the screen.
@@ -745,22 +750,6 @@ impl Room {
         let name = self.members.get(id).map(|member| member.name);
         let is_meant = |name: NameHash| self.muted.find(now, |it| it.is_alike(name));
         name.and_then(is_meant).is_some()
-    }
-
-    /// Shows a member the last lines, without those of members that it ignores. Returns how many.
-    fn replay(&mut self, id: ClientId, most: usize, now: Moment) -> usize {
-        let person = self.members.person(id);
-        let is_shown = |speaker| !person.is_some_and(|person| person.ignores(speaker));
-        let mut shown = 0_usize;
-        for line in self.history.last(most, now) {
-            if is_shown(line.speaker) {
-                let bare = person.is_none().then(|| text::without_isolates(line.text));
-                let text = bare.as_deref().unwrap_or(line.text);
-                self.outbox.send(id, Message::Remembered(line.age, text));
-                shown = shown.saturating_add(1);
-            }
-        }
-        shown
     }
 
     /// Removes from the history the lines of these members, under any name, and those of anyone with a

@@ -26,6 +26,9 @@ use crate::time::rate_limit::TokenBucket;
 /// What a command costs at least, in bytes.
 pub(super) const COMMAND_BYTES: usize = 1 << 10;
 
+/// How many bytes are searched in the time that a byte of a line takes.
+const FOUND_BYTES_EACH: usize = 4;
+
 /// A command.
 struct Row {
     help: Help,
@@ -52,8 +55,8 @@ enum Run {
     Target(fn(&mut Call<'_, '_>, Target<'_>, CleanText<'_>)),
     /// Whom a ban is for, and a number of minutes, which may be missing.
     TargetAndTime(fn(&mut Call<'_, '_>, Target<'_>, CleanText<'_>, Option<Duration>)),
-    /// A number from 1 on, or nothing.
-    Number(fn(&mut Call<'_, '_>, Option<usize>)),
+    /// A number from 1 on and a word, both of which may be missing.
+    NumberAndWord(fn(&mut Call<'_, '_>, Option<usize>, CleanText<'_>)),
 }
 
 /// One command that is being carried out.
@@ -66,6 +69,8 @@ struct Call<'c, 'a> {
     is_checked: bool,
     /// How much every reader gets of it, in bytes.
     said_bytes: usize,
+    /// How much work it is at least, in bytes.
+    least_cost: usize,
     flow: Flow,
 }
 
@@ -136,7 +141,7 @@ impl Row {
 
 /// Every command, in the order in which they are listed.
 #[rustfmt::skip]
-static COMMANDS: [Row; 18] = [
+static COMMANDS: [Row; 19] = [
     row("help", &["h", "?"], "[COMMAND]", 0, "lists the commands; with COMMAND, its other names", Run::Word(help)),
     row("who", &["w", "names", "list", "users"], "[NAME]", 0, "lists who is here; with NAME, whose names begin with it", Run::Word(who)),
     // What a nick may be is the nick's own to say.
@@ -146,7 +151,8 @@ static COMMANDS: [Row; 18] = [
     row("reply", &["r"], "TEXT", 1, "answers, in private, whoever last told you something", Run::Text(reply)).speech(),
     row("ignore", &[], "[NAME]", 0, "hides what NAME says; alone, lists whom you ignore", Run::Word(ignore)),
     row("unignore", &[], "NAME", 1, "stops ignoring NAME", Run::Word(unignore)),
-    row("last", &[], "[N]", 0, "shows the last N lines again, or all that are kept", Run::Number(last)),
+    row("last", &[], "[N] [NAME]", 0, "shows the last N lines (of NAME), or all that are kept", Run::NumberAndWord(last)),
+    row("find", &[], "TEXT", 1, "shows the last lines that have TEXT in them", Run::Text(find_text)),
     row("time", &[], "", 0, "tells the time, in UTC", Run::Nothing(time)),
     row("quit", &["q", "exit", "bye"], "[TEXT]", 0, "leaves; TEXT is shown to the others", Run::Text(quit)),
     row("op", &[], "PASSWORD", 1, "makes you an operator", Run::Text(op)).for_role(Role::OperatorToBe),
@@ -197,10 +203,12 @@ pub(super) fn run(
         class,
         is_checked,
         said_bytes: 0,
+        least_cost: COMMAND_BYTES,
         flow: Flow::Continue,
     };
     call.dispatch(line);
     (step.said_bytes, step.flow) = (call.said_bytes, call.flow);
+    step.least_cost = call.least_cost;
     step
 }
 
@@ -314,10 +322,16 @@ impl Call<'_, '_> {
                 let (target, words, rest) = Target::split(arguments);
                 run(self, target, words, minutes(rest)?);
             }
-            Run::Number(run) if arguments.as_str().is_empty() => run(self, None),
-            Run::Number(run) => {
-                let number = arguments.as_str().parse().ok();
-                run(self, Some(number.filter(|&number| number > 0)?));
+            Run::NumberAndWord(run) => {
+                let number = first.as_str().parse().ok().filter(|&number| number > 0);
+                let (word, rest) = match number {
+                    Some(_) => rest.split_word(),
+                    None => (first, rest),
+                };
+                if !rest.as_str().is_empty() {
+                    return None;
+                }
+                run(self, number, word);
             }
         }
         Some(())
@@ -480,8 +494,13 @@ fn unignore(call: &mut Call<'_, '_>, name: CleanText<'_>) {
     call.cx.room.unignore(call.cx.id, name, call.cx.env.now);
 }
 
-fn last(call: &mut Call<'_, '_>, most: Option<usize>) {
-    call.cx.room.last(call.cx.id, most, call.cx.env.now);
+fn last(call: &mut Call<'_, '_>, most: Option<usize>, name: CleanText<'_>) {
+    call.cx.room.last(call.cx.id, most, name, call.cx.env.now);
+}
+
+fn find_text(call: &mut Call<'_, '_>, text: CleanText<'_>) {
+    let searched_bytes = call.cx.room.find(call.cx.id, text, call.cx.env.now);
+    call.least_cost = COMMAND_BYTES.max(searched_bytes / FOUND_BYTES_EACH);
 }
 
 fn time(call: &mut Call<'_, '_>) {

@@ -119,7 +119,7 @@ fn help_shows_examples_and_fits_a_terminal() {
 }
 
 /// Each flag, its variable without `LINE_CHAT_`, and its default, in the order of help.
-pub(crate) const FLAGS: [(&str, &str, &str); 34] = [
+pub(crate) const FLAGS: [(&str, &str, &str); 35] = [
     ("[ADDR]...", "ADDR", "6142"),
     ("--prefix <TEMPLATE>", "PREFIX", "{nick}:"),
     ("--proxy-from <NETWORK>", "PROXY_FROM", "this machine"),
@@ -139,6 +139,11 @@ pub(crate) const FLAGS: [(&str, &str, &str); 34] = [
         "--history <LINES>",
         "HISTORY",
         "20 with --interactive, else 0",
+    ),
+    (
+        "--history-kept <LINES>",
+        "HISTORY_KEPT",
+        "500, and none with --history 0",
     ),
     ("--quiet-above <MEMBERS>", "QUIET_ABOVE", "1000"),
     ("--password-file <FILE>", "PASSWORD_FILE", ""),

@@ -37,8 +37,9 @@ const NAMES: [&str; 10] = [
 const GREETING: &str =
     "* this is a chat room: what you type goes to everybody in it, line by line\r\n";
 
-/// How many lines are kept.
-const KEPT: usize = 5;
+/// How many lines are shown to who joins, and how many are kept.
+const SHOWN: usize = 5;
+const KEPT: usize = 9;
 
 /// From one step to the next, in seconds.
 const STEP_SECONDS: u64 = 2;
@@ -104,7 +105,7 @@ struct Room {
 const OFTEN: f64 = 0.1;
 
 /// What has to come about, or nothing is shown.
-const EVENTS: [&str; 25] = [
+const EVENTS: [&str; 29] = [
     "announced",
     "broken at 40 columns",
     "broken at 80 columns",
@@ -119,6 +120,10 @@ const EVENTS: [&str; 25] = [
     "kicked by a muted operator",
     "last guess",
     "last nick",
+    "last of one",
+    "made room",
+    "not itself",
+    "searched",
     "muted",
     "renamed",
     "replied",
@@ -197,7 +202,8 @@ impl Room {
         let most_refusals = rng.bool().then_some(FEW_REFUSALS.into());
         config.limits.max_refusals = most_refusals.map(|_| FEW_REFUSALS);
         config.interactive.enabled = true;
-        config.interactive.history_lines = Some(KEPT);
+        config.interactive.history_lines = Some(SHOWN);
+        config.interactive.history_kept_lines = Some(KEPT);
         config.interactive.ops_password = "mustard".parse().ok();
         if has_password {
             config.interactive.password = "sesame".parse().ok();
@@ -429,7 +435,10 @@ impl Room {
             0 => ["help", "Bye", ":q", "who", "EXIT", "quit"][self.rng.usize(..6)].to_owned(),
             1..9 => format!("line {}", self.rng.u16(..)),
             9..11 => "/me waves".to_owned(),
-            11 => format!("/msg {short} psst"),
+            11 => {
+                let [at, colon] = [["", "@"], ["", ":"]].map(|it| it[self.rng.usize(..2)]);
+                format!("/msg {at}{short}{colon} psst")
+            }
             12 => format!("/tell {short} psst"),
             13 => ["/reply psst", "/r psst"][self.rng.usize(..2)].to_owned(),
             14 | 15 => format!("/ignore {short}"),
@@ -439,7 +448,12 @@ impl Room {
             },
             17 | 18 => format!("/nick {name}"),
             19 => "//who".to_owned(),
-            20 => "/last 2".to_owned(),
+            20 => match self.rng.u8(..4) {
+                0 => "/last 2".to_owned(),
+                1 => "/last".to_owned(),
+                2 => "/find E 1".to_owned(),
+                _ => format!("/last 2 {name}"),
+            },
             21 => "/time".to_owned(),
             22..25 => "/op mustard".to_owned(),
             25 => "/op guess".to_owned(),
@@ -492,7 +506,14 @@ impl Room {
             "/nick" if self.is_muted(number) => self.tell_muted(number),
             "/nick" => self.renames(number, first),
             "//who" => self.says(number, "/who"),
-            "/last" => self.remember(number, 2),
+            "/last" => self.remembers(number, rest),
+            "/find" => {
+                let found = |_: usize, line: &str| line.to_lowercase().contains("e 1");
+                self.seen.insert("searched");
+                if !self.recount(number, 20, found) {
+                    self.show(number, "* no line that is kept has \"E 1\" in it");
+                }
+            }
             "/time" => self.show(number, "* it is 1970-01-01 00:00:00 UTC"),
             "/who" => self.lists(number),
             "/op" => self.op(number, first),
@@ -680,7 +701,7 @@ impl Room {
         self.clients[number].nick = Some(name.to_owned());
         self.tell_people(number, &format!("* {name} joined"));
         if self.clients[number].is_person {
-            self.recount(number, KEPT);
+            self.recount(number, SHOWN, |_, _| true);
             let welcome = format!("* welcome, {name}. /help lists the commands. {others}");
             self.show(number, &welcome);
         }
@@ -701,28 +722,45 @@ impl Room {
         format!("; {name}2 is free")
     }
 
-    /// Shows what was said last. Returns whether there was anything.
-    fn recount(&mut self, number: usize, most: usize) -> bool {
-        let from = self.history.len().saturating_sub(most);
-        let mut any = false;
-        for (said_in, line, speaker) in self.history.split_off(from) {
-            let is_hidden = self.clients[number].ignores.iter().any(|it| {
-                is_alike(&it.nick, &speaker_of(&line))
-                    || (self.clients[speaker].is_person && it.client == speaker)
-            });
-            if !is_hidden {
-                let age = (self.step - said_in) * STEP_SECONDS;
-                let age = match age {
-                    0..60 => format!("{age} s ago"),
-                    _ => format!("{} min ago", age / 60),
-                };
-                self.show(number, &format!("* {age}, {line}"));
-                any = true;
-                self.seen.insert("history");
+    /// Shows the last of those lines that a client may see and that are wanted. Returns whether there was
+    /// any.
+    fn recount(
+        &mut self,
+        number: usize,
+        most: usize,
+        is_wanted: impl Fn(usize, &str) -> bool,
+    ) -> bool {
+        let (ignores, clients) = (&self.clients[number].ignores, &self.clients);
+        let is_hidden = |line: &str, speaker: usize| {
+            ignores.iter().any(|it| {
+                is_alike(&it.nick, &speaker_of(line))
+                    || (clients[speaker].is_person && it.client == speaker)
+            })
+        };
+        let kept = self.history.iter().rev();
+        let mut hidden = 0;
+        let mut shown = Vec::new();
+        for (said_in, line, speaker) in kept {
+            match is_hidden(line, *speaker) {
+                true => hidden += 1,
+                false if is_wanted(*speaker, line) && shown.len() < most => {
+                    let age = (self.step - said_in) * STEP_SECONDS;
+                    shown.push(match age {
+                        0..60 => format!("* {age} s ago, {line}"),
+                        _ => format!("* {} min ago, {line}", age / 60),
+                    });
+                }
+                false => {}
             }
-            self.history.push((said_in, line, speaker));
         }
-        any
+        if hidden > 0 && shown.len() == most {
+            self.seen.insert("made room");
+        }
+        for line in shown.iter().rev() {
+            self.seen.insert("history");
+            self.show(number, line);
+        }
+        !shown.is_empty()
     }
 
     fn keep(&mut self, number: usize, line: String) {
@@ -796,18 +834,28 @@ impl Room {
     }
 
     /// Who may be meant by a name: whoever has it, or else all whose names begin so.
-    fn candidates(&self, name: &str) -> Vec<usize> {
+    fn candidates(&mut self, number: usize, name: &str) -> Vec<usize> {
         if let Some(owner) = self.owner(name) {
             return vec![owner];
         }
         let mut members = self.members();
         members.retain(|&it| key(&self.nick(it)).starts_with(&key(name)));
+        if members.len() > 1 && members.contains(&number) {
+            self.seen.insert("not itself");
+            members.retain(|&it| it != number);
+        }
         members.sort_by_key(|&it| key(&self.nick(it)));
         members
     }
 
     fn meant(&mut self, number: usize, name: &str) -> Option<usize> {
-        let line = match self.candidates(name)[..] {
+        let bare = name.trim_start_matches('@').trim_end_matches([':', ',']);
+        let name = match self.candidates(number, name).is_empty() {
+            true if bare.is_empty() => name,
+            true => bare,
+            false => name,
+        };
+        let line = match self.candidates(number, name)[..] {
             [] => format!("* nobody here is called \"{name}\"; /who lists who is here"),
             [it] => match self.doubt(name, it) {
                 None => {
@@ -920,7 +968,7 @@ impl Room {
     }
 
     fn unignores(&mut self, number: usize, name: &str) {
-        let whom = match self.candidates(name)[..] {
+        let whom = match self.candidates(number, name)[..] {
             [it] => Some(it).filter(|&it| self.doubt(name, it).is_none()),
             _ => None,
         };
@@ -982,9 +1030,36 @@ impl Room {
         self.tell_friends(number, &format!("* {old} changes nick to {name}"), None);
     }
 
-    fn remember(&mut self, number: usize, most: usize) {
-        if !self.recount(number, most) {
-            self.show(number, "* there is nothing to show");
+    /// Shows the last lines: two, or all, or two of those that somebody of this name has said.
+    fn remembers(&mut self, number: usize, asked: &str) {
+        let name = asked.strip_prefix("2 ").unwrap_or_default();
+        if name.is_empty() {
+            let most = if asked.is_empty() { KEPT } else { 2 };
+            if !self.recount(number, most, |_, _| true) {
+                self.show(number, "* there is nothing to show");
+            }
+            return;
+        }
+        let whom = match self.candidates(number, name)[..] {
+            [it] => Some(it).filter(|&it| self.doubt(name, it).is_none()),
+            _ => None,
+        };
+        let nick = whom.map(|it| self.nick(it));
+        let person = whom.filter(|&it| self.clients[it].is_person);
+        let is_meant = |speaker: usize, line: &str| {
+            let said_as = speaker_of(line);
+            is_alike(&said_as, name)
+                || nick.as_ref().is_some_and(|nick| is_alike(&said_as, nick))
+                || Some(speaker) == person
+        };
+        match self.recount(number, 2, is_meant) {
+            true => {
+                self.seen.insert("last of one");
+            }
+            false => self.show(
+                number,
+                &format!("* nothing is kept that \"{name}\" has said"),
+            ),
         }
     }
 

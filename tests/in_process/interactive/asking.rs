@@ -14,7 +14,8 @@ fn help_lists_the_commands_a_line_each() {
         * /reply TEXT: answers, in private, whoever last told you something\r\n\
         * /ignore [NAME]: hides what NAME says; alone, lists whom you ignore\r\n\
         * /unignore NAME: stops ignoring NAME\r\n\
-        * /last [N]: shows the last N lines again, or all that are kept\r\n\
+        * /last [N] [NAME]: shows the last N lines (of NAME), or all that are kept\r\n\
+        * /find TEXT: shows the last lines that have TEXT in them\r\n\
         * /time: tells the time, in UTC\r\n\
         * /quit [TEXT]: leaves; TEXT is shown to the others\r\n\
         * //TEXT: says a line that begins with a slash\r\n\
@@ -149,8 +150,8 @@ fn what_is_no_command_comes_with_what_to_do() {
         ),
         ("/nick", "* write /nick NAME: changes your name\r\n"),
         (
-            "/last soon",
-            "* write /last [N]: shows the last N lines again, or all that are kept\r\n",
+            "/last 5 bob now",
+            "* write /last [N] [NAME]: shows the last N lines (of NAME), or all that are kept\r\n",
         ),
     ] {
         expect_answer(&mut rig, &alice, line, answer);

@@ -399,7 +399,7 @@ impl World {
     }
 
     fn meant(&mut self, number: usize, name: &str) -> Option<usize> {
-        let found = self.find(name);
+        let found = self.find(number, name);
         match found[..] {
             [] => self.show(
                 number,
@@ -433,7 +433,7 @@ impl World {
     }
 
     /// Who has that name, or else all whose names begin so, by name.
-    fn find(&self, name: &str) -> Vec<usize> {
+    fn find(&self, number: usize, name: &str) -> Vec<usize> {
         if let Some(owner) = self.owner(name) {
             return vec![owner];
         }
@@ -441,6 +441,10 @@ impl World {
         let mut found: Vec<usize> = members
             .filter(|&it| key(&self.nick(it)).starts_with(&key(name)))
             .collect();
+        if found.len() > 1 {
+            // Who asks does not mean itself.
+            found.retain(|&it| it != number);
+        }
         found.sort_by_key(|&it| key(&self.nick(it)));
         found
     }
@@ -495,7 +499,7 @@ impl World {
     }
 
     fn unignore(&mut self, number: usize, name: &str) {
-        let whom = match self.find(name)[..] {
+        let whom = match self.find(number, name)[..] {
             [one]
                 if !self.has_left(name, one, is_alike)
                     && !self.has_left(name, one, |it, name| it.starts_with(&key(name))) =>

@@ -69,12 +69,52 @@ fn who_is_ignored_is_not_in_the_last_lines_either() {
     rig.settle();
     alice.received();
     expect_answer(&mut rig, &alice, "/last", "* 0 s ago, bob: one\r\n");
-    expect_answer(
-        &mut rig,
-        &alice,
-        "/last 1",
-        "* there is nothing to show\r\n",
-    );
+    // Its lines do not push others out.
+    expect_answer(&mut rig, &alice, "/last 1", "* 0 s ago, bob: one\r\n");
+}
+
+#[test]
+fn more_lines_are_kept_than_are_shown_and_can_be_searched() {
+    let mut rig = room_with(|config| {
+        config.interactive.history_lines = Some(1);
+        config.interactive.history_kept_lines = Some(4);
+    });
+    let [alice, bob] = people(&mut rig, ["alice", "bob"]);
+    for line in ["lost", "Tea?", "yes, tea"] {
+        alice.say(line);
+        rig.settle();
+    }
+    bob.say("/nick rob");
+    bob.say("\u{c9}t\u{e9}, tea");
+    rig.settle();
+    alice.say("now");
+    rig.settle();
+    let carol = rig.connect();
+    carol.received();
+    let joined = "* 0 s ago, alice: now\r\n\
+        * welcome, carol. /help lists the commands. 2 others here: alice, rob\r\n";
+    expect_answer(&mut rig, &carol, "carol", joined);
+    let of_alice = "* 0 s ago, alice: yes, tea\r\n* 0 s ago, alice: now\r\n";
+    let tea = "* 0 s ago, alice: Tea?\r\n* 0 s ago, alice: yes, tea\r\n";
+    let of_rob = "* 0 s ago, rob: \u{c9}t\u{e9}, tea\r\n";
+    for (line, answer) in [
+        ("/last 2 alice", of_alice),
+        ("/last 2 ALI", of_alice),
+        ("/last rob", of_rob),
+        ("/find TEA", &[tea, of_rob].concat()),
+        ("/find \u{e9}T\u{c9}", of_rob),
+        (
+            "/find lost",
+            "* no line that is kept has \"lost\" in it\r\n",
+        ),
+        ("/last dora", "* nothing is kept that \"dora\" has said\r\n"),
+        (
+            "/find",
+            "* write /find TEXT: shows the last lines that have TEXT in them\r\n",
+        ),
+    ] {
+        expect_answer(&mut rig, &carol, line, answer);
+    }
 }
 
 #[test]
