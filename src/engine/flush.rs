@@ -218,6 +218,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
                 Effect::Close(id, reason) => self.close_in_turn(id, reason),
                 Effect::Expel { by, id } => self.expel(by, id),
                 Effect::ClosePeers(peers) => self.close_peers(&peers),
+                Effect::Whois { to, id } => self.tell_whois(to, id),
                 Effect::Dial(to, service) => self.upkeep.dials.push((to, service)),
             }
         }
@@ -225,6 +226,16 @@ impl<S: Stream, O: Observer> Engine<S, O> {
             // The list keeps its memory.
             self.effects = effects;
         }
+    }
+
+    fn tell_whois(&mut self, to: ClientId, id: ClientId) {
+        let Some(client) = self.clients.get(id.index()) else {
+            return;
+        };
+        let (now, peer) = (self.env.now, client.io.peer);
+        let last_input = client.session.last_input().unwrap_or(now);
+        let silent_for = now.saturating_since(last_input);
+        self.room.tell_whois(to, id, silent_for, peer, now);
     }
 
     /// Queues for a member what was said and it has not been given. That must happen before anything

@@ -127,7 +127,7 @@ pub(crate) fn minutes(text: CleanText<'_>) -> Option<Option<Duration>> {
 
 /// Words for which other chats and shells have a command that has another name here. They are not
 /// typing errors, however close they are to another name: `/quiet` has nothing to do with `/quit`.
-const ELSEWHERE: [(&str, &str); 13] = [
+const ELSEWHERE: [(&str, &str); 12] = [
     ("action", "me"),
     ("block", "ignore"),
     ("emote", "me"),
@@ -140,7 +140,6 @@ const ELSEWHERE: [(&str, &str); 13] = [
     ("query", "msg"),
     ("quiet", "mute"),
     ("silence", "mute"),
-    ("whois", "who"),
 ];
 
 /// An alias that is shorter is like too many words.

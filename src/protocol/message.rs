@@ -85,7 +85,8 @@ pub(crate) enum Message<'a> {
     /// How not to lose sight of a half-typed line, between those of others.
     HowToType,
     /// The members whose names begin with this.
-    Who(&'a str, Names<'a>),
+    Who(&'a str, Listed<'a>),
+    Whois(Whois<'a>),
     Time(&'a str),
     YouIgnore(&'a Nick),
     YouIgnoreAll(&'a [&'a str]),
@@ -97,6 +98,7 @@ pub(crate) enum Message<'a> {
     /// is not banned.
     IsBannedUnmet(&'a str, Option<Duration>, Option<&'a Nick>),
     CameFrom(&'a Nick, Peer),
+    ComesFrom(&'a Nick, Peer),
     IsNoLongerBanned(&'a str),
     IsMuted(&'a Nick, Option<Duration>),
     YouAreMuted(Option<Duration>),
@@ -172,6 +174,33 @@ pub(crate) enum Message<'a> {
     TookTooLong(Awaited, Duration),
     /// The last words before the server closes.
     Goodbye(&'static str),
+}
+
+/// Members with what marks them, and the number of those that are not listed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Listed<'a> {
+    pub(crate) some: &'a [(&'a Nick, Mark)],
+    pub(crate) more: usize,
+}
+
+/// What `/who` shows behind the name of a member.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Mark {
+    pub(crate) is_operator: bool,
+    pub(crate) is_away: bool,
+}
+
+/// What `/whois` tells of a member.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Whois<'a> {
+    pub(crate) nick: &'a Nick,
+    /// How long a person has been here; `None` for a script.
+    pub(crate) here_for: Option<Duration>,
+    /// How long it has sent nothing.
+    pub(crate) silent_for: Duration,
+    pub(crate) is_operator: bool,
+    /// That it is away, and why.
+    pub(crate) away: Option<&'a str>,
 }
 
 /// Some names, and the number of those that are not listed.
@@ -334,6 +363,7 @@ impl Message<'_> {
                 "^R: shows again what you have typed; rlwrap nc HOST PORT keeps it in sight"
             ),
             Self::Who(beginning, who) => write!(to, "{}", Here(beginning, who)),
+            Self::Whois(who) => write!(to, "{who}"),
             Self::Time(time) => write!(to, "it is {time}"),
             Self::YouIgnore(nick) => {
                 write!(to, "ignoring {nick}; /unignore {nick} undoes it")
@@ -381,6 +411,10 @@ impl Message<'_> {
                 to,
                 "{nick} is {peer}; /ban uid {uid} keeps that user out as well"
             ),
+            Self::ComesFrom(nick, Peer::Ip(addr)) => {
+                write!(to, "{nick} comes from {}", addr.ip())
+            }
+            Self::ComesFrom(nick, peer @ Peer::Local { .. }) => write!(to, "{nick} is {peer}"),
             Self::IsNoLongerBanned(whom) => write!(to, "{} is no longer banned", Short(whom)),
             Self::IsMuted(nick, time) => write!(to, "{nick} is muted{}", For(time)),
             Self::YouAreMuted(time) => {
@@ -617,18 +651,59 @@ impl fmt::Display for Others<'_> {
 }
 
 /// The members whose names begin with something.
-struct Here<'a>(&'a str, Names<'a>);
+struct Here<'a>(&'a str, Listed<'a>);
 
 impl fmt::Display for Here<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.1.count() {
-            0 if self.0.is_empty() => f.write_str("nobody is here"),
-            0 => write!(
-                f,
-                "nobody here has a name that begins with \"{}\"",
-                Short(self.0)
-            ),
-            count => write!(f, "{count} here: {}", self.1),
+        let Listed { some, more } = self.1;
+        match some.len().saturating_add(more) {
+            0 if self.0.is_empty() => return f.write_str("nobody is here"),
+            0 => {
+                let name = Short(self.0);
+                return write!(f, "nobody here has a name that begins with \"{name}\"");
+            }
+            count => write!(f, "{count} here")?,
+        }
+        let mut before = ": ";
+        for (nick, mark) in some {
+            write!(f, "{before}{nick}{mark}")?;
+            before = ", ";
+        }
+        match more {
+            0 => Ok(()),
+            more => write!(f, " and {more} more"),
+        }
+    }
+}
+
+impl fmt::Display for Mark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match (self.is_operator, self.is_away) {
+            (false, false) => "",
+            (true, false) => " (operator)",
+            (false, true) => " (away)",
+            (true, true) => " (operator, away)",
+        })
+    }
+}
+
+impl fmt::Display for Whois<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let silent_for = Lasting(self.silent_for);
+        match self.here_for {
+            None => write!(f, "{} is a script, silent for {silent_for}", self.nick)?,
+            Some(time) => {
+                let (nick, here_for) = (self.nick, Lasting(time));
+                write!(f, "{nick} is here for {here_for}, silent for {silent_for}")?;
+            }
+        }
+        if self.is_operator {
+            f.write_str(", an operator")?;
+        }
+        match self.away {
+            None => Ok(()),
+            Some("") => f.write_str(", away"),
+            Some(why) => write!(f, ", away: {why}"),
         }
     }
 }
@@ -673,14 +748,23 @@ struct Ago(Duration);
 
 impl fmt::Display for Ago {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ago", Lasting(self.0))
+    }
+}
+
+/// How long something has lasted, rounded likewise.
+struct Lasting(Duration);
+
+impl fmt::Display for Lasting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const MINUTE: u64 = 60;
         const HOUR: u64 = 60 * MINUTE;
         const DAY: u64 = 24 * HOUR;
         match self.0.as_secs() {
-            seconds @ ..MINUTE => write!(f, "{seconds} s ago"),
-            seconds @ ..HOUR => write!(f, "{} min ago", seconds / MINUTE),
-            seconds @ ..DAY => write!(f, "{} h ago", seconds / HOUR),
-            seconds => write!(f, "{} d ago", seconds / DAY),
+            seconds @ ..MINUTE => write!(f, "{seconds} s"),
+            seconds @ ..HOUR => write!(f, "{} min", seconds / MINUTE),
+            seconds @ ..DAY => write!(f, "{} h", seconds / HOUR),
+            seconds => write!(f, "{} d", seconds / DAY),
         }
     }
 }
@@ -946,8 +1030,14 @@ mod tests {
             Message::Nobody(bob.as_str()),
             Message::Who(
                 "",
-                Names {
-                    some: &[&bob],
+                Listed {
+                    some: &[(
+                        &bob,
+                        Mark {
+                            is_operator: false,
+                            is_away: false,
+                        },
+                    )],
                     more: 0,
                 },
             ),

@@ -8,7 +8,7 @@ use crate::broadcast::outbox::EntryKind;
 use crate::broadcast::priority::Class;
 use crate::client_id::ClientId;
 use crate::peer::Peer;
-use crate::protocol::message::{Message, Names};
+use crate::protocol::message::{Listed, Message, Names, Whois};
 use crate::room::members::{Member, NotFound, Partner, TypedName};
 use crate::room::{MAX_NAMED, Refusal, Room};
 use crate::text::CleanText;
@@ -36,14 +36,42 @@ impl Room {
     pub(crate) fn who(&mut self, id: ClientId, name: CleanText<'_>) {
         let all = self.members.beginning(name.as_str());
         let count = all.len();
-        let some = self.members.named(all.take(MAX_LISTED));
+        let some = self.members.listed(all.take(MAX_LISTED));
         let more = count.saturating_sub(some.len());
-        let names = Names { some: &some, more };
-        self.outbox.send(id, Message::Who(name.as_str(), names));
+        let listed = Listed { some: &some, more };
+        self.outbox.send(id, Message::Who(name.as_str(), listed));
+    }
+
+    /// Tells a member about another one that has sent nothing for some time, and an operator also where it
+    /// comes from and what is in force against it.
+    pub(crate) fn tell_whois(
+        &mut self,
+        to: ClientId,
+        id: ClientId,
+        silent_for: Duration,
+        peer: Peer,
+        now: Moment,
+    ) {
+        let Some(member) = self.members.get(id) else {
+            return;
+        };
+        let person = member.person.as_deref();
+        let whois = Whois {
+            nick: &member.nick,
+            here_for: person.map(|person| now.saturating_since(person.since)),
+            silent_for,
+            is_operator: person.is_some_and(|person| person.is_operator),
+            away: None,
+        };
+        self.outbox.send(to, Message::Whois(whois));
+        if self.is_operator(to) {
+            self.outbox.send(to, Message::ComesFrom(&member.nick, peer));
+            self.tell_mute(to, id, now);
+        }
     }
 
     /// The member that a person means by a name. The person is told if that is nobody, or not certain.
-    pub(super) fn meant(
+    pub(crate) fn meant(
         &mut self,
         id: ClientId,
         name: CleanText<'_>,

@@ -16,6 +16,7 @@ use std::collections::BTreeSet;
 use crate::broadcast::batch::{Cursor, Kind, Segment, Speaker};
 use crate::client_id::ClientId;
 use crate::peer::Origin;
+use crate::protocol::message::Mark;
 use crate::room::MAX_NAMED;
 use crate::room::given_up::{Doubt, GivenUp, GivenUpNames, Guess};
 use crate::room::ignore_list::IgnoreList;
@@ -71,10 +72,12 @@ pub(crate) struct Member {
 }
 
 /// What a member at a prompt has asked for.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Person {
     /// No two people have the same, ever, and nobody has 0.
     serial: u64,
+    /// Since when it is a member.
+    pub(super) since: Moment,
     /// Whose lines are not shown to this one.
     pub(super) ignored: IgnoreList,
     /// The member that last told this one something in private.
@@ -150,6 +153,14 @@ impl Member {
         Speaker {
             id,
             identity: self.identity(),
+        }
+    }
+
+    fn mark(&self) -> Mark {
+        let person = self.person.as_deref();
+        Mark {
+            is_operator: person.is_some_and(|person| person.is_operator),
+            is_away: false,
         }
     }
 
@@ -245,7 +256,7 @@ impl Members {
         nick: Nick,
         name: NameHash,
         is_person: bool,
-        cursor: Cursor,
+        (cursor, now): (Cursor, Moment),
     ) -> Result<(), Taken> {
         let rank = match self.rank(nick.key()) {
             Ok(rank) => return Err(self.taken(nick, self.id_at(rank))),
@@ -260,7 +271,10 @@ impl Members {
         self.last_serial = self.last_serial.wrapping_add(u64::from(is_person));
         let person = Person {
             serial: self.last_serial,
-            ..Person::default()
+            since: now,
+            ignored: IgnoreList::default(),
+            told_by: None,
+            is_operator: false,
         };
         self.insert_looks(id, name);
         let member = Member {
@@ -694,6 +708,14 @@ impl Members {
         nicks.take_while(has_room).collect()
     }
 
+    /// These members with what marks them, as many as there is room for on one line.
+    pub(super) fn listed(&self, members: impl Iterator<Item = ClientId>) -> Vec<(&Nick, Mark)> {
+        let members: Vec<ClientId> = members.collect();
+        let named = self.named(members.iter().copied());
+        let marks = members.iter().filter_map(|&id| Some(self.get(id)?.mark()));
+        named.into_iter().zip(marks).collect()
+    }
+
     /// All nicks, in the order of their keys.
     pub(super) fn nicks(&self) -> impl Iterator<Item = &Nick> {
         let ids = self.by_name.iter();
@@ -731,7 +753,13 @@ mod tests {
     fn add(members: &mut Members, id: usize, name: &str, is_person: bool) -> Result<(), Taken> {
         let nick = nick(name);
         let hash = members.hash_for_member(&nick);
-        members.add(client(id), nick, hash, is_person, Cursor::default())
+        members.add(
+            client(id),
+            nick,
+            hash,
+            is_person,
+            (Cursor::default(), start()),
+        )
     }
 
     fn rename(members: &mut Members, id: usize, name: &str) -> Result<(), Taken> {

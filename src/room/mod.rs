@@ -299,7 +299,7 @@ impl Room {
             self.tell_renames();
         }
         let cursor = self.batch.end();
-        self.members.add(id, nick, name, is_person, cursor)?;
+        self.members.add(id, nick, name, is_person, (cursor, now))?;
         Ok(())
     }
 

@@ -160,6 +160,17 @@ impl Room {
         }
     }
 
+    /// Tells an operator that a member is muted, and for how long.
+    pub(super) fn tell_mute(&mut self, by: ClientId, id: ClientId, now: Moment) {
+        let Some(member) = self.members.get(id) else {
+            return;
+        };
+        let name = member.name;
+        if let Some(left) = self.muted.time_left(now, |it| it.is_alike(name)) {
+            self.outbox.send(by, Message::IsMuted(&member.nick, left));
+        }
+    }
+
     /// Lifts the mute of a name, whose owner may have left.
     pub(crate) fn unmute(&mut self, by: ClientId, name: CleanText<'_>, now: Moment) {
         if self.is_muted(by, now) {

@@ -141,9 +141,10 @@ impl Row {
 
 /// Every command, in the order in which they are listed.
 #[rustfmt::skip]
-static COMMANDS: [Row; 19] = [
+static COMMANDS: [Row; 20] = [
     row("help", &["h", "?"], "[COMMAND]", 0, "lists the commands; with COMMAND, its other names", Run::Word(help)),
     row("who", &["w", "names", "list", "users"], "[NAME]", 0, "lists who is here; with NAME, whose names begin with it", Run::Word(who)),
+    row("whois", &[], "NAME", 1, "tells since when NAME is here, and more", Run::Word(whois)),
     // What a nick may be is the nick's own to say.
     row("nick", &[], "NAME", 1, "changes your name", Run::Text(nick)).speech(),
     row("me", &[], "TEXT", 1, "shows an action: /me waves is seen as ** bob waves", Run::Text(me)).speech(),
@@ -421,6 +422,13 @@ fn help(call: &mut Call<'_, '_>, command: CleanText<'_>) {
 
 fn who(call: &mut Call<'_, '_>, name: CleanText<'_>) {
     call.cx.room.who(call.cx.id, name);
+}
+
+fn whois(call: &mut Call<'_, '_>, name: CleanText<'_>) {
+    let (to, now) = (call.cx.id, call.cx.env.now);
+    if let Some(id) = call.cx.room.meant(to, name, now) {
+        call.cx.effects.push(Effect::Whois { to, id });
+    }
 }
 
 fn nick(call: &mut Call<'_, '_>, name: CleanText<'_>) {

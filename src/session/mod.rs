@@ -77,6 +77,11 @@ pub(crate) enum Effect {
         by: ClientId,
         id: ClientId,
     },
+    /// Tell a member what is known of another one.
+    Whois {
+        to: ClientId,
+        id: ClientId,
+    },
     /// Close everybody who came from there.
     ClosePeers(PeerSet),
     /// Connect to this address, and speak that with it.

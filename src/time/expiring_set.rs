@@ -71,6 +71,20 @@ impl<K: PartialEq> ExpiringSet<K> {
     }
 }
 
+impl<K> ExpiringSet<K> {
+    /// Returns how long the first key for which `is_meant` is true stays in force; `Some(None)` means for
+    /// ever, and `None` that there is none.
+    pub(crate) fn time_left(
+        &self,
+        now: Moment,
+        is_meant: impl Fn(&K) -> bool,
+    ) -> Option<Option<Duration>> {
+        let mut entries = self.0.iter();
+        let entry = entries.find(|entry| entry.is_in_force(now) && is_meant(&entry.key))?;
+        Some(entry.expires_at.map(|at| at.saturating_since(now)))
+    }
+}
+
 impl<K> Entry<K> {
     fn is_in_force(&self, now: Moment) -> bool {
         self.expires_at.is_none_or(|at| now < at)

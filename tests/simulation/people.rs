@@ -70,8 +70,10 @@ struct Client {
     refusals: usize,
     /// How long a line of the server's own may be; `None` for a script.
     columns: Option<usize>,
-    /// The step in which it connected.
+    /// The steps in which it connected, became a member, and last sent something.
     came_in: u64,
+    joined_in: u64,
+    heard_in: u64,
     /// What it has to see.
     expected: String,
 }
@@ -105,8 +107,9 @@ struct Room {
 const OFTEN: f64 = 0.1;
 
 /// What has to come about, or nothing is shown.
-const EVENTS: [&str; 29] = [
+const EVENTS: [&str; 30] = [
     "announced",
+    "asked about",
     "broken at 40 columns",
     "broken at 80 columns",
     "another left",
@@ -324,6 +327,8 @@ impl Room {
             refusals: 0,
             columns: is_person.then_some(if is_narrow { 39 } else { 79 }),
             came_in: self.step,
+            joined_in: 0,
+            heard_in: self.step,
             expected,
         });
         self.compare();
@@ -354,6 +359,7 @@ impl Room {
         let at = self.rng.usize(..sent.len());
         let is_settled = self.rng.bool();
         let hangs_up = !is_paused && self.rng.u8(..20) == 0;
+        self.clients[number].heard_in = self.step;
         let peer = self.clients[number].peer;
         let read_before = self.scene.reads(peer).bytes;
         let (begin, rest) = sent.as_bytes().split_at(at);
@@ -443,7 +449,7 @@ impl Room {
             13 => ["/reply psst", "/r psst"][self.rng.usize(..2)].to_owned(),
             14 | 15 => format!("/ignore {short}"),
             16 => match self.clients[number].ignores.first() {
-                Some(ignored) if self.rng.bool() => format!("/unignore {}", ignored.nick),
+                Some(ignored) if self.rng.u8(..8) > 0 => format!("/unignore {}", ignored.nick),
                 _ => format!("/unignore {short}"),
             },
             17 | 18 => format!("/nick {name}"),
@@ -461,6 +467,7 @@ impl Room {
             27 => format!("/mute {short}"),
             28 => format!("/unmute {short}"),
             29 => "/announce tea".to_owned(),
+            30 if self.rng.bool() => format!("/whois {short}"),
             30 => ["/who", "/names"][self.rng.usize(..2)].to_owned(),
             _ => ["/quit bye", "/exit bye"][self.rng.usize(..2)].to_owned(),
         }
@@ -516,6 +523,7 @@ impl Room {
             }
             "/time" => self.show(number, "* it is 1970-01-01 00:00:00 UTC"),
             "/who" => self.lists(number),
+            "/whois" => self.asks_about(number, first),
             "/op" => self.op(number, first),
             "/quit" => self.quits(number),
             _ if !self.clients[number].is_operator => {
@@ -699,6 +707,7 @@ impl Room {
             n => format!("{n} others here: {names}"),
         };
         self.clients[number].nick = Some(name.to_owned());
+        self.clients[number].joined_in = self.step;
         self.tell_people(number, &format!("* {name} joined"));
         if self.clients[number].is_person {
             self.recount(number, SHOWN, |_, _| true);
@@ -1064,9 +1073,47 @@ impl Room {
     }
 
     fn lists(&mut self, number: usize) {
-        let members = self.members();
-        let (count, names) = (members.len(), self.names(&members));
-        self.show(number, &format!("* {count} here: {names}"));
+        let mut members = self.members();
+        members.sort_by_key(|&it| key(&self.nick(it)));
+        let marked = members
+            .iter()
+            .map(|&it| match self.clients[it].is_operator {
+                true => self.nick(it) + " (operator)",
+                false => self.nick(it),
+            });
+        let names: Vec<String> = marked.collect();
+        let line = format!("* {} here: {}", names.len(), names.join(", "));
+        self.show(number, &line);
+    }
+
+    fn asks_about(&mut self, number: usize, name: &str) {
+        let Some(other) = self.meant(number, name) else {
+            return;
+        };
+        self.seen.insert("asked about");
+        let (nick, client) = (self.nick(other), &self.clients[other]);
+        let since = |step: u64| match (self.step - step) * STEP_SECONDS {
+            seconds @ 0..60 => format!("{seconds} s"),
+            seconds => format!("{} min", seconds / 60),
+        };
+        let (here, silent) = (since(client.joined_in), since(client.heard_in));
+        let operator = if client.is_operator {
+            ", an operator"
+        } else {
+            ""
+        };
+        let line = match client.is_person {
+            true => format!("* {nick} is here for {here}, silent for {silent}{operator}"),
+            false => format!("* {nick} is a script, silent for {silent}"),
+        };
+        self.show(number, &line);
+        if self.clients[number].is_operator {
+            let ip = Scene::addr(self.clients[other].peer).ip();
+            self.show(number, &format!("* {nick} comes from {ip}"));
+            if self.is_muted(other) {
+                self.show(number, &format!("* {nick} is muted"));
+            }
+        }
     }
 
     // Operators.

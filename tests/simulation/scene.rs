@@ -149,9 +149,7 @@ impl Scene {
 
     fn socket(&mut self, capacity: usize) -> (Peer, SocketAddr, Rc<RefCell<Socket>>) {
         let peer = Peer::try_from(self.sockets.len()).expect("a few");
-        let port = u16::try_from(peer).expect("a few");
-        let [high, low] = port.to_be_bytes();
-        let addr = SocketAddr::from(([198, 51, high, low], port));
+        let addr = Self::addr(peer);
         journal::introduce(peer, addr);
         let rng = Rng::with_seed(u64::from(peer));
         let mut socket = Socket::new(peer, addr.ip(), capacity, self.faults, rng);
@@ -169,6 +167,13 @@ impl Scene {
 
     /// A peer connects whose side of a handshake has not come yet, on a stream that takes so many bytes
     /// until they are read.
+    /// Where a peer comes from: each has an address of its own.
+    pub(crate) fn addr(peer: Peer) -> SocketAddr {
+        let port = u16::try_from(peer).expect("a few");
+        let [high, low] = port.to_be_bytes();
+        SocketAddr::from(([198, 51, high, low], port))
+    }
+
     pub(crate) fn connect_late(&mut self, service: Service, capacity: usize) -> Peer {
         let (peer, addr, socket) = self.socket(capacity);
         let stream = ServerEnd::new(socket, Descriptor::open().expect("there are many"));

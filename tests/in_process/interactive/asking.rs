@@ -8,6 +8,7 @@ fn help_lists_the_commands_a_line_each() {
     let [alice] = people(&mut rig, ["alice"]);
     let help = "* /help [COMMAND]: lists the commands; with COMMAND, its other names\r\n\
         * /who [NAME]: lists who is here; with NAME, whose names begin with it\r\n\
+        * /whois NAME: tells since when NAME is here, and more\r\n\
         * /nick NAME: changes your name\r\n\
         * /me TEXT: shows an action: /me waves is seen as ** bob waves\r\n\
         * /msg NAME TEXT: tells NAME alone\r\n\
@@ -91,6 +92,49 @@ fn who_lists_everybody_by_name_or_those_whose_names_begin_so() {
     expect_answer(&mut rig, &alice, "/who bO", "* 2 here: Bob, bonnie\r\n");
     let none = "* nobody here has a name that begins with \"x\"\r\n";
     expect_answer(&mut rig, &alice, "/who x", none);
+}
+
+#[test]
+fn whois_tells_operators_more_than_others() {
+    let ops = TempFile::new("whois", "secret");
+    let mut rig = room_with(|config| {
+        config.interactive.ops_password_file = Some(ops.path().into());
+    });
+    let [alice, bob] = people(&mut rig, ["alice", "bob"]);
+    let script = rig.connect_plainly();
+    script.say("script");
+    rig.settle();
+    rig.advance(2 * MINUTE);
+    alice.say("/op secret");
+    rig.settle();
+    alice.say("/mute bob 5");
+    rig.advance(5 * SECOND);
+    received([&alice, &bob]);
+    let is_bob = "* bob is here for 2 min, silent for 2 min\r\n";
+    let told = [
+        is_bob,
+        "* bob comes from 127.0.0.1\r\n* bob is muted for 5 minutes\r\n",
+    ]
+    .concat();
+    expect_answer(&mut rig, &alice, "/whois bob", &told);
+    for (line, answer) in [
+        (
+            "/whois ali",
+            "* alice is here for 2 min, silent for 0 s, an operator\r\n",
+        ),
+        ("/whois bob", "* bob is here for 2 min, silent for 0 s\r\n"),
+        (
+            "/whois script",
+            "* script is a script, silent for 2 min\r\n",
+        ),
+        (
+            "/whois x",
+            "* nobody here is called \"x\"; /who lists who is here\r\n",
+        ),
+        ("/who", "* 3 here: alice (operator), bob, script\r\n"),
+    ] {
+        expect_answer(&mut rig, &bob, line, answer);
+    }
 }
 
 #[test]
