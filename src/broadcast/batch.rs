@@ -52,15 +52,31 @@ impl Speaker {
 pub(crate) enum Kind {
     /// What a member said: for everybody who does not ignore it.
     Line,
-    /// An action, last words, or a line that is shown at a prompt in another form than to plain
+    /// An action, or a line that is shown at a prompt in another form than to plain
     /// members: for people who do not ignore the member.
     Action,
     /// An action, or such a line, in the form for plain members, which are not at a prompt.
     PlainAction,
+    /// The last words of a member: for people who do not ignore it.
+    LastWords,
     /// The leaving of a member, without its last words: for people who ignore it.
     WordlessLeave,
-    /// What the server says of a member: for people.
+    /// A member has another name: for people who do not ignore it.
+    Rename,
+    /// Somebody has joined or left: for people.
+    Presence,
+    /// What else the server says: for people.
     Notice,
+}
+
+impl Kind {
+    /// Whether it only tells who is here, and under which name.
+    pub(crate) fn is_presence(self) -> bool {
+        match self {
+            Self::LastWords | Self::WordlessLeave | Self::Rename | Self::Presence => true,
+            Self::Line | Self::Action | Self::PlainAction | Self::Notice => false,
+        }
+    }
 }
 
 /// Lines of one speaker, kind and class that stand together. Its ends are relative to the batch.
@@ -222,11 +238,13 @@ impl Batch {
     pub(crate) fn notices_since(&self, from: Cursor) -> impl Iterator<Item = &[u8]> {
         let notices = self
             .since(from)
-            .without(|segment| !matches!(segment.kind, Kind::Notice | Kind::Action));
-        // What a member does begins with two stars, and what it says with none.
-        notices
-            .flat_map(Lines::each)
-            .filter(|line| line.starts_with(b"* "))
+            .without(|segment| {
+                !matches!(
+                    segment.kind,
+                    Kind::LastWords | Kind::Rename | Kind::Presence | Kind::Notice
+                )
+            });
+        notices.flat_map(Lines::each)
     }
 
     /// Begins the next batch. Everybody has been given everything.

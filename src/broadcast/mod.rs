@@ -4,4 +4,5 @@
 
 pub(crate) mod batch;
 pub(crate) mod outbox;
+pub(crate) mod personal;
 pub(crate) mod priority;

@@ -1,6 +1,7 @@
 //! Lines for single clients: [`Outbox`] is where the room puts its answers and what one member tells
 //! another, until the engine, which knows connections, delivers them. It keeps their order.
 
+use crate::broadcast::personal::Before;
 use crate::broadcast::priority::Class;
 use crate::client_id::ClientId;
 use crate::protocol::message::Message;
@@ -46,6 +47,18 @@ impl Outbox {
 
     /// Adds a line.
     pub(crate) fn push(&mut self, to: ClientId, kind: EntryKind, message: Message<'_>) {
+        self.push_behind(Before::default(), to, kind, message);
+    }
+
+    /// Adds a line, with something before it.
+    pub(crate) fn push_behind(
+        &mut self,
+        before: Before,
+        to: ClientId,
+        kind: EntryKind,
+        message: Message<'_>,
+    ) {
+        self.bytes.extend_from_slice(before.as_bytes());
         message.write(&mut self.bytes);
         let end = self.bytes.len();
         self.entries.push(Entry { to, kind, end });

@@ -33,6 +33,7 @@ use std::time::{Instant, SystemTime};
 use bytes::{Buf, BytesMut};
 
 use crate::broadcast::batch::Lines;
+use crate::broadcast::personal::PersonalLine;
 use crate::config::Limits;
 use crate::metrics::{Metrics, ProcessStats, Survey};
 use crate::peer::Peer;
@@ -479,6 +480,34 @@ impl<S: Stream> Io<S> {
             count = count.saturating_add(lines.count);
         }
         self.write_hot(count, env)
+    }
+
+    /// [`deliver`](Self::deliver) for lines as one person sees them, which take at most `most_bytes`.
+    #[inline(never)]
+    pub(crate) fn deliver_personal<'b>(
+        &mut self,
+        lines: impl Iterator<Item = PersonalLine<'b>>,
+        most_bytes: usize,
+        env: &mut Env,
+    ) -> Delivered {
+        let takes_at_once = self.takes_at_once(most_bytes, env);
+        let most = env.limits.max_pending_bytes;
+        let (mut count, mut worst) = (0_usize, Pushed::Queued);
+        for line in lines {
+            if takes_at_once {
+                env.pool.append_hot(line.before.as_bytes(), most);
+                env.pool.append_hot(line.line, most);
+                count = count.saturating_add(1);
+            } else if worst != Pushed::Full {
+                worst = worst.max(self.out.push_personal(&line, env));
+            }
+        }
+        match (takes_at_once, count) {
+            // No line is for this reader.
+            (true, 0) => Delivered::AtOnce,
+            (true, _) => self.write_hot(count, env),
+            (false, _) => Delivered::Later(worst),
+        }
     }
 
     /// Whether that many bytes need not be queued. Even bulk lines may fill half of an empty queue.

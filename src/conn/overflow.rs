@@ -323,7 +323,8 @@ fn wait_verdict(
 pub(crate) fn content_of(kind: Kind, class: Class) -> Content {
     match kind {
         Kind::Line | Kind::Action | Kind::PlainAction => Content::Line(class),
-        Kind::WordlessLeave | Kind::Notice => Content::Notice,
+        Kind::LastWords | Kind::Rename => Content::Line(class),
+        Kind::WordlessLeave | Kind::Presence | Kind::Notice => Content::Notice,
     }
 }
 

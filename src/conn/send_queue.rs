@@ -17,6 +17,7 @@ use std::time::Duration;
 use bytes::{Buf, BytesMut};
 
 use crate::broadcast::batch::{Lines, with_lf};
+use crate::broadcast::personal::{PersonalLine, Piece};
 use crate::config::addr::Eol;
 use crate::conn::Env;
 use crate::conn::overflow::{Content, Overflow, Verdict, content_of, skipped_in, skipped_notice};
@@ -240,6 +241,26 @@ impl SendQueue {
             }
             Verdict::Refuse => Pushed::Full,
         }
+    }
+
+    /// Queues what a member is given.
+    pub(crate) fn push_piece(&mut self, piece: Piece<'_>, env: &mut Env) -> Pushed {
+        match piece {
+            Piece::Lines(lines) => self.push_batch(lines, env),
+            Piece::Personal(line) => self.push_personal(&line, env),
+        }
+    }
+
+    /// Queues a line as one person sees it.
+    #[cold]
+    pub(crate) fn push_personal(&mut self, line: &PersonalLine<'_>, env: &mut Env) -> Pushed {
+        let mut whole = std::mem::take(&mut env.scratch_line);
+        whole.clear();
+        whole.extend_from_slice(line.before.as_bytes());
+        whole.extend_from_slice(line.line);
+        let pushed = self.push_one(&whole, content_of(line.kind, line.class), env);
+        env.scratch_line = whole;
+        pushed
     }
 
     /// Queues lines of the room: all at once if all fit, counted if all are being left out, else line

@@ -78,7 +78,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         };
         let first = sched.first_served.checked_rem(seats.len()).unwrap_or(0);
         sched.first_served = sched.first_served.wrapping_add(1);
-        let with_lf = pass.with_lf();
+        let (with_lf, personal) = (pass.with_lf(), pass.personal());
         let (later, sooner) = seats.split_at_mut(first);
         for seat in sooner.iter_mut().chain(later) {
             let id = seat.id;
@@ -89,6 +89,10 @@ impl<S: Stream, O: Observer> Engine<S, O> {
                 Share::Nothing => continue,
                 Share::Whole(lines) => client.io.deliver(lines, env),
                 Share::WithLf(from) => deliver_with_lf(&mut client.io, with_lf, id, from, env),
+                Share::Personal(from) => {
+                    let (most_bytes, lines) = personal.lines(id, from);
+                    client.io.deliver_personal(lines, most_bytes, env)
+                }
                 Share::Pieces { pieces, most_bytes } => {
                     client.io.deliver_pieces(pieces, most_bytes, env)
                 }
@@ -248,10 +252,10 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         let (out, env) = (&mut client.io.out, &mut self.env);
         let mut worst = Pushed::Queued;
         let mut any = false;
-        self.room.take_pending(id, |lines| {
+        self.room.take_pending(id, |piece| {
             any = true;
             if worst != Pushed::Full {
-                worst = out.push_batch(lines, env);
+                worst = out.push_piece(piece, env);
             }
         });
         if worst == Pushed::Full {

@@ -52,6 +52,7 @@ use crate::session::auth::Auth;
 use crate::session::reclaimable::{HTTP_PATIENCE, Reclaimable};
 use crate::session::secrets::{Flaw, Secrets};
 use crate::session::{Ctx, Effect, LongestLine, Session, Watch};
+use crate::time::minute_of;
 use crate::time::moment::Moment;
 use crate::time::timer_queue::{TimerHandle, TimerQueue};
 use backpressure::Backpressure;
@@ -512,6 +513,9 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         self.env.turn_reply_bytes = 0;
         self.budget = TurnBudget::new(self.room.len(), &self.env.limits);
         self.sched.begin_flushes();
+        if self.room.has_stamps() {
+            self.room.set_minute(minute_of((self.env.wall_clock)()));
+        }
         self.room.on_time(self.env.now);
         self.close_listed();
         self.read_starved();

@@ -126,8 +126,8 @@ pub(crate) fn minutes(text: CleanText<'_>) -> Option<Option<Duration>> {
 }
 
 /// Words for which other chats and shells have a command that has another name here. They are not
-/// typing errors, however close they are to another name: `/quiet` has nothing to do with `/quit`.
-const ELSEWHERE: [(&str, &str); 12] = [
+/// typing errors, however close they are to another name.
+const ELSEWHERE: [(&str, &str); 11] = [
     ("action", "me"),
     ("block", "ignore"),
     ("emote", "me"),
@@ -138,7 +138,6 @@ const ELSEWHERE: [(&str, &str); 12] = [
     ("logout", "quit"),
     ("part", "quit"),
     ("query", "msg"),
-    ("quiet", "mute"),
     ("silence", "mute"),
 ];
 
@@ -379,9 +378,9 @@ mod tests {
             ("quti", Some("quit"), Some("quit")),
             ("quitt", Some("quit"), Some("quit")),
             ("qit", Some("quit"), Some("quit")),
-            ("quiet", None, Some("mute")),
-            ("QUIET", None, Some("mute")),
-            ("ｑｕｉｅｔ", None, Some("mute")),
+            ("silence", None, Some("mute")),
+            ("SILENCE", None, Some("mute")),
+            ("ｓｉｌｅｎｃｅ", None, Some("mute")),
             ("quite", None, None),
             ("quote", None, None),
             ("suit", None, None),

@@ -93,6 +93,14 @@ pub(crate) enum Message<'a> {
     /// The name under which somebody was ignored, and another one that it has now.
     YouHearAgain(&'a str, Option<&'a Nick>),
     YouAreOperator,
+    YouAreQuiet(bool),
+    /// When the bell rings.
+    BellRings(Option<&'static str>),
+    /// The time that stands before lines from now on.
+    StampIs(Option<&'a str>),
+    YouAreAway(&'a str),
+    YouAreBack,
+    IsAway(&'a Nick, &'a str),
     IsBanned(&'a str, Option<Duration>),
     /// A banned name that no present member has, and the only member whose name begins with it, which
     /// is not banned.
@@ -141,6 +149,8 @@ pub(crate) enum Message<'a> {
     PartnerHasLeft(&'a str),
     YouDoNotIgnore(&'a str),
     YouIgnoreTooMany(usize),
+    NoBell(&'a str),
+    NoZone(&'a str),
     NothingKept,
     /// Nothing is kept that somebody of this name has said.
     NothingOf(&'a str),
@@ -387,6 +397,26 @@ impl Message<'_> {
             Self::YouAreOperator => {
                 write!(to, "you are an operator; /help lists what you can do")
             }
+            Self::YouAreQuiet(true) => write!(
+                to,
+                "who joins, leaves and changes nick is hidden; /quiet shows it again"
+            ),
+            Self::YouAreQuiet(false) => {
+                write!(to, "who joins, leaves and changes nick is shown")
+            }
+            Self::BellRings(None) => write!(to, "the bell is off"),
+            Self::BellRings(Some(when)) => write!(to, "the bell rings when {when}"),
+            Self::StampIs(None) => write!(to, "lines come without the time"),
+            Self::StampIs(Some(time)) => {
+                write!(to, "lines come with the time, which is {time} for you")
+            }
+            Self::YouAreAway("") => write!(to, "you are away; /away again when you are back"),
+            Self::YouAreAway(why) => {
+                write!(to, "you are away: {why}; /away again when you are back")
+            }
+            Self::YouAreBack => write!(to, "you are back"),
+            Self::IsAway(nick, "") => write!(to, "{nick} is away"),
+            Self::IsAway(nick, why) => write!(to, "{nick} is away: {why}"),
             Self::IsBanned(whom, time) => {
                 write!(to, "{} is banned{}", Isolated(whom), For(time))
             }
@@ -517,6 +547,16 @@ impl Message<'_> {
             Self::YouIgnoreTooMany(most) => {
                 write!(to, "you ignore {most} already: /unignore one of them first")
             }
+            Self::NoBell(word) => write!(
+                to,
+                "the bell cannot be \"{}\": write /bell off, /bell private or /bell name",
+                Short(word)
+            ),
+            Self::NoZone(text) => write!(
+                to,
+                "\"{}\" is no time zone: write /stamp +5h45m, /stamp -3h or /stamp off",
+                Short(text)
+            ),
             Self::NothingKept => write!(to, "there is nothing to show"),
             Self::NothingOf(name) => {
                 write!(to, "nothing is kept that \"{}\" has said", Short(name))
@@ -924,6 +964,13 @@ mod tests {
             Message::PartnerHasLeft(nick.as_str()),
             Message::TookTooLong(Awaited::Nick, Duration::from_secs(120)),
             Message::NothingKept,
+            Message::YouAreQuiet(true),
+            Message::YouAreQuiet(false),
+            Message::BellRings(None),
+            Message::StampIs(None),
+            Message::YouAreAway(""),
+            Message::YouAreBack,
+            Message::IsAway(nick, ""),
             Message::MutedLine,
             Message::NotOperator,
             Message::NoOperators,

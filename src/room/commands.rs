@@ -9,7 +9,7 @@ use crate::broadcast::priority::Class;
 use crate::client_id::ClientId;
 use crate::peer::Peer;
 use crate::protocol::message::{Listed, Message, Names, Whois};
-use crate::room::members::{Member, NotFound, Partner, TypedName};
+use crate::room::members::{Member, NotFound, Partner, Person, TypedName};
 use crate::room::{MAX_NAMED, Refusal, Room};
 use crate::text::CleanText;
 use crate::text::alike::Identity;
@@ -61,7 +61,7 @@ impl Room {
             here_for: person.map(|person| now.saturating_since(person.since)),
             silent_for,
             is_operator: person.is_some_and(|person| person.is_operator),
-            away: None,
+            away: person.and_then(Person::away),
         };
         self.outbox.send(to, Message::Whois(whois));
         if self.is_operator(to) {
@@ -210,7 +210,12 @@ impl Room {
         }
         let nick = by.nick.as_str().into();
         let words = Message::Tells(&by.nick, text);
-        self.outbox.push(to, EntryKind::Words(class), words);
+        let before = self.before_word(person);
+        self.outbox
+            .push_behind(before, to, EntryKind::Words(class), words);
+        if let Some(why) = person.away() {
+            self.outbox.send(id, Message::IsAway(&other.nick, why));
+        }
         let serial = by.identity().serial;
         if let Some(person) = self.members.person_mut(to) {
             person.told_by = Some(Partner { id, serial, nick });

@@ -14,6 +14,7 @@ use std::cmp::Ordering;
 use std::collections::BTreeSet;
 
 use crate::broadcast::batch::{Cursor, Kind, Segment, Speaker};
+use crate::broadcast::personal::Before;
 use crate::client_id::ClientId;
 use crate::peer::Origin;
 use crate::protocol::message::Mark;
@@ -21,6 +22,7 @@ use crate::room::MAX_NAMED;
 use crate::room::given_up::{Doubt, GivenUp, GivenUpNames, Guess};
 use crate::room::ignore_list::IgnoreList;
 use crate::room::renames::Renamed;
+use crate::room::settings::{Bell, Settings, is_named};
 use crate::text;
 use crate::text::alike::{Identity, NameHash, NameHasher, is_alike, is_short, key};
 use crate::text::nick::{Nick, NickError};
@@ -80,6 +82,8 @@ pub(super) struct Person {
     pub(super) since: Moment,
     /// Whose lines are not shown to this one.
     pub(super) ignored: IgnoreList,
+    /// What it has set; `None` if that is nothing.
+    pub(super) settings: Option<Box<Settings>>,
     /// The member that last told this one something in private.
     pub(super) told_by: Option<Partner>,
     pub(super) is_operator: bool,
@@ -156,17 +160,39 @@ impl Member {
         }
     }
 
+    fn is_stamped(&self) -> bool {
+        let settings = self.person.as_ref().and_then(|it| it.settings.as_ref());
+        settings.is_some_and(|settings| settings.stamp.is_some())
+    }
+
     fn mark(&self) -> Mark {
         let person = self.person.as_deref();
         Mark {
             is_operator: person.is_some_and(|person| person.is_operator),
-            is_away: false,
+            is_away: person.is_some_and(|person| person.away().is_some()),
         }
     }
 
-    fn ignores_somebody(&self) -> bool {
+    /// Whether it does not get what everybody gets, even of lines that are for everybody.
+    fn is_special(&self) -> bool {
         let person = self.person.as_ref();
-        person.is_some_and(|person| !person.ignored.is_empty())
+        let ignores = |person: &Person| !person.ignored.is_empty();
+        person.is_some_and(|person| ignores(person) || person.has_own_look())
+    }
+
+    /// Whether lines of the room look different to it than to others.
+    pub(super) fn has_own_look(&self) -> bool {
+        self.person.as_ref().is_some_and(|it| it.has_own_look())
+    }
+
+    /// What stands before a line of the room for it.
+    pub(super) fn before(&self, line: &[u8], kind: Kind, minute: i64) -> Before {
+        let Some(settings) = self.person.as_ref().and_then(|it| it.settings.as_deref()) else {
+            return Before::default();
+        };
+        let is_said = matches!(kind, Kind::Line | Kind::Action);
+        let is_named = || is_named(self.nick.as_str(), line);
+        settings.before(settings.bell == Bell::Name && is_said && is_named(), minute)
     }
 
     /// Whether these lines are not for this member.
@@ -177,16 +203,38 @@ impl Member {
         let Some(person) = &self.person else {
             return !matches!(segment.kind, Kind::Line | Kind::PlainAction);
         };
+        let is_ignored = || person.ignores(segment.speaker.identity);
         match segment.kind {
-            Kind::Notice => false,
-            Kind::Line | Kind::Action => person.ignores(segment.speaker.identity),
-            Kind::WordlessLeave => !person.ignores(segment.speaker.identity),
+            kind if kind.is_presence() && person.is_quiet() => true,
+            Kind::Notice | Kind::Presence => false,
+            Kind::Line | Kind::Action | Kind::LastWords | Kind::Rename => is_ignored(),
+            Kind::WordlessLeave => !is_ignored(),
             Kind::PlainAction => true,
         }
     }
 }
 
 impl Person {
+    pub(super) fn is_quiet(&self) -> bool {
+        self.settings.as_ref().is_some_and(|it| it.is_quiet)
+    }
+
+    fn has_own_look(&self) -> bool {
+        self.settings.as_ref().is_some_and(|it| it.has_own_look())
+    }
+
+    /// Why it is away, if it is.
+    pub(super) fn away(&self) -> Option<&str> {
+        self.settings.as_ref()?.away.as_deref()
+    }
+
+    /// Changes what it has set.
+    pub(super) fn set(&mut self, change: impl FnOnce(&mut Settings)) {
+        let mut settings = self.settings.take().unwrap_or_default();
+        change(&mut settings);
+        self.settings = Some(settings).filter(|it| **it != Settings::default());
+    }
+
     /// Whether it sees nothing of what this one says.
     #[inline]
     pub(super) fn ignores(&self, other: Identity) -> bool {
@@ -217,6 +265,8 @@ pub(crate) struct Members {
     persons: usize,
     /// The number of readers whose lines end with LF alone.
     with_lf: usize,
+    /// The number of people who see the time before each line.
+    stamped: usize,
     /// The serial number of the last person.
     last_serial: u64,
     given_up: GivenUpNames,
@@ -236,6 +286,7 @@ impl Members {
             knows_looks: false,
             persons: 0,
             with_lf: 0,
+            stamped: 0,
             last_serial: 0,
             given_up: GivenUpNames::default(),
             remembers: false,
@@ -273,6 +324,7 @@ impl Members {
             serial: self.last_serial,
             since: now,
             ignored: IgnoreList::default(),
+            settings: None,
             told_by: None,
             is_operator: false,
         };
@@ -314,6 +366,9 @@ impl Members {
         self.with_lf = self
             .with_lf
             .saturating_sub(usize::from(member.ends_lines_with_lf));
+        self.stamped = self
+            .stamped
+            .saturating_sub(usize::from(member.is_stamped()));
         self.seats.swap_remove(member.seat as usize);
         if let Some(moved) = self.seats.get(member.seat as usize).map(|seat| seat.id)
             && let Some(moved) = self.get_mut(moved)
@@ -490,8 +545,27 @@ impl Members {
     #[inline]
     pub(super) fn set_spoken(&mut self, id: ClientId, has_spoken: bool) {
         if let Some((member, seat)) = self.seat_mut(id) {
-            seat.is_filtered = has_spoken || member.ignores_somebody() || member.ends_lines_with_lf;
+            seat.is_filtered = has_spoken || member.is_special() || member.ends_lines_with_lf;
         }
+    }
+
+    /// Changes what a person has set.
+    pub(super) fn set(&mut self, id: ClientId, change: impl FnOnce(&mut Settings)) {
+        let before = self.get(id).is_some_and(Member::is_stamped);
+        if let Some(person) = self.person_mut(id) {
+            person.set(change);
+        }
+        let after = self.get(id).is_some_and(Member::is_stamped);
+        let stamped = self.stamped.saturating_add(usize::from(after));
+        self.stamped = stamped.saturating_sub(usize::from(before));
+        // It may have spoken in this batch.
+        self.set_spoken(id, true);
+    }
+
+    /// Whether anybody sees the time before each line.
+    #[inline]
+    pub(super) fn has_stamps(&self) -> bool {
+        self.stamped > 0
     }
 
     /// Ends the lines of this member with LF alone from now on.

@@ -12,12 +12,14 @@ mod moderation;
 mod presence;
 mod recall;
 mod renames;
+mod settings;
 
 use std::iter;
 use std::time::Duration;
 
 use crate::broadcast::batch::{Batch, Cursor, Kind, Lines, Speaker};
 use crate::broadcast::outbox::{EntryKind, Outbox};
+use crate::broadcast::personal::{Before, PersonalLine, Piece};
 use crate::broadcast::priority::Class;
 use crate::client_id::ClientId;
 use crate::config::Config;
@@ -85,6 +87,8 @@ pub(crate) struct Room {
     is_watched: bool,
     /// Where unclean text is cleaned.
     scratch: String,
+    /// The time that stands before lines, where [somebody sees it](Self::has_stamps).
+    minute: i64,
 }
 
 /// Why a client cannot have a nick.
@@ -243,6 +247,7 @@ impl Room {
             muted: ExpiringSet::default(),
             is_watched: false,
             scratch: String::new(),
+            minute: 0,
         }
     }
 
@@ -313,7 +318,7 @@ impl Room {
             && let Some(member) = self.members.get(id)
         {
             let (speaker, nick) = (member.speaker(id), member.nick.clone());
-            self.say_notice(speaker, Message::HasJoined(&nick));
+            self.say_presence(speaker, Message::HasJoined(&nick));
         }
     }
 
@@ -427,7 +432,7 @@ impl Room {
             reason => Message::HasLeftBecause(&nick, reason),
         };
         if self.is_named(Change::Left, Some(from), now) {
-            self.say_notice(speaker, message);
+            self.say_presence(speaker, message);
         }
         Some(nick)
     }
@@ -449,10 +454,10 @@ impl Room {
         };
         let (speaker, nick) = (member.speaker(id), member.nick.clone());
         if words.as_str().is_empty() {
-            return self.say_notice(speaker, Message::HasLeft(&nick));
+            return self.say_presence(speaker, Message::HasLeft(&nick));
         }
         // Those who ignore the member see that it leaves, but not its words.
-        self.say_as(speaker, Kind::Action, Message::HasQuit(&nick, words));
+        self.say_as(speaker, Kind::LastWords, Message::HasQuit(&nick, words));
         self.say_as(speaker, Kind::WordlessLeave, Message::HasLeft(&nick));
     }
 
@@ -475,7 +480,7 @@ impl Room {
         if let Some((speaker, nick)) = member
             && self.is_named_after_leaving(None, now)
         {
-            self.say_notice(speaker, Message::HasLeftBecause(&nick, CloseReason::Kicked));
+            self.say_presence(speaker, Message::HasLeftBecause(&nick, CloseReason::Kicked));
         }
     }
 
@@ -529,7 +534,7 @@ impl Room {
                 left,
                 renamed,
             };
-            self.say_notice(Speaker::SERVER, message);
+            self.say_presence(Speaker::SERVER, message);
         }
         for who in self.renames.ended(now) {
             match self.tell_gathered(who, now) {
@@ -613,7 +618,7 @@ impl Room {
         if let Some(known_as) = self.renames.set_known(who.serial, &nick) {
             self.say_as(
                 speaker,
-                Kind::Action,
+                Kind::Rename,
                 Message::ChangesNick(&known_as, &nick),
             );
         }
@@ -726,6 +731,11 @@ impl Room {
         })
     }
 
+    /// The server says to all other people that a member is here, or no longer.
+    fn say_presence(&mut self, of: Speaker, message: Message<'_>) {
+        self.say_as(of, Kind::Presence, message);
+    }
+
     /// The server says something of a member to all other people.
     fn say_notice(&mut self, of: Speaker, message: Message<'_>) {
         self.say_as(of, Kind::Notice, message);
@@ -801,6 +811,7 @@ impl Room {
         let pass = Pass {
             batch,
             members,
+            minute: self.minute,
             end,
             from,
             piece: batch.since(from),
@@ -809,7 +820,7 @@ impl Room {
     }
 
     /// Gives one member what it has not been given, piece by piece.
-    pub(crate) fn take_pending(&mut self, id: ClientId, deliver: impl FnMut(Lines<'_>)) {
+    pub(crate) fn take_pending(&mut self, id: ClientId, mut deliver: impl FnMut(Piece<'_>)) {
         if self.renames.has_fresh_for(id) {
             self.tell_renames();
         }
@@ -827,8 +838,26 @@ impl Room {
                 false => self.batch.since(from),
             };
             let is_hidden = |segment: &_| member.is_hidden(id, segment);
-            lines.without(is_hidden).for_each(deliver);
+            let pieces = lines.without(is_hidden);
+            match member.has_own_look() {
+                false => pieces.map(Piece::Lines).for_each(deliver),
+                true => {
+                    let lines = pieces.flat_map(|piece| personal(piece, member, self.minute));
+                    lines.map(Piece::Personal).for_each(&mut deliver);
+                }
+            }
         }
+    }
+
+    /// Whether somebody sees the time before each line.
+    #[inline]
+    pub(crate) fn has_stamps(&self) -> bool {
+        self.members.has_stamps()
+    }
+
+    /// Sets the time that stands before lines, in minutes since 1970 (UTC).
+    pub(crate) fn set_minute(&mut self, minute: i64) {
+        self.minute = minute;
     }
 
     /// Hands out the notices that were said since the last time, without their ends.
@@ -850,7 +879,7 @@ impl Room {
     /// Hands out each line of this turn that a person who ignores nobody sees, with its line end.
     pub(crate) fn record(&self, mut line: impl FnMut(&[u8], Kind, Class)) {
         for (lines, kind, class) in self.batch.all().segments() {
-            if matches!(kind, Kind::Line | Kind::Action | Kind::Notice) {
+            if !matches!(kind, Kind::PlainAction | Kind::WordlessLeave) {
                 lines.each().for_each(|it| line(it, kind, class));
             }
         }
@@ -880,10 +909,55 @@ fn limited(from: Option<&Peer>) -> Option<Origin> {
 pub(crate) struct Pass<'b> {
     batch: &'b Batch,
     members: &'b [Option<Member>],
+    minute: i64,
     end: Cursor,
     /// Where `piece` begins.
     from: Cursor,
     piece: Lines<'b>,
+}
+
+/// The lines of a pass for people who see something of their own before lines.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PersonalPass<'b> {
+    batch: &'b Batch,
+    members: &'b [Option<Member>],
+    minute: i64,
+}
+
+impl<'b> PersonalPass<'b> {
+    /// Returns the lines that this member has not been given; they begin at `from`. Also returns how many
+    /// bytes they take at most.
+    pub(crate) fn lines(
+        self,
+        id: ClientId,
+        from: Cursor,
+    ) -> (usize, impl Iterator<Item = PersonalLine<'b>> + use<'b>) {
+        let member = self.members.get(id.index()).and_then(Option::as_ref);
+        let all = self.batch.since(from);
+        let most_bytes = all.count.saturating_mul(Before::MOST);
+        let most_bytes = all.bytes.len().saturating_add(most_bytes);
+        let lines = member.into_iter().flat_map(move |member| {
+            let pieces = all.without(move |segment| member.is_hidden(id, segment));
+            pieces.flat_map(move |piece| personal(piece, member, self.minute))
+        });
+        (most_bytes, lines)
+    }
+}
+
+/// Lines that stand together, as a member with a look of its own sees them.
+fn personal<'b>(
+    piece: Lines<'b>,
+    member: &'b Member,
+    minute: i64,
+) -> impl Iterator<Item = PersonalLine<'b>> + use<'b> {
+    piece.segments().flat_map(move |(lines, kind, class)| {
+        lines.each().map(move |line| PersonalLine {
+            before: member.before(line, kind, minute),
+            line,
+            kind,
+            class,
+        })
+    })
 }
 
 /// The lines of a pass for members whose lines end with LF.
@@ -916,6 +990,15 @@ impl<'b> Pass<'b> {
         }
     }
 
+    /// Returns this pass for people who see something of their own before lines.
+    pub(crate) fn personal(&self) -> PersonalPass<'b> {
+        PersonalPass {
+            batch: self.batch,
+            members: self.members,
+            minute: self.minute,
+        }
+    }
+
     /// What the member of a seat has not been given, which it is given now.
     #[inline]
     pub(crate) fn share(
@@ -937,6 +1020,9 @@ impl<'b> Pass<'b> {
         };
         if member.ends_lines_with_lf {
             return Share::WithLf(from);
+        }
+        if member.has_own_look() {
+            return Share::Personal(from);
         }
         let id = seat.id;
         let mut pieces = self
@@ -961,6 +1047,8 @@ pub(crate) enum Share<'p, P> {
     Whole(&'p Lines<'p>),
     /// Its lines end with LF, and begin at this cursor: see [`Pass::with_lf`].
     WithLf(Cursor),
+    /// It sees something of its own before lines, which begin at this cursor: see [`Pass::personal`].
+    Personal(Cursor),
     /// Some lines are not for this member.
     Pieces {
         pieces: P,
@@ -1015,7 +1103,7 @@ mod tests {
                 let pieces: Vec<Lines<'_>> = match pass.share(seat) {
                     Share::Nothing => Vec::new(),
                     Share::Whole(&lines) => vec![lines],
-                    Share::WithLf(_) => panic!("nobody has asked for it"),
+                    Share::WithLf(_) | Share::Personal(_) => panic!("nobody has asked for it"),
                     Share::Pieces { pieces, .. } => pieces.collect(),
                 };
                 let text = |lines: Lines<'_>| String::from_utf8_lossy(lines.bytes).into_owned();

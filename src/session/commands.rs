@@ -21,6 +21,7 @@ use crate::protocol::target::{Target, TypedPeers};
 use crate::session::login::count_wrong_password;
 use crate::session::{Ctx, Effect, Flow, Step};
 use crate::text::{self, CleanText};
+use crate::time::minute_of;
 use crate::time::rate_limit::TokenBucket;
 
 /// What a command costs at least, in bytes.
@@ -141,7 +142,7 @@ impl Row {
 
 /// Every command, in the order in which they are listed.
 #[rustfmt::skip]
-static COMMANDS: [Row; 20] = [
+static COMMANDS: [Row; 24] = [
     row("help", &["h", "?"], "[COMMAND]", 0, "lists the commands; with COMMAND, its other names", Run::Word(help)),
     row("who", &["w", "names", "list", "users"], "[NAME]", 0, "lists who is here; with NAME, whose names begin with it", Run::Word(who)),
     row("whois", &[], "NAME", 1, "tells since when NAME is here, and more", Run::Word(whois)),
@@ -154,6 +155,10 @@ static COMMANDS: [Row; 20] = [
     row("unignore", &[], "NAME", 1, "stops ignoring NAME", Run::Word(unignore)),
     row("last", &[], "[N] [NAME]", 0, "shows the last N lines (of NAME), or all that are kept", Run::NumberAndWord(last)),
     row("find", &[], "TEXT", 1, "shows the last lines that have TEXT in them", Run::Text(find_text)),
+    row("quiet", &[], "", 0, "hides who joins, leaves and changes nick; again, shows it", Run::Nothing(quiet)),
+    row("bell", &[], "off|private|name", 1, "rings for private words, or your name as well", Run::Word(bell)),
+    row("stamp", &[], "[+5h45m|off]", 0, "shows the time before each line, so far from UTC", Run::Word(stamp)),
+    row("away", &[], "[WHY]", 0, "shows who asks that you are away; again, that you are back", Run::Text(away)).speech(),
     row("time", &[], "", 0, "tells the time, in UTC", Run::Nothing(time)),
     row("quit", &["q", "exit", "bye"], "[TEXT]", 0, "leaves; TEXT is shown to the others", Run::Text(quit)),
     row("op", &[], "PASSWORD", 1, "makes you an operator", Run::Text(op)).for_role(Role::OperatorToBe),
@@ -509,6 +514,23 @@ fn last(call: &mut Call<'_, '_>, most: Option<usize>, name: CleanText<'_>) {
 fn find_text(call: &mut Call<'_, '_>, text: CleanText<'_>) {
     let searched_bytes = call.cx.room.find(call.cx.id, text, call.cx.env.now);
     call.least_cost = COMMAND_BYTES.max(searched_bytes / FOUND_BYTES_EACH);
+}
+
+fn quiet(call: &mut Call<'_, '_>) {
+    call.cx.room.toggle_quiet(call.cx.id);
+}
+
+fn bell(call: &mut Call<'_, '_>, when: CleanText<'_>) {
+    call.cx.room.set_bell(call.cx.id, when);
+}
+
+fn stamp(call: &mut Call<'_, '_>, zone: CleanText<'_>) {
+    let minute = minute_of((call.cx.env.wall_clock)());
+    call.cx.room.set_stamp(call.cx.id, zone, minute);
+}
+
+fn away(call: &mut Call<'_, '_>, why: CleanText<'_>) {
+    call.cx.room.set_away(call.cx.id, why);
 }
 
 fn time(call: &mut Call<'_, '_>) {

@@ -447,9 +447,9 @@ impl Ctx<'_> {
     pub(crate) fn catch_up(&mut self, out: &mut SendQueue) -> Pushed {
         let mut worst = Pushed::Queued;
         let Self { id, room, env, .. } = self;
-        room.take_pending(*id, |lines| {
+        room.take_pending(*id, |piece| {
             if worst != Pushed::Full {
-                worst = out.push_batch(lines, env);
+                worst = out.push_piece(piece, env);
             }
         });
         self.watch.emit_skipped(self.id, self.env);

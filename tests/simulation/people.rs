@@ -59,6 +59,11 @@ const PAUSE: u64 = 150;
 /// A client in the model.
 struct Client {
     peer: Peer,
+    is_quiet: bool,
+    bell: Bell,
+    /// What the time before its lines is.
+    stamp: &'static str,
+    away: Option<&'static str>,
     is_person: bool,
     knows_password: bool,
     nick: Option<String>,
@@ -76,6 +81,23 @@ struct Client {
     heard_in: u64,
     /// What it has to see.
     expected: String,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Bell {
+    Off,
+    Private,
+    Name,
+}
+
+/// What a line is that others cause.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Said,
+    /// Who is here, and under which name.
+    Presence,
+    Notice,
+    Private,
 }
 
 /// Whom somebody ignores: a name, and whoever had it.
@@ -107,7 +129,7 @@ struct Room {
 const OFTEN: f64 = 0.1;
 
 /// What has to come about, or nothing is shown.
-const EVENTS: [&str; 30] = [
+const EVENTS: [&str; 35] = [
     "announced",
     "asked about",
     "broken at 40 columns",
@@ -135,7 +157,12 @@ const EVENTS: [&str; 30] = [
     "unmuted",
     "ignored under another name",
     "quit",
+    "quiet",
     "quit before a nick",
+    "rung for a name",
+    "rung for a private word",
+    "stamped",
+    "told somebody away",
     "said a command",
     "waited by a short read",
 ];
@@ -317,6 +344,10 @@ impl Room {
         }
         self.clients.push(Client {
             peer,
+            is_quiet: false,
+            bell: Bell::Off,
+            stamp: "",
+            away: None,
             is_person,
             knows_password: !self.has_password,
             nick: None,
@@ -439,7 +470,14 @@ impl Room {
         let short: String = name.chars().take(most).collect();
         match self.rng.u8(..32) {
             0 => ["help", "Bye", ":q", "who", "EXIT", "quit"][self.rng.usize(..6)].to_owned(),
-            1..9 => format!("line {}", self.rng.u16(..)),
+            1 => match self.rng.u8(..4) {
+                0 => "/quiet".to_owned(),
+                1 => ["/bell off", "/bell private", "/bell name"][self.rng.usize(..3)].to_owned(),
+                2 => ["/stamp", "/stamp +5h45m", "/stamp off"][self.rng.usize(..3)].to_owned(),
+                _ => ["/away", "/away tea"][self.rng.usize(..2)].to_owned(),
+            },
+            2 => format!("hi {name}, line 1"),
+            3..9 => format!("line {}", self.rng.u16(..)),
             9..11 => "/me waves".to_owned(),
             11 => {
                 let [at, colon] = [["", "@"], ["", ":"]].map(|it| it[self.rng.usize(..2)]);
@@ -523,6 +561,7 @@ impl Room {
             }
             "/time" => self.show(number, "* it is 1970-01-01 00:00:00 UTC"),
             "/who" => self.lists(number),
+            "/quiet" | "/bell" | "/stamp" | "/away" => self.sets(number, command, first),
             "/whois" => self.asks_about(number, first),
             "/op" => self.op(number, first),
             "/quit" => self.quits(number),
@@ -536,7 +575,7 @@ impl Room {
             _ => {
                 self.seen.insert("announced");
                 let nick = self.nick(number);
-                self.tell_people(number, &format!("* {nick} announces: tea"));
+                self.tell_people(number, Kind::Notice, &format!("* {nick} announces: tea"));
             }
         }
     }
@@ -624,10 +663,39 @@ impl Room {
         ignored.any(|it| is_alike(&it.nick, &name) || (is_person && it.client == speaker))
     }
 
-    fn tell_people(&mut self, number: usize, line: &str) {
+    /// Somebody sees a line that others cause.
+    fn hear(&mut self, number: usize, kind: Kind, line: &str) {
+        let client = &self.clients[number];
+        if kind == Kind::Presence && client.is_quiet {
+            self.seen.insert("quiet");
+            return;
+        }
+        let nick = client.nick.clone().unwrap_or_default();
+        let mut words = line.split(|c: char| !c.is_alphanumeric());
+        let rings = match client.bell {
+            Bell::Off => false,
+            Bell::Private => kind == Kind::Private,
+            Bell::Name if kind == Kind::Said => words.any(|it| it.eq_ignore_ascii_case(&nick)),
+            Bell::Name => kind == Kind::Private,
+        };
+        if rings {
+            self.seen.insert(match kind {
+                Kind::Private => "rung for a private word",
+                _ => "rung for a name",
+            });
+        }
+        if !client.stamp.is_empty() {
+            self.seen.insert("stamped");
+        }
+        let bell = if rings { "\u{7}" } else { "" };
+        let before = bell.to_owned() + self.clients[number].stamp;
+        self.clients[number].expected += &format!("{before}{line}\r\n");
+    }
+
+    fn tell_people(&mut self, number: usize, kind: Kind, line: &str) {
         for other in self.others(number) {
             if self.clients[other].is_person {
-                self.show(other, line);
+                self.hear(other, kind, line);
             }
         }
     }
@@ -638,9 +706,9 @@ impl Room {
             let is_hidden = self.hides(other, number);
             match instead {
                 _ if !self.clients[other].is_person => {}
-                Some(instead) if is_hidden => self.show(other, instead),
+                Some(instead) if is_hidden => self.hear(other, Kind::Presence, instead),
                 None if is_hidden => {}
-                _ => self.show(other, line),
+                _ => self.hear(other, Kind::Presence, line),
             }
         }
     }
@@ -708,7 +776,7 @@ impl Room {
         };
         self.clients[number].nick = Some(name.to_owned());
         self.clients[number].joined_in = self.step;
-        self.tell_people(number, &format!("* {name} joined"));
+        self.tell_people(number, Kind::Presence, &format!("* {name} joined"));
         if self.clients[number].is_person {
             self.recount(number, SHOWN, |_, _| true);
             let welcome = format!("* welcome, {name}. /help lists the commands. {others}");
@@ -784,7 +852,11 @@ impl Room {
         self.clients[number].is_open = false;
         if self.clients[number].nick.is_some() {
             let nick = self.nick(number);
-            self.tell_people(number, &format!("* {nick} {how}"));
+            let kind = match how.starts_with("was kicked") {
+                true => Kind::Notice,
+                false => Kind::Presence,
+            };
+            self.tell_people(number, kind, &format!("* {nick} {how}"));
             self.gives_up(number, &nick);
             self.clients[number].nick = None;
         }
@@ -795,7 +867,7 @@ impl Room {
         let nick = self.nick(number);
         let left = format!("* {nick} left");
         match self.is_muted(number) {
-            true => self.tell_people(number, &left),
+            true => self.tell_people(number, Kind::Presence, &left),
             false => self.tell_friends(number, &format!("{left}: bye"), Some(&left)),
         }
         self.show(number, "* goodbye");
@@ -823,7 +895,7 @@ impl Room {
         let line = format!("{}: {text}", self.nick(number));
         for other in self.others(number) {
             if !self.hides(other, number) {
-                self.show(other, &line);
+                self.hear(other, Kind::Said, &line);
             }
         }
         self.keep(number, line);
@@ -835,8 +907,8 @@ impl Room {
         for other in self.others(number) {
             match self.clients[other].is_person {
                 true if self.hides(other, number) => {}
-                true => self.show(other, &line),
-                false => self.show(other, &format!("{nick}: /me waves")),
+                true => self.hear(other, Kind::Said, &line),
+                false => self.hear(other, Kind::Said, &format!("{nick}: /me waves")),
             }
         }
         self.keep(number, line);
@@ -937,7 +1009,15 @@ impl Room {
         }
         self.show(number, &format!("* you tell {other_nick}: psst"));
         if !self.hides(other, number) {
-            self.show(other, &format!("* {nick} tells you: psst"));
+            self.hear(other, Kind::Private, &format!("* {nick} tells you: psst"));
+            match self.clients[other].away {
+                None => {}
+                Some("") => self.show(number, &format!("* {other_nick} is away")),
+                Some(why) => {
+                    self.seen.insert("told somebody away");
+                    self.show(number, &format!("* {other_nick} is away: {why}"));
+                }
+            }
             self.clients[other].told_by = Some((number, nick));
         }
     }
@@ -1075,15 +1155,72 @@ impl Room {
     fn lists(&mut self, number: usize) {
         let mut members = self.members();
         members.sort_by_key(|&it| key(&self.nick(it)));
-        let marked = members
-            .iter()
-            .map(|&it| match self.clients[it].is_operator {
-                true => self.nick(it) + " (operator)",
-                false => self.nick(it),
-            });
+        let marked = members.iter().map(|&it| {
+            let client = &self.clients[it];
+            let mark = match (client.is_operator, client.away) {
+                (false, None) => "",
+                (true, None) => " (operator)",
+                (false, Some(_)) => " (away)",
+                (true, Some(_)) => " (operator, away)",
+            };
+            self.nick(it) + mark
+        });
         let names: Vec<String> = marked.collect();
         let line = format!("* {} here: {}", names.len(), names.join(", "));
         self.show(number, &line);
+    }
+
+    /// What a person sets for itself.
+    fn sets(&mut self, number: usize, command: &str, value: &str) {
+        let is_muted = self.is_muted(number);
+        let client = &mut self.clients[number];
+        let line = match (command, value) {
+            ("/quiet", _) => {
+                client.is_quiet = !client.is_quiet;
+                match client.is_quiet {
+                    true => "* who joins, leaves and changes nick is hidden; /quiet shows it again",
+                    false => "* who joins, leaves and changes nick is shown",
+                }
+            }
+            ("/bell", "off") => {
+                client.bell = Bell::Off;
+                "* the bell is off"
+            }
+            ("/bell", "private") => {
+                client.bell = Bell::Private;
+                "* the bell rings when somebody tells you something"
+            }
+            ("/bell", _) => {
+                client.bell = Bell::Name;
+                "* the bell rings when somebody tells you something or says your name"
+            }
+            ("/stamp", "off") => {
+                client.stamp = "";
+                "* lines come without the time"
+            }
+            ("/stamp", "") => {
+                client.stamp = "00:00 ";
+                "* lines come with the time, which is 00:00 for you"
+            }
+            ("/stamp", _) => {
+                client.stamp = "05:45 ";
+                "* lines come with the time, which is 05:45 for you"
+            }
+            _ if is_muted => return self.tell_muted(number),
+            (_, "") if client.away.is_some() => {
+                client.away = None;
+                "* you are back"
+            }
+            (_, "") => {
+                client.away = Some("");
+                "* you are away; /away again when you are back"
+            }
+            _ => {
+                client.away = Some("tea");
+                "* you are away: tea; /away again when you are back"
+            }
+        };
+        self.show(number, line);
     }
 
     fn asks_about(&mut self, number: usize, name: &str) {
@@ -1103,7 +1240,14 @@ impl Room {
             ""
         };
         let line = match client.is_person {
-            true => format!("* {nick} is here for {here}, silent for {silent}{operator}"),
+            true => {
+                let away = match client.away {
+                    None => String::new(),
+                    Some("") => ", away".to_owned(),
+                    Some(why) => format!(", away: {why}"),
+                };
+                format!("* {nick} is here for {here}, silent for {silent}{operator}{away}")
+            }
             false => format!("* {nick} is a script, silent for {silent}"),
         };
         self.show(number, &line);

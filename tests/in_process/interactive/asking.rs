@@ -17,6 +17,10 @@ fn help_lists_the_commands_a_line_each() {
         * /unignore NAME: stops ignoring NAME\r\n\
         * /last [N] [NAME]: shows the last N lines (of NAME), or all that are kept\r\n\
         * /find TEXT: shows the last lines that have TEXT in them\r\n\
+        * /quiet: hides who joins, leaves and changes nick; again, shows it\r\n\
+        * /bell off|private|name: rings for private words, or your name as well\r\n\
+        * /stamp [+5h45m|off]: shows the time before each line, so far from UTC\r\n\
+        * /away [WHY]: shows who asks that you are away; again, that you are back\r\n\
         * /time: tells the time, in UTC\r\n\
         * /quit [TEXT]: leaves; TEXT is shown to the others\r\n\
         * //TEXT: says a line that begins with a slash\r\n\
@@ -177,8 +181,8 @@ fn what_is_no_command_comes_with_what_to_do() {
             "* there is no /hlep; did you mean /help? /help lists what there is\r\n",
         ),
         (
-            "/qu",
-            "* there is no /qu; did you mean /quit? /help lists what there is\r\n",
+            "/quti",
+            "* there is no /quti; did you mean /quit? /help lists what there is\r\n",
         ),
         (
             "/whispr",
@@ -347,7 +351,7 @@ fn nothing_is_suggested_that_the_person_cannot_use() {
     let mut rig = room();
     let [alice] = people(&mut rig, ["alice"]);
     for name in [
-        "quiet", "o", "opp", "kcik", "bann", "umnute", "anounce", "kill",
+        "silence", "o", "opp", "kcik", "bann", "umnute", "anounce", "kill",
     ] {
         expect_answer(&mut rig, &alice, &format!("/{name}"), &none(name));
     }
@@ -360,7 +364,7 @@ fn nothing_is_suggested_that_the_person_cannot_use() {
     rig.settle();
     alice.received();
     for (name, nearest) in [
-        ("quiet", "mute"),
+        ("silence", "mute"),
         ("kcik", "kick"),
         ("bann", "ban"),
         ("umnute", "unmute"),

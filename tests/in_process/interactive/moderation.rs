@@ -311,7 +311,12 @@ fn who_is_muted_is_told_so_and_heard_by_nobody() {
     ] {
         expect_answer(&mut rig, &bob, line, refused);
     }
-    expect_answer(&mut rig, &bob, "/who", "* 3 here: alice, bob, op (operator)\r\n");
+    expect_answer(
+        &mut rig,
+        &bob,
+        "/who",
+        "* 3 here: alice, bob, op (operator)\r\n",
+    );
     bob.say("/quit last words");
     rig.settle();
     assert_eq!(alice.received(), "* bob left\r\n");
@@ -385,7 +390,12 @@ fn a_ban_does_not_hit_somebody_whose_name_only_begins_so() {
     let ahead = "* bob is banned, but nobody here has that name; if you mean bobby, type the whole name\r\n";
     expect_answer(&mut rig, &op, "/ban bob", ahead);
     assert_eq!(alice.received(), "");
-    expect_answer(&mut rig, &op, "/who", "* 3 here: alice, bobby, op (operator)\r\n");
+    expect_answer(
+        &mut rig,
+        &op,
+        "/who",
+        "* 3 here: alice, bobby, op (operator)\r\n",
+    );
     let refused = "* a nick does not begin with \"*\" or \"/\"\r\n";
     expect_answer(&mut rig, &op, "/ban *x", refused);
 }

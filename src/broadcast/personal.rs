@@ -1,0 +1,49 @@
+//! Lines as one person gets them: the bytes that everybody gets, and a few of its own [before](Before) each.
+
+use crate::broadcast::batch::{Kind, Lines};
+use crate::broadcast::priority::Class;
+
+/// What one member is given.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Piece<'b> {
+    /// Lines that others get as well.
+    Lines(Lines<'b>),
+    Personal(PersonalLine<'b>),
+}
+
+/// A line of the room for one person.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PersonalLine<'b> {
+    pub(crate) before: Before,
+    /// With its end.
+    pub(crate) line: &'b [u8],
+    pub(crate) kind: Kind,
+    pub(crate) class: Class,
+}
+
+/// A few bytes that one person gets before a line.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Before {
+    bytes: [u8; Before::MOST],
+    len: u8,
+}
+
+impl Before {
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..usize::from(self.len)).unwrap_or_default()
+    }
+
+    /// No more bytes than these stand before a line.
+    pub(crate) const MOST: usize = 7;
+
+    pub(crate) fn push(&mut self, byte: u8) {
+        if let Some(to) = self.bytes.get_mut(usize::from(self.len)) {
+            *to = byte;
+            self.len = self.len.saturating_add(1);
+        }
+    }
+
+    pub(crate) fn push_digit(&mut self, digit: i64) {
+        self.push(u8::try_from(digit).map_or(b'?', |digit| b'0'.saturating_add(digit)));
+    }
+}
