@@ -69,16 +69,6 @@ pub(crate) enum Kind {
     Notice,
 }
 
-impl Kind {
-    /// Whether it only tells who is here, and under which name.
-    pub(crate) fn is_presence(self) -> bool {
-        match self {
-            Self::LastWords | Self::WordlessLeave | Self::Rename | Self::Presence => true,
-            Self::Line | Self::Action | Self::PlainAction | Self::Notice => false,
-        }
-    }
-}
-
 /// Lines of one speaker, kind and class that stand together. Its ends are relative to the batch.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Segment {

@@ -19,7 +19,7 @@ use crate::engine::run_queue::Failure;
 use crate::engine::{Client, Engine, Registry};
 use crate::events::{Event, Observer};
 use crate::protocol::close_reason::CloseReason;
-use crate::room::{PassWithLf, Share};
+use crate::room::{Share, SpecialPass};
 use crate::session::closing::Closing;
 use crate::session::{Effect, Session, Watch};
 
@@ -78,7 +78,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         };
         let first = sched.first_served.checked_rem(seats.len()).unwrap_or(0);
         sched.first_served = sched.first_served.wrapping_add(1);
-        let (with_lf, personal) = (pass.with_lf(), pass.personal());
+        let special = pass.special();
         let (later, sooner) = seats.split_at_mut(first);
         for seat in sooner.iter_mut().chain(later) {
             let id = seat.id;
@@ -88,11 +88,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
             let delivered = match pass.share(seat) {
                 Share::Nothing => continue,
                 Share::Whole(lines) => client.io.deliver(lines, env),
-                Share::WithLf(from) => deliver_with_lf(&mut client.io, with_lf, id, from, env),
-                Share::Personal(from) => {
-                    let (most_bytes, lines) = personal.lines(id, from);
-                    client.io.deliver_personal(lines, most_bytes, env)
-                }
+                Share::Special(from) => deliver_special(&mut client.io, special, id, from, env),
                 Share::Pieces { pieces, most_bytes } => {
                     client.io.deliver_pieces(pieces, most_bytes, env)
                 }
@@ -310,22 +306,27 @@ impl<S: Stream, O: Observer> Engine<S, O> {
     }
 }
 
-/// Gives a member whose lines end with LF the lines that it has not been given. A function of its own,
-/// so that its machine code does not slow down the common case.
+/// Gives a member the lines that it has not been given, in bytes that only few get. A function of its own, so
+/// that its machine code does not slow down the common case.
 #[cold]
 #[inline(never)]
-fn deliver_with_lf<S: Stream>(
+fn deliver_special<S: Stream>(
     io: &mut Io<S>,
-    pass: PassWithLf<'_>,
+    pass: SpecialPass<'_>,
     id: ClientId,
     from: Cursor,
     env: &mut Env,
 ) -> Delivered {
-    let bytes = pass.pieces(id, from).map(|lines| lines.bytes.len()).sum();
+    if !pass.ends_with_lf(id) {
+        let (most_bytes, lines) = pass.personal_lines(id, from);
+        return io.deliver_personal(lines, most_bytes, env);
+    }
+    let pieces = pass.pieces_with_lf(id, from);
+    let bytes = pieces.map(|lines| lines.bytes.len()).sum();
     match bytes {
         // No other member has spoken.
         0 => Delivered::AtOnce,
-        bytes => io.deliver_pieces(pass.pieces(id, from), bytes, env),
+        bytes => io.deliver_pieces(pass.pieces_with_lf(id, from), bytes, env),
     }
 }
 

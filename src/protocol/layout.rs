@@ -49,7 +49,7 @@ impl Columns {
 const END: &[u8] = b"\r\n";
 
 /// What a line begins with that goes on with a notice.
-const GOES_ON: &str = "*   ";
+const GOES_ON: &[u8] = b"*   ";
 
 /// Breaks a notice, which ends with CR LF, into lines of at most so many columns, each with that end. A word
 /// that is longer stays whole.
@@ -61,28 +61,40 @@ pub(crate) fn each_line(notice: &[u8], columns: Columns, mut take: impl FnMut(&[
         return take(notice);
     };
     let most = usize::from(columns.0);
-    let (mut line, mut width, mut has_word) = (String::new(), 0_usize, false);
-    for word in text.split(' ') {
-        let wide = word.width().saturating_add(1);
-        if has_word && width.saturating_add(wide) > most {
-            line.push_str("\r\n");
-            take(line.as_bytes());
+    let mut line = Vec::with_capacity(notice.len().min(MOST_TOGETHER));
+    // Whether there is a word behind the star.
+    let (mut width, mut has_word) = (0_usize, false);
+    for word in text.as_bytes().split(|&byte| byte == b' ') {
+        let wide = width_of(word);
+        let is_too_long = has_word && width.saturating_add(wide) >= most;
+        if is_too_long {
+            line.extend_from_slice(END);
+            take(&line);
             line.clear();
-            line.push_str(GOES_ON);
-            line.push_str(word);
-            width = GOES_ON.len().saturating_add(wide).saturating_sub(1);
-            continue;
-        }
-        if !line.is_empty() {
-            line.push(' ');
+            line.extend_from_slice(GOES_ON);
+            width = GOES_ON.len();
+        } else if !line.is_empty() {
+            line.push(b' ');
             width = width.saturating_add(1);
             has_word = true;
         }
-        line.push_str(word);
-        width = width.saturating_add(wide).saturating_sub(1);
+        line.extend_from_slice(word);
+        width = width.saturating_add(wide);
     }
-    line.push_str("\r\n");
-    take(line.as_bytes());
+    line.extend_from_slice(END);
+    take(&line);
+}
+
+/// As much memory as a broken line needs.
+const MOST_TOGETHER: usize = 128;
+
+/// How many columns a word takes. Of ASCII, which nearly all words are, that is its length.
+#[inline]
+fn width_of(word: &[u8]) -> usize {
+    match word.is_ascii() {
+        true => word.len(),
+        false => str::from_utf8(word).map_or(word.len(), UnicodeWidthStr::width),
+    }
 }
 
 #[cfg(test)]

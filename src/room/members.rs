@@ -181,6 +181,7 @@ impl Member {
     }
 
     /// Whether lines of the room look different to it than to others.
+    #[inline(never)]
     pub(super) fn has_own_look(&self) -> bool {
         self.person.as_ref().is_some_and(|it| it.has_own_look())
     }
@@ -203,18 +204,27 @@ impl Member {
         let Some(person) = &self.person else {
             return !matches!(segment.kind, Kind::Line | Kind::PlainAction);
         };
-        let is_ignored = || person.ignores(segment.speaker.identity);
         match segment.kind {
-            kind if kind.is_presence() && person.is_quiet() => true,
-            Kind::Notice | Kind::Presence => false,
-            Kind::Line | Kind::Action | Kind::LastWords | Kind::Rename => is_ignored(),
-            Kind::WordlessLeave => !is_ignored(),
+            Kind::Notice => false,
+            Kind::Line | Kind::Action => person.ignores(segment.speaker.identity),
             Kind::PlainAction => true,
+            presence => person.hides(presence, segment.speaker.identity),
         }
     }
 }
 
 impl Person {
+    /// Whether it is not told this of a member.
+    #[inline(never)]
+    fn hides(&self, presence: Kind, of: Identity) -> bool {
+        let is_quiet = self.is_quiet();
+        match presence {
+            Kind::LastWords | Kind::Rename => is_quiet || self.ignores(of),
+            Kind::WordlessLeave => is_quiet || !self.ignores(of),
+            _ => is_quiet,
+        }
+    }
+
     pub(super) fn is_quiet(&self) -> bool {
         self.settings.as_ref().is_some_and(|it| it.is_quiet)
     }

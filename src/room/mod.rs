@@ -916,34 +916,6 @@ pub(crate) struct Pass<'b> {
     piece: Lines<'b>,
 }
 
-/// The lines of a pass for people who see something of their own before lines.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct PersonalPass<'b> {
-    batch: &'b Batch,
-    members: &'b [Option<Member>],
-    minute: i64,
-}
-
-impl<'b> PersonalPass<'b> {
-    /// Returns the lines that this member has not been given; they begin at `from`. Also returns how many
-    /// bytes they take at most.
-    pub(crate) fn lines(
-        self,
-        id: ClientId,
-        from: Cursor,
-    ) -> (usize, impl Iterator<Item = PersonalLine<'b>> + use<'b>) {
-        let member = self.members.get(id.index()).and_then(Option::as_ref);
-        let all = self.batch.since(from);
-        let most_bytes = all.count.saturating_mul(Before::MOST);
-        let most_bytes = all.bytes.len().saturating_add(most_bytes);
-        let lines = member.into_iter().flat_map(move |member| {
-            let pieces = all.without(move |segment| member.is_hidden(id, segment));
-            pieces.flat_map(move |piece| personal(piece, member, self.minute))
-        });
-        (most_bytes, lines)
-    }
-}
-
 /// Lines that stand together, as a member with a look of its own sees them.
 fn personal<'b>(
     piece: Lines<'b>,
@@ -960,16 +932,41 @@ fn personal<'b>(
     })
 }
 
-/// The lines of a pass for members whose lines end with LF.
+/// The lines of a pass for the few who get other bytes than all others.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct PassWithLf<'b> {
+pub(crate) struct SpecialPass<'b> {
     batch: &'b Batch,
     members: &'b [Option<Member>],
+    minute: i64,
 }
 
-impl<'b> PassWithLf<'b> {
-    /// Returns the lines that this member has not been given; they begin at `from`.
-    pub(crate) fn pieces(
+impl<'b> SpecialPass<'b> {
+    /// Whether the lines of this member end with LF; otherwise it is a person with a look of its own.
+    pub(crate) fn ends_with_lf(self, id: ClientId) -> bool {
+        let member = self.members.get(id.index()).and_then(Option::as_ref);
+        member.is_some_and(|member| member.ends_lines_with_lf)
+    }
+
+    /// Returns the lines that this member has not been given; they begin at `from`. Also returns how many
+    /// bytes they take at most.
+    pub(crate) fn personal_lines(
+        self,
+        id: ClientId,
+        from: Cursor,
+    ) -> (usize, impl Iterator<Item = PersonalLine<'b>> + use<'b>) {
+        let member = self.members.get(id.index()).and_then(Option::as_ref);
+        let all = self.batch.since(from);
+        let most_bytes = all.count.saturating_mul(Before::MOST);
+        let most_bytes = all.bytes.len().saturating_add(most_bytes);
+        let lines = member.into_iter().flat_map(move |member| {
+            let pieces = all.without(move |segment| member.is_hidden(id, segment));
+            pieces.flat_map(move |piece| personal(piece, member, self.minute))
+        });
+        (most_bytes, lines)
+    }
+
+    /// Returns the lines that this member has not been given; they begin at `from`, and end with LF.
+    pub(crate) fn pieces_with_lf(
         self,
         id: ClientId,
         from: Cursor,
@@ -982,17 +979,9 @@ impl<'b> PassWithLf<'b> {
 }
 
 impl<'b> Pass<'b> {
-    /// Returns this pass for members whose lines end with LF.
-    pub(crate) fn with_lf(&self) -> PassWithLf<'b> {
-        PassWithLf {
-            batch: self.batch,
-            members: self.members,
-        }
-    }
-
-    /// Returns this pass for people who see something of their own before lines.
-    pub(crate) fn personal(&self) -> PersonalPass<'b> {
-        PersonalPass {
+    /// Returns this pass for the few who get other bytes than all others.
+    pub(crate) fn special(&self) -> SpecialPass<'b> {
+        SpecialPass {
             batch: self.batch,
             members: self.members,
             minute: self.minute,
@@ -1018,11 +1007,8 @@ impl<'b> Pass<'b> {
         let Some(Some(member)) = self.members.get(seat.id.index()) else {
             return Share::Nothing;
         };
-        if member.ends_lines_with_lf {
-            return Share::WithLf(from);
-        }
-        if member.has_own_look() {
-            return Share::Personal(from);
+        if member.ends_lines_with_lf || member.has_own_look() {
+            return Share::Special(from);
         }
         let id = seat.id;
         let mut pieces = self
@@ -1045,10 +1031,8 @@ pub(crate) enum Share<'p, P> {
     Nothing,
     /// What everybody is given.
     Whole(&'p Lines<'p>),
-    /// Its lines end with LF, and begin at this cursor: see [`Pass::with_lf`].
-    WithLf(Cursor),
-    /// It sees something of its own before lines, which begin at this cursor: see [`Pass::personal`].
-    Personal(Cursor),
+    /// Other bytes than all others get, which begin at this cursor: see [`Pass::special`].
+    Special(Cursor),
     /// Some lines are not for this member.
     Pieces {
         pieces: P,
@@ -1103,7 +1087,7 @@ mod tests {
                 let pieces: Vec<Lines<'_>> = match pass.share(seat) {
                     Share::Nothing => Vec::new(),
                     Share::Whole(&lines) => vec![lines],
-                    Share::WithLf(_) | Share::Personal(_) => panic!("nobody has asked for it"),
+                    Share::Special(_) => panic!("nobody has asked for it"),
                     Share::Pieces { pieces, .. } => pieces.collect(),
                 };
                 let text = |lines: Lines<'_>| String::from_utf8_lossy(lines.bytes).into_owned();
