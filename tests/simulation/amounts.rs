@@ -30,6 +30,11 @@ impl Allowance {
         (self.lines + come).min(self.most)
     }
 
+    /// Whether there is a limit.
+    pub(crate) fn is_limited(&self) -> bool {
+        self.rate > 0.0
+    }
+
     /// Whether a line is surely not allowed.
     pub(crate) fn is_closed(&self, now: Instant) -> bool {
         self.rate > 0.0 && self.lines(now) < 1.0 - ROUNDING

@@ -452,7 +452,7 @@ impl Model {
             !client.is_member() || !client.lines.is_closed(now),
             "peer {peer} is over its rate"
         );
-        let Some(said) = client.take_said(is_it) else {
+        let Some(said) = client.take_said(is_it, now) else {
             panic!(
                 "peer {peer} is heard and has not said that: {:?}",
                 client.said
@@ -1005,10 +1005,10 @@ impl Model {
         // What it said before may have to wait for its rate.
         let opens = client.lines.opens(now).filter(|_| client.is_member());
         // What a person has sent beyond its rate is read, and so the failure behind it is found, before it
-        // is said. What commands count against its rate no event tells.
-        let is_read_ahead = client.is_person() && limits.lines_per_second > 0.0;
-        let may_wait = (said_more || opens.is_some()) && limits.lag == Lag::Wait
-            || is_read_ahead && next.is_some();
+        // is said.
+        let is_ahead = client.is_member() && client.is_person() && client.may_wait_for_rate(now);
+        let may_wait =
+            (said_more || opens.is_some()) && limits.lag == Lag::Wait || is_ahead && next.is_some();
         let is_freed = !client.failed || may_wait;
         assert!(is_freed, "peer {peer} failed and is not freed");
         // Lines of a member that is muted are never heard, and no event tells which.

@@ -47,6 +47,8 @@ pub(crate) struct Shadow {
     /// It sent text while that was so.
     pub(crate) is_too_soon: bool,
     pub(crate) lines: Allowance,
+    /// What of them is left if all that it sent counts, and as late as it may have been heard.
+    least_lines: Allowance,
     /// The most that it may have cost the room, in bytes.
     pub(crate) cost: u64,
     /// What closed clients of its address may have cost it before.
@@ -108,6 +110,7 @@ impl Shadow {
             refusal_is_open: false,
             is_too_soon: false,
             lines: Allowance::new(limits.lines_per_second, limits.burst_lines, now),
+            least_lines: Allowance::new(limits.lines_per_second, limits.burst_lines, now),
             cost: 0,
             debt: 0,
             due: VecDeque::new(),
@@ -225,14 +228,27 @@ impl Shadow {
 
     /// The next thing that it said for which `is_it` holds. What stands before that was heard as well,
     /// and said nothing that an event tells of; there is none of that in a room without people.
-    pub(crate) fn take_said(&mut self, is_it: impl Fn(&Decoded) -> bool) -> Option<Decoded> {
+    pub(crate) fn take_said(
+        &mut self,
+        is_it: impl Fn(&Decoded) -> bool,
+        now: Instant,
+    ) -> Option<Decoded> {
         self.skip_empty_lines();
         let place = self.said.iter().position(is_it)?;
         if self.is_exact && place > 0 {
             return None;
         }
+        for _ in 0..=place {
+            self.least_lines.take(now);
+        }
         self.said.drain(..place);
         self.said.pop_front()
+    }
+
+    /// Whether something that it sent may wait for its rate. No event tells when a command is heard.
+    pub(crate) fn may_wait_for_rate(&self, now: Instant) -> bool {
+        let is_limited = self.least_lines.is_limited();
+        is_limited && (!self.said.is_empty() || self.least_lines.opens(now).is_some())
     }
 
     /// Whether it has said something that the room has to hear.
