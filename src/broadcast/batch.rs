@@ -69,6 +69,17 @@ pub(crate) enum Kind {
     Notice,
 }
 
+impl Kind {
+    /// Whether the server words it; members word all others.
+    pub(crate) fn is_notice(self) -> bool {
+        match self {
+            Self::Line | Self::Action | Self::PlainAction => false,
+            Self::LastWords | Self::WordlessLeave => true,
+            Self::Rename | Self::Presence | Self::Notice => true,
+        }
+    }
+}
+
 /// Lines of one speaker, kind and class that stand together. Its ends are relative to the batch.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Segment {

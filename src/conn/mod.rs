@@ -491,12 +491,11 @@ impl<S: Stream> Io<S> {
         env: &mut Env,
     ) -> Delivered {
         let takes_at_once = self.takes_at_once(most_bytes, env);
-        let most = env.limits.max_pending_bytes;
+        let (most, columns) = (env.limits.max_pending_bytes, self.out.columns());
         let (mut count, mut worst) = (0_usize, Pushed::Queued);
         for line in lines {
             if takes_at_once {
-                env.pool.append_hot(line.before.as_bytes(), most);
-                env.pool.append_hot(line.line, most);
+                line.write(columns, |piece| env.pool.append_hot(piece, most));
                 count = count.saturating_add(1);
             } else if worst != Pushed::Full {
                 worst = worst.max(self.out.push_personal(&line, env));

@@ -256,8 +256,7 @@ impl SendQueue {
     pub(crate) fn push_personal(&mut self, line: &PersonalLine<'_>, env: &mut Env) -> Pushed {
         let mut whole = std::mem::take(&mut env.scratch_line);
         whole.clear();
-        whole.extend_from_slice(line.before.as_bytes());
-        whole.extend_from_slice(line.line);
+        line.write(self.columns, |piece| whole.extend_from_slice(piece));
         let pushed = self.push_one(&whole, content_of(line.kind, line.class), env);
         env.scratch_line = whole;
         pushed

@@ -9,6 +9,7 @@ use slab::Slab;
 
 use crate::broadcast::batch::Cursor;
 use crate::broadcast::outbox::EntryKind;
+use crate::broadcast::personal::PersonalLine;
 use crate::client_id::ClientId;
 use crate::conn::overflow::Content;
 use crate::conn::send_queue::Pushed;
@@ -318,7 +319,9 @@ fn deliver_special<S: Stream>(
     env: &mut Env,
 ) -> Delivered {
     if !pass.ends_with_lf(id) {
-        let (most_bytes, lines) = pass.personal_lines(id, from);
+        let (all, lines) = pass.personal_lines(id, from);
+        let (count, bytes) = (all.count, all.bytes.len());
+        let most_bytes = PersonalLine::most_bytes(count, bytes, io.out.columns());
         return io.deliver_personal(lines, most_bytes, env);
     }
     let pieces = pass.pieces_with_lf(id, from);

@@ -32,6 +32,20 @@ impl Columns {
         }
     }
 
+    /// Whether notices that fit most terminals may be too long.
+    pub(crate) fn is_narrow(self) -> bool {
+        self.is_terminal() && self.0 < Self::TERMINAL.0
+    }
+
+    /// What is left of them behind so many bytes of ASCII.
+    pub(crate) fn behind(self, bytes: usize) -> Self {
+        let taken = u8::try_from(bytes).unwrap_or(u8::MAX);
+        match self.is_terminal() {
+            true => Self(self.0.saturating_sub(taken).max(1)),
+            false => self,
+        }
+    }
+
     /// Whether lines are broken at all: the client is a person's terminal.
     pub(crate) fn is_terminal(self) -> bool {
         self != Self::UNBROKEN

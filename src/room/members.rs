@@ -87,6 +87,8 @@ pub(super) struct Person {
     /// The member that last told this one something in private.
     pub(super) told_by: Option<Partner>,
     pub(super) is_operator: bool,
+    /// Its window is too narrow for notices that fit most terminals.
+    is_narrow: bool,
 }
 
 impl<'a> TypedName<'a> {
@@ -230,7 +232,7 @@ impl Person {
     }
 
     fn has_own_look(&self) -> bool {
-        self.settings.as_ref().is_some_and(|it| it.has_own_look())
+        self.is_narrow || self.settings.as_ref().is_some_and(|it| it.has_own_look())
     }
 
     /// Why it is away, if it is.
@@ -337,6 +339,7 @@ impl Members {
             settings: None,
             told_by: None,
             is_operator: false,
+            is_narrow: false,
         };
         self.insert_looks(id, name);
         let member = Member {
@@ -570,6 +573,14 @@ impl Members {
         self.stamped = stamped.saturating_sub(usize::from(before));
         // It may have spoken in this batch.
         self.set_spoken(id, true);
+    }
+
+    /// The window of a member is narrow, or no longer.
+    pub(super) fn set_narrow(&mut self, id: ClientId, is_narrow: bool) {
+        if let Some(person) = self.person_mut(id) {
+            person.is_narrow = is_narrow;
+            self.set_spoken(id, true);
+        }
     }
 
     /// Whether anybody sees the time before each line.

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use crate::broadcast::batch::{Batch, Cursor, Kind, Lines, Speaker};
 use crate::broadcast::outbox::{EntryKind, Outbox};
-use crate::broadcast::personal::{Before, PersonalLine, Piece};
+use crate::broadcast::personal::{PersonalLine, Piece};
 use crate::broadcast::priority::Class;
 use crate::client_id::ClientId;
 use crate::config::Config;
@@ -27,6 +27,7 @@ use crate::config::interactive::Profile;
 use crate::config::prefix::Prefix;
 use crate::peer::{Origin, Peer, PeerSet};
 use crate::protocol::close_reason::CloseReason;
+use crate::protocol::layout::Columns;
 use crate::protocol::message::{Message, Names};
 use crate::text::alike::{Identity, NameHash};
 use crate::text::nick::{Nick, NickError};
@@ -311,6 +312,11 @@ impl Room {
     /// Ends the lines of this member with LF alone from now on.
     pub(crate) fn end_lines_with_lf(&mut self, id: ClientId) {
         self.members.end_lines_with_lf(id);
+    }
+
+    /// The window of this member has so many columns.
+    pub(crate) fn set_columns(&mut self, id: ClientId, columns: Columns) {
+        self.members.set_narrow(id, columns.is_narrow());
     }
 
     fn announce_join(&mut self, id: ClientId, from: &Peer, now: Moment) {
@@ -947,22 +953,20 @@ impl<'b> SpecialPass<'b> {
         member.is_some_and(|member| member.ends_lines_with_lf)
     }
 
-    /// Returns the lines that this member has not been given; they begin at `from`. Also returns how many
-    /// bytes they take at most.
+    /// Returns the lines that this member has not been given, as others get them and as it does; they begin at
+    /// `from`.
     pub(crate) fn personal_lines(
         self,
         id: ClientId,
         from: Cursor,
-    ) -> (usize, impl Iterator<Item = PersonalLine<'b>> + use<'b>) {
+    ) -> (Lines<'b>, impl Iterator<Item = PersonalLine<'b>> + use<'b>) {
         let member = self.members.get(id.index()).and_then(Option::as_ref);
         let all = self.batch.since(from);
-        let most_bytes = all.count.saturating_mul(Before::MOST);
-        let most_bytes = all.bytes.len().saturating_add(most_bytes);
         let lines = member.into_iter().flat_map(move |member| {
             let pieces = all.without(move |segment| member.is_hidden(id, segment));
             pieces.flat_map(move |piece| personal(piece, member, self.minute))
         });
-        (most_bytes, lines)
+        (all, lines)
     }
 
     /// Returns the lines that this member has not been given; they begin at `from`, and end with LF.

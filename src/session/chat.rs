@@ -176,7 +176,9 @@ impl ChatSession {
             }
             Some(Decoded::Negotiate(bytes)) => Step::new(used, negotiate(bytes, out, cx)),
             Some(Decoded::Columns(columns)) => {
-                out.set_columns(Columns::of_window(columns));
+                let columns = Columns::of_window(columns);
+                out.set_columns(columns);
+                cx.room.set_columns(cx.id, columns);
                 Step::new(used, Flow::Continue)
             }
             Some(Decoded::AreYouThere) => {

@@ -220,6 +220,9 @@ impl Talk {
         if out.eol() == Eol::Lf {
             cx.room.end_lines_with_lf(cx.id);
         }
+        if out.columns().is_narrow() {
+            cx.room.set_columns(cx.id, out.columns());
+        }
         self.enter(Stage::Member, cx.env.now);
         out.set_overflow(Overflow::for_member(cx.env.limits.lag));
         let nick = cx.room.nick_of(cx.id);

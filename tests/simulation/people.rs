@@ -129,9 +129,10 @@ struct Room {
 const OFTEN: f64 = 0.1;
 
 /// What has to come about, or nothing is shown.
-const EVENTS: [&str; 35] = [
+const EVENTS: [&str; 37] = [
     "announced",
     "asked about",
+    "broken at 24 columns",
     "broken at 40 columns",
     "broken at 80 columns",
     "another left",
@@ -148,6 +149,7 @@ const EVENTS: [&str; 35] = [
     "last of one",
     "made room",
     "not itself",
+    "notice broken",
     "searched",
     "muted",
     "renamed",
@@ -335,11 +337,16 @@ impl Room {
             (false, true) => expected += "* what is your nick?\r\n",
             (false, false) => {}
         }
+        let window = [40, 24][self.rng.usize(..2)];
         let is_narrow = is_person && self.rng.bool();
         if is_narrow {
-            // It tells the size of its window: 40 columns, 20 rows.
-            let window = b"\xff\xfb\x1f\xff\xfa\x1f\0\x28\0\x14\xff\xf0";
-            self.scene.send(peer, window);
+            // It tells the size of its window, which has 20 rows.
+            let size = [
+                b"\xff\xfb\x1f\xff\xfa\x1f\0",
+                &[window][..],
+                b"\0\x14\xff\xf0",
+            ];
+            self.scene.send(peer, &size.concat());
             expected += "\u{fffd}\u{fffd}\u{1f}";
         }
         self.clients.push(Client {
@@ -356,7 +363,11 @@ impl Room {
             ignores: Vec::new(),
             told_by: None,
             refusals: 0,
-            columns: is_person.then_some(if is_narrow { 39 } else { 79 }),
+            columns: is_person.then_some(if is_narrow {
+                usize::from(window) - 1
+            } else {
+                79
+            }),
             came_in: self.step,
             joined_in: 0,
             heard_in: self.step,
@@ -380,7 +391,8 @@ impl Room {
             }
             knows_password |= line == "sesame";
             is_paused = line.ends_with("guess");
-            lines.push(line + "\r\n");
+            // Behind a CR, the LF would be heard when the pause is over.
+            lines.push(line + if is_paused { "\n" } else { "\r\n" });
             if is_paused {
                 // Nothing behind a wrong password is read for a second.
                 break;
@@ -630,6 +642,7 @@ impl Room {
         if lines.len() > 1 {
             self.seen.insert(match self.clients[number].columns {
                 Some(39) => "broken at 40 columns",
+                Some(23) => "broken at 24 columns",
                 _ => "broken at 80 columns",
             });
         }
@@ -637,6 +650,11 @@ impl Room {
             self.clients[number].expected += &line;
             self.clients[number].expected += "\r\n";
         }
+    }
+
+    /// Shows what somebody has written, which is not broken.
+    fn quote(&mut self, number: usize, line: &str) {
+        self.clients[number].expected += &format!("{line}\r\n");
     }
 
     fn nick(&self, number: usize) -> String {
@@ -689,7 +707,17 @@ impl Room {
         }
         let bell = if rings { "\u{7}" } else { "" };
         let before = bell.to_owned() + self.clients[number].stamp;
-        self.clients[number].expected += &format!("{before}{line}\r\n");
+        let columns = self.clients[number].columns.unwrap_or(usize::MAX);
+        let lines = match kind {
+            Kind::Presence | Kind::Notice => broken(line, columns - before.len()),
+            Kind::Said | Kind::Private => vec![line.to_owned()],
+        };
+        if lines.len() > 1 {
+            self.seen.insert("notice broken");
+        }
+        for line in lines {
+            self.clients[number].expected += &format!("{before}{line}\r\n");
+        }
     }
 
     fn tell_people(&mut self, number: usize, kind: Kind, line: &str) {
@@ -835,7 +863,7 @@ impl Room {
         }
         for line in shown.iter().rev() {
             self.seen.insert("history");
-            self.show(number, line);
+            self.quote(number, line);
         }
         !shown.is_empty()
     }
@@ -1007,7 +1035,7 @@ impl Room {
             let refused = "is a script: it cannot be told anything in private";
             return self.show(number, &format!("* {other_nick} {refused}"));
         }
-        self.show(number, &format!("* you tell {other_nick}: psst"));
+        self.quote(number, &format!("* you tell {other_nick}: psst"));
         if !self.hides(other, number) {
             self.hear(other, Kind::Private, &format!("* {nick} tells you: psst"));
             match self.clients[other].away {

@@ -216,6 +216,37 @@ fn what_strangers_type_first_is_no_nick() {
 }
 
 #[test]
+fn notices_to_all_are_broken_in_a_narrow_window_and_what_members_say_is_not() {
+    let mut rig = room();
+    let [narrow, wide] = people(&mut rig, ["narrow", "wide"]);
+    // NAWS: 30 columns.
+    narrow.send(b"\xff\xfb\x1f\xff\xfa\x1f\0\x1e\0\x14\xff\xf0");
+    rig.settle();
+    narrow.received_bytes();
+    let [other] = people(&mut rig, ["a_long_name_of_a_guest"]);
+    let joined = "* a_long_name_of_a_guest\r\n*   joined\r\n";
+    assert_eq!(narrow.received(), joined);
+    assert_eq!(wide.received(), "* a_long_name_of_a_guest joined\r\n");
+    narrow.say("/stamp");
+    rig.settle();
+    narrow.received();
+    let said = "what somebody says is as long as it is";
+    other.say(said);
+    other.say("/nick renamed");
+    other.say("/quit so long, and thanks");
+    rig.settle();
+    let before = "00:00 ";
+    let got = [
+        &format!("{before}a_long_name_of_a_guest: {said}\r\n"),
+        &format!(
+            "{before}* a_long_name_of_a_guest\r\n{before}*   changes nick to\r\n{before}*   renamed\r\n"
+        ),
+        &format!("{before}* renamed left: so\r\n{before}*   long, and thanks\r\n"),
+    ];
+    assert_eq!(narrow.received(), got.map(String::as_str).concat());
+}
+
+#[test]
 fn a_welcome_fits_however_long_names_may_be() {
     let mut rig = room_with(|config| {
         config.limits.max_nick_chars = 4096;
