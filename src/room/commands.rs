@@ -34,12 +34,15 @@ impl Room {
     }
 
     pub(crate) fn who(&mut self, id: ClientId, name: CleanText<'_>) {
-        let all = self.members.beginning(name.as_str());
-        let count = all.len();
-        let some = self.members.listed(all.take(MAX_LISTED));
-        let more = count.saturating_sub(some.len());
+        let (some, more) = self.members.listed_beginning(name.as_str(), MAX_LISTED);
         let listed = Listed { some: &some, more };
         self.outbox.send(id, Message::Who(name.as_str(), listed));
+    }
+
+    /// Writes who is here, for a client that is no member yet.
+    pub(crate) fn write_who(&self, line: &mut Vec<u8>) {
+        let (some, more) = self.members.listed_beginning("", MAX_LISTED);
+        Message::Who("", Listed { some: &some, more }).write(line);
     }
 
     /// Tells a member about another one that has sent nothing for some time, and an operator also where it

@@ -803,12 +803,17 @@ impl Members {
         nicks.take_while(has_room).collect()
     }
 
-    /// These members with what marks them, as many as there is room for on one line.
-    pub(super) fn listed(&self, members: impl Iterator<Item = ClientId>) -> Vec<(&Nick, Mark)> {
-        let members: Vec<ClientId> = members.collect();
+    /// At most so many of the members whose names begin with this, with what marks them, as many as there is
+    /// room for on one line. Also returns how many others there are.
+    pub(super) fn listed_beginning(&self, name: &str, most: usize) -> (Vec<(&Nick, Mark)>, usize) {
+        let all = self.beginning(name);
+        let count = all.len();
+        let members: Vec<ClientId> = all.take(most).collect();
         let named = self.named(members.iter().copied());
         let marks = members.iter().filter_map(|&id| Some(self.get(id)?.mark()));
-        named.into_iter().zip(marks).collect()
+        let some: Vec<(&Nick, Mark)> = named.into_iter().zip(marks).collect();
+        let more = count.saturating_sub(some.len());
+        (some, more)
     }
 
     /// All nicks, in the order of their keys.

@@ -16,11 +16,11 @@ use crate::protocol::close_reason::CloseReason;
 use crate::protocol::decoder::{Decoded, Decoder, Input};
 use crate::protocol::message::Message;
 use crate::protocol::telnet::TelnetDecoder;
+use crate::room::Room;
 use crate::session::auth::WRONG_PASSWORD_PAUSE;
 use crate::session::chat::{ChatSession, Stage, Talk, negotiate};
 use crate::session::commands::{self, COMMAND_BYTES};
 use crate::session::{Ctx, Flow, Step};
-use crate::text::CleanText;
 use crate::text::nick::NickError;
 use crate::time::rate_limit::TokenBucket;
 
@@ -194,7 +194,10 @@ impl Talk {
             Asked::Quit => step.flow = Flow::Close(CloseReason::Quit),
             Asked::Other => step.flow = cx.reply(out, Message::NickFirst),
             Asked::Help => step.flow = cx.reply(out, Message::HowToJoin),
-            Asked::Who => cx.room.who(cx.id, CleanText::EMPTY),
+            Asked::Who => {
+                cx.reply_written(out, false, Room::write_who);
+                step.flow = self.ask(out, cx);
+            }
         }
         step
     }

@@ -401,10 +401,21 @@ impl Ctx<'_> {
     /// Queues a line of the server's own for the client itself, behind everything that was said
     /// before.
     pub(crate) fn reply(&mut self, out: &mut SendQueue, message: Message<'_>) -> Flow {
+        let is_quote = message.is_quote();
+        self.reply_written(out, is_quote, |_, line| message.write(line))
+    }
+
+    /// [The same](Self::reply) for a message that the room writes. `is_quote`: it is not broken.
+    pub(crate) fn reply_written(
+        &mut self,
+        out: &mut SendQueue,
+        is_quote: bool,
+        write: impl FnOnce(&Room, &mut Vec<u8>),
+    ) -> Flow {
         let mut line = std::mem::take(&mut self.env.scratch_line);
         line.clear();
-        message.write(&mut line);
-        let columns = match message.is_quote() {
+        write(self.room, &mut line);
+        let columns = match is_quote {
             true => Columns::UNBROKEN,
             false => out.columns(),
         };

@@ -600,10 +600,13 @@ impl Room {
                 self.show(number, "* goodbye");
                 self.clients[number].is_open = false;
             }
-            "who" | "/who" => match self.members()[..] {
-                [] => self.show(number, "* nobody is here"),
-                _ => self.lists(number),
-            },
+            "who" | "/who" => {
+                match self.members()[..] {
+                    [] => self.show(number, "* nobody is here"),
+                    _ => self.lists(number),
+                }
+                self.show(number, "* what is your nick?");
+            }
             "help" | "?" => {
                 let how = "* type a name for yourself, one word, and press Enter; or who, or quit";
                 self.show(number, how);

@@ -195,7 +195,7 @@ fn what_strangers_type_first_is_no_nick() {
     let lost = rig.connect();
     lost.received();
     let how = "* type a name for yourself, one word, and press Enter; or who, or quit\r\n";
-    let here = "* 1 here: alice\r\n";
+    let here = "* 1 here: alice\r\n* what is your nick?\r\n";
     for (line, answer) in [
         ("help", how),
         ("?", how),
