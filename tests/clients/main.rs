@@ -9,6 +9,7 @@
 #![allow(clippy::expect_used, clippy::panic)]
 
 mod haproxy;
+mod mud;
 mod prometheus;
 #[path = "../support/mod.rs"]
 mod support;
@@ -51,9 +52,13 @@ enum Kind {
     Busybox,
     /// PuTTY without a window, as a telnet client.
     Plink,
+    /// Two clients for MUDs.
+    Tintin,
+    TinyFugue,
 }
 
 impl Kind {
+    /// All that show what is said, and nothing else.
     const ALL: [Self; 6] = [
         Self::Telnet,
         Self::Nc,
@@ -72,6 +77,8 @@ impl Kind {
             Self::Socat => "socat",
             Self::Busybox => "busybox",
             Self::Plink => "plink",
+            Self::Tintin => "tt++",
+            Self::TinyFugue => "tf5",
         }
     }
 
@@ -85,6 +92,9 @@ impl Kind {
             Self::Socat => &["socat"],
             Self::Busybox => &["busybox"],
             Self::Plink => &["plink"],
+            // Debian keeps it in a folder that only users have in their path.
+            Self::Tintin => &["tt++", "/usr/games/tt++"],
+            Self::TinyFugue => &["tf5"],
         }
     }
 
@@ -96,6 +106,11 @@ impl Kind {
             Self::Socat => format!("-,raw,echo=0 TCP:{ip}:{port}"),
             Self::Busybox => format!("telnet {ip} {port}"),
             Self::Plink => format!("-telnet -P {port} {ip}"),
+            Self::Tintin => {
+                let session = format!("#session chat {ip} {port}");
+                return ["-G", "-e", &session].map(str::to_owned).into();
+            }
+            Self::TinyFugue => format!("-n -f -v {ip} {port}"),
         };
         args.split(' ').map(str::to_owned).collect()
     }
@@ -111,7 +126,9 @@ Escape character is '^]'.
 "
             }
             Self::Busybox => "Connected to 127.0.0.1\n",
-            Self::Nc | Self::Ncat | Self::Socat | Self::Plink => "",
+            Self::Nc | Self::Ncat | Self::Socat | Self::Plink | Self::Tintin | Self::TinyFugue => {
+                ""
+            }
         }
     }
 
@@ -120,13 +137,15 @@ Escape character is '^]'.
         match self {
             Self::Telnet => "Connection closed by foreign host.\n",
             Self::Busybox => "Connection closed by foreign host\n",
-            Self::Nc | Self::Ncat | Self::Socat | Self::Plink => "",
+            Self::Nc | Self::Ncat | Self::Socat | Self::Plink | Self::Tintin | Self::TinyFugue => {
+                ""
+            }
         }
     }
 
     /// Whether it understands what the server says in telnet's way.
     fn knows_telnet(self) -> bool {
-        matches!(self, Self::Telnet | Self::Busybox | Self::Plink)
+        !matches!(self, Self::Nc | Self::Ncat | Self::Socat)
     }
 
     /// Whether one sees what one types.
@@ -866,7 +885,7 @@ fn on_a_screen_of_40_columns_the_last_lines_and_the_welcome_are_both_there() {
     }
     guests[0].say("/msg a_guest_called11 was that all?");
     await_line(&mut guests[0], "* you tell ");
-    for kind in [Kind::Telnet, Kind::Busybox, Kind::Plink] {
+    for kind in Kind::ALL {
         let Some(program) = kind.find() else {
             continue;
         };
@@ -878,7 +897,18 @@ fn on_a_screen_of_40_columns_the_last_lines_and_the_welcome_are_both_there() {
         alice.type_line("alice");
         alice.await_text(" more\n");
         let seen = without_ages(&alice.screen());
-        let expected = "\
+        let expected = match kind.knows_telnet() {
+            true => AT_40_COLUMNS,
+            false => AT_UNKNOWN_COLUMNS,
+        };
+        assert!(seen.ends_with(expected), "{kind:?} shows\n{seen}");
+        alice.type_line("/quit");
+        await_line(&mut guests[0], "* alice left");
+    }
+}
+
+/// What a client shows that has told its width.
+const AT_40_COLUMNS: &str = "\
 * N s ago, a_guest_called10: this is line 1
 * N s ago, a_guest_called10: this is line 2
 * N s ago, a_guest_called10: this is line 3
@@ -893,11 +923,19 @@ fn on_a_screen_of_40_columns_the_last_lines_and_the_welcome_are_both_there() {
 *   a_guest_called18, a_guest_called19
 *   and 15 more
 ";
-        assert!(seen.ends_with(expected), "{kind:?} shows\n{seen}");
-        alice.type_line("/quit");
-        await_line(&mut guests[0], "* alice left");
-    }
-}
+
+/// What a client shows that tells no width: its terminal breaks these lines once more.
+const AT_UNKNOWN_COLUMNS: &str = "\
+* N s ago, a_guest_called10: this is line 1
+* N s ago, a_guest_called10: this is line 2
+* N s ago, a_guest_called10: this is line 3
+* N s ago, a_guest_called10: this is line 4
+* N s ago, a_guest_called10: this is line 5
+* welcome, alice. /help lists the commands. 25 others here: a_guest_called10,
+*   a_guest_called11, a_guest_called12, a_guest_called13, a_guest_called14,
+*   a_guest_called15, a_guest_called16, a_guest_called17, a_guest_called18,
+*   a_guest_called19 and 15 more
+";
 
 #[test]
 fn on_the_bare_wire_telnet_and_nc_show_what_the_readme_shows() {

@@ -170,8 +170,22 @@ impl Drop for Terminal {
 /// The screen of a terminal to which this was written.
 fn shown(written: &[u8], [rows, columns]: Size) -> vt100::Parser {
     let mut parser = vt100::Parser::new(rows, columns, 0);
-    parser.process(visible(written).as_bytes());
+    parser.process(visible(&without_title(written)).as_bytes());
     parser
+}
+
+/// What is written, without the titles that a program gives its window (`ESC ] 0 ;`), whose end is a BEL.
+fn without_title(written: &[u8]) -> Vec<u8> {
+    const BEGIN: &[u8] = b"\x1b]0;";
+    let (mut rest, mut text) = (written, Vec::new());
+    while let Some(at) = rest.windows(BEGIN.len()).position(|it| it == BEGIN) {
+        let (before, title) = rest.split_at(at);
+        text.extend_from_slice(before);
+        let end = title.iter().position(|&byte| byte == b'\x07');
+        rest = end.map_or(&[][..], |end| &title[end + 1..]);
+    }
+    text.extend_from_slice(rest);
+    text
 }
 
 /// What is written, with its odd bytes as `<ff>`: those that are no UTF-8, and control characters
