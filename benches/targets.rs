@@ -27,6 +27,7 @@ use util::figures::{Quartiles, Table, percentile};
 use util::floor::Kind;
 use util::nuisance::{self, Nuisance};
 use util::peers::Peer;
+use util::people::People;
 use util::server::Server;
 use util::tokio_chat::Writes;
 use util::transport::{Link, Transport};
@@ -87,6 +88,7 @@ fn main() -> ExitCode {
     report.ten_to_many();
     report.connect_and_leave();
     report.beside_a_stalled_reader();
+    report.with_settings();
     report.latency();
     report.typists();
     report.memory();
@@ -306,6 +308,24 @@ impl Report {
         let _stalled = crowd::join_and_stall(addr, Dialect::LineChat);
         let costs = self.contest(&mut contestants, 64);
         self.at_most(name, "with / without it", 1.1, ratio(&costs, (0, 1), cpu));
+    }
+
+    /// What a line costs that 25 people see, each of whom has set something else, and if nobody has.
+    fn with_settings(&mut self) {
+        let name = "1 -> 25 people, one line in flight, each with other settings";
+        if !util::is_wanted(name) {
+            return;
+        }
+        let mut rooms = [true, false].map(|has_settings| People::join(25, has_settings));
+        let lines = self.visits / 8;
+        let mut round = || rooms.each_mut().map(|room| room.round(lines));
+        let _warm_up = round();
+        let ratios = (0..self.rounds).map(|_| {
+            let [with, without] = round();
+            with / without
+        });
+        let ratios = Quartiles::of(ratios);
+        self.at_most(name, "with / without them", 1.1, ratios);
     }
 
     /// The time of a line from one to another and nobody else. A server is compared with a floor

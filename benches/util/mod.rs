@@ -17,6 +17,7 @@
 //! | [`cpu`], [`cores`] | the CPU time of a server; a core for each side |
 //! | [`nuisance`] | a typist beside floods, commands and churners |
 //! | [`transport`], [`certificate`] | TCP, a Unix socket or TLS, as a parameter of a load |
+//! | [`people`] | a line to people, each of whom has set something else |
 //! | [`contest`] | alternating rounds, and the ratios between them |
 //! | [`figures`], [`chart`] | quartiles and tables; percentiles as a picture |
 #![allow(
@@ -36,6 +37,7 @@ pub(crate) mod floor;
 pub(crate) mod launch;
 pub(crate) mod nuisance;
 pub(crate) mod peers;
+pub(crate) mod people;
 pub(crate) mod script;
 pub(crate) mod server;
 pub(crate) mod tokio_chat;
