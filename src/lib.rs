@@ -46,7 +46,7 @@
 //! | 25 | The clock is read again, and the loop polls. | `TurnClock::end_turn` | `server/turn_clock.rs` |
 //!
 //! So a line costs one read, and one write for each of its receivers, which lines that come together
-//! share; `tests/costs` counts both. From station 3 to 24 that is 231 calls between functions of this
+//! share; `tests/costs` counts both. From station 3 to 24 that is 235 calls between functions of this
 //! crate for one line to one member, as `benches/calls` counts them in a debug build.
 //!
 //! Everything else is a way off this one: a queue that is too full (`conn/overflow.rs`), a room that

@@ -27,6 +27,8 @@ pub(crate) struct Batch {
     base: Cursor,
     /// The position after the last line.
     end: Cursor,
+    /// The minute in which they are said, since 1970 (UTC), where somebody sees it.
+    pub(crate) minute: i64,
     has_bulk: bool,
     /// Some lines are not for everybody.
     is_mixed: bool,
@@ -70,6 +72,14 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
+    /// Whether it tells who is here, and under which name.
+    pub(crate) fn is_presence(self) -> bool {
+        match self {
+            Self::LastWords | Self::WordlessLeave | Self::Rename | Self::Presence => true,
+            Self::Line | Self::Action | Self::PlainAction | Self::Notice => false,
+        }
+    }
+
     /// Whether the server words it; members word all others.
     pub(crate) fn is_notice(self) -> bool {
         match self {
@@ -237,14 +247,12 @@ impl Batch {
 
     /// What the server said to people after `from`, each line with its end.
     pub(crate) fn notices_since(&self, from: Cursor) -> impl Iterator<Item = &[u8]> {
-        let notices = self
-            .since(from)
-            .without(|segment| {
-                !matches!(
-                    segment.kind,
-                    Kind::LastWords | Kind::Rename | Kind::Presence | Kind::Notice
-                )
-            });
+        let notices = self.since(from).without(|segment| {
+            !matches!(
+                segment.kind,
+                Kind::LastWords | Kind::Rename | Kind::Presence | Kind::Notice
+            )
+        });
         notices.flat_map(Lines::each)
     }
 

@@ -33,8 +33,11 @@ use crate::time::moment::Moment;
 pub(crate) struct Seat {
     pub(crate) id: ClientId,
     /// This member cannot be sent the segment that is shared by all readers, even of a batch that is
-    /// for everyone: it has spoken in this batch, it ignores another member, or its lines end with LF.
+    /// for everyone: it has spoken in this batch, it ignores another member, or it is special.
     pub(super) is_filtered: bool,
+    /// This member gets other bytes than all others, or fewer lines: its lines end with LF, or it has [a look
+    /// of its own](Person::has_own_look).
+    pub(super) is_special: bool,
     /// What it has been given.
     pub(super) cursor: Cursor,
 }
@@ -175,17 +178,19 @@ impl Member {
         }
     }
 
-    /// Whether it does not get what everybody gets, even of lines that are for everybody.
-    fn is_special(&self) -> bool {
+    fn ignores_somebody(&self) -> bool {
         let person = self.person.as_ref();
-        let ignores = |person: &Person| !person.ignored.is_empty();
-        person.is_some_and(|person| ignores(person) || person.has_own_look())
+        person.is_some_and(|person| !person.ignored.is_empty())
     }
 
-    /// Whether lines of the room look different to it than to others.
-    #[inline(never)]
-    pub(super) fn has_own_look(&self) -> bool {
-        self.person.as_ref().is_some_and(|it| it.has_own_look())
+    fn is_special(&self) -> bool {
+        let has_own_look = self.person.as_ref().is_some_and(|it| it.has_own_look());
+        self.ends_lines_with_lf || has_own_look
+    }
+
+    /// Whether it does not want to know who comes and goes.
+    fn is_quiet(&self) -> bool {
+        self.person.as_ref().is_some_and(|it| it.is_quiet())
     }
 
     /// What stands before a line of the room for it.
@@ -198,7 +203,7 @@ impl Member {
         settings.before(settings.bell == Bell::Name && is_said && is_named(), minute)
     }
 
-    /// Whether these lines are not for this member.
+    /// Whether these lines are not for this member, if it is not special.
     pub(super) fn is_hidden(&self, id: ClientId, segment: &Segment) -> bool {
         if segment.speaker.id == id {
             return true;
@@ -207,30 +212,28 @@ impl Member {
             return !matches!(segment.kind, Kind::Line | Kind::PlainAction);
         };
         match segment.kind {
-            Kind::Notice => false,
-            Kind::Line | Kind::Action => person.ignores(segment.speaker.identity),
+            Kind::Notice | Kind::Presence => false,
+            Kind::Line | Kind::Action | Kind::LastWords | Kind::Rename => {
+                person.ignores(segment.speaker.identity)
+            }
+            Kind::WordlessLeave => !person.ignores(segment.speaker.identity),
             Kind::PlainAction => true,
-            presence => person.hides(presence, segment.speaker.identity),
         }
+    }
+
+    /// Returns which lines are not for this member, special or not.
+    pub(super) fn hider(&self, id: ClientId) -> impl Fn(&Segment) -> bool {
+        let is_quiet = self.is_quiet();
+        move |segment| (is_quiet && segment.kind.is_presence()) || self.is_hidden(id, segment)
     }
 }
 
 impl Person {
-    /// Whether it is not told this of a member.
-    #[inline(never)]
-    fn hides(&self, presence: Kind, of: Identity) -> bool {
-        let is_quiet = self.is_quiet();
-        match presence {
-            Kind::LastWords | Kind::Rename => is_quiet || self.ignores(of),
-            Kind::WordlessLeave => is_quiet || !self.ignores(of),
-            _ => is_quiet,
-        }
-    }
-
     pub(super) fn is_quiet(&self) -> bool {
         self.settings.as_ref().is_some_and(|it| it.is_quiet)
     }
 
+    /// Whether it sees what is said in another form than all others, or less of it.
     fn has_own_look(&self) -> bool {
         self.is_narrow || self.settings.as_ref().is_some_and(|it| it.has_own_look())
     }
@@ -353,6 +356,7 @@ impl Members {
         self.seats.push(Seat {
             id,
             is_filtered: false,
+            is_special: false,
             cursor,
         });
         if self.by_id.len() <= id.index() {
@@ -558,7 +562,15 @@ impl Members {
     #[inline]
     pub(super) fn set_spoken(&mut self, id: ClientId, has_spoken: bool) {
         if let Some((member, seat)) = self.seat_mut(id) {
-            seat.is_filtered = has_spoken || member.is_special() || member.ends_lines_with_lf;
+            seat.is_filtered = has_spoken || seat.is_special || member.ignores_somebody();
+        }
+    }
+
+    /// A member has changed what it sees, perhaps while a batch waits in which it has spoken.
+    fn set_special(&mut self, id: ClientId) {
+        if let Some((member, seat)) = self.seat_mut(id) {
+            seat.is_special = member.is_special();
+            seat.is_filtered = true;
         }
     }
 
@@ -571,15 +583,14 @@ impl Members {
         let after = self.get(id).is_some_and(Member::is_stamped);
         let stamped = self.stamped.saturating_add(usize::from(after));
         self.stamped = stamped.saturating_sub(usize::from(before));
-        // It may have spoken in this batch.
-        self.set_spoken(id, true);
+        self.set_special(id);
     }
 
     /// The window of a member is narrow, or no longer.
     pub(super) fn set_narrow(&mut self, id: ClientId, is_narrow: bool) {
         if let Some(person) = self.person_mut(id) {
             person.is_narrow = is_narrow;
-            self.set_spoken(id, true);
+            self.set_special(id);
         }
     }
 
@@ -596,7 +607,7 @@ impl Members {
         {
             member.ends_lines_with_lf = true;
             self.with_lf = self.with_lf.saturating_add(1);
-            self.set_spoken(id, false);
+            self.set_special(id);
         }
     }
 

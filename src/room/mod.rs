@@ -88,8 +88,6 @@ pub(crate) struct Room {
     is_watched: bool,
     /// Where unclean text is cleaned.
     scratch: String,
-    /// The time that stands before lines, where [somebody sees it](Self::has_stamps).
-    minute: i64,
 }
 
 /// Why a client cannot have a nick.
@@ -248,7 +246,6 @@ impl Room {
             muted: ExpiringSet::default(),
             is_watched: false,
             scratch: String::new(),
-            minute: 0,
         }
     }
 
@@ -817,7 +814,6 @@ impl Room {
         let pass = Pass {
             batch,
             members,
-            minute: self.minute,
             end,
             from,
             piece: batch.since(from),
@@ -843,12 +839,11 @@ impl Room {
                 }
                 false => self.batch.since(from),
             };
-            let is_hidden = |segment: &_| member.is_hidden(id, segment);
-            let pieces = lines.without(is_hidden);
-            match member.has_own_look() {
+            let pieces = lines.without(member.hider(id));
+            match seat.is_special && !member.ends_lines_with_lf {
                 false => pieces.map(Piece::Lines).for_each(deliver),
                 true => {
-                    let lines = pieces.flat_map(|piece| personal(piece, member, self.minute));
+                    let lines = pieces.flat_map(|piece| personal(piece, member, self.batch.minute));
                     lines.map(Piece::Personal).for_each(&mut deliver);
                 }
             }
@@ -863,7 +858,7 @@ impl Room {
 
     /// Sets the time that stands before lines, in minutes since 1970 (UTC).
     pub(crate) fn set_minute(&mut self, minute: i64) {
-        self.minute = minute;
+        self.batch.minute = minute;
     }
 
     /// Hands out the notices that were said since the last time, without their ends.
@@ -915,7 +910,6 @@ fn limited(from: Option<&Peer>) -> Option<Origin> {
 pub(crate) struct Pass<'b> {
     batch: &'b Batch,
     members: &'b [Option<Member>],
-    minute: i64,
     end: Cursor,
     /// Where `piece` begins.
     from: Cursor,
@@ -943,7 +937,6 @@ fn personal<'b>(
 pub(crate) struct SpecialPass<'b> {
     batch: &'b Batch,
     members: &'b [Option<Member>],
-    minute: i64,
 }
 
 impl<'b> SpecialPass<'b> {
@@ -963,8 +956,8 @@ impl<'b> SpecialPass<'b> {
         let member = self.members.get(id.index()).and_then(Option::as_ref);
         let all = self.batch.since(from);
         let lines = member.into_iter().flat_map(move |member| {
-            let pieces = all.without(move |segment| member.is_hidden(id, segment));
-            pieces.flat_map(move |piece| personal(piece, member, self.minute))
+            let pieces = all.without(member.hider(id));
+            pieces.flat_map(move |piece| personal(piece, member, self.batch.minute))
         });
         (all, lines)
     }
@@ -988,7 +981,6 @@ impl<'b> Pass<'b> {
         SpecialPass {
             batch: self.batch,
             members: self.members,
-            minute: self.minute,
         }
     }
 
@@ -1008,12 +1000,12 @@ impl<'b> Pass<'b> {
         if !seat.is_filtered && !self.batch.is_mixed() {
             return Share::Whole(&self.piece);
         }
+        if seat.is_special {
+            return Share::Special(from);
+        }
         let Some(Some(member)) = self.members.get(seat.id.index()) else {
             return Share::Nothing;
         };
-        if member.ends_lines_with_lf || member.has_own_look() {
-            return Share::Special(from);
-        }
         let id = seat.id;
         let mut pieces = self
             .piece

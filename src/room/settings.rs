@@ -48,9 +48,9 @@ pub(crate) enum Bell {
 pub(crate) struct Offset(i16);
 
 impl Settings {
-    /// Whether lines of the room look different to this person than to others.
+    /// Whether this person sees what is said in another form than others, or less of it.
     pub(super) fn has_own_look(&self) -> bool {
-        self.stamp.is_some() || self.bell == Bell::Name
+        self.stamp.is_some() || self.bell == Bell::Name || self.is_quiet
     }
 
     pub(super) fn set_away(&mut self, why: CleanText<'_>) {
@@ -107,7 +107,7 @@ impl Room {
             return self.outbox.send(id, Message::NoZone(zone.as_str()));
         }
         let stamp = offset.filter(|_| !is_off);
-        self.minute = minute;
+        self.batch.minute = minute;
         self.members.set(id, |it| it.stamp = stamp);
         let time = stamp.map(|stamp| {
             let settings = Settings {
@@ -140,7 +140,7 @@ impl Room {
     pub(super) fn before_word(&self, person: &Person) -> Before {
         let settings = person.settings.as_deref();
         settings.map_or_else(Before::default, |it| {
-            it.before(it.bell != Bell::Off, self.minute)
+            it.before(it.bell != Bell::Off, self.batch.minute)
         })
     }
 }

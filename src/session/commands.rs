@@ -254,7 +254,7 @@ const BARE: [(&str, &str, bool); 7] = [
     (":q", "quit", false),
 ];
 
-/// No line is longer that [`bare`] finds a command in.
+/// No line in which [`bare`] finds a command is longer, in bytes.
 pub(super) const LONGEST_BARE: usize = 8;
 
 /// The command that somebody means who has said nothing but its name.
@@ -262,7 +262,7 @@ pub(super) fn bare(line: &[u8]) -> Option<&'static str> {
     find_bare(line).map(|(command, _)| command)
 }
 
-/// The same, at the first prompt, where another word may be a nick.
+/// The command that such a word means at the first prompt, where others of them may be nicks.
 pub(super) fn bare_at_first_prompt(line: &[u8]) -> Option<&'static str> {
     find_bare(line)
         .filter(|(_, is_no_nick)| *is_no_nick)

@@ -405,7 +405,7 @@ impl Ctx<'_> {
         self.reply_written(out, is_quote, |_, line| message.write(line))
     }
 
-    /// [The same](Self::reply) for a message that the room writes. `is_quote`: it is not broken.
+    /// Queues an answer that the room writes. `is_quote`: it is not broken.
     pub(crate) fn reply_written(
         &mut self,
         out: &mut SendQueue,
