@@ -558,7 +558,7 @@ impl<S: Stream> Io<S> {
         match taken(written) {
             Ok(taken) => {
                 self.out.consume(taken.bytes, env);
-                self.out.block(taken.blocked(true), env.now);
+                self.out.block(taken.blocked(taken.bytes > 0), env.now);
                 Delivered::Later(Pushed::Queued)
             }
             Err(error) => {
