@@ -729,7 +729,10 @@ impl Model {
             refused.failed = true;
             return;
         }
-        self.client(peer).failed = true;
+        let client = self.client(peer);
+        client.failed = true;
+        // Nothing is written to it any more. What it has sent before may wait for its rate.
+        client.blocked_since = None;
     }
 
     // Leaving.
