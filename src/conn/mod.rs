@@ -381,8 +381,7 @@ impl<S: Stream> Io<S> {
                     self.read = ReadState::Dry;
                 }
             }
-            // It is tried again when the room does not wait any more.
-            Err(error) if is_shortage(&error) => {}
+            Err(error) if is_shortage(&error) => self.read = ReadState::Starved,
             Err(_) => {
                 // What was sent before is decoded before the failure is found again.
                 self.close_write(env);

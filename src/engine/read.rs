@@ -98,6 +98,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
             if client.io.read_on(&mut scratch, &mut self.env) {
                 self.sched.waiting.push(id);
             }
+            let is_starved = client.io.is_read_starved();
             let held = client.io.held();
             self.budget.count_search(held.len());
             // The reader that the room waits for may go on reading answers to what it has asked.
@@ -111,6 +112,9 @@ impl<S: Stream, O: Observer> Engine<S, O> {
             }
             if leaves {
                 self.requeue(id);
+            }
+            if is_starved {
+                self.read_later(id);
             }
         }
         if !self.gates().sparse {
@@ -140,8 +144,12 @@ impl<S: Stream, O: Observer> Engine<S, O> {
             if client.io.read_on(&mut scratch, &mut self.env) {
                 self.sched.ahead.push(id);
             }
+            let is_starved = client.io.is_read_starved();
             self.budget.count_search(client.io.held().len());
             self.look_ahead_of(id);
+            if is_starved {
+                self.read_later(id);
+            }
         }
         self.sched.ahead.extend(ahead);
         self.upkeep.scratch = scratch;

@@ -47,6 +47,13 @@ impl Allowance {
         (!is_open).then(|| now + Duration::from_secs_f64(missing / self.rate))
     }
 
+    /// None is allowed for so long, and then one.
+    pub(crate) fn pause(&mut self, now: Instant, time: Duration) {
+        let paused = -time.as_secs_f64() * self.rate;
+        self.lines = self.lines(now).min(paused);
+        self.at = now;
+    }
+
     pub(crate) fn take(&mut self, now: Instant) {
         self.lines = self.lines(now) - 1.0;
         self.at = now;

@@ -940,7 +940,9 @@ impl Model {
                     limits.idle_timeout
                 );
             }
+            // Who has failed reads nothing any more; its lines may still wait for their rate.
             if let Some(since) = client.blocked_since
+                && !client.failed
                 && limits.lag != Lag::Wait
                 && let Some(stall) = reference::stall_patience(&limits)
             {

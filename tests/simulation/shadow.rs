@@ -11,7 +11,7 @@
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use line_chat::{CloseReason, Eof, Eol, Limits, Profile, Script, Service};
 
@@ -93,6 +93,9 @@ pub(crate) struct Shadow {
     pub(crate) late_turns: u32,
     pub(crate) discarded: usize,
 }
+
+/// How long a client is not heard after a wrong password.
+const WRONG_PASSWORD_PAUSE: Duration = Duration::from_secs(1);
 
 impl Shadow {
     pub(crate) fn new(ip: IpAddr, has_people: bool, limits: &Limits, now: Instant) -> Self {
@@ -238,8 +241,14 @@ impl Shadow {
         if self.is_exact && place > 0 {
             return None;
         }
-        for _ in 0..=place {
+        for said in self.said.iter().take(place + 1) {
             self.least_lines.take(now);
+            if self.nick.is_none()
+                || matches!(said, Decoded::Line(line) if line.starts_with(b"/op"))
+            {
+                // It may have been a wrong password.
+                self.least_lines.pause(now, WRONG_PASSWORD_PAUSE);
+            }
         }
         self.said.drain(..place);
         self.said.pop_front()
