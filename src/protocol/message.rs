@@ -49,6 +49,7 @@ pub(crate) enum Message<'a> {
     /// The password was not checked, because too many wrong ones came from this address.
     TooManyTries(Duration),
     AskNick,
+    AskOpPassword,
     /// The line cannot be the client's nick; the next line is taken as the nick.
     Refused(&'a NickError, Profile),
     /// A name in a command is no nick, or none for this member.
@@ -93,6 +94,11 @@ pub(crate) enum Message<'a> {
     /// The name under which somebody was ignored, and another one that it has now.
     YouHearAgain(&'a str, Option<&'a Nick>),
     YouAreOperator,
+    YouAreNoOperator,
+    IsOperator(&'a Nick),
+    IsNoOperator(&'a Nick),
+    /// What an operator has typed, for the others.
+    HasModerated(&'a Nick, &'a str),
     YouAreQuiet(bool),
     /// When the bell rings.
     BellRings(Option<&'static str>),
@@ -260,6 +266,7 @@ impl Message<'_> {
                 | Self::YouTell(..)
                 | Self::Motd(_)
                 | Self::Announcement(..)
+                | Self::HasModerated(..)
         )
     }
 
@@ -308,6 +315,7 @@ impl Message<'_> {
                 "too many tries from your address, try again in {} s",
                 wait.as_millis().div_ceil(1000)
             ),
+            Self::AskOpPassword => write!(to, "the password of operators? Enter alone leaves it"),
             Self::AskNick => write!(to, "what is your nick?"),
             Self::Refused(why, profile) => {
                 write!(to, "{}", Why(why, profile))?;
@@ -397,6 +405,10 @@ impl Message<'_> {
             Self::YouAreOperator => {
                 write!(to, "you are an operator; /help lists what you can do")
             }
+            Self::YouAreNoOperator => write!(to, "you are no operator any more"),
+            Self::IsOperator(nick) => write!(to, "{nick} is an operator now"),
+            Self::IsNoOperator(nick) => write!(to, "{nick} is no operator any more"),
+            Self::HasModerated(nick, command) => write!(to, "operator {nick}: {command}"),
             Self::YouAreQuiet(true) => write!(
                 to,
                 "who joins, leaves and changes nick is hidden; /quiet shows it again"

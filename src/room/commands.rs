@@ -354,8 +354,12 @@ mod tests {
                 }),
                 keys_made(name, Room::ignore),
                 keys_made(name, Room::unignore),
-                keys_made(name, |room, id, name, now| room.mute(id, name, None, now)),
-                keys_made(name, Room::unmute),
+                keys_made(name, |room, id, name, now| {
+                    room.mute(id, name, None, now);
+                }),
+                keys_made(name, |room, id, name, now| {
+                    room.unmute(id, name, now);
+                }),
                 keys_made(name, |room, id, name, now| {
                     room.ban_name(id, name.as_str(), None, now);
                 }),

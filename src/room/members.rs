@@ -532,6 +532,12 @@ impl Members {
         self.seats.len()
     }
 
+    /// The members that are operators, in no particular order.
+    pub(super) fn operators(&self) -> impl Iterator<Item = ClientId> {
+        let members = self.seats.iter().map(|seat| seat.id);
+        members.filter(|&id| self.person(id).is_some_and(|person| person.is_operator))
+    }
+
     /// How many of them are people at a prompt.
     pub(super) fn persons(&self) -> usize {
         self.persons

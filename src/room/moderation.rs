@@ -31,10 +31,38 @@ impl Room {
     }
 
     pub(crate) fn make_operator(&mut self, id: ClientId) {
-        if let Some(person) = self.members.person_mut(id) {
-            person.is_operator = true;
-        }
+        let person = self.members.person_mut(id);
+        let was = person.is_some_and(|person| std::mem::replace(&mut person.is_operator, true));
         self.outbox.send(id, Message::YouAreOperator);
+        if !was {
+            self.tell_other_operators(id, Message::IsOperator);
+        }
+    }
+
+    pub(crate) fn unmake_operator(&mut self, id: ClientId) {
+        if let Some(person) = self.members.person_mut(id) {
+            person.is_operator = false;
+        }
+        self.outbox.send(id, Message::YouAreNoOperator);
+        self.tell_other_operators(id, Message::IsNoOperator);
+    }
+
+    /// Tells all other operators that this one has given a command.
+    pub(crate) fn tell_operators(&mut self, by: ClientId, command: &str) {
+        self.tell_other_operators(by, |nick| Message::HasModerated(nick, command));
+    }
+
+    fn tell_other_operators<'a>(
+        &'a mut self,
+        by: ClientId,
+        message: impl Fn(&'a Nick) -> Message<'a>,
+    ) {
+        let Some(nick) = self.members.get(by).map(|member| &member.nick) else {
+            return;
+        };
+        for id in self.members.operators().filter(|&id| id != by) {
+            self.outbox.send(id, message(nick));
+        }
     }
 
     /// Tells a member that it is closed by an operator, and the others as well.
@@ -75,7 +103,7 @@ impl Room {
     }
 
     /// Bans a name and all names that are like it for a time. Returns the members that have such a name
-    /// now. A name is not completed here: the intended member may have left already, and another
+    /// now, or `None` if it is not banned. A name is not completed here: the intended member may have left already, and another
     /// member's name may begin with it.
     pub(crate) fn ban_name(
         &mut self,
@@ -83,19 +111,19 @@ impl Room {
         name: &str,
         time: Option<Duration>,
         now: Moment,
-    ) -> Vec<ClientId> {
+    ) -> Option<Vec<ClientId>> {
         let nick = match Nick::parse(name.as_bytes(), self.max_nick_chars) {
             Ok(nick) => nick,
             Err(why) => {
                 self.outbox.send(by, Message::NoSuchNick(&why));
-                return Vec::new();
+                return None;
             }
         };
         let name = self.members.hash(&nick);
         let mut meant: Vec<ClientId> = self.members.alike(name).collect();
         if meant.contains(&by) {
             self.outbox.send(by, Message::ThatIsYou);
-            return Vec::new();
+            return None;
         }
         self.banned.remove_if(now, |it| it.name.is_same(name));
         let banned = BannedNick {
@@ -118,7 +146,7 @@ impl Room {
             }
         };
         self.outbox.send(by, done);
-        meant
+        has_room.then_some(meant)
     }
 
     /// Answers `done`, or that there was no room for one more.
@@ -136,19 +164,20 @@ impl Room {
         self.banned.remove_if(now, |it| it.name.is_alike(hash))
     }
 
+    /// Mutes a member. Returns whether that was done.
     pub(crate) fn mute(
         &mut self,
         by: ClientId,
         name: CleanText<'_>,
         time: Option<Duration>,
         now: Moment,
-    ) {
+    ) -> bool {
         let Some(id) = self.meant_other(by, name, now) else {
-            return;
+            return false;
         };
         let member = self.members.get(id);
         let Some(member) = member else {
-            return;
+            return false;
         };
         let (nick, name) = (member.nick.clone(), self.members.hash_of_member(member));
         self.muted.remove_if(now, |it| it.is_same(name));
@@ -158,6 +187,7 @@ impl Room {
         if has_room && self.members.person(id).is_some() {
             self.outbox.send(id, Message::YouAreMuted(time));
         }
+        has_room
     }
 
     /// Tells an operator that a member is muted, and for how long.
@@ -171,36 +201,41 @@ impl Room {
         }
     }
 
-    /// Lifts the mute of a name, whose owner may have left.
-    pub(crate) fn unmute(&mut self, by: ClientId, name: CleanText<'_>, now: Moment) {
+    /// Lifts the mute of a name, whose owner may have left. Returns whether there was one.
+    pub(crate) fn unmute(&mut self, by: ClientId, name: CleanText<'_>, now: Moment) -> bool {
         if self.is_muted(by, now) {
             // Otherwise no operator could be muted.
-            return self.outbox.send(by, Message::MutedOperator);
+            self.outbox.send(by, Message::MutedOperator);
+            return false;
         }
         let Some(mut typed) = self.members.typed(name.as_str()) else {
-            return self.outbox.send(by, Message::Nobody(name.as_str()));
+            self.outbox.send(by, Message::Nobody(name.as_str()));
+            return false;
         };
         let former = self.members.hash_of(&mut typed);
         if self.muted.remove_if(now, |it| it.is_alike(former)) {
             let done = Message::IsNoLongerMuted(name.as_str());
             self.outbox.send(by, done);
             let alike: Vec<ClientId> = self.members.alike(former).collect();
-            return alike.into_iter().for_each(|id| self.tell_unmuted(id, now));
+            alike.into_iter().for_each(|id| self.tell_unmuted(id, now));
+            return true;
         }
         let Some(id) = self.meant_by(by, &mut typed, now) else {
-            return;
+            return false;
         };
         let member = self.members.get(id);
         let Some((name, nick)) = member.map(|it| (it.name, it.nick.clone())) else {
-            return;
+            return false;
         };
-        if self.muted.remove_if(now, |it| it.is_alike(name)) {
+        let was_muted = self.muted.remove_if(now, |it| it.is_alike(name));
+        if was_muted {
             let done = Message::IsNoLongerMuted(nick.as_str());
             self.outbox.send(by, done);
             self.tell_unmuted(id, now);
         } else {
             self.outbox.send(by, Message::IsNotMuted(nick.as_str()));
         }
+        was_muted
     }
 
     fn tell_unmuted(&mut self, id: ClientId, now: Moment) {

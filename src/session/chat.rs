@@ -8,6 +8,7 @@
 //! | `Nick` | `Member` | `Refused`; at a prompt, stays | closed | as a wrong line | closed |
 //! | `Refused` | closed | closed | closed | closed | closed |
 //! | `Member` | said, or a command | - | - | told | closed, or goes on with [`Eof::Listen`] |
+//! | `OpPassword` | `Member`, an operator | `Member` | - | `Member` | as a member |
 //!
 //! `Refused` becomes `Nick` again once the refusal was passed to the kernel, unless there is text in
 //! the input that was received before.
@@ -91,6 +92,9 @@ pub(super) enum Stage {
     Refused { refusals: u8 },
     /// Something for the room.
     Member,
+    /// The password of operators, which a member at a prompt does not want to be seen. `is_asked`: it was
+    /// asked for it.
+    OpPassword { is_asked: bool },
 }
 
 /// What a client has sent so far.
@@ -196,6 +200,10 @@ impl ChatSession {
                 let line = line.to_vec();
                 talk.on_password(&line, decoder.telnet(), out, cx)
             }
+            Some(Decoded::Line(line)) if matches!(talk.stage, Stage::OpPassword { .. }) => {
+                let line = line.to_vec();
+                talk.on_op_password(&line, decoder.telnet(), out, cx)
+            }
             Some(Decoded::Line(line)) => {
                 let step = talk.on_nick(line, is_checked, out, cx);
                 if matches!(step.flow, Flow::CheckPeer(_)) {
@@ -206,6 +214,9 @@ impl ChatSession {
             }
         };
         step.used = used;
+        if talk.stage == (Stage::OpPassword { is_asked: false }) {
+            step.flow = talk.ask_op_password(decoder.telnet(), out, cx);
+        }
         if let (Some(_), Sent::Begun(opening)) = (opening, &mut talk.sent) {
             opening.take(input.get(..used).unwrap_or_default());
         }
@@ -223,8 +234,8 @@ impl ChatSession {
 
     pub(super) fn lane(&self, now: Moment) -> Lane {
         match (self.talk.stage, self.talk.class(now)) {
-            (Stage::Member, Class::Sparse) => Lane::Sparse,
-            (Stage::Member, Class::Bulk) => Lane::Bulk,
+            (Stage::Member | Stage::OpPassword { .. }, Class::Sparse) => Lane::Sparse,
+            (Stage::Member | Stage::OpPassword { .. }, Class::Bulk) => Lane::Bulk,
             (Stage::Password { .. } | Stage::Nick { .. } | Stage::Refused { .. }, _) => Lane::Login,
         }
     }
@@ -247,7 +258,9 @@ impl ChatSession {
                 limits.login_patience(self.talk.profile)?,
                 CloseReason::LoginTimeout,
             ),
-            Stage::Member => (limits.idle_patience()?, CloseReason::Idle),
+            Stage::Member | Stage::OpPassword { .. } => {
+                (limits.idle_patience()?, CloseReason::Idle)
+            }
         };
         Some((self.talk.since + patience, Timeout::Close(reason)))
     }
@@ -260,7 +273,8 @@ impl ChatSession {
         let patience = patience.filter(|_| has_taken_too_long);
         let awaited = match self.talk.stage {
             Stage::Password { .. } => Awaited::Password,
-            Stage::Nick { .. } | Stage::Refused { .. } | Stage::Member => Awaited::Nick,
+            Stage::Nick { .. } | Stage::Refused { .. } => Awaited::Nick,
+            Stage::Member | Stage::OpPassword { .. } => Awaited::Nick,
         };
         Some(match patience {
             Some(patience) => Message::TookTooLong(awaited, patience),
@@ -322,7 +336,7 @@ impl ChatSession {
     }
 
     pub(super) fn is_member(&self) -> bool {
-        self.talk.stage == Stage::Member
+        self.talk.is_member()
     }
 
     pub(super) fn outlives_input(&self) -> bool {
@@ -379,9 +393,14 @@ impl Talk {
     /// Notes that input was received.
     #[inline]
     fn on_bytes(&mut self, now: Moment) {
-        if self.stage == Stage::Member {
+        if self.is_member() {
             self.since = now;
         }
+    }
+
+    #[inline]
+    fn is_member(&self) -> bool {
+        matches!(self.stage, Stage::Member | Stage::OpPassword { .. })
     }
 
     /// How its input begins, as long as that may become a signature.
@@ -509,7 +528,7 @@ impl Talk {
 
     /// Counts a line against the rate that is allowed.
     #[inline]
-    fn count_line(&mut self, cx: &Ctx<'_>) {
+    pub(super) fn count_line(&mut self, cx: &Ctx<'_>) {
         if cx.env.line_rate.is_limited() {
             let has_caught_up = self.lines.missing(cx.env.now).is_zero();
             self.is_told_ahead &= !has_caught_up;
@@ -519,7 +538,7 @@ impl Talk {
 
     /// Handles a command of a member. `is_checked`: the peer of the member that holds the nick that it
     /// asks for was checked.
-    fn on_command(
+    pub(super) fn on_command(
         &mut self,
         line: &[u8],
         is_checked: bool,
@@ -529,6 +548,10 @@ impl Talk {
         let class = self.class(cx.env.now);
         let lines_before = self.lines;
         self.count_line(cx);
+        if commands::is_op_alone(line) && cx.auth.secrets.ops_password.is_some() {
+            self.stage = Stage::OpPassword { is_asked: false };
+            return Step::new(0, Flow::Continue);
+        }
         let step = commands::run(line, class, is_checked, &mut self.lines, out, cx);
         if matches!(step.flow, Flow::CheckPeer(_)) {
             // It is counted when it is run.
@@ -612,10 +635,10 @@ impl Talk {
         if !self.is_interactive() {
             return Step::new(0, Flow::Continue);
         }
-        if self.stage == Stage::Member {
+        self.end_unechoed_line(out, cx);
+        if self.is_member() {
             return self.on_command(b"/quit", false, out, cx);
         }
-        self.end_unechoed_line(out, cx);
         Step::new(0, Flow::Close(CloseReason::Quit))
     }
 
@@ -624,7 +647,7 @@ impl Talk {
         match self.stage {
             Stage::Password { .. } => self.refuse_long_password(out, cx),
             Stage::Nick { .. } | Stage::Refused { .. } => self.refuse_long_nick(out, cx),
-            Stage::Member => {
+            Stage::OpPassword { .. } | Stage::Member => {
                 cx.env.line_rate.count(&mut self.lines, cx.env.now);
                 cx.reply(out, Message::LineTooLong { max_line_bytes })
             }

@@ -72,6 +72,8 @@ struct Call<'c, 'a> {
     said_bytes: usize,
     /// How much work it is at least, in bytes.
     least_cost: usize,
+    /// An operator has changed something.
+    has_moderated: bool,
     flow: Flow,
 }
 
@@ -142,7 +144,7 @@ impl Row {
 
 /// Every command, in the order in which they are listed.
 #[rustfmt::skip]
-static COMMANDS: [Row; 24] = [
+static COMMANDS: [Row; 25] = [
     row("help", &["h", "?"], "[COMMAND]", 0, "lists the commands; with COMMAND, its other names", Run::Word(help)),
     row("who", &["w", "names", "list", "users"], "[NAME]", 0, "lists who is here; with NAME, whose names begin with it", Run::Word(who)),
     row("whois", &[], "NAME", 1, "tells since when NAME is here, and more", Run::Word(whois)),
@@ -161,7 +163,8 @@ static COMMANDS: [Row; 24] = [
     row("away", &[], "[WHY]", 0, "shows who asks that you are away; again, that you are back", Run::Text(away)).speech(),
     row("time", &[], "", 0, "tells the time, in UTC", Run::Nothing(time)),
     row("quit", &["q", "exit", "bye"], "[TEXT]", 0, "leaves; TEXT is shown to the others", Run::Text(quit)),
-    row("op", &[], "PASSWORD", 1, "makes you an operator", Run::Text(op)).for_role(Role::OperatorToBe),
+    row("op", &[], "[PASSWORD]", 0, "makes you an operator; alone, asks for the password unseen", Run::Text(op)).for_role(Role::OperatorToBe),
+    row("deop", &[], "", 0, "makes you no operator any more", Run::Nothing(deop)).op(),
     row("kick", &[], "NAME [WHY]", 1, "disconnects NAME, who can come back", Run::WordAndText(kick)).op(),
     row("ban", &[], "NAME|ADDRESS|NETWORK|uid N [MINUTES]", 1, "keeps a name, address or user out", Run::TargetAndTime(ban)).op(),
     row("unban", &[], "NAME|ADDRESS|NETWORK|uid N", 1, "ends a ban", Run::Target(unban)).op(),
@@ -210,6 +213,7 @@ pub(super) fn run(
         is_checked,
         said_bytes: 0,
         least_cost: COMMAND_BYTES,
+        has_moderated: false,
         flow: Flow::Continue,
     };
     call.dispatch(line);
@@ -240,6 +244,18 @@ pub(super) fn name_in(line: &[u8]) -> Option<&'static str> {
 /// Whether this is the command to leave.
 pub(super) fn is_quit(line: &[u8]) -> bool {
     name_in(line) == Some("quit")
+}
+
+/// Whether this is the command to become an operator, without the password.
+pub(super) fn is_op_alone(line: &[u8]) -> bool {
+    let mut scratch = String::new();
+    match Typed::parse(text::clean(line, &mut scratch)) {
+        Typed::Text(_) => false,
+        Typed::Command(name, arguments) => {
+            let row = find(name.as_str());
+            arguments.as_str().is_empty() && row.is_some_and(|row| row.help.name == "op")
+        }
+    }
 }
 
 /// Words that people type without a slash, with the commands that they mean, and whether they are no nick at
@@ -305,6 +321,20 @@ impl Call<'_, '_> {
         if self.run(&row.run, arguments).is_none() {
             self.answer(Message::Usage(&row.help));
         }
+        if self.has_moderated {
+            self.tell_operators(line);
+        }
+    }
+
+    /// Tells the other operators what this one has done. Nobody gets the words of one that is muted.
+    fn tell_operators(&mut self, line: CleanText<'_>) {
+        let (id, words) = (self.cx.id, line.as_str());
+        let mut spaces = words.match_indices(' ').map(|(at, _)| at);
+        let told = match spaces.nth(1).filter(|_| self.is_muted()) {
+            Some(end) => words.get(..end).unwrap_or_default(),
+            None => words,
+        };
+        self.cx.room.tell_operators(id, told);
     }
 
     /// `None` if that is not what should stand behind this command.
@@ -557,30 +587,41 @@ fn quit(call: &mut Call<'_, '_>, words: CleanText<'_>) {
 }
 
 fn op(call: &mut Call<'_, '_>, password: CleanText<'_>) {
-    let Some(right) = &call.cx.auth.secrets.ops_password else {
-        return call.answer(Message::NoOperators);
+    try_op_password(password.as_str().as_bytes(), call.lines, call.cx);
+}
+
+fn deop(call: &mut Call<'_, '_>) {
+    call.cx.room.unmake_operator(call.cx.id);
+}
+
+/// Checks this as the password of operators, and answers. Returns whether another attempt makes no sense.
+pub(super) fn try_op_password(attempt: &[u8], lines: &mut TokenBucket, cx: &mut Ctx<'_>) -> bool {
+    let id = cx.id;
+    let Some(right) = &cx.auth.secrets.ops_password else {
+        cx.room.outbox.send(id, Message::NoOperators);
+        return true;
     };
-    let is_right = right.matches(password.as_str().as_bytes());
-    let origin = call.cx.peer.origin();
-    if let Some(wait) = call.cx.auth.throttle.wait(origin, call.cx.env.now) {
-        return call.answer(Message::TooManyTries(wait));
+    let is_right = right.matches(attempt);
+    let origin = cx.peer.origin();
+    if let Some(wait) = cx.auth.throttle.wait(origin, cx.env.now) {
+        cx.room.outbox.send(id, Message::TooManyTries(wait));
+    } else if is_right {
+        cx.room.make_operator(id);
+        let nick = cx.room.nick_of(id);
+        cx.watch.emit(|| Event::OperatorMade { id, nick });
+        return true;
+    } else {
+        count_wrong_password(lines, cx);
+        cx.room.outbox.send(id, Message::WrongPassword);
     }
-    if is_right {
-        call.cx.room.make_operator(call.cx.id);
-        let nick = call.cx.room.nick_of(call.cx.id);
-        return call.cx.watch.emit(|| Event::OperatorMade {
-            id: call.cx.id,
-            nick,
-        });
-    }
-    count_wrong_password(call.lines, call.cx);
-    call.answer(Message::WrongPassword);
+    false
 }
 
 fn kick(call: &mut Call<'_, '_>, name: CleanText<'_>, why: CleanText<'_>) {
     let (by, now) = (call.cx.id, call.cx.env.now);
     if let Some(id) = call.cx.room.meant_other(by, name, now) {
         call.cx.room.say_kick(by, id, why, now);
+        call.has_moderated = true;
         let close = Effect::Close(id, CloseReason::Kicked);
         call.cx.effects.push(close);
     }
@@ -612,6 +653,7 @@ fn ban_peers(call: &mut Call<'_, '_>, typed: &TypedPeers, time: Option<Duration>
     let has_room = call.cx.auth.banned.add(peers, time, now);
     let room = &mut call.cx.room;
     room.answer_sanction(by, has_room, Message::IsBanned(&text, time));
+    call.has_moderated = has_room;
     if has_room {
         room.forget_lines_from(&peers);
         call.cx.effects.push(Effect::ClosePeers(peers));
@@ -620,7 +662,9 @@ fn ban_peers(call: &mut Call<'_, '_>, typed: &TypedPeers, time: Option<Duration>
 
 fn ban_name(call: &mut Call<'_, '_>, name: &str, time: Option<Duration>) {
     let by = call.cx.id;
-    for id in call.cx.room.ban_name(by, name, time, call.cx.env.now) {
+    let banned = call.cx.room.ban_name(by, name, time, call.cx.env.now);
+    call.has_moderated = banned.is_some();
+    for id in banned.into_iter().flatten() {
         call.cx.effects.push(Effect::Expel { by, id });
     }
 }
@@ -631,7 +675,10 @@ fn unban(call: &mut Call<'_, '_>, target: Target<'_>, words: CleanText<'_>) {
     let was_name = call.cx.room.unban_name(words.as_str(), now);
     let typed = match target {
         Target::Peers(typed) => typed,
-        _ if was_name => return call.answer(Message::IsNoLongerBanned(words.as_str())),
+        _ if was_name => {
+            call.has_moderated = true;
+            return call.answer(Message::IsNoLongerBanned(words.as_str()));
+        }
         Target::Name(_) | Target::Everybody => {
             return call.answer(Message::IsNotBanned(words.as_str()));
         }
@@ -639,6 +686,7 @@ fn unban(call: &mut Call<'_, '_>, target: Target<'_>, words: CleanText<'_>) {
     };
     let text = typed.to_string();
     let was_banned = call.cx.auth.banned.remove(&typed.set, now);
+    call.has_moderated = was_name || was_banned;
     let around = call.cx.auth.banned_around(&typed.set, now);
     let around = around.map(|peers| peers.to_string());
     call.answer(match &around {
@@ -649,11 +697,13 @@ fn unban(call: &mut Call<'_, '_>, target: Target<'_>, words: CleanText<'_>) {
 }
 
 fn mute(call: &mut Call<'_, '_>, name: CleanText<'_>, time: Option<Duration>) {
-    call.cx.room.mute(call.cx.id, name, time, call.cx.env.now);
+    let now = call.cx.env.now;
+    call.has_moderated = call.cx.room.mute(call.cx.id, name, time, now);
 }
 
 fn unmute(call: &mut Call<'_, '_>, name: CleanText<'_>) {
-    call.cx.room.unmute(call.cx.id, name, call.cx.env.now);
+    let now = call.cx.env.now;
+    call.has_moderated = call.cx.room.unmute(call.cx.id, name, now);
 }
 
 fn announce(call: &mut Call<'_, '_>, text: CleanText<'_>) {

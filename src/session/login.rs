@@ -78,8 +78,44 @@ impl Talk {
         match self.stage {
             Stage::Password { .. } => cx.reply(out, Message::AskPassword),
             Stage::Nick { .. } if self.is_interactive() => cx.reply(out, Message::AskNick),
+            Stage::OpPassword { .. } => cx.reply(out, Message::AskOpPassword),
             Stage::Nick { .. } | Stage::Refused { .. } | Stage::Member => Flow::Continue,
         }
+    }
+
+    /// Asks a member for the password of operators, which its terminal is not to show.
+    pub(super) fn ask_op_password(
+        &mut self,
+        telnet: &mut TelnetDecoder,
+        out: &mut SendQueue,
+        cx: &mut Ctx<'_>,
+    ) -> Flow {
+        self.stage = Stage::OpPassword { is_asked: true };
+        negotiate_if_new(telnet.offer_echo(), out, cx);
+        self.ask(out, cx)
+    }
+
+    /// Checks a line as the password of operators. An empty one is none, and asks for nothing any more.
+    pub(super) fn on_op_password(
+        &mut self,
+        line: &[u8],
+        telnet: &mut TelnetDecoder,
+        out: &mut SendQueue,
+        cx: &mut Ctx<'_>,
+    ) -> Step {
+        self.end_unechoed_line(out, cx);
+        if self.command(line).is_some_and(commands::is_quit) {
+            return self.on_command(line, false, out, cx);
+        }
+        let mut step = Step::new(0, Flow::Continue);
+        step.least_cost = COMMAND_BYTES;
+        self.count_line(cx);
+        // Who has mistyped it types it again, which must not be said to the room.
+        if line.is_empty() || commands::try_op_password(line, &mut self.lines, cx) {
+            negotiate_if_new(telnet.withdraw_echo(), out, cx);
+            self.stage = Stage::Member;
+        }
+        step
     }
 
     /// An empty line says nothing. A person who presses Enter at a prompt wants to
@@ -94,7 +130,11 @@ impl Talk {
 
     /// The Enter behind a password was not shown either.
     pub(super) fn end_unechoed_line(&self, out: &mut SendQueue, cx: &mut Ctx<'_>) {
-        if self.is_interactive() && matches!(self.stage, Stage::Password { .. }) {
+        let is_hidden = matches!(
+            self.stage,
+            Stage::Password { .. } | Stage::OpPassword { .. }
+        );
+        if self.is_interactive() && is_hidden {
             cx.push(out, b"\r\n", Content::Reply);
         }
     }

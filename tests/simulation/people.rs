@@ -129,7 +129,7 @@ struct Room {
 const OFTEN: f64 = 0.1;
 
 /// What has to come about, or nothing is shown.
-const EVENTS: [&str; 37] = [
+const EVENTS: [&str; 39] = [
     "announced",
     "asked about",
     "broken at 24 columns",
@@ -164,6 +164,8 @@ const EVENTS: [&str; 37] = [
     "rung for a name",
     "rung for a private word",
     "stamped",
+    "told of another operator",
+    "no operator any more",
     "told somebody away",
     "said a command",
     "waited by a short read",
@@ -511,7 +513,8 @@ impl Room {
                 _ => format!("/last 2 {name}"),
             },
             21 => "/time".to_owned(),
-            22..25 => "/op mustard".to_owned(),
+            22 => ["/op mustard", "/deop"][self.rng.usize(..2)].to_owned(),
+            23 | 24 => "/op mustard".to_owned(),
             25 => "/op guess".to_owned(),
             26 => format!("/kick {short} rude"),
             27 => format!("/mute {short}"),
@@ -580,9 +583,17 @@ impl Room {
             _ if !self.clients[number].is_operator => {
                 self.show(number, "* only operators can do that");
             }
-            "/kick" => self.kicks(number, first),
-            "/mute" => self.mutes(number, first),
-            "/unmute" => self.unmutes(number, first),
+            "/deop" => self.deops(number),
+            "/kick" | "/mute" | "/unmute" => {
+                let is_done = match command {
+                    "/kick" => self.kicks(number, first),
+                    "/mute" => self.mutes(number, first),
+                    _ => self.unmutes(number, first),
+                };
+                if is_done {
+                    self.has_moderated(number, line);
+                }
+            }
             _ if self.is_muted(number) => self.tell_muted(number),
             _ => {
                 self.seen.insert("announced");
@@ -1293,18 +1304,52 @@ impl Room {
 
     // Operators.
 
+    fn tell_operators(&mut self, number: usize, line: &str, tell: impl Fn(&mut Self, usize, &str)) {
+        for other in self.others(number) {
+            if self.clients[other].is_operator {
+                self.seen.insert("told of another operator");
+                tell(self, other, line);
+            }
+        }
+    }
+
+    /// The other operators are told what this one has typed, but not the words of one that is muted.
+    fn has_moderated(&mut self, number: usize, line: &str) {
+        let words = if self.is_muted(number) { 2 } else { usize::MAX };
+        let told: Vec<&str> = line.split(' ').take(words).collect();
+        let line = format!("* operator {}: {}", self.nick(number), told.join(" "));
+        self.tell_operators(number, &line, Self::quote);
+    }
+
+    fn deops(&mut self, number: usize) {
+        self.seen.insert("no operator any more");
+        self.clients[number].is_operator = false;
+        self.show(number, "* you are no operator any more");
+        let nick = self.nick(number);
+        self.tell_operators(
+            number,
+            &format!("* {nick} is no operator any more"),
+            Self::show,
+        );
+    }
+
     fn op(&mut self, number: usize, word: &str) {
         if word == "mustard" {
-            self.clients[number].is_operator = true;
+            let was = std::mem::replace(&mut self.clients[number].is_operator, true);
             let line = "* you are an operator; /help lists what you can do";
-            return self.show(number, line);
+            self.show(number, line);
+            if !was {
+                let nick = self.nick(number);
+                self.tell_operators(number, &format!("* {nick} is an operator now"), Self::show);
+            }
+            return;
         }
         self.show(number, "* wrong password, try again");
     }
 
-    fn kicks(&mut self, number: usize, name: &str) {
+    fn kicks(&mut self, number: usize, name: &str) -> bool {
         let Some(other) = self.meant_other(number, name) else {
-            return;
+            return false;
         };
         let nick = self.nick(number);
         // Nobody gets what a muted operator says, and a reason is something said.
@@ -1320,6 +1365,7 @@ impl Room {
             let left_out = format!("* you are muted: {kicked} was kicked without your reason");
             self.show(number, &left_out);
         }
+        true
     }
 
     /// Nobody is shown again what this one said, or whoever had a name that is alike.
@@ -1332,9 +1378,9 @@ impl Room {
         });
     }
 
-    fn mutes(&mut self, number: usize, name: &str) {
+    fn mutes(&mut self, number: usize, name: &str) -> bool {
         let Some(other) = self.meant_other(number, name) else {
-            return;
+            return false;
         };
         let nick = self.nick(other);
         self.muted.push(nick.clone());
@@ -1343,23 +1389,28 @@ impl Room {
         if self.clients[other].is_person {
             self.show(other, "* you are muted: nobody sees what you say");
         }
+        true
     }
 
-    fn unmutes(&mut self, number: usize, name: &str) {
+    fn unmutes(&mut self, number: usize, name: &str) -> bool {
         if self.is_muted_name(&self.nick(number)) {
-            return self.show(number, "* you are muted: another operator has to do that");
+            self.show(number, "* you are muted: another operator has to do that");
+            return false;
         }
         if self.is_muted_name(name) {
-            return self.lifts(number, name);
+            self.lifts(number, name);
+            return true;
         }
         let Some(owner) = self.meant(number, name) else {
-            return;
+            return false;
         };
         let nick = self.nick(owner);
-        match self.is_muted_name(&nick) {
+        let is_muted = self.is_muted_name(&nick);
+        match is_muted {
             true => self.lifts(number, &nick),
             false => self.show(number, &format!("* {nick} is not muted")),
         }
+        is_muted
     }
 
     fn is_muted_name(&self, name: &str) -> bool {

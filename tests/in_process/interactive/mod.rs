@@ -8,6 +8,7 @@ mod coming;
 mod history;
 mod moderation;
 mod names;
+mod operators;
 mod passwords;
 mod plain;
 mod storms;

@@ -378,7 +378,7 @@ fn operators_are_told_of_their_own_commands() {
         person.say("/help");
         rig.settle();
         let help = person.received();
-        assert!(help.contains("* /op PASSWORD: makes you an operator\r\n"));
+        assert!(help.contains("* /op [PASSWORD]: makes you an operator; alone"));
         assert_eq!(help.contains("* /kick NAME [WHY]: "), has_kick);
     }
 }
