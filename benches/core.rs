@@ -154,7 +154,11 @@ impl Scene {
         };
         let model = is_checked.then(|| {
             members.iter().for_each(Client::start_checksum);
-            Reader::new(row.max_pending_bytes().unwrap_or(usize::MAX))
+            let why = match row.profile {
+                Profile::Interactive => ": your connection was too slow",
+                Profile::Plain => "",
+            };
+            Reader::new(row.max_pending_bytes().unwrap_or(usize::MAX), why)
         });
         let mut scene = Self {
             row,

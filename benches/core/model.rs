@@ -25,15 +25,18 @@ pub(crate) struct Reader {
     max_pending_bytes: usize,
     queue: Vec<u8>,
     skipped: usize,
+    /// How the notice of skipped lines ends.
+    why: &'static str,
     received: Checksum,
 }
 
 impl Reader {
-    pub(crate) fn new(max_pending_bytes: usize) -> Self {
+    pub(crate) fn new(max_pending_bytes: usize, why: &'static str) -> Self {
         Self {
             max_pending_bytes,
             queue: Vec::new(),
             skipped: 0,
+            why,
             received: Checksum::default(),
         }
     }
@@ -52,7 +55,7 @@ impl Reader {
     pub(crate) fn take(&mut self) -> usize {
         let skipped = mem::take(&mut self.skipped);
         if skipped > 0 {
-            let notice = format!("* {skipped} lines skipped\r\n");
+            let notice = format!("* {skipped} lines skipped{}\r\n", self.why);
             self.queue.extend_from_slice(notice.as_bytes());
         }
         self.received = self.received.with(&self.queue);
