@@ -49,6 +49,8 @@ pub(crate) struct Shadow {
     pub(crate) lines: Allowance,
     /// What of them is left if all that it sent counts, and as late as it may have been heard.
     least_lines: Allowance,
+    /// It may have sent a wrong password, after which it is not heard for a second.
+    may_pause_until: Option<Instant>,
     /// The most that it may have cost the room, in bytes.
     pub(crate) cost: u64,
     /// What closed clients of its address may have cost it before.
@@ -94,6 +96,11 @@ pub(crate) struct Shadow {
     pub(crate) discarded: usize,
 }
 
+/// Whether this is an attempt to become an operator.
+fn is_op(said: &Decoded) -> bool {
+    matches!(said, Decoded::Line(line) if line.starts_with(b"/op"))
+}
+
 /// How long a client is not heard after a wrong password.
 const WRONG_PASSWORD_PAUSE: Duration = Duration::from_secs(1);
 
@@ -114,6 +121,7 @@ impl Shadow {
             is_too_soon: false,
             lines: Allowance::new(limits.lines_per_second, limits.burst_lines, now),
             least_lines: Allowance::new(limits.lines_per_second, limits.burst_lines, now),
+            may_pause_until: None,
             cost: 0,
             debt: 0,
             due: VecDeque::new(),
@@ -243,11 +251,10 @@ impl Shadow {
         }
         for said in self.said.iter().take(place + 1) {
             self.least_lines.take(now);
-            if self.nick.is_none()
-                || matches!(said, Decoded::Line(line) if line.starts_with(b"/op"))
-            {
+            if self.nick.is_none() || is_op(said) {
                 // It may have been a wrong password.
                 self.least_lines.pause(now, WRONG_PASSWORD_PAUSE);
+                self.may_pause_until = Some(now + WRONG_PASSWORD_PAUSE);
             }
         }
         self.said.drain(..place);
@@ -257,7 +264,9 @@ impl Shadow {
     /// Whether something that it sent may wait for its rate. No event tells when a command is heard.
     pub(crate) fn may_wait_for_rate(&self, now: Instant) -> bool {
         let is_limited = self.least_lines.is_limited();
-        is_limited && (!self.said.is_empty() || self.least_lines.opens(now).is_some())
+        let is_paused = self.may_pause_until.is_some_and(|end| now < end);
+        let waits = !self.said.is_empty() || self.least_lines.opens(now).is_some();
+        is_limited && waits || is_paused || self.said.iter().any(is_op)
     }
 
     /// Whether it has said something that the room has to hear.
