@@ -121,6 +121,18 @@ impl PeerSet {
     }
 }
 
+impl PeerSet {
+    /// As an operator would type it: a single address without the length of its prefix.
+    pub(crate) fn in_short(&self) -> String {
+        match self {
+            Self::Network(network) if network.prefix_len() == network.max_prefix_len() => {
+                network.addr().to_string()
+            }
+            _ => self.to_string(),
+        }
+    }
+}
+
 impl fmt::Display for PeerSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -19,8 +19,9 @@ use crate::engine::backpressure::Backpressure;
 use crate::engine::run_queue::Failure;
 use crate::engine::{Client, Engine, Registry};
 use crate::events::{Event, Observer};
+use crate::peer::Peer;
 use crate::protocol::close_reason::CloseReason;
-use crate::room::{Share, SpecialPass};
+use crate::room::{Room, Share, SpecialPass};
 use crate::session::closing::Closing;
 use crate::session::{Effect, Session, Watch};
 
@@ -219,6 +220,8 @@ impl<S: Stream, O: Observer> Engine<S, O> {
                 Effect::Close(id, reason) => self.close_in_turn(id, reason),
                 Effect::Expel { by, id } => self.expel(by, id),
                 Effect::ClosePeers(peers) => self.close_peers(&peers),
+                Effect::TellOrigin { by, id } => self.tell_origin(by, id, Room::tell_origin),
+                Effect::TellMuted { by, id } => self.tell_origin(by, id, Room::tell_muted_at),
                 Effect::Whois { to, id } => self.tell_whois(to, id),
                 Effect::Dial(to, service) => self.upkeep.dials.push((to, service)),
             }
@@ -226,6 +229,17 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         if self.effects.is_empty() {
             // The list keeps its memory.
             self.effects = effects;
+        }
+    }
+
+    fn tell_origin(
+        &mut self,
+        by: ClientId,
+        id: ClientId,
+        tell: fn(&mut Room, ClientId, ClientId, Peer),
+    ) {
+        if let Some(client) = self.clients.get(id.index()) {
+            tell(&mut self.room, by, id, client.io.peer);
         }
     }
 

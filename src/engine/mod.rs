@@ -407,7 +407,8 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         if let Some(holder) = self.room.holder_of(nick.as_bytes(), id) {
             self.check_peer(holder, registry);
         }
-        let added = self.room.add(id, nick.as_bytes(), profile, self.env.now);
+        let now = self.env.now;
+        let added = self.room.add(id, &peer, nick.as_bytes(), profile, now);
         added.map_err(refused)?;
         if script.eol == Eol::Lf {
             self.room.end_lines_with_lf(id);

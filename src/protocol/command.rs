@@ -114,15 +114,27 @@ impl<'a> Typed<'a> {
 /// The longest time of a ban or a mute that has an end: a year.
 const MAX_MINUTES: u64 = 366 * 24 * 60;
 
-/// Parses a number of minutes from 1 to a year, or nothing, which means for ever and is `Some(None)`.
-/// Returns `None` if the text is neither.
-pub(crate) fn minutes(text: CleanText<'_>) -> Option<Option<Duration>> {
-    if text.as_str().is_empty() {
-        return Some(None);
+/// Splits a time, which may be missing and then is for ever, from the reason behind it. `5`, `5m`, `2h` and
+/// `1d` are times, from a minute to a year. Returns `None` for a word that begins with a digit and is none.
+pub(crate) fn time_and_reason(text: CleanText<'_>) -> Option<(Option<Duration>, CleanText<'_>)> {
+    let (word, reason) = text.split_word();
+    if !word.as_str().starts_with(|c: char| c.is_ascii_digit()) {
+        return Some((None, text));
     }
-    let minutes: Option<u64> = text.as_str().parse().ok();
-    let minutes = minutes.filter(|minutes| (1..=MAX_MINUTES).contains(minutes))?;
-    Some(Some(Duration::from_secs(minutes.saturating_mul(60))))
+    Some((Some(time(word.as_str())?), reason))
+}
+
+fn time(word: &str) -> Option<Duration> {
+    let units = [("m", 1), ("h", 60), ("d", 24 * 60)];
+    let mut units = units.into_iter();
+    let lower = word.to_ascii_lowercase();
+    let (number, unit) = units
+        .find_map(|(unit, minutes)| Some((lower.strip_suffix(unit)?, minutes)))
+        .unwrap_or((&lower, 1));
+    let number: u64 = number.parse().ok()?;
+    let minutes = number.checked_mul(unit)?;
+    let minutes = Some(minutes).filter(|minutes| (1..=MAX_MINUTES).contains(minutes))?;
+    Some(Duration::from_secs(minutes.saturating_mul(60)))
 }
 
 /// Words for which other chats and shells have a command that has another name here. They are not
@@ -417,12 +429,27 @@ mod tests {
     }
 
     #[test]
-    fn a_time_is_a_number_of_minutes() {
-        let parse = |line: &str| minutes(text::clean(line.as_bytes(), &mut String::new()));
-        assert_eq!(parse(""), Some(None));
-        assert_eq!(parse("5"), Some(Some(Duration::from_secs(300))));
-        for wrong in ["soon", "0", "-1", "99999999"] {
-            assert_eq!(parse(wrong), None, "{wrong}");
+    fn a_time_stands_before_a_reason_and_both_may_be_missing() {
+        const MINUTE: u64 = 60;
+        for (text, parsed) in [
+            ("", Some((None, ""))),
+            ("5", Some((Some(5 * MINUTE), ""))),
+            ("5m", Some((Some(5 * MINUTE), ""))),
+            ("2H so rude", Some((Some(120 * MINUTE), "so rude"))),
+            ("1d", Some((Some(24 * 60 * MINUTE), ""))),
+            ("366d", Some((Some(366 * 24 * 60 * MINUTE), ""))),
+            ("so rude", Some((None, "so rude"))),
+            ("-1", Some((None, "-1"))),
+            ("0", None),
+            ("5x", None),
+            ("367d", None),
+            ("99999999999999999999d", None),
+            ("5m30s", None),
+        ] {
+            let mut scratch = String::new();
+            let found = time_and_reason(text::clean(text.as_bytes(), &mut scratch));
+            let found = found.map(|(time, why)| (time.map(|it| it.as_secs()), why.as_str()));
+            assert_eq!(found, parsed, "{text:?}");
         }
     }
 }

@@ -113,9 +113,17 @@ pub(crate) enum Message<'a> {
     IsBannedUnmet(&'a str, Option<Duration>, Option<&'a Nick>),
     CameFrom(&'a Nick, Peer),
     ComesFrom(&'a Nick, Peer),
+    /// The address of a member that is muted.
+    MutedAt(&'a Nick, Peer),
+    /// A ban that is in force.
+    Ban(&'a str, Terms<'a>),
+    /// A mute that is in force.
+    Mute(&'a str, Terms<'a>),
+    NobodyIsBanned,
+    NobodyIsMuted,
     IsNoLongerBanned(&'a str),
-    IsMuted(&'a Nick, Option<Duration>),
-    YouAreMuted(Option<Duration>),
+    IsMuted(&'a str, Option<Duration>),
+    YouAreMuted(Option<Duration>, &'a str),
     IsNoLongerMuted(&'a str),
     YouAreNoLongerMuted,
     YouWereKicked(&'a Nick, CleanText<'a>),
@@ -457,10 +465,34 @@ impl Message<'_> {
                 write!(to, "{nick} comes from {}", addr.ip())
             }
             Self::ComesFrom(nick, peer @ Peer::Local { .. }) => write!(to, "{nick} is {peer}"),
+            Self::MutedAt(nick, Peer::Ip(addr)) => write!(
+                to,
+                "{nick} comes from {ip}; /mute {ip} mutes that address as well",
+                ip = addr.ip()
+            ),
+            Self::MutedAt(nick, peer @ Peer::Local { uid, .. }) => write!(
+                to,
+                "{nick} is {peer}; /mute uid {uid} mutes that user as well"
+            ),
+            Self::Ban(whom, terms) => write!(to, "{} is banned{terms}", Isolated(whom)),
+            Self::Mute(whom, terms) => write!(to, "{} is muted{terms}", Isolated(whom)),
+            Self::NobodyIsBanned => write!(to, "nobody is banned"),
+            Self::NobodyIsMuted => write!(to, "nobody is muted"),
             Self::IsNoLongerBanned(whom) => write!(to, "{} is no longer banned", Short(whom)),
-            Self::IsMuted(nick, time) => write!(to, "{nick} is muted{}", For(time)),
-            Self::YouAreMuted(time) => {
-                write!(to, "you are muted{}: nobody sees what you say", For(time))
+            Self::IsMuted(whom, time) => {
+                write!(to, "{} is muted{}", Isolated(whom), For(time))
+            }
+            Self::YouAreMuted(time, why) => {
+                let (open, close) = if why.is_empty() {
+                    ("", "")
+                } else {
+                    (" (", ")")
+                };
+                let time = For(time);
+                write!(
+                    to,
+                    "you are muted{time}{open}{why}{close}: nobody sees what you say"
+                )
             }
             Self::IsNoLongerMuted(nick) => write!(to, "{} is no longer muted", Short(nick)),
             Self::YouAreNoLongerMuted => write!(to, "you are no longer muted"),
@@ -787,10 +819,43 @@ struct For(Option<Duration>);
 
 impl fmt::Display for For {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.map(|time| time.as_secs().div_ceil(60)) {
-            None => Ok(()),
-            Some(1) => write!(f, " for a minute"),
-            Some(minutes) => write!(f, " for {minutes} minutes"),
+        const HOUR: u64 = 60;
+        const DAY: u64 = 24 * HOUR;
+        let minutes = match self.0.map(|time| time.as_secs().div_ceil(60)) {
+            None => return Ok(()),
+            Some(1) => return write!(f, " for a minute"),
+            Some(minutes) => minutes,
+        };
+        f.write_str(" for")?;
+        let parts = [
+            (minutes / DAY, "day"),
+            (minutes % DAY / HOUR, "hour"),
+            (minutes % HOUR, "minute"),
+        ];
+        for (count, unit) in parts.into_iter().filter(|(count, _)| *count > 0) {
+            let s = if count == 1 { "" } else { "s" };
+            write!(f, " {count} {unit}{s}")?;
+        }
+        Ok(())
+    }
+}
+
+/// How long a ban or a mute lasts, and whose it is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Terms<'a> {
+    /// `None` means for ever.
+    pub(crate) time: Option<Duration>,
+    pub(crate) by: &'a str,
+    /// Empty if no reason was given.
+    pub(crate) why: &'a str,
+}
+
+impl fmt::Display for Terms<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, by {}", For(self.time), Isolated(self.by))?;
+        match self.why {
+            "" => Ok(()),
+            why => write!(f, ": {why}"),
         }
     }
 }
@@ -947,8 +1012,8 @@ mod tests {
             Message::ChangesNick(nick, other),
             Message::YouWereKicked(nick, none),
             Message::IsPlain(nick),
-            Message::IsMuted(nick, None),
-            Message::IsMuted(nick, Some(Duration::from_secs(60))),
+            Message::IsMuted(nick.as_str(), None),
+            Message::IsMuted(nick.as_str(), Some(Duration::from_secs(60))),
             Message::IsBanned(nick.as_str(), None),
             Message::IsNoLongerBanned(nick.as_str()),
             Message::IsNoLongerMuted(nick.as_str()),
@@ -966,7 +1031,7 @@ mod tests {
             Message::Yes,
             Message::Time("2026-11-24 12:00"),
             Message::YouAreOperator,
-            Message::YouAreMuted(None),
+            Message::YouAreMuted(None, ""),
             Message::YouAreNoLongerMuted,
             Message::NickFirst,
             Message::HowToJoin,

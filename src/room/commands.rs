@@ -313,10 +313,16 @@ mod tests {
     use super::*;
     use crate::config::Config;
     use crate::config::interactive::Profile;
+    use crate::room::sanction::Order;
     use crate::text;
     use crate::text::alike::take_keys_made;
 
     const FROM: Peer = Peer::Local { uid: 1000, pid: 1 };
+
+    const FOR_EVER: Order<'_> = Order {
+        time: None,
+        why: CleanText::EMPTY,
+    };
 
     /// Runs what a person asks for with a name. Returns how many keys that made.
     fn keys_made(name: &str, ask: impl Fn(&mut Room, ClientId, CleanText<'_>, Moment)) -> usize {
@@ -355,13 +361,13 @@ mod tests {
                 keys_made(name, Room::ignore),
                 keys_made(name, Room::unignore),
                 keys_made(name, |room, id, name, now| {
-                    room.mute(id, name, None, now);
+                    room.mute(id, name, FOR_EVER, now);
                 }),
                 keys_made(name, |room, id, name, now| {
                     room.unmute(id, name, now);
                 }),
                 keys_made(name, |room, id, name, now| {
-                    room.ban_name(id, name.as_str(), None, now);
+                    room.ban_name(id, name.as_str(), FOR_EVER, now);
                 }),
                 keys_made(name, |room, _, name, now| {
                     room.unban_name(name.as_str(), now);

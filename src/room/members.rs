@@ -16,7 +16,7 @@ use std::collections::BTreeSet;
 use crate::broadcast::batch::{Cursor, Kind, Segment, Speaker};
 use crate::broadcast::personal::Before;
 use crate::client_id::ClientId;
-use crate::peer::Origin;
+use crate::peer::{Origin, Peer};
 use crate::protocol::message::Mark;
 use crate::room::MAX_NAMED;
 use crate::room::given_up::{Doubt, GivenUp, GivenUpNames, Guess};
@@ -81,6 +81,8 @@ pub(crate) struct Member {
 pub(super) struct Person {
     /// No two people have the same, ever, and nobody has 0.
     serial: u64,
+    /// The other end of its connection.
+    pub(super) from: Peer,
     /// Since when it is a member.
     pub(super) since: Moment,
     /// Whose lines are not shown to this one.
@@ -229,6 +231,19 @@ impl Member {
 }
 
 impl Person {
+    fn new(serial: u64, from: Peer, since: Moment) -> Self {
+        Self {
+            serial,
+            from,
+            since,
+            ignored: IgnoreList::default(),
+            settings: None,
+            told_by: None,
+            is_operator: false,
+            is_narrow: false,
+        }
+    }
+
     pub(super) fn is_quiet(&self) -> bool {
         self.settings.as_ref().is_some_and(|it| it.is_quiet)
     }
@@ -321,7 +336,7 @@ impl Members {
         id: ClientId,
         nick: Nick,
         name: NameHash,
-        is_person: bool,
+        person_from: Option<Peer>,
         (cursor, now): (Cursor, Moment),
     ) -> Result<(), Taken> {
         let rank = match self.rank(nick.key()) {
@@ -331,25 +346,19 @@ impl Members {
         if let Some(owner) = self.looking_like(&nick, name, id) {
             return Err(self.taken(nick, Some(owner)));
         }
+        let is_person = person_from.is_some();
         self.by_name.insert(rank, number(id.index()));
         self.persons = self.persons.saturating_add(usize::from(is_person));
         self.remembers |= is_person;
         self.last_serial = self.last_serial.wrapping_add(u64::from(is_person));
-        let person = Person {
-            serial: self.last_serial,
-            since: now,
-            ignored: IgnoreList::default(),
-            settings: None,
-            told_by: None,
-            is_operator: false,
-            is_narrow: false,
-        };
+        let serial = self.last_serial;
+        let person = person_from.map(|from| Box::new(Person::new(serial, from, now)));
         self.insert_looks(id, name);
         let member = Member {
             is_right_to_left: !name.is_ascii() && text::is_right_to_left(nick.as_str()),
             nick,
             name,
-            person: is_person.then(|| Box::new(person)),
+            person,
             ends_lines_with_lf: false,
             seat: number(self.seats.len()),
         };
@@ -530,6 +539,15 @@ impl Members {
     #[inline]
     pub(crate) fn len(&self) -> usize {
         self.seats.len()
+    }
+
+    /// The people among them, with their names and where they come from, in no particular order.
+    pub(super) fn people(&self) -> impl Iterator<Item = (ClientId, NameHash, Peer)> {
+        self.seats.iter().filter_map(|seat| {
+            let member = self.get(seat.id)?;
+            let person = member.person.as_ref()?;
+            Some((seat.id, member.name, person.from))
+        })
     }
 
     /// The members that are operators, in no particular order.
@@ -874,7 +892,7 @@ mod tests {
             client(id),
             nick,
             hash,
-            is_person,
+            is_person.then_some(Peer::Local { uid: 0, pid: 1 }),
             (Cursor::default(), start()),
         )
     }

@@ -12,6 +12,7 @@ mod moderation;
 mod presence;
 mod recall;
 mod renames;
+pub(crate) mod sanction;
 mod settings;
 
 use std::iter;
@@ -36,9 +37,9 @@ use crate::time::expiring_set::ExpiringSet;
 use crate::time::moment::Moment;
 use history::{Author, History};
 use members::{Member, Members, Seat, Taken};
-use moderation::BannedNick;
 use presence::{Change, Counted, Presence};
 use renames::{Renamed, Renames};
+use sanction::{BannedNick, Muted, Sanction};
 
 /// The most bytes of old lines that are kept, and handed out at once.
 const MAX_HISTORY_BYTES: usize = 64 << 10;
@@ -80,9 +81,9 @@ pub(crate) struct Room {
     /// The hashes of [`NOTICE_WORDS`].
     notice_words: [NameHash; NOTICE_WORDS.len()],
     /// Names that nobody may take.
-    banned: ExpiringSet<BannedNick>,
-    /// Names whose lines nobody gets.
-    muted: ExpiringSet<NameHash>,
+    banned: ExpiringSet<Sanction<BannedNick>>,
+    /// Whose lines nobody gets.
+    muted: ExpiringSet<Sanction<Muted>>,
     /// Somebody is muted, or renames are to be told of at once: one look tells a line that nothing is in
     /// its way.
     is_watched: bool,
@@ -260,7 +261,7 @@ impl Room {
         profile: Profile,
         now: Moment,
     ) -> Result<(), Refusal> {
-        let added = self.try_add(id, line, profile, now);
+        let added = self.try_add(id, from, line, profile, now);
         added.map_err(|refusal| match profile {
             Profile::Interactive => self.with_free(refusal, id, now),
             Profile::Plain | Profile::History => refusal,
@@ -273,6 +274,7 @@ impl Room {
             // Last, so that it is still on the screen.
             self.welcome(id);
         }
+        self.mute_if_it_is_back(id, from, now);
         Ok(())
     }
 
@@ -280,17 +282,21 @@ impl Room {
     pub(crate) fn add(
         &mut self,
         id: ClientId,
+        from: &Peer,
         line: &[u8],
         profile: Profile,
         now: Moment,
     ) -> Result<(), NickError> {
-        let added = self.try_add(id, line, profile, now);
-        added.map_err(|refusal| refusal.why)
+        let added = self.try_add(id, from, line, profile, now);
+        added.map_err(|refusal| refusal.why)?;
+        self.mute_if_it_is_back(id, from, now);
+        Ok(())
     }
 
     fn try_add(
         &mut self,
         id: ClientId,
+        from: &Peer,
         line: &[u8],
         profile: Profile,
         now: Moment,
@@ -302,7 +308,8 @@ impl Room {
             self.tell_renames();
         }
         let cursor = self.batch.end();
-        self.members.add(id, nick, name, is_person, (cursor, now))?;
+        self.members
+            .add(id, nick, name, is_person.then_some(*from), (cursor, now))?;
         Ok(())
     }
 
@@ -353,9 +360,9 @@ impl Room {
             let word = NOTICE_WORDS.get(place).copied().unwrap_or_default();
             return Err(NickError::NoticeWord { nick, word });
         }
-        match self.banned.find(now, |it| it.name.is_alike(name)) {
-            Some(BannedNick { nick: banned, .. }) => {
-                let banned = banned.clone();
+        match self.banned.find(now, |it| it.whom.name.is_alike(name)) {
+            Some(ban) => {
+                let banned = ban.whom.nick.clone();
                 Err(NickError::Banned { nick, banned })
             }
             None => Ok((nick, name)),
@@ -424,6 +431,7 @@ impl Room {
             self.tell_rename_of(id, now);
         }
         let member = self.members.remove(id, from.origin(), now)?;
+        self.keep_muted(member.name, from, now);
         self.renames.forget(member.serial());
         let (speaker, nick) = (member.speaker(id), member.nick);
         let message = match reason {
@@ -491,6 +499,13 @@ impl Room {
     pub(crate) fn tell_origin(&mut self, by: ClientId, id: ClientId, peer: Peer) {
         if let Some(member) = self.members.get(id) {
             self.outbox.send(by, Message::CameFrom(&member.nick, peer));
+        }
+    }
+
+    /// Tells an operator where a member comes from that is muted.
+    pub(crate) fn tell_muted_at(&mut self, by: ClientId, id: ClientId, peer: Peer) {
+        if let Some(member) = self.members.get(id) {
+            self.outbox.send(by, Message::MutedAt(&member.nick, peer));
         }
     }
 
@@ -642,7 +657,7 @@ impl Room {
         if line.is_empty() {
             return None;
         }
-        if self.is_watched && !self.may_say(id, now) {
+        if self.is_watched && !self.may_say(id, from, now) {
             return None;
         }
         let (medium, members, scratch) = self.medium();
@@ -655,12 +670,12 @@ impl Room {
     /// Whether a member is not muted; it is told so otherwise. What is to be told before it says something
     /// is told.
     #[cold]
-    fn may_say(&mut self, id: ClientId, now: Moment) -> bool {
+    fn may_say(&mut self, id: ClientId, from: &Peer, now: Moment) -> bool {
         if self.renames.has_fresh() {
             self.tell_renames();
         }
         self.is_watched = !self.muted.is_empty();
-        let is_muted = self.is_muted(id, now);
+        let is_muted = self.is_muted_at(id, Some(from), now);
         if is_muted {
             self.outbox.send(id, Message::MutedLine);
         }
@@ -755,14 +770,10 @@ impl Room {
         line.len()
     }
 
-    /// Whether nobody gets what this member says.
+    /// Whether nobody gets what this person says.
     pub(crate) fn is_muted(&self, id: ClientId, now: Moment) -> bool {
-        if self.muted.is_empty() {
-            return false;
-        }
-        let name = self.members.get(id).map(|member| member.name);
-        let is_meant = |name: NameHash| self.muted.find(now, |it| it.is_alike(name));
-        name.and_then(is_meant).is_some()
+        let from = self.members.person(id).map(|person| &person.from);
+        self.is_muted_at(id, from, now)
     }
 
     /// Removes from the history the lines of these members, under any name, and those of anyone with a

@@ -7,22 +7,17 @@ use std::time::Duration;
 use crate::broadcast::batch::Kind;
 use crate::broadcast::outbox::EntryKind;
 use crate::client_id::ClientId;
+use crate::peer::{Peer, PeerSet};
 use crate::protocol::message::Message;
 use crate::room::Room;
 use crate::room::history::Author;
 use crate::room::members::Members;
+use crate::room::sanction::{BannedNick, Muted, Order, Sanction};
 use crate::text::CleanText;
 use crate::text::alike::NameHash;
 use crate::text::nick::Nick;
-use crate::time::expiring_set::MAX_ENTRIES;
+use crate::time::expiring_set::{ExpiringSet, MAX_ENTRIES};
 use crate::time::moment::Moment;
-
-/// A nick that is banned, with all nicks that are like it.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct BannedNick {
-    pub(super) name: NameHash,
-    pub(super) nick: Nick,
-}
 
 impl Room {
     pub(crate) fn is_operator(&self, id: ClientId) -> bool {
@@ -103,13 +98,13 @@ impl Room {
     }
 
     /// Bans a name and all names that are like it for a time. Returns the members that have such a name
-    /// now, or `None` if it is not banned. A name is not completed here: the intended member may have left already, and another
-    /// member's name may begin with it.
+    /// now, or `None` if it is not banned. A name is not completed here: the intended member may have left
+    /// already, and another member's name may begin with it.
     pub(crate) fn ban_name(
         &mut self,
         by: ClientId,
         name: &str,
-        time: Option<Duration>,
+        order: Order<'_>,
         now: Moment,
     ) -> Option<Vec<ClientId>> {
         let nick = match Nick::parse(name.as_bytes(), self.max_nick_chars) {
@@ -120,33 +115,46 @@ impl Room {
             }
         };
         let name = self.members.hash(&nick);
-        let mut meant: Vec<ClientId> = self.members.alike(name).collect();
+        let meant: Vec<ClientId> = self.members.alike(name).collect();
         if meant.contains(&by) {
             self.outbox.send(by, Message::ThatIsYou);
             return None;
         }
-        self.banned.remove_if(now, |it| it.name.is_same(name));
+        self.banned.remove_if(now, |it| it.whom.name.is_same(name));
         let banned = BannedNick {
             name,
             nick: nick.clone(),
         };
-        let has_room = self.banned.add(banned, time, now);
-        if has_room {
-            let is_meant = |author: &Author| author.identity.name.is_alike(name);
-            self.history.forget(is_meant);
-        } else {
-            meant.clear();
+        let ban = Sanction::new(banned, self.nick_of(by), order.why);
+        if !self.banned.add(ban, order.time, now) {
+            self.outbox.send(by, Message::TooManySanctions(MAX_ENTRIES));
+            return None;
         }
-        let done = match has_room {
-            false => Message::TooManySanctions(MAX_ENTRIES),
-            true if !meant.is_empty() => Message::IsBanned(nick.as_str(), time),
-            true => {
-                let other = only_beginning(&self.members, nick.key());
-                Message::IsBannedUnmet(nick.as_str(), time, other)
-            }
-        };
-        self.outbox.send(by, done);
-        has_room.then_some(meant)
+        let is_meant = |author: &Author| author.identity.name.is_alike(name);
+        self.history.forget(is_meant);
+        let (nick, time) = (&nick, order.time);
+        self.outbox.send(
+            by,
+            match meant.is_empty() {
+                false => Message::IsBanned(nick.as_str(), time),
+                true => {
+                    let other = only_beginning(&self.members, nick.key());
+                    Message::IsBannedUnmet(nick.as_str(), time, other)
+                }
+            },
+        );
+        Some(meant)
+    }
+
+    /// Lists the names that are banned. Returns whether there are any.
+    pub(crate) fn list_banned(&mut self, id: ClientId, now: Moment) -> bool {
+        let mut any = false;
+        for (ban, time) in self.banned.entries(now) {
+            any = true;
+            let whom = ban.whom.nick.as_str();
+            self.outbox.send(id, Message::Ban(whom, ban.terms(time)));
+        }
+        any
     }
 
     /// Answers `done`, or that there was no room for one more.
@@ -161,43 +169,147 @@ impl Room {
             return false;
         };
         let hash = self.members.hash_of(&mut typed);
-        self.banned.remove_if(now, |it| it.name.is_alike(hash))
+        self.banned.remove_if(now, |it| it.whom.name.is_alike(hash))
     }
 
-    /// Mutes a member. Returns whether that was done.
+    /// Mutes a member. Returns which one, or `None` if it is not muted.
     pub(crate) fn mute(
         &mut self,
         by: ClientId,
         name: CleanText<'_>,
-        time: Option<Duration>,
+        order: Order<'_>,
+        now: Moment,
+    ) -> Option<ClientId> {
+        let id = self.meant_other(by, name, now)?;
+        let member = self.members.get(id)?;
+        let (nick, name) = (member.nick.clone(), self.members.hash_of_member(member));
+        self.muted.remove_if(now, |it| it.whom.is_same(name));
+        let whom = Muted::Name {
+            name,
+            nick: nick.as_str().into(),
+            left: None,
+        };
+        self.add_mute(by, whom, nick.as_str(), order, now)
+            .then_some(id)
+    }
+
+    /// Mutes whoever comes from there. Returns whether that was done.
+    pub(crate) fn mute_peers(
+        &mut self,
+        by: ClientId,
+        peers: PeerSet,
+        text: &str,
+        order: Order<'_>,
         now: Moment,
     ) -> bool {
-        let Some(id) = self.meant_other(by, name, now) else {
-            return false;
-        };
-        let member = self.members.get(id);
-        let Some(member) = member else {
-            return false;
-        };
-        let (nick, name) = (member.nick.clone(), self.members.hash_of_member(member));
-        self.muted.remove_if(now, |it| it.is_same(name));
-        let has_room = self.muted.add(name, time, now);
+        self.add_mute(by, Muted::Peers(peers), text, order, now)
+    }
+
+    fn add_mute(
+        &mut self,
+        by: ClientId,
+        whom: Muted,
+        text: &str,
+        order: Order<'_>,
+        now: Moment,
+    ) -> bool {
+        let is_meant = |person: &(ClientId, NameHash, Peer)| whom.is_for(person.1, Some(&person.2));
+        let meant: Vec<_> = self.members.people().filter(is_meant).collect();
+        let mute = Sanction::new(whom, self.nick_of(by), order.why);
+        let has_room = self.muted.add(mute, order.time, now);
         self.is_watched = true;
-        self.answer_sanction(by, has_room, Message::IsMuted(&nick, time));
-        if has_room && self.members.person(id).is_some() {
-            self.outbox.send(id, Message::YouAreMuted(time));
+        self.answer_sanction(by, has_room, Message::IsMuted(text, order.time));
+        if has_room {
+            let told = Message::YouAreMuted(order.time, order.why.as_str());
+            meant
+                .iter()
+                .for_each(|&(id, ..)| self.outbox.send(id, told));
         }
         has_room
     }
 
-    /// Tells an operator that a member is muted, and for how long.
+    /// Lists the mutes that are in force.
+    pub(crate) fn list_muted(&mut self, id: ClientId, now: Moment) {
+        let mut any = false;
+        for (mute, time) in self.muted.entries(now) {
+            any = true;
+            let peers;
+            let whom = match &mute.whom {
+                Muted::Name { nick, .. } => nick,
+                Muted::Peers(it) => {
+                    peers = it.in_short();
+                    &*peers
+                }
+            };
+            self.outbox.send(id, Message::Mute(whom, mute.terms(time)));
+        }
+        if !any {
+            self.outbox.send(id, Message::NobodyIsMuted);
+        }
+    }
+
+    /// Tells an operator that a person is muted, by whom, and for how long.
     pub(super) fn tell_mute(&mut self, by: ClientId, id: ClientId, now: Moment) {
+        let from = self.members.person(id).map(|person| &person.from);
         let Some(member) = self.members.get(id) else {
             return;
         };
-        let name = member.name;
-        if let Some(left) = self.muted.time_left(now, |it| it.is_alike(name)) {
-            self.outbox.send(by, Message::IsMuted(&member.nick, left));
+        if let Some((mute, time)) = find_mute(&self.muted, member.name, from, now) {
+            let whom = member.nick.as_str();
+            let message = Message::Mute(whom, mute.terms(time));
+            self.outbox.send(by, message);
+        }
+    }
+
+    /// Whether nobody gets what a member says over a connection from there.
+    pub(super) fn is_muted_at(&self, id: ClientId, from: Option<&Peer>, now: Moment) -> bool {
+        if self.muted.is_empty() {
+            return false;
+        }
+        let name = self.members.get(id).map(|member| member.name);
+        name.is_some_and(|name| find_mute(&self.muted, name, from, now).is_some())
+    }
+
+    /// A member has left that may be muted: who joins next from there is muted in its stead.
+    pub(super) fn keep_muted(&mut self, name: NameHash, from: &Peer, now: Moment) {
+        if self.muted.is_empty() || from.is_exempt() {
+            return;
+        }
+        for (mute, _) in self.muted.entries_mut(now) {
+            if let Muted::Name {
+                name: muted, left, ..
+            } = &mut mute.whom
+                && muted.is_alike(name)
+            {
+                *left = Some(from.origin());
+            }
+        }
+    }
+
+    /// A member has joined. If a muted one has left that came from there, it is muted in its stead.
+    pub(super) fn mute_if_it_is_back(&mut self, id: ClientId, from: &Peer, now: Moment) {
+        if self.muted.is_empty() {
+            return;
+        }
+        let Some(member) = self.members.get(id) else {
+            return;
+        };
+        let (is_person, nick) = (member.person.is_some(), member.nick.clone());
+        let new = self.members.hash_of_member(member);
+        for (mute, time) in self.muted.entries_mut(now) {
+            if let Muted::Name {
+                name,
+                nick: old,
+                left,
+            } = &mut mute.whom
+                && (name.is_alike(new) || *left == Some(from.origin()))
+            {
+                (*name, *left) = (new, None);
+                *old = nick.as_str().into();
+                if is_person {
+                    self.outbox.send(id, Message::YouAreMuted(time, &mute.why));
+                }
+            }
         }
     }
 
@@ -213,7 +325,7 @@ impl Room {
             return false;
         };
         let former = self.members.hash_of(&mut typed);
-        if self.muted.remove_if(now, |it| it.is_alike(former)) {
+        if self.muted.remove_if(now, |it| it.whom.is_alike(former)) {
             let done = Message::IsNoLongerMuted(name.as_str());
             self.outbox.send(by, done);
             let alike: Vec<ClientId> = self.members.alike(former).collect();
@@ -227,13 +339,25 @@ impl Room {
         let Some((name, nick)) = member.map(|it| (it.name, it.nick.clone())) else {
             return false;
         };
-        let was_muted = self.muted.remove_if(now, |it| it.is_alike(name));
+        let was_muted = self.muted.remove_if(now, |it| it.whom.is_alike(name));
         if was_muted {
             let done = Message::IsNoLongerMuted(nick.as_str());
             self.outbox.send(by, done);
             self.tell_unmuted(id, now);
         } else {
             self.outbox.send(by, Message::IsNotMuted(nick.as_str()));
+        }
+        was_muted
+    }
+
+    /// Lifts the mute of peers. Returns whether there was one.
+    pub(crate) fn unmute_peers(&mut self, peers: &PeerSet, now: Moment) -> bool {
+        let people = self.members.people().map(|(id, ..)| id);
+        let muted: Vec<ClientId> = people.filter(|&id| self.is_muted(id, now)).collect();
+        let is_meant = |it: &Sanction<Muted>| matches!(&it.whom, Muted::Peers(it) if it == peers);
+        let was_muted = self.muted.remove_if(now, is_meant);
+        if was_muted {
+            muted.into_iter().for_each(|id| self.tell_unmuted(id, now));
         }
         was_muted
     }
@@ -253,6 +377,18 @@ impl Room {
         let (speaker, nick) = (member.speaker(by), member.nick.clone());
         self.say_as(speaker, Kind::Notice, Message::Announcement(&nick, text))
     }
+}
+
+/// The mute because of which nobody gets what a member of this name says over a connection from there, and how
+/// much longer it lasts.
+fn find_mute<'m>(
+    muted: &'m ExpiringSet<Sanction<Muted>>,
+    name: NameHash,
+    from: Option<&Peer>,
+    now: Moment,
+) -> Option<(&'m Sanction<Muted>, Option<Duration>)> {
+    let mut mutes = muted.entries(now);
+    mutes.find(|(mute, _)| mute.whom.is_for(name, from))
 }
 
 /// Returns the nick of the only member whose name begins with this key.

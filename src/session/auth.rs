@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use crate::peer::{Origin, Peer, PeerSet};
+use crate::room::sanction::Sanction;
 use crate::session::secrets::Secrets;
 use crate::time::buckets::Buckets;
 use crate::time::expiring_set::ExpiringSet;
@@ -24,7 +25,7 @@ pub(crate) struct Auth {
     pub(crate) secrets: Secrets,
     pub(crate) throttle: AuthThrottle,
     /// Networks and users of this machine that are not admitted.
-    pub(crate) banned: ExpiringSet<PeerSet>,
+    pub(crate) banned: ExpiringSet<Sanction<PeerSet>>,
 }
 
 impl Auth {
@@ -32,13 +33,13 @@ impl Auth {
     pub(crate) fn is_banned(&self, peer: &Peer, now: Moment) -> bool {
         self.banned
             .in_force(now)
-            .any(|banned| banned.contains(peer))
+            .any(|banned| banned.whom.contains(peer))
     }
 
     /// Returns a banned set that contains all of this one.
     pub(crate) fn banned_around(&self, peers: &PeerSet, now: Moment) -> Option<PeerSet> {
-        let mut banned = self.banned.in_force(now);
-        banned.find(|banned| banned.covers(peers)).copied()
+        let mut banned = self.banned.in_force(now).map(|banned| banned.whom);
+        banned.find(|banned| banned.covers(peers))
     }
 }
 

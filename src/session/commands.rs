@@ -5,8 +5,6 @@
 //! A command is said by nobody, and costs as much as a line of a kilobyte, because that is how much
 //! work it may be.
 
-use std::time::Duration;
-
 use jiff::Timestamp;
 
 use crate::broadcast::priority::Class;
@@ -15,9 +13,10 @@ use crate::conn::send_queue::{Pushed, SendQueue};
 use crate::events::Event;
 use crate::peer::PeerSet;
 use crate::protocol::close_reason::CloseReason;
-use crate::protocol::command::{self, Help, Role, Typed, is_slash, minutes, nearest};
+use crate::protocol::command::{self, Help, Role, Typed, is_slash, nearest, time_and_reason};
 use crate::protocol::message::Message;
 use crate::protocol::target::{Target, TypedPeers};
+use crate::room::sanction::{Order, Sanction};
 use crate::session::login::count_wrong_password;
 use crate::session::{Ctx, Effect, Flow, Step};
 use crate::text::{self, CleanText};
@@ -50,12 +49,10 @@ enum Run {
     Word(fn(&mut Call<'_, '_>, CleanText<'_>)),
     /// A word and the rest.
     WordAndText(fn(&mut Call<'_, '_>, CleanText<'_>, CleanText<'_>)),
-    /// A word and a number of minutes, which may be missing.
-    WordAndTime(fn(&mut Call<'_, '_>, CleanText<'_>, Option<Duration>)),
-    /// Whom a ban is for.
+    /// Whom a ban or a mute is for.
     Target(fn(&mut Call<'_, '_>, Target<'_>, CleanText<'_>)),
-    /// Whom a ban is for, and a number of minutes, which may be missing.
-    TargetAndTime(fn(&mut Call<'_, '_>, Target<'_>, CleanText<'_>, Option<Duration>)),
+    /// Whom a ban or a mute is for, a time and a reason, both of which may be missing.
+    Order(fn(&mut Call<'_, '_>, Target<'_>, CleanText<'_>, Order<'_>)),
     /// A number from 1 on and a word, both of which may be missing.
     NumberAndWord(fn(&mut Call<'_, '_>, Option<usize>, CleanText<'_>)),
 }
@@ -75,6 +72,13 @@ struct Call<'c, 'a> {
     /// An operator has changed something.
     has_moderated: bool,
     flow: Flow,
+}
+
+/// Whom a ban or a mute is for.
+enum Sanctioned<'t> {
+    Name(CleanText<'t>),
+    Peers(TypedPeers),
+    Nobody,
 }
 
 const fn row(
@@ -144,7 +148,7 @@ impl Row {
 
 /// Every command, in the order in which they are listed.
 #[rustfmt::skip]
-static COMMANDS: [Row; 25] = [
+static COMMANDS: [Row; 27] = [
     row("help", &["h", "?"], "[COMMAND]", 0, "lists the commands; with COMMAND, its other names", Run::Word(help)),
     row("who", &["w", "names", "list", "users"], "[NAME]", 0, "lists who is here; with NAME, whose names begin with it", Run::Word(who)),
     row("whois", &[], "NAME", 1, "tells since when NAME is here, and more", Run::Word(whois)),
@@ -166,10 +170,12 @@ static COMMANDS: [Row; 25] = [
     row("op", &[], "[PASSWORD]", 0, "makes you an operator; alone, asks for the password unseen", Run::Text(op)).for_role(Role::OperatorToBe),
     row("deop", &[], "", 0, "makes you no operator any more", Run::Nothing(deop)).op(),
     row("kick", &[], "NAME [WHY]", 1, "disconnects NAME, who can come back", Run::WordAndText(kick)).op(),
-    row("ban", &[], "NAME|ADDRESS|NETWORK|uid N [MINUTES]", 1, "keeps a name, address or user out", Run::TargetAndTime(ban)).op(),
-    row("unban", &[], "NAME|ADDRESS|NETWORK|uid N", 1, "ends a ban", Run::Target(unban)).op(),
-    row("mute", &[], "NAME [MINUTES]", 1, "hides what NAME says from everybody", Run::WordAndTime(mute)).op(),
-    row("unmute", &[], "NAME", 1, "ends a mute", Run::Word(unmute)).op(),
+    row("ban", &[], "WHOM [TIME] [WHY]", 1, "keeps out a name, an address, a network or uid N", Run::Order(ban)).op(),
+    row("unban", &[], "WHOM", 1, "ends a ban", Run::Target(unban)).op(),
+    row("bans", &[], "", 0, "lists who is banned, for how long, by whom and why", Run::Nothing(bans)).op(),
+    row("mute", &[], "WHOM [TIME] [WHY]", 1, "hides what they say, for 5m, 2h, 1d or for ever", Run::Order(mute)).op(),
+    row("unmute", &[], "WHOM", 1, "ends a mute", Run::Target(unmute)).op(),
+    row("mutes", &[], "", 0, "lists who is muted, for how long, by whom and why", Run::Nothing(mutes)).op(),
     row("announce", &[], "TEXT", 1, "announces TEXT to all people", Run::Text(announce)).op().speech(),
 ];
 
@@ -346,7 +352,6 @@ impl Call<'_, '_> {
             Run::Word(_) if !rest.as_str().is_empty() => return None,
             Run::Word(run) => run(self, first),
             Run::WordAndText(run) => run(self, first, rest),
-            Run::WordAndTime(run) => run(self, first, minutes(rest)?),
             Run::Target(run) => {
                 let (target, words, rest) = Target::split(arguments);
                 if !rest.as_str().is_empty() {
@@ -354,9 +359,16 @@ impl Call<'_, '_> {
                 }
                 run(self, target, words);
             }
-            Run::TargetAndTime(run) => {
+            Run::Order(run) => {
                 let (target, words, rest) = Target::split(arguments);
-                run(self, target, words, minutes(rest)?);
+                let (time, why) = time_and_reason(rest)?;
+                // Nobody gets what a muted operator says.
+                let why = if self.is_muted() {
+                    CleanText::EMPTY
+                } else {
+                    why
+                };
+                run(self, target, words, Order { time, why });
             }
             Run::NumberAndWord(run) => {
                 let number = first.as_str().parse().ok().filter(|&number| number > 0);
@@ -371,6 +383,21 @@ impl Call<'_, '_> {
             }
         }
         Some(())
+    }
+
+    /// Whom an operator wants to ban or mute. It is told if that is nobody.
+    fn sanctioned<'t>(&mut self, target: Target<'t>, words: CleanText<'t>) -> Sanctioned<'t> {
+        match target {
+            Target::Name(name) => return Sanctioned::Name(name),
+            // A member may take an address as its nick, to have somebody else's address banned.
+            _ if self.cx.room.find_exact(words.as_str()).is_some() => {
+                return Sanctioned::Name(words);
+            }
+            Target::Peers(typed) => return Sanctioned::Peers(typed),
+            Target::Everybody => self.answer(Message::IsEverybody(words.as_str())),
+            Target::NoAddress => self.answer(Message::NoAddress(words.as_str())),
+        }
+        Sanctioned::Nobody
     }
 
     /// The commands that are listed for this person.
@@ -622,25 +649,21 @@ fn kick(call: &mut Call<'_, '_>, name: CleanText<'_>, why: CleanText<'_>) {
     if let Some(id) = call.cx.room.meant_other(by, name, now) {
         call.cx.room.say_kick(by, id, why, now);
         call.has_moderated = true;
+        call.cx.effects.push(Effect::TellOrigin { by, id });
         let close = Effect::Close(id, CloseReason::Kicked);
         call.cx.effects.push(close);
     }
 }
 
-fn ban(call: &mut Call<'_, '_>, target: Target<'_>, words: CleanText<'_>, time: Option<Duration>) {
-    match target {
-        Target::Name(name) => ban_name(call, name.as_str(), time),
-        // A member may take an address as its nick, to have somebody else's address banned.
-        _ if call.cx.room.find_exact(words.as_str()).is_some() => {
-            ban_name(call, words.as_str(), time);
-        }
-        Target::Peers(typed) => ban_peers(call, &typed, time),
-        Target::Everybody => call.answer(Message::IsEverybody(words.as_str())),
-        Target::NoAddress => call.answer(Message::NoAddress(words.as_str())),
+fn ban(call: &mut Call<'_, '_>, target: Target<'_>, words: CleanText<'_>, order: Order<'_>) {
+    match call.sanctioned(target, words) {
+        Sanctioned::Name(name) => ban_name(call, name, order),
+        Sanctioned::Peers(typed) => ban_peers(call, &typed, order),
+        Sanctioned::Nobody => {}
     }
 }
 
-fn ban_peers(call: &mut Call<'_, '_>, typed: &TypedPeers, time: Option<Duration>) {
+fn ban_peers(call: &mut Call<'_, '_>, typed: &TypedPeers, order: Order<'_>) {
     let (by, now, peers) = (call.cx.id, call.cx.env.now, typed.set);
     let text = typed.to_string();
     if peers.contains(&call.cx.peer) {
@@ -650,9 +673,10 @@ fn ban_peers(call: &mut Call<'_, '_>, typed: &TypedPeers, time: Option<Duration>
             PeerSet::Network(_) => Message::YourOwnNetwork(&text),
         });
     }
-    let has_room = call.cx.auth.banned.add(peers, time, now);
+    let ban = Sanction::new(peers, call.cx.room.nick_of(by), order.why);
+    let has_room = call.cx.auth.banned.add(ban, order.time, now);
     let room = &mut call.cx.room;
-    room.answer_sanction(by, has_room, Message::IsBanned(&text, time));
+    room.answer_sanction(by, has_room, Message::IsBanned(&text, order.time));
     call.has_moderated = has_room;
     if has_room {
         room.forget_lines_from(&peers);
@@ -660,12 +684,26 @@ fn ban_peers(call: &mut Call<'_, '_>, typed: &TypedPeers, time: Option<Duration>
     }
 }
 
-fn ban_name(call: &mut Call<'_, '_>, name: &str, time: Option<Duration>) {
-    let by = call.cx.id;
-    let banned = call.cx.room.ban_name(by, name, time, call.cx.env.now);
+fn ban_name(call: &mut Call<'_, '_>, name: CleanText<'_>, order: Order<'_>) {
+    let (by, now) = (call.cx.id, call.cx.env.now);
+    let banned = call.cx.room.ban_name(by, name.as_str(), order, now);
     call.has_moderated = banned.is_some();
     for id in banned.into_iter().flatten() {
         call.cx.effects.push(Effect::Expel { by, id });
+    }
+}
+
+fn bans(call: &mut Call<'_, '_>) {
+    let (id, now) = (call.cx.id, call.cx.env.now);
+    let mut any = call.cx.room.list_banned(id, now);
+    for (ban, time) in call.cx.auth.banned.entries(now) {
+        any = true;
+        let whom = ban.whom.in_short();
+        let message = Message::Ban(&whom, ban.terms(time));
+        call.cx.room.outbox.send(id, message);
+    }
+    if !any {
+        call.answer(Message::NobodyIsBanned);
     }
 }
 
@@ -685,7 +723,11 @@ fn unban(call: &mut Call<'_, '_>, target: Target<'_>, words: CleanText<'_>) {
         Target::NoAddress => return call.answer(Message::NoAddress(words.as_str())),
     };
     let text = typed.to_string();
-    let was_banned = call.cx.auth.banned.remove(&typed.set, now);
+    let was_banned = call
+        .cx
+        .auth
+        .banned
+        .remove_if(now, |it| it.whom == typed.set);
     call.has_moderated = was_name || was_banned;
     let around = call.cx.auth.banned_around(&typed.set, now);
     let around = around.map(|peers| peers.to_string());
@@ -696,14 +738,46 @@ fn unban(call: &mut Call<'_, '_>, target: Target<'_>, words: CleanText<'_>) {
     });
 }
 
-fn mute(call: &mut Call<'_, '_>, name: CleanText<'_>, time: Option<Duration>) {
-    let now = call.cx.env.now;
-    call.has_moderated = call.cx.room.mute(call.cx.id, name, time, now);
+fn mute(call: &mut Call<'_, '_>, target: Target<'_>, words: CleanText<'_>, order: Order<'_>) {
+    let (by, now) = (call.cx.id, call.cx.env.now);
+    match call.sanctioned(target, words) {
+        Sanctioned::Name(name) => {
+            let muted = call.cx.room.mute(by, name, order, now);
+            call.has_moderated = muted.is_some();
+            if let Some(id) = muted {
+                call.cx.effects.push(Effect::TellMuted { by, id });
+            }
+        }
+        Sanctioned::Peers(typed) if typed.set.contains(&call.cx.peer) => {
+            call.answer(Message::ThatIsYou);
+        }
+        Sanctioned::Peers(typed) => {
+            let (peers, text) = (typed.set, typed.to_string());
+            call.has_moderated = call.cx.room.mute_peers(by, peers, &text, order, now);
+        }
+        Sanctioned::Nobody => {}
+    }
 }
 
-fn unmute(call: &mut Call<'_, '_>, name: CleanText<'_>) {
+fn unmute(call: &mut Call<'_, '_>, target: Target<'_>, words: CleanText<'_>) {
     let now = call.cx.env.now;
-    call.has_moderated = call.cx.room.unmute(call.cx.id, name, now);
+    let Target::Peers(typed) = target else {
+        call.has_moderated = call.cx.room.unmute(call.cx.id, words, now);
+        return;
+    };
+    if call.is_muted() {
+        return call.answer(Message::MutedOperator);
+    }
+    let text = typed.to_string();
+    call.has_moderated = call.cx.room.unmute_peers(&typed.set, now);
+    call.answer(match call.has_moderated {
+        true => Message::IsNoLongerMuted(&text),
+        false => Message::IsNotMuted(&text),
+    });
+}
+
+fn mutes(call: &mut Call<'_, '_>) {
+    call.cx.room.list_muted(call.cx.id, call.cx.env.now);
 }
 
 fn announce(call: &mut Call<'_, '_>, text: CleanText<'_>) {

@@ -77,6 +77,16 @@ pub(crate) enum Effect {
         by: ClientId,
         id: ClientId,
     },
+    /// Tell an operator where a member comes from that is about to be closed.
+    TellOrigin {
+        by: ClientId,
+        id: ClientId,
+    },
+    /// Tell an operator where a member comes from that is muted.
+    TellMuted {
+        by: ClientId,
+        id: ClientId,
+    },
     /// Tell a member what is known of another one.
     Whois {
         to: ClientId,

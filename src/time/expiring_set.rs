@@ -44,11 +44,6 @@ impl<K: PartialEq> ExpiringSet<K> {
         self.0.is_empty()
     }
 
-    /// Removes a key. Returns whether it was in force.
-    pub(crate) fn remove(&mut self, key: &K, now: Moment) -> bool {
-        self.remove_if(now, |it| it == key)
-    }
-
     /// Removes the keys for which `is_meant` is true. Returns whether one of them was in force.
     pub(crate) fn remove_if(&mut self, now: Moment, mut is_meant: impl FnMut(&K) -> bool) -> bool {
         let was = self.find(now, &mut is_meant).is_some();
@@ -72,20 +67,33 @@ impl<K: PartialEq> ExpiringSet<K> {
 }
 
 impl<K> ExpiringSet<K> {
-    /// Returns how long the first key for which `is_meant` is true stays in force; `Some(None)` means for
-    /// ever, and `None` that there is none.
-    pub(crate) fn time_left(
-        &self,
+    /// The keys that are in force, the oldest first, and how much longer each is; `None` means for ever.
+    pub(crate) fn entries(&self, now: Moment) -> impl Iterator<Item = (&K, Option<Duration>)> {
+        let in_force = self.0.iter().filter(move |entry| entry.is_in_force(now));
+        in_force.map(move |entry| (&entry.key, entry.time_left(now)))
+    }
+
+    /// [`entries`](Self::entries), to be changed.
+    pub(crate) fn entries_mut(
+        &mut self,
         now: Moment,
-        is_meant: impl Fn(&K) -> bool,
-    ) -> Option<Option<Duration>> {
-        let mut entries = self.0.iter();
-        let entry = entries.find(|entry| entry.is_in_force(now) && is_meant(&entry.key))?;
-        Some(entry.expires_at.map(|at| at.saturating_since(now)))
+    ) -> impl Iterator<Item = (&mut K, Option<Duration>)> {
+        let in_force = self
+            .0
+            .iter_mut()
+            .filter(move |entry| entry.is_in_force(now));
+        in_force.map(move |entry| {
+            let time_left = entry.time_left(now);
+            (&mut entry.key, time_left)
+        })
     }
 }
 
 impl<K> Entry<K> {
+    fn time_left(&self, now: Moment) -> Option<Duration> {
+        self.expires_at.map(|at| at.saturating_since(now))
+    }
+
     fn is_in_force(&self, now: Moment) -> bool {
         self.expires_at.is_none_or(|at| now < at)
     }
@@ -111,9 +119,11 @@ mod tests {
         assert!(set.find(start + SECOND, |&it| it == "bob").is_none());
         assert!(set.find(start + 9999 * SECOND, |&it| it == "eve").is_some());
         assert!(set.in_force(start).eq(&["bob", "eve"]));
+        let left = set.entries(start).map(|(_, left)| left);
+        assert!(left.eq([Some(SECOND), None]));
         assert!(set.in_force(start + SECOND).eq(&["eve"]));
-        assert!(set.remove(&"eve", start));
-        assert!(!set.remove(&"eve", start));
+        assert!(set.remove_if(start, |&it| it == "eve"));
+        assert!(!set.remove_if(start, |&it| it == "eve"));
         assert!(set.find(start, |&it| it == "eve").is_none());
     }
 

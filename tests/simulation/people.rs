@@ -117,7 +117,8 @@ struct Room {
     /// What was said, and in which step.
     history: Vec<(u64, String, usize)>,
     /// Names that nobody hears.
-    muted: Vec<String>,
+    /// Whose lines nobody gets, and by whom that is so.
+    muted: Vec<(String, String)>,
     /// Names that were given up, who had it, and in which step.
     departed: Vec<(String, usize, u64)>,
     step: u64,
@@ -129,7 +130,7 @@ struct Room {
 const OFTEN: f64 = 0.1;
 
 /// What has to come about, or nothing is shown.
-const EVENTS: [&str; 39] = [
+const EVENTS: [&str; 40] = [
     "announced",
     "asked about",
     "broken at 24 columns",
@@ -152,6 +153,7 @@ const EVENTS: [&str; 39] = [
     "notice broken",
     "searched",
     "muted",
+    "muted when it came back",
     "renamed",
     "replied",
     "silenced",
@@ -823,6 +825,10 @@ impl Room {
             self.recount(number, SHOWN, |_, _| true);
             let welcome = format!("* welcome, {name}. /help lists the commands. {others}");
             self.show(number, &welcome);
+            if self.is_muted_name(name) {
+                self.seen.insert("muted when it came back");
+                self.show(number, "* you are muted: nobody sees what you say");
+            }
         }
     }
 
@@ -922,7 +928,7 @@ impl Room {
 
     fn is_muted(&self, number: usize) -> bool {
         let nick = self.nick(number);
-        self.muted.iter().any(|muted| is_alike(muted, &nick))
+        self.is_muted_name(&nick)
     }
 
     fn tell_muted(&mut self, number: usize) {
@@ -1296,8 +1302,8 @@ impl Room {
         if self.clients[number].is_operator {
             let ip = Scene::addr(self.clients[other].peer).ip();
             self.show(number, &format!("* {nick} comes from {ip}"));
-            if self.is_muted(other) {
-                self.show(number, &format!("* {nick} is muted"));
+            if let Some(by) = self.mute_of(&nick) {
+                self.show(number, &format!("* {nick} is muted, by {by}"));
             }
         }
     }
@@ -1365,6 +1371,10 @@ impl Room {
             let left_out = format!("* you are muted: {kicked} was kicked without your reason");
             self.show(number, &left_out);
         }
+        let ip = Scene::addr(self.clients[other].peer).ip();
+        let address =
+            format!("* {kicked} came from {ip}; /ban {ip} keeps that address out as well");
+        self.show(number, &address);
         true
     }
 
@@ -1383,12 +1393,17 @@ impl Room {
             return false;
         };
         let nick = self.nick(other);
-        self.muted.push(nick.clone());
+        let by = self.nick(number);
+        self.muted.retain(|(muted, _)| key(muted) != key(&nick));
+        self.muted.push((nick.clone(), by));
         self.seen.insert("muted");
         self.show(number, &format!("* {nick} is muted"));
         if self.clients[other].is_person {
             self.show(other, "* you are muted: nobody sees what you say");
         }
+        let ip = Scene::addr(self.clients[other].peer).ip();
+        let address = format!("* {nick} comes from {ip}; /mute {ip} mutes that address as well");
+        self.show(number, &address);
         true
     }
 
@@ -1413,13 +1428,20 @@ impl Room {
         is_muted
     }
 
+    /// By whom a name is muted.
+    fn mute_of(&self, name: &str) -> Option<String> {
+        let mut muted = self.muted.iter();
+        let (_, by) = muted.find(|(muted, _)| is_alike(muted, name))?;
+        Some(by.clone())
+    }
+
     fn is_muted_name(&self, name: &str) -> bool {
-        self.muted.iter().any(|muted| is_alike(muted, name))
+        self.mute_of(name).is_some()
     }
 
     fn lifts(&mut self, number: usize, name: &str) {
         self.seen.insert("unmuted");
-        self.muted.retain(|muted| !is_alike(muted, name));
+        self.muted.retain(|(muted, _)| !is_alike(muted, name));
         self.show(number, &format!("* {name} is no longer muted"));
         if let Some(owner) = self.owner(name)
             && self.clients[owner].is_person

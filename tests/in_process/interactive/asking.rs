@@ -117,7 +117,7 @@ fn whois_tells_operators_more_than_others() {
     let is_bob = "* bob is here for 2 min, silent for 2 min\r\n";
     let told = [
         is_bob,
-        "* bob comes from 127.0.0.1\r\n* bob is muted for 5 minutes\r\n",
+        "* bob comes from 127.0.0.1\r\n* bob is muted for 5 minutes, by alice\r\n",
     ]
     .concat();
     expect_answer(&mut rig, &alice, "/whois bob", &told);

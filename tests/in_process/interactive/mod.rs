@@ -11,6 +11,7 @@ mod names;
 mod operators;
 mod passwords;
 mod plain;
+mod sanctions;
 mod storms;
 mod talking;
 

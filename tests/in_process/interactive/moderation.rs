@@ -25,6 +25,11 @@ fn operator_and<const N: usize>(rig: &mut Rig, nicks: [&str; N]) -> (Wire, [Wire
     (operator, others)
 }
 
+/// What an operator is told of the address of a member that it mutes.
+fn address_of(nick: &str) -> String {
+    format!("* {nick} comes from 127.0.0.1; /mute 127.0.0.1 mutes that address as well\r\n")
+}
+
 #[test]
 fn only_operators_moderate() {
     let (mut rig, _file) = moderated("only");
@@ -81,7 +86,8 @@ fn who_is_kicked_is_told_by_whom_and_why_and_so_is_the_room() {
     assert_eq!(bob.received(), "* op has kicked you: too loud\r\n");
     assert!(bob.has_ended());
     let told = "* bob was kicked by op: too loud\r\n";
-    assert_eq!(received([&op, &alice]), [told, told]);
+    let address = "* bob came from 127.0.0.1; /ban 127.0.0.1 keeps that address out as well\r\n";
+    assert_eq!(received([&op, &alice]), [&[told, address].concat(), told]);
     rig.join("bob");
     received([&op, &alice]);
     op.say("/kick bob");
@@ -256,9 +262,9 @@ fn the_ban_of_a_name_tells_the_user_and_nobody_bans_its_own() {
     let own = "* that is your own user: it is not banned\r\n";
     expect_answer(&mut rig, &op, "/ban uid 1000", own);
     let usage =
-        "* write /ban NAME|ADDRESS|NETWORK|uid N [MINUTES]: keeps a name, address or user out\r\n";
-    expect_answer(&mut rig, &op, "/ban uid 1001 x", usage);
-    let usage = "* write /unban NAME|ADDRESS|NETWORK|uid N: ends a ban\r\n";
+        "* write /ban WHOM [TIME] [WHY]: keeps out a name, an address, a network or uid N\r\n";
+    expect_answer(&mut rig, &op, "/ban uid 1001 0", usage);
+    let usage = "* write /unban WHOM: ends a ban\r\n";
     expect_answer(&mut rig, &op, "/unban uid 1001 5", usage);
 }
 
@@ -290,12 +296,8 @@ fn wrong_passwords_of_a_user_count_for_all_its_clients_and_no_other() {
 fn who_is_muted_is_told_so_and_heard_by_nobody() {
     let (mut rig, _file) = moderated("mute");
     let (op, [alice, bob]) = operator_and(&mut rig, ["alice", "bob"]);
-    expect_answer(
-        &mut rig,
-        &op,
-        "/mute bob 2",
-        "* bob is muted for 2 minutes\r\n",
-    );
+    let muted = format!("* bob is muted for 2 minutes\r\n{}", address_of("bob"));
+    expect_answer(&mut rig, &op, "/mute bob 2", &muted);
     assert_eq!(
         bob.received(),
         "* you are muted for 2 minutes: nobody sees what you say\r\n"
@@ -335,7 +337,8 @@ fn a_script_can_be_muted_and_is_told_when_it_speaks() {
     script.say("script");
     rig.settle();
     received([&op, &alice]);
-    expect_answer(&mut rig, &op, "/mute script", "* script is muted\r\n");
+    let muted = format!("* script is muted\r\n{}", address_of("script"));
+    expect_answer(&mut rig, &op, "/mute script", &muted);
     assert_eq!(script.received(), "");
     let lines = rig.metrics().lines_in;
     expect_answer(
@@ -411,7 +414,8 @@ fn a_mute_can_be_lifted_though_another_name_begins_so() {
     received([&op, &bobby]);
     expect_answer(&mut rig, &op, "/unmute bob", "* bob is no longer muted\r\n");
     assert_eq!(bobby.received(), "");
-    expect_answer(&mut rig, &op, "/mute bobb", "* bobby is muted\r\n");
+    let muted = format!("* bobby is muted\r\n{}", address_of("bobby"));
+    expect_answer(&mut rig, &op, "/mute bobb", &muted);
     expect_answer(
         &mut rig,
         &op,

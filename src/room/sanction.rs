@@ -1,0 +1,96 @@
+//! What operators keep in force: a ban or a mute is a [`Sanction`], with the operator that gave it and the
+//! reason, so that others of them can see whose it is.
+
+use std::time::Duration;
+
+use crate::peer::{Origin, Peer, PeerSet};
+use crate::protocol::message::Terms;
+use crate::text::CleanText;
+use crate::text::alike::NameHash;
+use crate::text::nick::Nick;
+
+/// The longest reason that is kept, in characters.
+const MAX_WHY_CHARS: usize = 100;
+
+/// A ban or a mute. Two of them are the same if they are for the same.
+#[derive(Debug)]
+pub(crate) struct Sanction<W> {
+    pub(crate) whom: W,
+    /// The nick of the operator.
+    pub(crate) by: Box<str>,
+    /// Empty if there is none.
+    pub(crate) why: Box<str>,
+}
+
+/// What an operator has typed besides whom it is for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Order<'a> {
+    /// `None` means for ever.
+    pub(crate) time: Option<Duration>,
+    pub(crate) why: CleanText<'a>,
+}
+
+/// A nick that is banned, with all nicks that are like it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct BannedNick {
+    pub(super) name: NameHash,
+    pub(super) nick: Nick,
+}
+
+/// Whose lines nobody gets.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Muted {
+    /// Whoever has a name like this.
+    Name {
+        name: NameHash,
+        nick: Box<str>,
+        /// It has left. The next who joins from there is muted in its stead.
+        left: Option<Origin>,
+    },
+    /// Whoever comes from there.
+    Peers(PeerSet),
+}
+
+impl<W> Sanction<W> {
+    pub(crate) fn new(whom: W, by: &str, why: CleanText<'_>) -> Self {
+        let why: String = why.as_str().chars().take(MAX_WHY_CHARS).collect();
+        Self {
+            whom,
+            by: by.into(),
+            why: why.into(),
+        }
+    }
+
+    /// How it is told of, with the time that is left.
+    pub(crate) fn terms(&self, time: Option<Duration>) -> Terms<'_> {
+        Terms {
+            time,
+            by: &self.by,
+            why: &self.why,
+        }
+    }
+}
+
+impl<W: PartialEq> PartialEq for Sanction<W> {
+    fn eq(&self, other: &Self) -> bool {
+        self.whom == other.whom
+    }
+}
+
+impl Muted {
+    /// Whether it is for a member of this name, or for one that comes from there.
+    pub(super) fn is_for(&self, name: NameHash, from: Option<&Peer>) -> bool {
+        match self {
+            Self::Name { name: muted, .. } => muted.is_alike(name),
+            Self::Peers(peers) => from.is_some_and(|from| peers.contains(from)),
+        }
+    }
+
+    pub(super) fn is_alike(&self, other: NameHash) -> bool {
+        matches!(self, Self::Name { name, .. } if name.is_alike(other))
+    }
+
+    pub(super) fn is_same(&self, other: NameHash) -> bool {
+        matches!(self, Self::Name { name, .. } if name.is_same(other))
+    }
+}

@@ -1,0 +1,142 @@
+//! Bans and mutes as operators see them: times and reasons, who gave them, and addresses.
+
+use std::net::IpAddr;
+
+use super::*;
+
+const HERE: [u8; 4] = [192, 0, 2, 1];
+const THERE: [u8; 4] = [192, 0, 2, 2];
+
+/// A room in which op is an operator.
+fn moderated(name: &str) -> (Rig, Wire, TempFile) {
+    let file = TempFile::new(name, "secret\n");
+    let mut rig =
+        room_with(|config| config.interactive.ops_password_file = Some(file.path().into()));
+    let op = rig.join("op");
+    op.say("/op secret");
+    rig.settle();
+    op.received();
+    (rig, op, file)
+}
+
+/// Somebody joins from an address, and has read all that it got but for its welcome's last line.
+fn join_from(rig: &mut Rig, ip: [u8; 4], nick: &str) -> Wire {
+    let wire = rig.connect_from(IpAddr::from(ip));
+    wire.say(nick);
+    rig.settle();
+    wire
+}
+
+/// The lines behind the welcome.
+fn behind_welcome(wire: &Wire) -> String {
+    let received = unbroken(wire);
+    let (_, welcome) = received.split_once("* welcome, ").expect("it is welcome");
+    let (_, rest) = welcome.split_once("\r\n").expect("a line");
+    rest.to_owned()
+}
+
+#[test]
+fn operators_can_list_bans_and_mutes_with_time_author_and_reason() {
+    let (mut rig, op, _file) = moderated("lists");
+    let bob = join_from(&mut rig, HERE, "bob");
+    expect_answer(
+        &mut rig,
+        &op,
+        "/bans",
+        "* bob joined\r\n* nobody is banned\r\n",
+    );
+    expect_answer(&mut rig, &op, "/mutes", "* nobody is muted\r\n");
+    for line in [
+        "/ban eve 2h sells things",
+        "/ban 10.0.0.0/8 1d",
+        "/ban 192.0.2.9",
+        "/mute bob 90 too loud",
+        "/mute 192.0.2.7 5m",
+    ] {
+        op.say(line);
+    }
+    rig.settle();
+    op.received();
+    let told = "* you are muted for 1 hour 30 minutes (too loud): nobody sees what you say\r\n";
+    assert_eq!(behind_welcome(&bob), told);
+    rig.advance(MINUTE);
+    let bans = "* eve is banned for 1 hour 59 minutes, by op: sells things\r\n\
+        * 10.0.0.0/8 is banned for 23 hours 59 minutes, by op\r\n\
+        * 192.0.2.9 is banned, by op\r\n";
+    expect_answer(&mut rig, &op, "/bans", bans);
+    let mutes = "* bob is muted for 1 hour 29 minutes, by op: too loud\r\n\
+        * 192.0.2.7 is muted for 4 minutes, by op\r\n";
+    expect_answer(&mut rig, &op, "/mutes", mutes);
+    let refused = "* only operators can do that\r\n";
+    expect_answer(&mut rig, &bob, "/mutes", refused);
+    expect_answer(&mut rig, &bob, "/bans", refused);
+}
+
+#[test]
+fn who_is_muted_and_comes_back_under_another_name_is_still_muted() {
+    let (mut rig, op, _file) = moderated("back");
+    let troll = join_from(&mut rig, HERE, "troll");
+    op.say("/mute troll 1h");
+    rig.settle();
+    troll.say("/quit");
+    rig.settle();
+    let other = join_from(&mut rig, THERE, "other");
+    assert_eq!(behind_welcome(&other), "");
+    let again = join_from(&mut rig, HERE, "sweet");
+    let told = "* you are muted for 1 hour: nobody sees what you say\r\n";
+    assert_eq!(behind_welcome(&again), told);
+    op.received();
+    again.say("hello");
+    rig.settle();
+    assert_eq!(op.received(), "");
+    expect_answer(
+        &mut rig,
+        &op,
+        "/mutes",
+        "* sweet is muted for 1 hour, by op\r\n",
+    );
+    // One who shares the address is not meant.
+    let neighbour = join_from(&mut rig, HERE, "neighbour");
+    assert_eq!(behind_welcome(&neighbour), "");
+    op.received();
+    neighbour.say("hi");
+    rig.settle();
+    assert_eq!(op.received(), "neighbour: hi\r\n");
+}
+
+#[test]
+fn all_of_an_address_can_be_muted() {
+    let (mut rig, op, _file) = moderated("address");
+    let bob = join_from(&mut rig, HERE, "bob");
+    let script = rig.connect_plainly_from(IpAddr::from(HERE));
+    script.say("script");
+    let other = join_from(&mut rig, THERE, "other");
+    rig.settle();
+    received([&op, &bob, &other]);
+    expect_answer(&mut rig, &op, "/mute 192.0.2.1", "* 192.0.2.1 is muted\r\n");
+    assert_eq!(
+        bob.received(),
+        "* you are muted: nobody sees what you say\r\n"
+    );
+    for (member, heard) in [(&bob, ""), (&script, ""), (&other, "other: hi\r\n")] {
+        member.say("hi");
+        rig.settle();
+        assert_eq!(op.received(), heard);
+    }
+    let not_own = "* that is you: name somebody else\r\n";
+    expect_answer(&mut rig, &op, "/mute 127.0.0.1", not_own);
+    bob.received();
+    expect_answer(
+        &mut rig,
+        &op,
+        "/unmute 192.0.2.1",
+        "* 192.0.2.1 is no longer muted\r\n",
+    );
+    assert_eq!(bob.received(), "* you are no longer muted\r\n");
+    expect_answer(
+        &mut rig,
+        &op,
+        "/unmute 192.0.2.1",
+        "* 192.0.2.1 is not muted\r\n",
+    );
+}
