@@ -69,6 +69,8 @@ pub(crate) enum Kind {
     Presence,
     /// What else the server says: for people.
     Notice,
+    /// What an operator says to everybody, also to plain members.
+    Announcement,
 }
 
 impl Kind {
@@ -76,14 +78,15 @@ impl Kind {
     pub(crate) fn is_presence(self) -> bool {
         match self {
             Self::LastWords | Self::WordlessLeave | Self::Rename | Self::Presence => true,
-            Self::Line | Self::Action | Self::PlainAction | Self::Notice => false,
+            Self::Line | Self::Action | Self::PlainAction => false,
+            Self::Notice | Self::Announcement => false,
         }
     }
 
     /// Whether the server words it; members word all others.
     pub(crate) fn is_notice(self) -> bool {
         match self {
-            Self::Line | Self::Action | Self::PlainAction => false,
+            Self::Line | Self::Action | Self::PlainAction | Self::Announcement => false,
             Self::LastWords | Self::WordlessLeave => true,
             Self::Rename | Self::Presence | Self::Notice => true,
         }
@@ -248,9 +251,9 @@ impl Batch {
     /// What the server said to people after `from`, each line with its end.
     pub(crate) fn notices_since(&self, from: Cursor) -> impl Iterator<Item = &[u8]> {
         let notices = self.since(from).without(|segment| {
-            !matches!(
+            matches!(
                 segment.kind,
-                Kind::LastWords | Kind::Rename | Kind::Presence | Kind::Notice
+                Kind::Line | Kind::Action | Kind::PlainAction | Kind::WordlessLeave
             )
         });
         notices.flat_map(Lines::each)

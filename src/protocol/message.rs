@@ -128,6 +128,18 @@ pub(crate) enum Message<'a> {
     YouAreNoLongerMuted,
     YouWereKicked(&'a Nick, CleanText<'a>),
     Announcement(&'a Nick, CleanText<'a>),
+    /// How many others were told.
+    Announced(usize),
+    /// How many lines of somebody were forgotten.
+    Forgotten(usize, &'a str),
+    /// The operator itself has made the room a moderated one, or ended that.
+    YouModerate(bool),
+    /// An operator has, as people are told.
+    Moderates(&'a Nick, bool),
+    /// The room is moderated, as newcomers are told.
+    IsModerated,
+    HasVoice(&'a Nick, bool),
+    YouHaveVoice(bool),
 
     // What was not done, and what to do instead.
     /// A member's line passed the limit and is thrown away.
@@ -171,6 +183,8 @@ pub(crate) enum Message<'a> {
     /// No line that is kept holds this text.
     NothingFound(&'a str),
     MutedLine,
+    /// A line was not sent because the room is moderated.
+    VoicelessLine,
     /// A muted operator wanted to unmute somebody, perhaps itself.
     MutedOperator,
     RenamesTooOften {
@@ -497,6 +511,35 @@ impl Message<'_> {
             Self::IsNoLongerMuted(nick) => write!(to, "{} is no longer muted", Short(nick)),
             Self::YouAreNoLongerMuted => write!(to, "you are no longer muted"),
             Self::YouWereKicked(by, why) => write!(to, "{by} has kicked you{}", Because(why)),
+            Self::Announced(0) => write!(to, "announced, but nobody else is here"),
+            Self::Announced(1) => write!(to, "announced to 1 other"),
+            Self::Announced(others) => write!(to, "announced to {others} others"),
+            Self::Forgotten(1, name) => write!(to, "1 line of {} is forgotten", Short(name)),
+            Self::Forgotten(lines, name) => {
+                write!(to, "{lines} lines of {} are forgotten", Short(name))
+            }
+            Self::YouModerate(true) => write!(
+                to,
+                "only operators and whom they /voice are heard; /moderate again ends it"
+            ),
+            Self::YouModerate(false) => write!(to, "everybody is heard again"),
+            Self::YouHaveVoice(true) => write!(to, "you are heard in a moderated room"),
+            Self::Moderates(nick, true) => write!(
+                to,
+                "{nick} moderates the room: only who gets a voice is heard"
+            ),
+            Self::Moderates(nick, false) => write!(to, "{nick} lets everybody be heard again"),
+            Self::IsModerated => write!(
+                to,
+                "the room is moderated: you can listen, and /msg an operator"
+            ),
+            Self::HasVoice(nick, true) => write!(to, "{nick} is heard in a moderated room"),
+            Self::HasVoice(nick, false) => {
+                write!(to, "{nick} is not heard in a moderated room any more")
+            }
+            Self::YouHaveVoice(false) => {
+                write!(to, "you are not heard in a moderated room any more")
+            }
             Self::Announcement(by, text) => write!(to, "{by} announces: {}", text.as_str()),
             Self::LineTooLong { max_line_bytes } => write!(
                 to,
@@ -608,6 +651,10 @@ impl Message<'_> {
             Self::NothingFound(text) => {
                 write!(to, "no line that is kept has \"{}\" in it", Short(text))
             }
+            Self::VoicelessLine => write!(
+                to,
+                "the room is moderated, that was not sent; you can /msg an operator"
+            ),
             Self::MutedLine => write!(to, "you are muted, that was not sent"),
             Self::MutedOperator => write!(to, "you are muted: another operator has to do that"),
             Self::RenamesTooOften { wait } => write!(

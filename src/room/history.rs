@@ -90,10 +90,11 @@ impl History {
     }
 
     /// Removes the lines of some authors.
-    pub(crate) fn forget(&mut self, is_forgotten: impl Fn(&Author) -> bool) {
+    pub(crate) fn forget(&mut self, is_forgotten: impl Fn(&Author) -> bool) -> usize {
         if !self.lines.iter().any(|line| is_forgotten(&line.speaker)) {
-            return;
+            return 0;
         }
+        let before = self.lines.len();
         let (mut rest, mut kept) = (&*self.bytes, BytesMut::new());
         self.lines.retain(|line| {
             let (text, behind) = rest.split_at_checked(line.len).unwrap_or_default();
@@ -105,6 +106,7 @@ impl History {
             is_kept
         });
         self.bytes = kept;
+        before.saturating_sub(self.lines.len())
     }
 
     fn counted_bytes(&self) -> usize {

@@ -70,6 +70,8 @@ pub(crate) struct Member {
     pub(super) person: Option<Box<Person>>,
     /// Its lines end with LF alone.
     pub(super) ends_lines_with_lf: bool,
+    /// It is heard in a moderated room.
+    pub(super) has_voice: bool,
     /// Where its seat is.
     seat: u32,
     /// Its nick is written from right to left.
@@ -211,10 +213,13 @@ impl Member {
             return true;
         }
         let Some(person) = &self.person else {
-            return !matches!(segment.kind, Kind::Line | Kind::PlainAction);
+            return !matches!(
+                segment.kind,
+                Kind::Line | Kind::PlainAction | Kind::Announcement
+            );
         };
         match segment.kind {
-            Kind::Notice | Kind::Presence => false,
+            Kind::Notice | Kind::Presence | Kind::Announcement => false,
             Kind::Line | Kind::Action | Kind::LastWords | Kind::Rename => {
                 person.ignores(segment.speaker.identity)
             }
@@ -360,6 +365,7 @@ impl Members {
             name,
             person,
             ends_lines_with_lf: false,
+            has_voice: false,
             seat: number(self.seats.len()),
         };
         self.seats.push(Seat {
@@ -608,6 +614,13 @@ impl Members {
         let stamped = self.stamped.saturating_add(usize::from(after));
         self.stamped = stamped.saturating_sub(usize::from(before));
         self.set_special(id);
+    }
+
+    /// Gives a member a voice in a moderated room, or takes it back. Returns whether it has one now.
+    pub(super) fn toggle_voice(&mut self, id: ClientId) -> Option<bool> {
+        let member = self.get_mut(id)?;
+        member.has_voice = !member.has_voice;
+        Some(member.has_voice)
     }
 
     /// The window of a member is narrow, or no longer.

@@ -14,6 +14,7 @@ mod recall;
 mod renames;
 pub(crate) mod sanction;
 mod settings;
+mod voice;
 
 use std::iter;
 use std::time::Duration;
@@ -84,8 +85,10 @@ pub(crate) struct Room {
     banned: ExpiringSet<Sanction<BannedNick>>,
     /// Whose lines nobody gets.
     muted: ExpiringSet<Sanction<Muted>>,
-    /// Somebody is muted, or renames are to be told of at once: one look tells a line that nothing is in
-    /// its way.
+    /// Only operators are heard, and whom they give a voice.
+    is_moderated: bool,
+    /// Somebody may not be heard, or renames are to be told of at once: one look tells a line that nothing is
+    /// in its way.
     is_watched: bool,
     /// Where unclean text is cleaned.
     scratch: String,
@@ -245,6 +248,7 @@ impl Room {
             is_recorded: config.recorded,
             banned: ExpiringSet::default(),
             muted: ExpiringSet::default(),
+            is_moderated: false,
             is_watched: false,
             scratch: String::new(),
         }
@@ -273,6 +277,9 @@ impl Room {
         if profile == Profile::Interactive {
             // Last, so that it is still on the screen.
             self.welcome(id);
+        }
+        if self.is_moderated && profile == Profile::Interactive {
+            self.outbox.send(id, Message::IsModerated);
         }
         self.mute_if_it_is_back(id, from, now);
         Ok(())
@@ -674,12 +681,14 @@ impl Room {
         if self.renames.has_fresh() {
             self.tell_renames();
         }
-        self.is_watched = !self.muted.is_empty();
-        let is_muted = self.is_muted_at(id, Some(from), now);
-        if is_muted {
-            self.outbox.send(id, Message::MutedLine);
-        }
-        !is_muted
+        self.is_watched = !self.muted.is_empty() || self.is_moderated;
+        let why = match self.is_muted_at(id, Some(from), now) {
+            true => Message::MutedLine,
+            false if self.is_voiceless(id) => Message::VoicelessLine,
+            false => return true,
+        };
+        self.outbox.send(id, why);
+        false
     }
 
     /// A member that is not muted says a clean text.

@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use crate::broadcast::batch::Kind;
 use crate::broadcast::outbox::EntryKind;
+use crate::broadcast::priority::Class;
 use crate::client_id::ClientId;
 use crate::peer::{Peer, PeerSet};
 use crate::protocol::message::Message;
-use crate::room::Room;
 use crate::room::history::Author;
-use crate::room::members::Members;
+use crate::room::members::{Member, Members};
 use crate::room::sanction::{BannedNick, Muted, Order, Sanction};
+use crate::room::{Room, keep};
 use crate::text::CleanText;
 use crate::text::alike::NameHash;
 use crate::text::nick::Nick;
@@ -368,14 +369,57 @@ impl Room {
         }
     }
 
-    /// An operator says something as the server, to all other people. Returns how much every reader
-    /// gets of it, in bytes.
-    pub(crate) fn announce(&mut self, by: ClientId, text: CleanText<'_>) -> usize {
+    /// An operator says something as the server, to all others, plain members too. Returns how much every
+    /// reader gets of it, in bytes.
+    pub(crate) fn announce(
+        &mut self,
+        by: ClientId,
+        from: &Peer,
+        text: CleanText<'_>,
+        now: Moment,
+    ) -> usize {
+        if self.renames.has_fresh() {
+            self.tell_renames();
+        }
+        self.members.set_spoken(by, true);
         let Some(member) = self.members.get(by) else {
             return 0;
         };
-        let (speaker, nick) = (member.speaker(by), member.nick.clone());
-        self.say_as(speaker, Kind::Notice, Message::Announcement(&nick, text))
+        let message = Message::Announcement(&member.nick, text);
+        let (speaker, class) = (member.speaker(by), Class::Sparse);
+        let line = self.batch.say(speaker, class, Kind::Announcement, |line| {
+            message.write(line);
+        });
+        keep(&mut self.history, line, member, from, now);
+        let said_bytes = line.len();
+        let others = self.members.len().saturating_sub(1);
+        self.outbox.send(by, Message::Announced(others));
+        said_bytes
+    }
+
+    /// Takes the lines of a member out of those that are kept, and of whoever had its name. Returns whether
+    /// there were any.
+    pub(crate) fn forget(&mut self, by: ClientId, name: CleanText<'_>, now: Moment) -> bool {
+        let Some(mut typed) = self.members.typed(name.as_str()) else {
+            self.outbox.send(by, Message::NothingOf(name.as_str()));
+            return false;
+        };
+        let former = self.members.hash_of(&mut typed);
+        let member = self.members.find(&mut typed, by, now).ok();
+        let member = member.and_then(|id| self.members.get(id));
+        let member = member.map(Member::identity);
+        let forgotten = self.history.forget(|author| {
+            let it = author.identity;
+            it.name.is_alike(former) || member.is_some_and(|member| it.is(member))
+        });
+        self.outbox.send(
+            by,
+            match forgotten {
+                0 => Message::NothingOf(name.as_str()),
+                lines => Message::Forgotten(lines, name.as_str()),
+            },
+        );
+        forgotten > 0
     }
 }
 

@@ -148,7 +148,7 @@ impl Row {
 
 /// Every command, in the order in which they are listed.
 #[rustfmt::skip]
-static COMMANDS: [Row; 27] = [
+static COMMANDS: [Row; 30] = [
     row("help", &["h", "?"], "[COMMAND]", 0, "lists the commands; with COMMAND, its other names", Run::Word(help)),
     row("who", &["w", "names", "list", "users"], "[NAME]", 0, "lists who is here; with NAME, whose names begin with it", Run::Word(who)),
     row("whois", &[], "NAME", 1, "tells since when NAME is here, and more", Run::Word(whois)),
@@ -176,7 +176,10 @@ static COMMANDS: [Row; 27] = [
     row("mute", &[], "WHOM [TIME] [WHY]", 1, "hides what they say, for 5m, 2h, 1d or for ever", Run::Order(mute)).op(),
     row("unmute", &[], "WHOM", 1, "ends a mute", Run::Target(unmute)).op(),
     row("mutes", &[], "", 0, "lists who is muted, for how long, by whom and why", Run::Nothing(mutes)).op(),
-    row("announce", &[], "TEXT", 1, "announces TEXT to all people", Run::Text(announce)).op().speech(),
+    row("announce", &[], "TEXT", 1, "tells everybody TEXT, scripts too", Run::Text(announce)).op().speech(),
+    row("forget", &[], "NAME", 1, "takes what NAME has said out of /last and /find", Run::Word(forget)).op(),
+    row("moderate", &[], "", 0, "only operators and whom they /voice are heard; again, all", Run::Nothing(moderate)).op(),
+    row("voice", &[], "NAME", 1, "lets NAME be heard in a moderated room; again, no more", Run::Word(voice)).op(),
 ];
 
 fn find(name: &str) -> Option<&'static Row> {
@@ -445,6 +448,9 @@ impl Call<'_, '_> {
         if self.is_muted() {
             return self.answer(Message::MutedLine);
         }
+        if self.cx.room.is_voiceless(self.cx.id) {
+            return self.answer(Message::VoicelessLine);
+        }
         let (id, is_bulk) = (self.cx.id, self.class == Class::Bulk);
         let (from, now) = (self.cx.peer, self.cx.env.now);
         let spoken = self.cx.room.say_text(id, &from, text, self.class, now);
@@ -520,6 +526,9 @@ fn nick(call: &mut Call<'_, '_>, name: CleanText<'_>) {
 }
 
 fn me(call: &mut Call<'_, '_>, text: CleanText<'_>) {
+    if call.cx.room.is_voiceless(call.cx.id) {
+        return call.answer(Message::VoicelessLine);
+    }
     let (id, is_bulk) = (call.cx.id, call.class == Class::Bulk);
     let (from, now) = (call.cx.peer, call.cx.env.now);
     let spoken = call.cx.room.act(id, &from, text, call.class, now);
@@ -597,7 +606,7 @@ fn time(call: &mut Call<'_, '_>) {
 }
 
 fn quit(call: &mut Call<'_, '_>, words: CleanText<'_>) {
-    let words = if call.is_muted() {
+    let words = if call.is_muted() || call.cx.room.is_voiceless(call.cx.id) {
         CleanText::EMPTY
     } else {
         words
@@ -781,5 +790,21 @@ fn mutes(call: &mut Call<'_, '_>) {
 }
 
 fn announce(call: &mut Call<'_, '_>, text: CleanText<'_>) {
-    call.said_bytes = call.cx.room.announce(call.cx.id, text);
+    let (by, from, now) = (call.cx.id, call.cx.peer, call.cx.env.now);
+    call.said_bytes = call.cx.room.announce(by, &from, text, now);
+}
+
+fn forget(call: &mut Call<'_, '_>, name: CleanText<'_>) {
+    let now = call.cx.env.now;
+    call.has_moderated = call.cx.room.forget(call.cx.id, name, now);
+}
+
+fn moderate(call: &mut Call<'_, '_>) {
+    // All people are told.
+    call.cx.room.toggle_moderated(call.cx.id);
+}
+
+fn voice(call: &mut Call<'_, '_>, name: CleanText<'_>) {
+    let now = call.cx.env.now;
+    call.has_moderated = call.cx.room.toggle_voice(call.cx.id, name, now);
 }

@@ -69,6 +69,7 @@ struct Client {
     nick: Option<String>,
     is_open: bool,
     is_operator: bool,
+    has_voice: bool,
     ignores: Vec<Ignored>,
     /// Who told it something last, and the name that it had then.
     told_by: Option<(usize, String)>,
@@ -97,6 +98,7 @@ enum Kind {
     /// Who is here, and under which name.
     Presence,
     Notice,
+    Announced,
     Private,
 }
 
@@ -111,6 +113,7 @@ struct Room {
     rng: Rng,
     has_password: bool,
     has_login_timeout: bool,
+    is_moderated: bool,
     /// How many lines of a client are refused, if that is set.
     most_refusals: Option<usize>,
     clients: Vec<Client>,
@@ -130,8 +133,11 @@ struct Room {
 const OFTEN: f64 = 0.1;
 
 /// What has to come about, or nothing is shown.
-const EVENTS: [&str; 40] = [
+const EVENTS: [&str; 43] = [
     "announced",
+    "voiceless",
+    "voiced",
+    "lines forgotten",
     "asked about",
     "broken at 24 columns",
     "broken at 40 columns",
@@ -221,7 +227,7 @@ fn broken(line: &str, columns: usize) -> Vec<String> {
 
 /// The nick under which a line was said.
 fn speaker_of(line: &str) -> String {
-    let name = line.trim_start_matches("** ");
+    let name = line.trim_start_matches("** ").trim_start_matches("* ");
     name.chars().take_while(|c| !": ".contains(*c)).collect()
 }
 
@@ -256,6 +262,7 @@ impl Room {
             rng,
             has_password,
             has_login_timeout,
+            is_moderated: false,
             most_refusals,
             clients: Vec::new(),
             history: Vec::new(),
@@ -364,6 +371,7 @@ impl Room {
             nick: None,
             is_open: true,
             is_operator: false,
+            has_voice: false,
             ignores: Vec::new(),
             told_by: None,
             refusals: 0,
@@ -521,7 +529,12 @@ impl Room {
             26 => format!("/kick {short} rude"),
             27 => format!("/mute {short}"),
             28 => format!("/unmute {short}"),
-            29 => "/announce tea".to_owned(),
+            29 => match self.rng.u8(..8) {
+                0 => "/moderate".to_owned(),
+                1 | 2 => format!("/voice {short}"),
+                3 | 4 => format!("/forget {short}"),
+                _ => "/announce tea".to_owned(),
+            },
             30 if self.rng.bool() => format!("/whois {short}"),
             30 => ["/who", "/names"][self.rng.usize(..2)].to_owned(),
             _ => ["/quit bye", "/exit bye"][self.rng.usize(..2)].to_owned(),
@@ -586,6 +599,16 @@ impl Room {
                 self.show(number, "* only operators can do that");
             }
             "/deop" => self.deops(number),
+            "/moderate" => self.moderates(number),
+            "/forget" | "/voice" => {
+                let is_done = match command {
+                    "/forget" => self.forgets_lines(number, first),
+                    _ => self.gives_voice(number, first),
+                };
+                if is_done {
+                    self.has_moderated(number, line);
+                }
+            }
             "/kick" | "/mute" | "/unmute" => {
                 let is_done = match command {
                     "/kick" => self.kicks(number, first),
@@ -597,11 +620,7 @@ impl Room {
                 }
             }
             _ if self.is_muted(number) => self.tell_muted(number),
-            _ => {
-                self.seen.insert("announced");
-                let nick = self.nick(number);
-                self.tell_people(number, Kind::Notice, &format!("* {nick} announces: tea"));
-            }
+            _ => self.announces(number),
         }
     }
 
@@ -635,7 +654,8 @@ impl Room {
 
     /// Who says nothing but the name of a command may have meant that.
     fn is_told_what_it_said(&mut self, number: usize, line: &str) {
-        if !self.clients[number].is_person || self.is_muted(number) {
+        let is_heard = !self.is_muted(number) && !self.is_voiceless(number);
+        if !self.clients[number].is_person || !is_heard {
             return;
         }
         let meant = match line.trim().to_lowercase().as_str() {
@@ -726,7 +746,7 @@ impl Room {
         let columns = self.clients[number].columns.unwrap_or(usize::MAX);
         let lines = match kind {
             Kind::Presence | Kind::Notice => broken(line, columns - before.len()),
-            Kind::Said | Kind::Private => vec![line.to_owned()],
+            Kind::Said | Kind::Announced | Kind::Private => vec![line.to_owned()],
         };
         if lines.len() > 1 {
             self.seen.insert("notice broken");
@@ -818,6 +838,11 @@ impl Room {
             1 => format!("1 other here: {names}"),
             n => format!("{n} others here: {names}"),
         };
+        for (muted, _) in &mut self.muted {
+            if is_alike(muted, name) {
+                name.clone_into(muted);
+            }
+        }
         self.clients[number].nick = Some(name.to_owned());
         self.clients[number].joined_in = self.step;
         self.tell_people(number, Kind::Presence, &format!("* {name} joined"));
@@ -825,6 +850,10 @@ impl Room {
             self.recount(number, SHOWN, |_, _| true);
             let welcome = format!("* welcome, {name}. /help lists the commands. {others}");
             self.show(number, &welcome);
+            if self.is_moderated {
+                let line = "* the room is moderated: you can listen, and /msg an operator";
+                self.show(number, line);
+            }
             if self.is_muted_name(name) {
                 self.seen.insert("muted when it came back");
                 self.show(number, "* you are muted: nobody sees what you say");
@@ -914,7 +943,7 @@ impl Room {
         self.seen.insert("quit");
         let nick = self.nick(number);
         let left = format!("* {nick} left");
-        match self.is_muted(number) {
+        match self.is_muted(number) || self.is_voiceless(number) {
             true => self.tell_people(number, Kind::Presence, &left),
             false => self.tell_friends(number, &format!("{left}: bye"), Some(&left)),
         }
@@ -940,6 +969,9 @@ impl Room {
         if self.is_muted(number) {
             return self.tell_muted(number);
         }
+        if self.is_voiceless(number) {
+            return self.tell_voiceless(number);
+        }
         let line = format!("{}: {text}", self.nick(number));
         for other in self.others(number) {
             if !self.hides(other, number) {
@@ -950,6 +982,9 @@ impl Room {
     }
 
     fn waves(&mut self, number: usize) {
+        if self.is_voiceless(number) {
+            return self.tell_voiceless(number);
+        }
         let nick = self.nick(number);
         let line = format!("** {nick} waves");
         for other in self.others(number) {
@@ -1325,6 +1360,97 @@ impl Room {
         let told: Vec<&str> = line.split(' ').take(words).collect();
         let line = format!("* operator {}: {}", self.nick(number), told.join(" "));
         self.tell_operators(number, &line, Self::quote);
+    }
+
+    fn announces(&mut self, number: usize) {
+        self.seen.insert("announced");
+        let line = format!("* {} announces: tea", self.nick(number));
+        let others = self.others(number);
+        for &other in &others {
+            self.hear(other, Kind::Announced, &line);
+        }
+        self.keep(number, line);
+        let told = match others.len() {
+            0 => "* announced, but nobody else is here".to_owned(),
+            1 => "* announced to 1 other".to_owned(),
+            n => format!("* announced to {n} others"),
+        };
+        self.show(number, &told);
+    }
+
+    /// Whether the room is moderated and this one has no voice.
+    fn is_voiceless(&self, number: usize) -> bool {
+        let client = &self.clients[number];
+        self.is_moderated && !client.is_operator && !client.has_voice
+    }
+
+    fn tell_voiceless(&mut self, number: usize) {
+        self.seen.insert("voiceless");
+        let line = "* the room is moderated, that was not sent; you can /msg an operator";
+        self.show(number, line);
+    }
+
+    fn moderates(&mut self, number: usize) {
+        self.is_moderated = !self.is_moderated;
+        let nick = self.nick(number);
+        let (own, others) = match self.is_moderated {
+            true => (
+                "* only operators and whom they /voice are heard; /moderate again ends it",
+                format!("* {nick} moderates the room: only who gets a voice is heard"),
+            ),
+            false => (
+                "* everybody is heard again",
+                format!("* {nick} lets everybody be heard again"),
+            ),
+        };
+        self.show(number, own);
+        self.tell_people(number, Kind::Notice, &others);
+    }
+
+    fn gives_voice(&mut self, number: usize, name: &str) -> bool {
+        let Some(other) = self.meant_other(number, name) else {
+            return false;
+        };
+        self.seen.insert("voiced");
+        let nick = self.nick(other);
+        let client = &mut self.clients[other];
+        client.has_voice = !client.has_voice;
+        let is_heard = match client.has_voice {
+            true => "heard in a moderated room",
+            false => "not heard in a moderated room any more",
+        };
+        self.show(number, &format!("* {nick} is {is_heard}"));
+        if self.clients[other].is_person {
+            self.show(other, &format!("* you are {is_heard}"));
+        }
+        true
+    }
+
+    fn forgets_lines(&mut self, number: usize, name: &str) -> bool {
+        let whom = match self.candidates(number, name)[..] {
+            [it] => Some(it).filter(|&it| self.doubt(name, it).is_none()),
+            _ => None,
+        };
+        let nick = whom.map(|it| self.nick(it));
+        let person = whom.filter(|&it| self.clients[it].is_person);
+        let before = self.history.len();
+        self.history.retain(|(_, line, speaker)| {
+            let said_as = speaker_of(line);
+            !(is_alike(&said_as, name)
+                || nick.as_ref().is_some_and(|nick| is_alike(&said_as, nick))
+                || Some(*speaker) == person)
+        });
+        let line = match before - self.history.len() {
+            0 => format!("* nothing is kept that \"{name}\" has said"),
+            1 => format!("* 1 line of {name} is forgotten"),
+            n => format!("* {n} lines of {name} are forgotten"),
+        };
+        self.show(number, &line);
+        let is_done = before > self.history.len();
+        if is_done {
+            self.seen.insert("lines forgotten");
+        }
+        is_done
     }
 
     fn deops(&mut self, number: usize) {

@@ -539,7 +539,12 @@ impl Shadow {
 
     /// What a plain client is told by operators.
     fn may_be_told(&self, line: &[u8]) -> bool {
-        let words: [&[u8]; 3] = [b" has kicked you", b"* you are muted", b" ago, "];
+        let words: [&[u8]; 4] = [
+            b" has kicked you",
+            b"* you are muted",
+            b" ago, ",
+            b" announces: ",
+        ];
         let has = |words: &&[u8]| line.windows(words.len()).any(|part| part == *words);
         line.starts_with(b"* ") && words.iter().any(has)
     }

@@ -360,17 +360,23 @@ fn a_script_can_be_muted_and_is_told_when_it_speaks() {
 }
 
 #[test]
-fn an_announcement_reaches_people_as_the_servers_own() {
+fn an_announcement_reaches_everybody_is_confirmed_and_stays_in_the_history() {
     let (mut rig, _file) = moderated("announce");
-    let (op, [alice]) = operator_and(&mut rig, ["alice"]);
+    let (op, [alice, quiet]) = operator_and(&mut rig, ["alice", "quiet"]);
     let script = rig.connect_plainly();
     script.say("script");
+    quiet.say("/ignore op");
+    quiet.say("/quiet");
     rig.settle();
-    received([&op, &alice]);
+    received([&op, &alice, &quiet]);
     op.say("/announce we close at ten");
     rig.settle();
     let said = "* op announces: we close at ten\r\n";
-    assert_eq!(received([&op, &alice, &script]), ["", said, ""]);
+    let done = "* announced to 3 others\r\n";
+    let all = [&op, &alice, &quiet, &script];
+    assert_eq!(received(all), [done, said, said, said]);
+    let last = "* 0 s ago, * op announces: we close at ten\r\n";
+    expect_answer(&mut rig, &alice, "/last", last);
 }
 
 #[test]

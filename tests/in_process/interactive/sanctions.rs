@@ -140,3 +140,83 @@ fn all_of_an_address_can_be_muted() {
         "* 192.0.2.1 is not muted\r\n",
     );
 }
+
+#[test]
+fn what_somebody_has_said_can_be_forgotten() {
+    let (mut rig, op, _file) = moderated("forget");
+    let [alice, bob] = people(&mut rig, ["alice", "bob"]);
+    bob.say("one");
+    bob.say("/nick rob");
+    bob.say("two");
+    alice.say("three");
+    rig.settle();
+    received([&op, &alice, &bob]);
+    expect_answer(
+        &mut rig,
+        &op,
+        "/forget rob",
+        "* 2 lines of rob are forgotten\r\n",
+    );
+    expect_answer(&mut rig, &alice, "/last", "* 0 s ago, alice: three\r\n");
+    let none = "* nothing is kept that \"rob\" has said\r\n";
+    expect_answer(&mut rig, &op, "/forget rob", none);
+    expect_answer(
+        &mut rig,
+        &op,
+        "/forget alice",
+        "* 1 line of alice is forgotten\r\n",
+    );
+}
+
+#[test]
+fn in_a_moderated_room_only_operators_are_heard_and_who_has_a_voice() {
+    let (mut rig, op, _file) = moderated("class");
+    let [alice, bob] = people(&mut rig, ["alice", "bob"]);
+    let script = rig.connect_plainly();
+    script.say("script");
+    rig.settle();
+    received([&op, &alice, &bob]);
+    let own = "* only operators and whom they /voice are heard; /moderate again ends it\r\n";
+    expect_answer(&mut rig, &op, "/moderate", own);
+    let told = "* op moderates the room: only who gets a voice is heard\r\n";
+    assert_eq!(received([&alice, &bob, &script]), [told, told, ""]);
+    let refused = "* the room is moderated, that was not sent; you can /msg an operator\r\n";
+    for line in ["hi", "/me waves", "//who", "help"] {
+        expect_answer(&mut rig, &alice, line, refused);
+    }
+    script.say("beep");
+    rig.settle();
+    assert_eq!(script.received(), refused);
+    expect_answer(
+        &mut rig,
+        &alice,
+        "/msg op may I?",
+        "* you tell op: may I?\r\n",
+    );
+    assert_eq!(received([&op, &bob]), ["* alice tells you: may I?\r\n", ""]);
+    expect_answer(
+        &mut rig,
+        &op,
+        "/voice alice",
+        "* alice is heard in a moderated room\r\n",
+    );
+    assert_eq!(alice.received(), "* you are heard in a moderated room\r\n");
+    alice.say("thanks");
+    rig.settle();
+    op.say("well");
+    rig.settle();
+    assert_eq!(bob.received(), "alice: thanks\r\nop: well\r\n");
+    let late = rig.join("late");
+    let welcome = "* the room is moderated: you can listen, and /msg an operator\r\n";
+    assert!(late.received().ends_with(welcome));
+    bob.received();
+    bob.say("/quit with words");
+    rig.settle();
+    assert!(late.received().ends_with("* bob left\r\n"));
+    received([&op, &alice]);
+    expect_answer(&mut rig, &op, "/moderate", "* everybody is heard again\r\n");
+    late.say("hello");
+    rig.settle();
+    let told = "* op lets everybody be heard again\r\nlate: hello\r\n";
+    assert_eq!(received([&op, &alice]), ["late: hello\r\n", told]);
+}

@@ -1,0 +1,49 @@
+//! A moderated room, for a class: only operators are heard, and whom they give a voice. Private words, names and
+//! everything that is only asked are as free as ever.
+
+use crate::broadcast::batch::Kind;
+use crate::client_id::ClientId;
+use crate::protocol::message::Message;
+use crate::room::Room;
+use crate::text::CleanText;
+use crate::time::moment::Moment;
+
+impl Room {
+    /// Lets only operators be heard, and whom they give a voice; or everybody again.
+    pub(crate) fn toggle_moderated(&mut self, by: ClientId) {
+        self.is_moderated = !self.is_moderated;
+        self.is_watched = true;
+        self.outbox
+            .send(by, Message::YouModerate(self.is_moderated));
+        let member = self.members.get(by);
+        if let Some((speaker, nick)) = member.map(|it| (it.speaker(by), it.nick.clone())) {
+            let message = Message::Moderates(&nick, self.is_moderated);
+            self.say_as(speaker, Kind::Notice, message);
+        }
+    }
+
+    /// Gives a member a voice in a moderated room, or takes it back. Returns whether that was done.
+    pub(crate) fn toggle_voice(&mut self, by: ClientId, name: CleanText<'_>, now: Moment) -> bool {
+        let Some(id) = self.meant_other(by, name, now) else {
+            return false;
+        };
+        let Some(has_voice) = self.members.toggle_voice(id) else {
+            return false;
+        };
+        let Some(member) = self.members.get(id) else {
+            return false;
+        };
+        self.outbox
+            .send(by, Message::HasVoice(&member.nick, has_voice));
+        if member.person.is_some() {
+            self.outbox.send(id, Message::YouHaveVoice(has_voice));
+        }
+        true
+    }
+
+    /// Whether the room is moderated and this member has no voice.
+    pub(crate) fn is_voiceless(&self, id: ClientId) -> bool {
+        let has_voice = || self.members.get(id).is_some_and(|member| member.has_voice);
+        self.is_moderated && !self.is_operator(id) && !has_voice()
+    }
+}
