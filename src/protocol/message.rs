@@ -825,7 +825,10 @@ impl fmt::Display for Whois<'_> {
             None => write!(f, "{} is a script, silent for {silent_for}", self.nick)?,
             Some(time) => {
                 let (nick, here_for) = (self.nick, Lasting(time));
-                write!(f, "{nick} is here for {here_for}, silent for {silent_for}")?;
+                write!(
+                    f,
+                    "{nick} has been here for {here_for}, silent for {silent_for}"
+                )?;
             }
         }
         if self.is_operator {

@@ -1329,7 +1329,7 @@ impl Room {
                     Some("") => ", away".to_owned(),
                     Some(why) => format!(", away: {why}"),
                 };
-                format!("* {nick} is here for {here}, silent for {silent}{operator}{away}")
+                format!("* {nick} has been here for {here}, silent for {silent}{operator}{away}")
             }
             false => format!("* {nick} is a script, silent for {silent}"),
         };

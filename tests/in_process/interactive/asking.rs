@@ -114,7 +114,7 @@ fn whois_tells_operators_more_than_others() {
     alice.say("/mute bob 5");
     rig.advance(5 * SECOND);
     received([&alice, &bob]);
-    let is_bob = "* bob is here for 2 min, silent for 2 min\r\n";
+    let is_bob = "* bob has been here for 2 min, silent for 2 min\r\n";
     let told = [
         is_bob,
         "* bob comes from 127.0.0.1\r\n* bob is muted for 5 minutes, by alice\r\n",
@@ -124,9 +124,12 @@ fn whois_tells_operators_more_than_others() {
     for (line, answer) in [
         (
             "/whois ali",
-            "* alice is here for 2 min, silent for 0 s, an operator\r\n",
+            "* alice has been here for 2 min, silent for 0 s, an operator\r\n",
         ),
-        ("/whois bob", "* bob is here for 2 min, silent for 0 s\r\n"),
+        (
+            "/whois bob",
+            "* bob has been here for 2 min, silent for 0 s\r\n",
+        ),
         (
             "/whois script",
             "* script is a script, silent for 2 min\r\n",
