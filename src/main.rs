@@ -29,6 +29,7 @@ use cli::args::{Args, command};
 use cli::check::check;
 use cli::inherited;
 use cli::logging::{announce, log_lines_dropped, log_start, raise_descriptor_limit, start_log};
+use cli::state::{self, Keeper};
 use cli::systemd::Systemd;
 use cli::transcript::Recorder;
 use cli::transcript_writer;
@@ -57,6 +58,9 @@ fn run(args: &Args) -> io::Result<()> {
     if let Some(file) = args.write_transcript() {
         return transcript_writer::run(file);
     }
+    if let Some(file) = args.write_state() {
+        return state::run_writer(file);
+    }
     fix_threshold();
     start_log(args.log_level(), args.log_style());
     warn_of_unknown(&Args::variables());
@@ -69,15 +73,18 @@ fn run(args: &Args) -> io::Result<()> {
     let observers = (Systemd::from_env()?, Recorder::new(args.transcript())?);
     let mut server = Server::bind_with(config.clone(), inherited, observers)?;
     server.set_log_lines_dropped(log_lines_dropped);
+    let mut keeper = Keeper::start(args.state(), &mut server)?;
     log_start(&config, &server.listeners());
     announce(&server.listeners());
     server.observer().0.ready();
-    serve(&mut server)
+    let served = serve(&mut server, &mut keeper);
+    keeper.finish(&server);
+    served
 }
 
 /// Takes turns until the server has shut down. In between it tells systemd, and sees to it that the
-/// transcript has a writer.
-fn serve(server: &mut Server<(Systemd, Recorder)>) -> io::Result<()> {
+/// transcript has a writer and bans and mutes are kept.
+fn serve(server: &mut Server<(Systemd, Recorder)>, keeper: &mut Keeper) -> io::Result<()> {
     loop {
         let now = server.now();
         let is_recording = server.is_recording();
@@ -86,8 +93,13 @@ fn serve(server: &mut Server<(Systemd, Recorder)>) -> io::Result<()> {
         {
             server.observer().1.failed(&error, now);
         }
+        keeper.on_turn(server, now);
         let (systemd, recorder) = server.observer();
-        let deadlines = [systemd.next_deadline(now), recorder.next_deadline()];
+        let deadlines = [
+            systemd.next_deadline(now),
+            recorder.next_deadline(),
+            keeper.next_deadline(),
+        ];
         let deadline = deadlines.into_iter().flatten().min();
         let patience = deadline.map(|at| at.saturating_duration_since(now));
         if server.turn(patience)? == Status::Stopped {

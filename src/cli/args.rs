@@ -118,6 +118,14 @@ pub(crate) struct Args {
     #[arg(long, env = "LINE_CHAT_TRANSCRIPT", value_name = "FILE")]
     transcript: Option<PathBuf>,
 
+    /// Keep bans and mutes in this file, so that they outlast the server
+    #[arg(long, env = "LINE_CHAT_STATE", value_name = "FILE")]
+    state: Option<PathBuf>,
+
+    /// Be the writer of that file, which the server starts
+    #[arg(long, value_name = "FILE", hide = true)]
+    write_state: Option<PathBuf>,
+
     /// Be the transcript's writer, which the server starts
     #[arg(long, value_name = "FILE", hide = true)]
     write_transcript: Option<PathBuf>,
@@ -142,7 +150,8 @@ impl Args {
     /// The arguments of this process. Ends the process for `--help`, `--version` and usage errors.
     pub(crate) fn of_process() -> Self {
         let args = Self::of(&command().get_matches()).unwrap_or_else(|error| error.exit());
-        if args.generate.is_some() || args.write_transcript.is_some() {
+        let is_writer = args.write_transcript.is_some() || args.write_state.is_some();
+        if args.generate.is_some() || is_writer {
             return args;
         }
         if let Err(error) = args.config().check() {
@@ -217,6 +226,16 @@ impl Args {
     /// The file that this process writes instead of serving.
     pub(crate) fn write_transcript(&self) -> Option<&Path> {
         self.write_transcript.as_deref()
+    }
+
+    /// Where bans and mutes are kept.
+    pub(crate) fn state(&self) -> Option<&Path> {
+        self.state.as_deref()
+    }
+
+    /// The file of bans and mutes that this process writes instead of serving.
+    pub(crate) fn write_state(&self) -> Option<&Path> {
+        self.write_state.as_deref()
     }
 
     /// What the log on standard error looks like.

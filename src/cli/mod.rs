@@ -8,6 +8,7 @@ pub(crate) mod generate;
 pub(crate) mod inherited;
 pub(crate) mod log_format;
 pub(crate) mod logging;
+pub(crate) mod state;
 pub(crate) mod systemd;
 pub(crate) mod transcript;
 pub(crate) mod transcript_writer;

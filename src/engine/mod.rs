@@ -23,6 +23,7 @@ mod handshakes;
 mod liveness;
 mod read;
 mod run_queue;
+mod sanctions;
 mod survey;
 mod transcript;
 
@@ -42,6 +43,7 @@ pub use crate::conn::liveness::Liveness;
 use crate::conn::overflow::Overflow;
 pub use crate::conn::stream::{Interest, Stream};
 use crate::conn::{Env, Io, ReaderState};
+pub use crate::engine::sanctions::SanctionsError;
 use crate::events::{Event, Observer};
 use crate::metrics::ProcessStats;
 use crate::peer::Peer;

@@ -79,7 +79,7 @@ impl TypedPeers {
         matches!(self.set, PeerSet::Network(network) if network.prefix_len() == 0)
     }
 
-    fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         if let Some(uid) = user(text) {
             let set = PeerSet::User(uid);
             return Some(Self { set, address: None });

@@ -85,6 +85,8 @@ pub(crate) struct Room {
     banned: ExpiringSet<Sanction<BannedNick>>,
     /// Whose lines nobody gets.
     muted: ExpiringSet<Sanction<Muted>>,
+    /// How often bans and mutes have changed.
+    sanctions_version: u64,
     /// Only operators are heard, and whom they give a voice.
     is_moderated: bool,
     /// Somebody may not be heard, or renames are to be told of at once: one look tells a line that nothing is
@@ -248,6 +250,7 @@ impl Room {
             is_recorded: config.recorded,
             banned: ExpiringSet::default(),
             muted: ExpiringSet::default(),
+            sanctions_version: 0,
             is_moderated: false,
             is_watched: false,
             scratch: String::new(),

@@ -9,6 +9,9 @@ use crate::text::CleanText;
 use crate::text::alike::NameHash;
 use crate::text::nick::Nick;
 
+/// What is said of one more ban or mute than there may be.
+pub(crate) const TOO_MANY: &str = "there are too many before it";
+
 /// The longest reason that is kept, in characters.
 const MAX_WHY_CHARS: usize = 100;
 
@@ -61,6 +64,12 @@ impl<W> Sanction<W> {
         }
     }
 
+    /// One that was kept.
+    pub(crate) fn kept(whom: W, by: &str, why: &str) -> Self {
+        let (by, why) = (by.into(), why.into());
+        Self { whom, by, why }
+    }
+
     /// How it is told of, with the time that is left.
     pub(crate) fn terms(&self, time: Option<Duration>) -> Terms<'_> {
         Terms {
@@ -93,4 +102,20 @@ impl Muted {
     pub(super) fn is_same(&self, other: NameHash) -> bool {
         matches!(self, Self::Name { name, .. } if name.is_same(other))
     }
+}
+
+/// A ban or a mute as it is kept beyond the process.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Kept<'a> {
+    pub(crate) is_ban: bool,
+    pub(crate) whom: Whom<'a>,
+    pub(crate) by: &'a str,
+    pub(crate) why: &'a str,
+}
+
+/// Whom it is for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Whom<'a> {
+    Name(&'a str),
+    Peers(PeerSet),
 }

@@ -39,7 +39,7 @@ use crate::config::addr::{ListenAddr, Place, Role, Service};
 use crate::config::interactive::{Interactive, Profile};
 use crate::config::unix_socket::UnixName;
 use crate::config::{Config, ConfigError};
-use crate::engine::{Engine, Interest, Liveness, Registry};
+use crate::engine::{Engine, Interest, Liveness, Registry, SanctionsError};
 use crate::events::{Event, Observer};
 use crate::metrics::Metrics;
 use crate::peer::Peer;
@@ -371,6 +371,24 @@ impl<O: Observer> Server<O> {
     /// other end was closed.
     pub fn is_recording(&self) -> bool {
         self.engine.is_recording()
+    }
+
+    /// Another number whenever bans or mutes have changed.
+    pub fn sanctions_version(&self) -> u64 {
+        self.engine.sanctions_version()
+    }
+
+    /// All bans and mutes that are in force, as text that [`restore_sanctions`](Self::restore_sanctions) takes.
+    pub fn sanctions(&self) -> String {
+        self.engine.sanctions()
+    }
+
+    /// Adds bans and mutes that were in force before.
+    ///
+    /// # Errors
+    /// A line is neither. Those before it were added.
+    pub fn restore_sanctions(&mut self, text: &str) -> Result<(), SanctionsError> {
+        self.engine.restore_sanctions(text)
     }
 
     /// Says something as the server to all people at a prompt, as `* TEXT`, in the next turn. Control

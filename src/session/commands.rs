@@ -331,6 +331,7 @@ impl Call<'_, '_> {
             self.answer(Message::Usage(&row.help));
         }
         if self.has_moderated {
+            self.cx.room.note_sanction();
             self.tell_operators(line);
         }
     }

@@ -119,7 +119,7 @@ fn help_shows_examples_and_fits_a_terminal() {
 }
 
 /// Each flag, its variable without `LINE_CHAT_`, and its default, in the order of help.
-pub(crate) const FLAGS: [(&str, &str, &str); 35] = [
+pub(crate) const FLAGS: [(&str, &str, &str); 36] = [
     ("[ADDR]...", "ADDR", "6142"),
     ("--prefix <TEMPLATE>", "PREFIX", "{nick}:"),
     ("--proxy-from <NETWORK>", "PROXY_FROM", "this machine"),
@@ -131,6 +131,7 @@ pub(crate) const FLAGS: [(&str, &str, &str); 35] = [
     ("-v, --verbose...", "VERBOSE", ""),
     ("-q, --quiet...", "QUIET", ""),
     ("--transcript <FILE>", "TRANSCRIPT", ""),
+    ("--state <FILE>", "STATE", ""),
     ("--log-format <FORMAT>", "LOG_FORMAT", "text"),
     ("--generate <FILE>", "", ""),
     ("--interactive", "INTERACTIVE", ""),

@@ -17,6 +17,7 @@ mod process;
 mod readme;
 mod soak;
 mod starting;
+mod state;
 #[path = "../support/mod.rs"]
 mod support;
 mod systemd;

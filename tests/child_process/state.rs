@@ -1,0 +1,182 @@
+//! `--state`: bans and mutes that outlast the server, and a file that is never half.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use rustix::process::Signal;
+
+use crate::support::child::{Client, Server, await_until, command, run};
+use crate::support::temp_file::{TempFile, TempFolder};
+
+const HEADER: &str = "# line-chat: what is banned and muted; do not edit while the server runs\n";
+
+/// A server for people with operators, which keeps its state there.
+#[track_caller]
+fn serve(state: &str, ops: &TempFile) -> Server {
+    Server::start(&[
+        "--interactive",
+        "--ops-password-file",
+        ops.path(),
+        "--state",
+        state,
+    ])
+}
+
+/// An operator, who has read all that it got so far.
+#[track_caller]
+fn operator(server: &Server) -> Client {
+    let mut op = server.connect();
+    op.say("op");
+    op.say("/op secret");
+    read_until(
+        &mut op,
+        "* you are an operator; /help lists what you can do",
+    );
+    op
+}
+
+#[track_caller]
+fn read_until(client: &mut Client, line: &str) {
+    while client.line().expect("it comes") != line {}
+}
+
+#[track_caller]
+fn await_lines(state: &str, lines: usize) {
+    await_until("the state is written", || {
+        fs::read_to_string(state).is_ok_and(|text| text.lines().count() == lines)
+    });
+}
+
+#[test]
+fn bans_and_mutes_outlast_a_server_that_is_killed() {
+    let (folder, ops) = (
+        TempFolder::new("state"),
+        TempFile::new("state-ops", "secret\n"),
+    );
+    let state = folder.path_of("bans");
+    let server = serve(&state, &ops);
+    await_lines(&state, 1);
+    let mut op = operator(&server);
+    let mut bob = server.connect();
+    bob.say("bob");
+    read_until(&mut op, "* bob joined");
+    op.say("/mute bob 2h too loud");
+    op.say("/ban eve 1d");
+    op.say("/ban 203.0.113.0/24 sells things");
+    op.say("/mute 2001:db8::1");
+    await_lines(&state, 5);
+    server.signal(Signal::KILL);
+    server.wait();
+    let mode = fs::metadata(&state)
+        .expect("it is there")
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777, 0o600);
+    assert_eq!(folder.names(), ["bans"]);
+
+    let server = serve(&state, &ops);
+    let mut op = operator(&server);
+    op.say("/bans");
+    op.expect("* eve is banned for 1 day, by op");
+    op.expect("* 203.0.113.0/24 is banned, by op: sells things");
+    op.say("/mutes");
+    op.expect("* bob is muted for 2 hours, by op: too loud");
+    op.expect("* 2001:db8::/64 is muted, by op");
+    op.say("/unmute bob");
+    op.expect("* bob is no longer muted");
+    // What is changed last is written as well.
+    assert!(server.stop().status.success());
+    let text = fs::read_to_string(&state).expect("it is there");
+    let kept: Vec<&str> = text.lines().skip(1).collect();
+    assert_eq!(kept.len(), 3, "{text}");
+    assert!(text.starts_with(HEADER) && !text.contains("bob"), "{text}");
+}
+
+#[test]
+fn what_has_ended_is_not_taken_back() {
+    let (folder, ops) = (
+        TempFolder::new("ended"),
+        TempFile::new("ended-ops", "secret\n"),
+    );
+    let state = folder.path_of("bans");
+    let kept = "ban\tname\teve\t-\top\t\n";
+    let text = format!("{HEADER}\nban\tname\tbob\t1\top\tlong ago\n{kept}");
+    fs::write(&state, text).expect("a file");
+    let server = serve(&state, &ops);
+    let mut op = operator(&server);
+    op.say("/bans");
+    op.expect("* eve is banned, by op");
+    let text = fs::read_to_string(&state).expect("it is there");
+    assert_eq!(text, format!("{HEADER}{kept}"));
+    server.stop();
+}
+
+#[test]
+fn a_state_that_cannot_be_read_or_written_is_refused_with_what_to_do() {
+    let folder = TempFolder::new("broken");
+    let state = folder.path_of("bans");
+    let fields = "it has not six fields with tabs between them";
+    for (line, why) in [
+        ("ban\tname\teve", fields),
+        (
+            "kick\tname\teve\t-\top\t",
+            "it is neither a ban nor a mute, of a name or of peers",
+        ),
+        ("ban\tname\ta b\t-\top\t", "that is no nick here"),
+        (
+            "mute\tpeers\teve\t-\top\t",
+            "that is no address, network or uid",
+        ),
+        (
+            "ban\tname\teve\tsoon\top\t",
+            "its end is no number of seconds",
+        ),
+        (
+            "ban\tname\teve\t-\top\t\u{1b}[31m",
+            "it holds characters that no ban or mute has",
+        ),
+    ] {
+        let text = format!("{HEADER}{line}\n");
+        fs::write(&state, &text).expect("a file");
+        let remains = run(&mut command(&[
+            "--interactive",
+            "--state",
+            &state,
+            "127.0.0.1:0",
+        ]));
+        let told =
+            format!("line-chat: the state {state}: line 2: {why}: mend or remove that line\n");
+        assert!(remains.log.ends_with(&told), "{}", remains.log);
+        assert_eq!(remains.status.code(), Some(1));
+        let left = fs::read_to_string(&state).expect("it is there");
+        assert_eq!(left, text, "it is not touched");
+    }
+    let nowhere = folder.path_of("nowhere/bans");
+    let remains = run(&mut command(&["--state", &nowhere, "127.0.0.1:0"]));
+    let told = format!("line-chat: the state {nowhere}: No such file or directory (os error 2)\n");
+    assert!(remains.log.ends_with(&told), "{}", remains.log);
+}
+
+#[test]
+fn a_writer_that_fails_leaves_the_old_state_and_is_told_of() {
+    let (folder, ops) = (
+        TempFolder::new("failing"),
+        TempFile::new("failing-ops", "secret\n"),
+    );
+    let state = folder.path_of("bans");
+    let server = serve(&state, &ops);
+    let mut op = operator(&server);
+    // A folder where the new file would be written.
+    fs::create_dir(format!("{state}.new")).expect("a folder");
+    op.say("/ban eve");
+    read_until(&mut op, "* eve is banned, but nobody here has that name");
+    while !server
+        .log_line()
+        .contains(&format!("cannot keep bans and mutes in {state}: "))
+    {}
+    assert_eq!(fs::read_to_string(&state).expect("it is there"), HEADER);
+    fs::remove_dir(format!("{state}.new")).expect("it is empty");
+    assert!(server.stop().status.success());
+    let text = fs::read_to_string(&state).expect("it is there");
+    assert_eq!(text, format!("{HEADER}ban\tname\teve\t-\top\t\n"));
+}
