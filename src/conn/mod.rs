@@ -60,6 +60,8 @@ pub(crate) struct Env {
     pub(crate) clock: Clock,
     /// Tells the time of day to people who ask for it.
     pub(crate) wall_clock: fn() -> SystemTime,
+    /// Makes the tokens that people ask for; `None` where there is no randomness.
+    pub(crate) random: fn() -> Option<[u8; 16]>,
     /// Tells what the system knows of the process.
     pub(crate) process_stats: fn() -> Option<ProcessStats>,
     /// Tells how many lines of the log were dropped.
@@ -92,6 +94,7 @@ impl Env {
             instant,
             clock,
             wall_clock: || SystemTime::UNIX_EPOCH,
+            random: || None,
             process_stats: || None,
             log_lines_dropped: || 0,
             survey: None,

@@ -37,7 +37,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         }
         let is_full = self.catch_up(id) == Pushed::Full;
         // The output that does not fit was queued first, so the full queue is the reason.
-        let reason = if is_full {
+        let reason = if is_full && reason != CloseReason::Claimed {
             CloseReason::TooSlow
         } else {
             reason

@@ -265,6 +265,12 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         self.env.wall_clock = wall_clock;
     }
 
+    /// Sets what makes the tokens of `/claim`: 128 bits each time that nobody can predict. By default nothing
+    /// does, and nobody gets a token.
+    pub fn set_random(&mut self, random: fn() -> Option<[u8; 16]>) {
+        self.env.random = random;
+    }
+
     /// Sets what tells of the process on the page of metrics; by default nothing does.
     pub fn set_process_stats(&mut self, process_stats: fn() -> Option<ProcessStats>) {
         self.env.process_stats = process_stats;

@@ -395,7 +395,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
                 io.hold(fresh, &mut self.env);
             }
             let goes_on = self.finish_step(id, step, replies_before);
-            if matches!(step.flow, Flow::CheckPeer(_) | Flow::Survey) {
+            if step.flow.is_request() || step.flow == Flow::Survey {
                 self.answer_session(step.flow, registry);
             }
             if !goes_on {
@@ -412,6 +412,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
             Flow::CheckPeer(holder) => {
                 self.check_peer(holder, registry);
             }
+            Flow::TakeOver(id) => self.begin_close(id, CloseReason::Claimed),
             Flow::Survey => self.survey(),
             _ => {}
         }
@@ -440,7 +441,9 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         client.session.charge(cost, self.env.now);
         match step.flow {
             // The command may have closed the client.
-            Flow::Continue | Flow::CheckPeer(_) | Flow::Survey => return client.session.listens(),
+            Flow::Continue | Flow::CheckPeer(_) | Flow::TakeOver(_) | Flow::Survey => {
+                return client.session.listens();
+            }
             Flow::Starved | Flow::Wait => {}
             Flow::Close(reason) => self.begin_close(id, reason),
             Flow::Drop => self.mark_closed(id),

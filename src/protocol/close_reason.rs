@@ -58,6 +58,8 @@ pub enum CloseReason {
     MadeRoom,
     /// The client gave the command `/quit`.
     Quit,
+    /// The member came back over another connection, with a token of `/claim`.
+    Claimed,
     /// An operator closed the member.
     Kicked,
     /// An operator banned the name or the address of the client.
@@ -74,7 +76,7 @@ pub enum CloseReason {
 
 impl CloseReason {
     /// Every reason, in the order of declaration, which is also the order of the counters.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 28] = [
         Self::HungUp,
         Self::Broken,
         Self::TooSlow,
@@ -96,6 +98,7 @@ impl CloseReason {
         Self::NoProxyHeader,
         Self::MadeRoom,
         Self::Quit,
+        Self::Claimed,
         Self::Kicked,
         Self::Banned,
         Self::AddressBanned,
@@ -118,6 +121,7 @@ impl CloseReason {
             Self::OutOfMemory => "server is short of memory and you are furthest behind, goodbye",
             Self::LoginTimeout => "no nick came in time, goodbye",
             Self::Quit => "goodbye",
+            Self::Claimed => "you are back over another connection, so this one ends",
             Self::Banned => "you are banned from this room, goodbye",
             Self::AddressBanned => "your address is banned from this server",
             Self::Idle => "you have been silent for too long, goodbye",
@@ -133,11 +137,26 @@ impl CloseReason {
         })
     }
 
-    /// Whether the client is so far behind that its queue is not worth writing.
+    /// Whether the client is so far behind, or lost, that its queue is not worth writing.
     pub(crate) fn cuts_queue(self) -> bool {
         matches!(
             self,
-            Self::TooSlow | Self::Stalled | Self::HeldUp | Self::OutOfMemory
+            Self::TooSlow | Self::Stalled | Self::HeldUp | Self::OutOfMemory | Self::Claimed
+        )
+    }
+
+    /// Whether a person whose connection ends so may have lost it.
+    pub(crate) fn may_be_lost(self) -> bool {
+        matches!(
+            self,
+            Self::HungUp
+                | Self::Broken
+                | Self::TooSlow
+                | Self::Stalled
+                | Self::HeldUp
+                | Self::OutOfMemory
+                | Self::Idle
+                | Self::Claimed
         )
     }
 
@@ -179,6 +198,7 @@ impl fmt::Display for CloseReason {
             Self::NoProxyHeader => "no PROXY header",
             Self::MadeRoom => "made room",
             Self::Quit => "quit",
+            Self::Claimed => "claimed",
             Self::Kicked => "kicked",
             Self::Banned => "banned",
             Self::AddressBanned => "address is banned",

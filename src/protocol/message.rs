@@ -13,6 +13,7 @@ use std::time::Duration;
 use crate::config::interactive::Profile;
 use crate::config::prefix::Prefix;
 use crate::peer::Peer;
+use crate::protocol::claim_token::ClaimToken;
 use crate::protocol::close_reason::CloseReason;
 use crate::protocol::command::Help;
 use crate::text::nick::{Nick, NickError};
@@ -59,6 +60,8 @@ pub(crate) enum Message<'a> {
     /// The client sent text before it could read that its nick was refused: the connection is closed.
     DidNotWait,
     Welcome(&'a Nick, Names<'a>),
+    /// Somebody has come back with a token.
+    WelcomeBack(&'a Nick, Names<'a>),
 
     // Joins, leaves and renames.
     HasJoined(&'a Nick),
@@ -89,6 +92,10 @@ pub(crate) enum Message<'a> {
     Who(&'a str, Listed<'a>),
     Whois(Whois<'a>),
     Time(&'a str),
+    /// With which words a person gets its name back.
+    YourClaim(&'a Nick, &'a ClaimToken),
+    /// There is no randomness to make tokens of.
+    NoClaims,
     YouIgnore(&'a Nick),
     YouIgnoreAll(&'a [&'a str]),
     /// The name under which somebody was ignored, and another one that it has now.
@@ -361,6 +368,11 @@ impl Message<'_> {
                 "welcome, {nick}. /help lists the commands. {}",
                 Others(others)
             ),
+            Self::WelcomeBack(nick, others) => write!(
+                to,
+                "welcome back, {nick}; /claim gives a new token. {}",
+                Others(others)
+            ),
             Self::HasJoined(nick) => write!(to, "{nick} joined"),
             Self::HasLeft(nick) => write!(to, "{nick} left"),
             Self::HasLeftBecause(nick, reason) => write!(to, "{nick} left ({reason})"),
@@ -405,6 +417,13 @@ impl Message<'_> {
             Self::Who(beginning, who) => write!(to, "{}", Here(beginning, who)),
             Self::Whois(who) => write!(to, "{who}"),
             Self::Time(time) => write!(to, "it is {time}"),
+            // What is to be typed has no isolates.
+            Self::YourClaim(nick, token) => write!(
+                to,
+                "to be {nick} again after a lost connection, type {} {token} as your nick",
+                nick.as_str()
+            ),
+            Self::NoClaims => write!(to, "this server gives no tokens"),
             Self::YouIgnore(nick) => {
                 write!(to, "ignoring {nick}; /unignore {nick} undoes it")
             }

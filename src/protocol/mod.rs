@@ -1,6 +1,7 @@
 //! Bytes and their meaning: telnet, lines, commands, and the words that clients read. It is pure: no
 //! sockets, no clock.
 
+pub(crate) mod claim_token;
 pub(crate) mod close_reason;
 pub(crate) mod command;
 pub mod decoder;

@@ -166,6 +166,7 @@ impl Room {
         let origin = from.origin();
         let renamed = self.members.rename(id, new.clone(), name, origin, now);
         renamed.map_err(|taken| self.with_free(taken.into(), id, now))?;
+        self.rename_claim(id);
         self.answer(id, Message::YouAreNow(&new));
         let is_another = old != new;
         let said_bytes = match is_another {
@@ -233,9 +234,10 @@ impl Room {
             self.answer(id, Message::NobodyToldYou);
             return None;
         };
-        let member = self.members.get(partner.id);
+        let at = self.claims.returned(partner.serial).unwrap_or(partner.id);
+        let member = self.members.get(at);
         if member.is_some_and(|member| member.identity().serial == partner.serial) {
-            return Some(partner.id);
+            return Some(at);
         }
         self.outbox.send(id, Message::PartnerHasLeft(&partner.nick));
         None

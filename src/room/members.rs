@@ -19,6 +19,7 @@ use crate::client_id::ClientId;
 use crate::peer::{Origin, Peer};
 use crate::protocol::message::Mark;
 use crate::room::MAX_NAMED;
+use crate::room::claims::Gone;
 use crate::room::given_up::{Doubt, GivenUp, GivenUpNames, Guess};
 use crate::room::ignore_list::IgnoreList;
 use crate::room::renames::Renamed;
@@ -236,7 +237,7 @@ impl Member {
 }
 
 impl Person {
-    fn new(serial: u64, from: Peer, since: Moment) -> Self {
+    pub(super) fn new(serial: u64, from: Peer, since: Moment) -> Self {
         Self {
             serial,
             from,
@@ -247,6 +248,10 @@ impl Person {
             is_operator: false,
             is_narrow: false,
         }
+    }
+
+    pub(super) fn serial(&self) -> u64 {
+        self.serial
     }
 
     pub(super) fn is_quiet(&self) -> bool {
@@ -621,6 +626,31 @@ impl Members {
         let member = self.get_mut(id)?;
         member.has_voice = !member.has_voice;
         Some(member.has_voice)
+    }
+
+    /// A newcomer is a person who was here before, who keeps nothing of its old connection.
+    pub(super) fn restore(&mut self, id: ClientId, gone: Gone) {
+        let Gone {
+            mut person,
+            has_voice,
+            is_secret,
+            ..
+        } = gone;
+        let Some(new) = self.get(id).and_then(|member| member.person.as_deref()) else {
+            return;
+        };
+        (person.from, person.is_narrow) = (new.from, new.is_narrow);
+        person.is_operator = false;
+        if !is_secret {
+            person.since = new.since;
+        }
+        if let Some(member) = self.get_mut(id) {
+            member.person = Some(person);
+            member.has_voice = has_voice;
+        }
+        let is_stamped = self.get(id).is_some_and(Member::is_stamped);
+        self.stamped = self.stamped.saturating_add(usize::from(is_stamped));
+        self.set_special(id);
     }
 
     /// The window of a member is narrow, or no longer.

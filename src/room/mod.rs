@@ -3,6 +3,7 @@
 //! needed to test it. What people can ask of it beside talking is in `commands`, and what operators
 //! can in `moderation`.
 
+pub(crate) mod claims;
 mod commands;
 mod given_up;
 mod history;
@@ -36,6 +37,7 @@ use crate::text::nick::{Nick, NickError};
 use crate::text::{self, CleanText};
 use crate::time::expiring_set::ExpiringSet;
 use crate::time::moment::Moment;
+use claims::Claims;
 use history::{Author, History};
 use members::{Member, Members, Seat, Taken};
 use presence::{Change, Counted, Presence};
@@ -75,6 +77,7 @@ pub(crate) struct Room {
     /// How many lines of it a client is shown that joins.
     lines_shown: usize,
     presence: Presence,
+    claims: Claims,
     renames: Renames,
     quiet_above_members: usize,
     /// There is a transcript, which is told what people are.
@@ -245,6 +248,7 @@ impl Room {
             history: History::new(interactive.lines_kept(), history_bytes),
             lines_shown: interactive.lines_shown(),
             presence: Presence::default(),
+            claims: Claims::default(),
             renames: Renames::default(),
             quiet_above_members: config.interactive.quiet_above_members,
             is_recorded: config.recorded,
@@ -268,7 +272,8 @@ impl Room {
         profile: Profile,
         now: Moment,
     ) -> Result<(), Refusal> {
-        let added = self.try_add(id, from, line, profile, now);
+        let nick = self.nick(line, now)?;
+        let added = self.try_add(id, from, nick, profile, now);
         added.map_err(|refusal| match profile {
             Profile::Interactive => self.with_free(refusal, id, now),
             Profile::Plain | Profile::History => refusal,
@@ -279,10 +284,7 @@ impl Room {
         }
         if profile == Profile::Interactive {
             // Last, so that it is still on the screen.
-            self.welcome(id);
-        }
-        if self.is_moderated && profile == Profile::Interactive {
-            self.outbox.send(id, Message::IsModerated);
+            self.welcome(id, false);
         }
         self.mute_if_it_is_back(id, from, now);
         Ok(())
@@ -297,7 +299,8 @@ impl Room {
         profile: Profile,
         now: Moment,
     ) -> Result<(), NickError> {
-        let added = self.try_add(id, from, line, profile, now);
+        let nick = self.nick(line, now)?;
+        let added = self.try_add(id, from, nick, profile, now);
         added.map_err(|refusal| refusal.why)?;
         self.mute_if_it_is_back(id, from, now);
         Ok(())
@@ -307,11 +310,10 @@ impl Room {
         &mut self,
         id: ClientId,
         from: &Peer,
-        line: &[u8],
+        (nick, name): (Nick, NameHash),
         profile: Profile,
         now: Moment,
     ) -> Result<(), Refusal> {
-        let (nick, name) = self.nick(line, now)?;
         let is_person = profile == Profile::Interactive;
         if self.renames.has_fresh() {
             // They are older than the member.
@@ -379,7 +381,8 @@ impl Room {
         }
     }
 
-    fn welcome(&mut self, id: ClientId) {
+    /// Shows a person who else is here, and whether it can talk. `is_back`: it was here before.
+    fn welcome(&mut self, id: ClientId, is_back: bool) {
         let Some(member) = self.members.get(id) else {
             return;
         };
@@ -391,7 +394,14 @@ impl Room {
             .saturating_sub(some.len())
             .saturating_sub(1);
         let others = Names { some: &some, more };
-        self.outbox.send(id, Message::Welcome(&member.nick, others));
+        let message = match is_back {
+            false => Message::Welcome(&member.nick, others),
+            true => Message::WelcomeBack(&member.nick, others),
+        };
+        self.outbox.send(id, message);
+        if self.is_moderated {
+            self.outbox.send(id, Message::IsModerated);
+        }
     }
 
     /// The nick of a member; empty for a client that is none.
@@ -444,9 +454,13 @@ impl Room {
         self.keep_muted(member.name, from, now);
         self.renames.forget(member.serial());
         let (speaker, nick) = (member.speaker(id), member.nick);
+        if let Some(person) = member.person {
+            let (member, person) = ((&nick, member.has_voice), person);
+            self.claims.leave(member, person, reason, now);
+        }
         let message = match reason {
-            // At the end nobody needs to know.
-            CloseReason::Shutdown => return Some(nick),
+            // At the end nobody needs to know, and of a claim only who has it.
+            CloseReason::Shutdown | CloseReason::Claimed => return Some(nick),
             // The others were told when it was asked for, with the words.
             CloseReason::Quit | CloseReason::Kicked => return Some(nick),
             CloseReason::HungUp | CloseReason::Broken => Message::HasLeft(&nick),

@@ -48,7 +48,7 @@ impl Room {
         self.tell_other_operators(by, |nick| Message::HasModerated(nick, command));
     }
 
-    fn tell_other_operators<'a>(
+    pub(super) fn tell_other_operators<'a>(
         &'a mut self,
         by: ClientId,
         message: impl Fn(&'a Nick) -> Message<'a>,
@@ -363,6 +363,30 @@ impl Room {
                 *left = Some(from.origin());
             }
         }
+    }
+
+    /// Somebody who was connected from another place is back. If it was muted because of that place, it is
+    /// muted by its name now.
+    pub(super) fn follow_mute(&mut self, id: ClientId, was_from: &Peer, now: Moment) {
+        if self.muted.is_empty() || self.is_muted(id, now) {
+            return;
+        }
+        let Some(member) = self.members.get(id) else {
+            return;
+        };
+        let mute = find_mute(&self.muted, member.name, Some(was_from), now);
+        let Some((mute, time)) = mute else {
+            return;
+        };
+        let whom = Muted::Name {
+            name: self.members.hash_of_member(member),
+            nick: member.nick.as_str().into(),
+            left: None,
+        };
+        let mute = Sanction::kept(whom, &mute.by, &mute.why);
+        self.outbox.send(id, Message::YouAreMuted(time, &mute.why));
+        self.muted.add(mute, time, now);
+        self.note_sanction();
     }
 
     /// A member has joined. If a muted one has left that came from there, it is muted in its stead.

@@ -216,6 +216,7 @@ impl<O: Observer> Server<O> {
             )));
         }
         engine.set_wall_clock(SystemTime::now);
+        engine.set_random(process::random);
         engine.set_process_stats(process::stats);
         for error in &errors {
             report(&mut engine, Event::ListenFailed { error });

@@ -1,15 +1,24 @@
-//! What Linux tells of this process, for the page of metrics: [`stats`] reads it from proc(5) when it is
-//! asked for.
+//! What the system gives to this process: [`stats`] reads what proc(5) tells of it, for the page of metrics,
+//! and [`random`] asks for bytes that nobody can predict.
 
 use std::fs;
 use std::time::Duration;
 
+use rustix::io::retry_on_intr;
 use rustix::process::{Resource, getrlimit};
+use rustix::rand::{GetRandomFlags, getrandom};
 
 use crate::metrics::ProcessStats;
 
 /// USER_HZ, which is 100 wherever Linux runs (time(7)).
 const TICKS_PER_SECOND: u64 = 100;
+
+/// Asks the system for random bytes (getrandom(2)).
+pub(super) fn random() -> Option<[u8; 16]> {
+    let mut bytes = [0; 16];
+    let filled = retry_on_intr(|| getrandom(&mut bytes, GetRandomFlags::empty())).ok()?;
+    (filled == bytes.len()).then_some(bytes)
+}
 
 /// Reads the present values. `None` where there is no proc(5).
 pub(super) fn stats() -> Option<ProcessStats> {

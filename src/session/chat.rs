@@ -28,6 +28,7 @@ use crate::conn::overflow::Content;
 use crate::conn::send_queue::SendQueue;
 use crate::conn::timeouts::Timeout;
 use crate::events::{Event, Heard};
+use crate::protocol::claim_token::Attempt;
 use crate::protocol::close_reason::CloseReason;
 use crate::protocol::decoder::{Decoded, Decoder, Input, Next};
 use crate::protocol::layout::Columns;
@@ -168,9 +169,9 @@ impl ChatSession {
                     true => Step::new(used, Flow::Wait),
                     false => talk.on_member_line(line, is_checked, out, cx),
                 };
-                if matches!(step.flow, Flow::Wait | Flow::CheckPeer(_)) {
+                if step.flow == Flow::Wait || step.flow.is_request() {
                     let line = line.to_vec();
-                    decoder.postpone(line, matches!(step.flow, Flow::CheckPeer(_)));
+                    decoder.postpone(line, step.flow.is_request());
                 }
                 step
             }
@@ -206,7 +207,7 @@ impl ChatSession {
             }
             Some(Decoded::Line(line)) => {
                 let step = talk.on_nick(line, is_checked, out, cx);
-                if matches!(step.flow, Flow::CheckPeer(_)) {
+                if step.flow.is_request() {
                     let line = line.to_vec();
                     decoder.postpone(line, true);
                 }
@@ -553,7 +554,7 @@ impl Talk {
             return Step::new(0, Flow::Continue);
         }
         let step = commands::run(line, class, is_checked, &mut self.lines, out, cx);
-        if matches!(step.flow, Flow::CheckPeer(_)) {
+        if step.flow.is_request() {
             // It is counted when it is run.
             self.lines = lines_before;
             return Step::new(0, step.flow);
@@ -580,7 +581,7 @@ impl Talk {
     }
 
     /// Handles a line that asks for a nick. `is_checked`: the peer of the member that holds the nick was
-    /// checked.
+    /// checked, or a member that is claimed was closed.
     fn on_nick(
         &mut self,
         line: &[u8],
@@ -599,7 +600,11 @@ impl Talk {
         if let Some(asked) = self.asked_before_nick(line) {
             return self.answer_before_nick(asked, out, cx);
         }
-        let flow = self.try_nick(line, is_checked, out, cx);
+        let claim = Attempt::parse(line).filter(|_| self.is_interactive());
+        let flow = match claim {
+            Some(attempt) => self.try_claim(&attempt, is_checked, out, cx),
+            None => self.try_nick(line, is_checked, out, cx),
+        };
         Step {
             has_joined: self.stage == Stage::Member,
             ..Step::new(0, flow)

@@ -12,6 +12,7 @@ use crate::client_id::ClientId;
 use crate::conn::send_queue::{Pushed, SendQueue};
 use crate::events::Event;
 use crate::peer::PeerSet;
+use crate::protocol::claim_token::ClaimToken;
 use crate::protocol::close_reason::CloseReason;
 use crate::protocol::command::{self, Help, Role, Typed, is_slash, nearest, time_and_reason};
 use crate::protocol::message::Message;
@@ -148,7 +149,7 @@ impl Row {
 
 /// Every command, in the order in which they are listed.
 #[rustfmt::skip]
-static COMMANDS: [Row; 30] = [
+static COMMANDS: [Row; 31] = [
     row("help", &["h", "?"], "[COMMAND]", 0, "lists the commands; with COMMAND, its other names", Run::Word(help)),
     row("who", &["w", "names", "list", "users"], "[NAME]", 0, "lists who is here; with NAME, whose names begin with it", Run::Word(who)),
     row("whois", &[], "NAME", 1, "tells since when NAME is here, and more", Run::Word(whois)),
@@ -165,6 +166,7 @@ static COMMANDS: [Row; 30] = [
     row("bell", &[], "off|private|name", 1, "rings for private words, or your name as well", Run::Word(bell)),
     row("stamp", &[], "[+5h45m|off]", 0, "shows the time before each line, so far from UTC", Run::Word(stamp)),
     row("away", &[], "[WHY]", 0, "shows who asks that you are away; again, that you are back", Run::Text(away)).speech(),
+    row("claim", &[], "", 0, "gives a token that brings your name back after a lost connection", Run::Nothing(claim)),
     row("time", &[], "", 0, "tells the time, in UTC", Run::Nothing(time)),
     row("quit", &["q", "exit", "bye"], "[TEXT]", 0, "leaves; TEXT is shown to the others", Run::Text(quit)),
     row("op", &[], "[PASSWORD]", 0, "makes you an operator; alone, asks for the password unseen", Run::Text(op)).for_role(Role::OperatorToBe),
@@ -598,6 +600,16 @@ fn stamp(call: &mut Call<'_, '_>, zone: CleanText<'_>) {
 
 fn away(call: &mut Call<'_, '_>, why: CleanText<'_>) {
     call.cx.room.set_away(call.cx.id, why);
+}
+
+fn claim(call: &mut Call<'_, '_>) {
+    match (call.cx.env.random)() {
+        Some(random) => {
+            let token = ClaimToken::new(random);
+            call.cx.room.give_claim(call.cx.id, token);
+        }
+        None => call.answer(Message::NoClaims),
+    }
 }
 
 fn time(call: &mut Call<'_, '_>) {

@@ -12,11 +12,13 @@ use crate::config::addr::Eol;
 use crate::conn::overflow::{Content, Overflow};
 use crate::conn::send_queue::SendQueue;
 use crate::events::Event;
+use crate::protocol::claim_token::Attempt;
 use crate::protocol::close_reason::CloseReason;
 use crate::protocol::decoder::{Decoded, Decoder, Input};
 use crate::protocol::message::Message;
 use crate::protocol::telnet::TelnetDecoder;
 use crate::room::Room;
+use crate::room::claims::Claimed;
 use crate::session::auth::WRONG_PASSWORD_PAUSE;
 use crate::session::chat::{ChatSession, Stage, Talk, negotiate};
 use crate::session::commands::{self, COMMAND_BYTES};
@@ -260,6 +262,44 @@ impl Talk {
                 None => self.refuse_nick(&refusal.why, out, cx),
             };
         }
+        self.become_member(out, cx);
+        Flow::Continue
+    }
+
+    /// Takes a line as a name and a token, with which the client is somebody again who was here before.
+    /// `is_checked`: a connection of that person was closed, or the peer of the member that has the name was
+    /// checked.
+    pub(super) fn try_claim(
+        &mut self,
+        attempt: &Attempt<'_>,
+        is_checked: bool,
+        out: &mut SendQueue,
+        cx: &mut Ctx<'_>,
+    ) -> Flow {
+        let now = cx.env.now;
+        if let Some(wait) = cx.auth.throttle.wait(cx.peer.origin(), now) {
+            return self.refuse_unseen(wait, out, cx);
+        }
+        let serial = match cx.room.claimed(attempt, now) {
+            Claimed::Member(id) if !is_checked => return Flow::TakeOver(id),
+            Claimed::Member(_) | Claimed::Wrong => {
+                count_wrong_password(&mut self.lines, cx);
+                return self.refuse_nick(&NickError::WrongToken, out, cx);
+            }
+            Claimed::Gone(serial) => serial,
+        };
+        if let Err(refusal) = cx.room.come_back(cx.id, &cx.peer, serial, now) {
+            return match refusal.holder.filter(|_| !is_checked) {
+                Some(holder) => Flow::CheckPeer(holder),
+                None => self.refuse_nick(&refusal.why, out, cx),
+            };
+        }
+        self.become_member(out, cx);
+        Flow::Continue
+    }
+
+    /// The room has taken the client in.
+    fn become_member(&mut self, out: &mut SendQueue, cx: &mut Ctx<'_>) {
         if out.eol() == Eol::Lf {
             cx.room.end_lines_with_lf(cx.id);
         }
@@ -274,7 +314,6 @@ impl Talk {
             peer: cx.peer,
             nick,
         });
-        Flow::Continue
     }
 
     pub(super) fn refuse_long_nick(&mut self, out: &mut SendQueue, cx: &mut Ctx<'_>) -> Flow {

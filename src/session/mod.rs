@@ -130,6 +130,9 @@ pub(crate) enum Flow {
     /// A line asks for the nick of this client, whose peer may have vanished. The session keeps the
     /// line, and is called again once the kernel was asked.
     CheckPeer(ClientId),
+    /// A line proves that this client is the same person, so it is to be closed first. The session keeps the
+    /// line, and is called again once that was done.
+    TakeOver(ClientId),
     /// The answer needs a look at every client. The session is called again once that was taken.
     Survey,
     /// Close the client for this reason.
@@ -507,6 +510,13 @@ impl Watch<'_> {
             self.emit(|| Event::Skipped { id, lines });
         }
         lines > 0
+    }
+}
+
+impl Flow {
+    /// Whether the session keeps its line until the engine has done what it asks for.
+    pub(crate) fn is_request(self) -> bool {
+        matches!(self, Self::CheckPeer(_) | Self::TakeOver(_))
     }
 }
 

@@ -208,6 +208,8 @@ pub(crate) enum NickError {
     LineTooLong {
         max_line_bytes: usize,
     },
+    /// A token came with it with which nobody can come back, or not any more.
+    WrongToken,
 }
 
 impl fmt::Display for NickError {
@@ -242,6 +244,7 @@ impl fmt::Display for NickError {
                 refuse(f, nick, banned.as_str(), "banned from this room")
             }
             Self::NoticeWord { nick, word } => refuse(f, nick, word, "reserved"),
+            Self::WrongToken => write!(f, "that token is wrong, used up or too old"),
             Self::LineTooLong { max_line_bytes } => {
                 write!(
                     f,
@@ -259,6 +262,7 @@ impl NickError {
             Self::WhiteSpace { joined } => Some(format!(": try {}", joined.as_ref()?)),
             Self::Taken { free, .. } => Some(format!("; {} is free", free.as_ref()?)),
             Self::Unsafe => Some(": type the nick again".to_owned()),
+            Self::WrongToken => Some(": type another nick".to_owned()),
             _ => None,
         }
     }

@@ -6,6 +6,8 @@
 //! The model hears a client when the engine has, because one thing depends on how much each read took:
 //! whether a script that is refused a nick had sent more before it could know.
 
+mod claims;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -16,6 +18,7 @@ use crate::journal::Peer;
 use crate::reference::{is_alike, is_taken};
 use crate::scene::{INTERACTIVE, PLAIN, Scene};
 use crate::socket::Faults;
+use claims::Claim;
 
 const SEEDS: u64 = 60;
 const STEPS: usize = 150;
@@ -124,6 +127,9 @@ struct Room {
     muted: Vec<(String, String)>,
     /// Names that were given up, who had it, and in which step.
     departed: Vec<(String, usize, u64)>,
+    /// The tokens that are valid, and how many were given out.
+    claims: Vec<Claim>,
+    tokens: u128,
     step: u64,
     /// What came about.
     seen: BTreeSet<&'static str>,
@@ -133,8 +139,12 @@ struct Room {
 const OFTEN: f64 = 0.1;
 
 /// What has to come about, or nothing is shown.
-const EVENTS: [&str; 43] = [
+const EVENTS: [&str; 47] = [
     "announced",
+    "came back",
+    "claimed in vain",
+    "took over",
+    "wrong token",
     "voiceless",
     "voiced",
     "lines forgotten",
@@ -215,7 +225,10 @@ fn broken(line: &str, columns: usize) -> Vec<String> {
         let last = lines.pop().expect("one is there");
         let is_short = last.chars().count() <= columns;
         let room: String = last.chars().take(columns + 1).collect();
-        let at = room.rfind(' ').filter(|&at| at > 4 && !is_short);
+        // A word that is too long for a line has one for itself.
+        let at = room.rfind(' ').filter(|&at| at > 4);
+        let behind = || Some(room.len() + last.get(room.len()..)?.find(' ')?);
+        let at = at.or_else(behind).filter(|_| !is_short);
         let Some(at) = at else {
             lines.push(last);
             return lines;
@@ -268,6 +281,8 @@ impl Room {
             history: Vec::new(),
             muted: Vec::new(),
             departed: Vec::new(),
+            claims: Vec::new(),
+            tokens: 0,
             step: 0,
             seen: BTreeSet::new(),
         }
@@ -402,7 +417,7 @@ impl Room {
                 line = self.next_line(number, knows_password);
             }
             knows_password |= line == "sesame";
-            is_paused = line.ends_with("guess");
+            is_paused = line.ends_with("guess") || self.claimed(&line) == Some(None);
             // Behind a CR, the LF would be heard when the pause is over.
             lines.push(line + if is_paused { "\n" } else { "\r\n" });
             if is_paused {
@@ -484,11 +499,13 @@ impl Room {
         }
         if self.clients[number].nick.is_none() {
             let asked = ["who", "HELP", "?", "/who", "/me waves", "quit", " exit"];
-            return match self.rng.u8(..4) {
-                0 if self.clients[number].is_person => asked[self.rng.usize(..asked.len())],
-                _ => name,
-            }
-            .to_owned();
+            let is_person = self.clients[number].is_person;
+            let asks = match self.rng.u8(..5) {
+                0 if is_person => Some(asked[self.rng.usize(..asked.len())].to_owned()),
+                1 if is_person => self.typed_claim(),
+                _ => None,
+            };
+            return asks.unwrap_or_else(|| name.to_owned());
         }
         let most = self.rng.usize(1..12);
         let short: String = name.chars().take(most).collect();
@@ -522,7 +539,8 @@ impl Room {
                 2 => "/find E 1".to_owned(),
                 _ => format!("/last 2 {name}"),
             },
-            21 => "/time".to_owned(),
+            21 if self.rng.bool() => "/time".to_owned(),
+            21 => "/claim".to_owned(),
             22 => ["/op mustard", "/deop"][self.rng.usize(..2)].to_owned(),
             23 | 24 => "/op mustard".to_owned(),
             25 => "/op guess".to_owned(),
@@ -547,9 +565,12 @@ impl Room {
             return self.tries(number, line);
         }
         if client.nick.is_none() {
-            return match client.is_person && self.asks_before(number, line) {
-                true => {}
-                false => self.asks_for(number, line),
+            if client.is_person && self.asks_before(number, line) {
+                return;
+            }
+            return match self.claimed(line) {
+                Some(claim) => self.comes_back(number, claim),
+                None => self.asks_for(number, line),
             };
         }
         let (command, rest) = line.split_once(' ').unwrap_or((line, ""));
@@ -589,6 +610,7 @@ impl Room {
                     self.show(number, "* no line that is kept has \"E 1\" in it");
                 }
             }
+            "/claim" => self.asks_for_token(number),
             "/time" => self.show(number, "* it is 1970-01-01 00:00:00 UTC"),
             "/who" => self.lists(number),
             "/quiet" | "/bell" | "/stamp" | "/away" => self.sets(number, command, first),
@@ -816,28 +838,10 @@ impl Room {
 
     fn asks_for(&mut self, number: usize, name: &str) {
         if let Some(owner) = self.owner(name) {
-            self.clients[number].refusals += 1;
-            let is_last = self.clients[number].refusals == self.most_refusals(number);
-            let taken = is_taken(name, &self.nick(owner));
-            let what = match is_last {
-                true => ", and that was the last try, goodbye".to_owned(),
-                false if self.clients[number].is_person => self.advice(name),
-                false => ", choose another".to_owned(),
-            };
-            self.show(number, &format!("* {taken}{what}"));
-            self.clients[number].is_open = !is_last;
-            if is_last {
-                self.seen.insert("last nick");
-            }
-            return;
+            let (taken, advice) = (is_taken(name, &self.nick(owner)), self.advice(name));
+            return self.refuse(number, &taken, &advice);
         }
-        let others = self.members();
-        let names = self.names(&others);
-        let others = match others.len() {
-            0 => "nobody else is here yet".to_owned(),
-            1 => format!("1 other here: {names}"),
-            n => format!("{n} others here: {names}"),
-        };
+        let others = self.others_here();
         for (muted, _) in &mut self.muted {
             if is_alike(muted, name) {
                 name.clone_into(muted);
@@ -849,15 +853,46 @@ impl Room {
         if self.clients[number].is_person {
             self.recount(number, SHOWN, |_, _| true);
             let welcome = format!("* welcome, {name}. /help lists the commands. {others}");
-            self.show(number, &welcome);
-            if self.is_moderated {
-                let line = "* the room is moderated: you can listen, and /msg an operator";
-                self.show(number, line);
-            }
-            if self.is_muted_name(name) {
-                self.seen.insert("muted when it came back");
-                self.show(number, "* you are muted: nobody sees what you say");
-            }
+            self.is_welcome(number, &welcome);
+        }
+    }
+
+    /// A line is not what lets a client in, with what it could type instead if it is a person.
+    fn refuse(&mut self, number: usize, why: &str, advice: &str) {
+        self.clients[number].refusals += 1;
+        let is_last = self.clients[number].refusals == self.most_refusals(number);
+        let what = match is_last {
+            true => ", and that was the last try, goodbye",
+            false if self.clients[number].is_person => advice,
+            false => ", choose another",
+        };
+        self.show(number, &format!("* {why}{what}"));
+        self.clients[number].is_open = !is_last;
+        if is_last {
+            self.seen.insert("last nick");
+        }
+    }
+
+    /// Who is here, for somebody who is about to be.
+    fn others_here(&self) -> String {
+        let others = self.members();
+        let names = self.names(&others);
+        match others.len() {
+            0 => "nobody else is here yet".to_owned(),
+            1 => format!("1 other here: {names}"),
+            n => format!("{n} others here: {names}"),
+        }
+    }
+
+    fn is_welcome(&mut self, number: usize, welcome: &str) {
+        self.show(number, welcome);
+        if self.is_moderated {
+            let line = "* the room is moderated: you can listen, and /msg an operator";
+            self.show(number, line);
+        }
+        if self.is_muted(number) {
+            self.seen.insert("muted when it came back");
+            self.show(number, "* you are muted: nobody sees what you say");
         }
     }
 
@@ -934,6 +969,7 @@ impl Room {
                 false => Kind::Presence,
             };
             self.tell_people(number, kind, &format!("* {nick} {how}"));
+            self.loses_claim(number, how == "left");
             self.gives_up(number, &nick);
             self.clients[number].nick = None;
         }
@@ -949,6 +985,7 @@ impl Room {
         }
         self.show(number, "* goodbye");
         self.clients[number].is_open = false;
+        self.loses_claim(number, false);
         self.gives_up(number, &nick);
         self.clients[number].nick = None;
     }

@@ -1,7 +1,7 @@
 //! One thing at a time: a [`Scene`] is an engine whose clients do exactly what a test tells them, on
 //! either kind of stream.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
@@ -22,6 +22,18 @@ pub(crate) const INTERACTIVE: Service = Service::Chat(Profile::Interactive);
 
 /// More turns in a row than any scene needs.
 const MOST_TURNS: usize = 10_000;
+
+thread_local! {
+    /// How many tokens were made in this scene.
+    static TOKENS: Cell<u128> = const { Cell::new(0) };
+}
+
+/// The bytes of 1, 2 and so on.
+#[expect(clippy::unnecessary_wraps, reason = "there may be no randomness")]
+fn next_token() -> Option<[u8; 16]> {
+    TOKENS.set(TOKENS.get() + 1);
+    Some(TOKENS.get().to_be_bytes())
+}
 
 /// Plays a scene on plain streams and on veiled ones.
 pub(crate) fn on_both(scene: impl Fn(bool)) {
@@ -128,9 +140,11 @@ impl Scene {
         journal::begin();
         Descriptor::allow(100);
         let now = Instant::now();
-        let engine = Engine::new(config, Journal, now);
+        let mut engine = Engine::new(config, Journal, now).expect("the config is sound");
+        TOKENS.set(0);
+        engine.set_random(next_token);
         Self {
-            engine: engine.expect("the config is sound"),
+            engine,
             sockets: Vec::new(),
             now,
             is_veiled,

@@ -117,7 +117,8 @@ const OF_PEOPLE: [CloseReason; 7] = [
 const OF_VEILS: [CloseReason; 2] = [CloseReason::HandshakeTimeout, CloseReason::HandshakeFailed];
 
 /// What a scene of its own shows, or a test over sockets: proxies are met before the engine.
-const OF_SCENES: [CloseReason; 3] = [
+const OF_SCENES: [CloseReason; 4] = [
+    CloseReason::Claimed,
     CloseReason::Unreachable,
     CloseReason::UntrustedProxy,
     CloseReason::NoProxyHeader,

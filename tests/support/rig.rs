@@ -37,6 +37,17 @@ pub(crate) struct Rig {
     registered: Registered,
 }
 
+/// Bytes for a token, different ones each time.
+#[expect(clippy::unnecessary_wraps, reason = "there may be no randomness")]
+fn next_token() -> Option<[u8; 16]> {
+    thread_local! {
+        static LAST: Cell<u8> = const { Cell::new(0xa0) };
+    }
+    let next = LAST.get().wrapping_add(1);
+    LAST.set(next);
+    Some([next; 16])
+}
+
 /// A peer with this address.
 fn at(ip: IpAddr) -> Peer {
     SocketAddr::new(ip, 50_000).into()
@@ -54,9 +65,11 @@ impl Rig {
         let doors = doors.map(|(waiting, service)| Door { waiting, service });
         let acceptor = Acceptor::new(doors.collect(), config.limits.accepts_per_turn);
         let (interactive, now) = (config.interactive.clone(), Instant::now());
+        let mut engine = Engine::new(config, (), now).expect("files that can serve");
+        engine.set_random(next_token);
         Self {
             acceptor,
-            engine: Engine::new(config, (), now).expect("files that can serve"),
+            engine,
             interactive,
             now,
             waiting,

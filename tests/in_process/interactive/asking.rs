@@ -21,6 +21,7 @@ fn help_lists_the_commands_a_line_each() {
         * /bell off|private|name: rings for private words, or your name as well\r\n\
         * /stamp [+5h45m|off]: shows the time before each line, so far from UTC\r\n\
         * /away [WHY]: shows who asks that you are away; again, that you are back\r\n\
+        * /claim: gives a token that brings your name back after a lost connection\r\n\
         * /time: tells the time, in UTC\r\n\
         * /quit [TEXT]: leaves; TEXT is shown to the others\r\n\
         * //TEXT: says a line that begins with a slash\r\n\

@@ -4,6 +4,7 @@
 
 mod asking;
 mod chaos;
+mod claims;
 mod coming;
 mod history;
 mod moderation;

@@ -1,0 +1,372 @@
+//! Claims: whoever has asked for a token can come back over another connection as the same person, with its
+//! name, what it has set and whom it ignores. [`Claims`] knows the tokens, and what is kept of those who have
+//! gone.
+//!
+//! | a person | its claim |
+//! |---|---|
+//! | asks for a token | is new; the token before it is void |
+//! | loses its connection | is kept for ten minutes, with the person |
+//! | quits, or is sent away by an operator | is void |
+//! | is claimed while it is here | its connection is closed first, and it is kept as above |
+//! | is claimed after it has gone | is used up: the newcomer is this person now |
+//!
+//! What is kept is bounded: at most 16 people of an address, of which the oldest makes room, and at most 1024
+//! in all, which is less than 6 MB. A name is kept free for nobody.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::client_id::ClientId;
+use crate::config::interactive::Profile;
+use crate::peer::Peer;
+use crate::protocol::claim_token::{Attempt, ClaimToken};
+use crate::protocol::close_reason::CloseReason;
+use crate::protocol::message::Message;
+use crate::room::members::Person;
+use crate::room::{Refusal, Room};
+use crate::text::alike::NameHash;
+use crate::text::nick::{Nick, NickError};
+use crate::time::moment::Moment;
+
+/// How long somebody who has gone can come back.
+const KEPT: Duration = Duration::from_secs(600);
+
+/// How many people are kept of one address, and in all.
+const MAX_OF_ORIGIN: usize = 16;
+const MAX_KEPT: usize = 1024;
+
+/// The claims, by the serial numbers of the people.
+#[derive(Debug, Default)]
+pub(super) struct Claims {
+    claims: BTreeMap<u64, Claim>,
+    /// Where those are who came back, for others who know them by the number of their lost connection.
+    returned: BTreeMap<u64, ClientId>,
+}
+
+#[derive(Debug)]
+struct Claim {
+    token: ClaimToken,
+    /// The name that the person was told to type, and the one that it has now.
+    names: [NameHash; 2],
+    holder: Holder,
+}
+
+#[derive(Debug)]
+enum Holder {
+    /// It is here.
+    Member(ClientId),
+    /// Its connection has ended.
+    Gone(Box<Gone>),
+}
+
+/// Somebody whose connection has ended, and what it gets back.
+#[derive(Debug)]
+pub(super) struct Gone {
+    pub(super) nick: Nick,
+    pub(super) person: Box<Person>,
+    pub(super) has_voice: bool,
+    /// The others were not told that it has gone.
+    pub(super) is_secret: bool,
+    expires_at: Moment,
+}
+
+/// What a name and a token stand for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Claimed {
+    /// Nobody.
+    Wrong,
+    /// Somebody who is here, over this connection.
+    Member(ClientId),
+    /// Somebody who has gone, by its serial number.
+    Gone(u64),
+}
+
+impl Claims {
+    /// Gives a member a token, in place of the one that it may have.
+    pub(super) fn add(&mut self, id: ClientId, serial: u64, name: NameHash, token: ClaimToken) {
+        let claim = Claim {
+            token,
+            names: [name; 2],
+            holder: Holder::Member(id),
+        };
+        self.claims.insert(serial, claim);
+    }
+
+    /// A member has another name.
+    pub(super) fn rename(&mut self, serial: u64, name: NameHash) {
+        if let Some(claim) = self.claims.get_mut(&serial) {
+            claim.names[1] = name;
+        }
+    }
+
+    /// A member has left for this reason. If it has a claim, it is kept unless it wanted to leave, or had to.
+    pub(super) fn leave(
+        &mut self,
+        (nick, has_voice): (&Nick, bool),
+        person: Box<Person>,
+        reason: CloseReason,
+        now: Moment,
+    ) {
+        let serial = person.serial();
+        self.returned.remove(&serial);
+        if !self.claims.contains_key(&serial) {
+            return;
+        }
+        if !reason.may_be_lost() || !self.make_room(&person, now) {
+            self.claims.remove(&serial);
+            return;
+        }
+        if let Some(claim) = self.claims.get_mut(&serial) {
+            claim.holder = Holder::Gone(Box::new(Gone {
+                nick: nick.clone(),
+                person,
+                has_voice,
+                is_secret: reason == CloseReason::Claimed,
+                expires_at: now + KEPT,
+            }));
+        }
+    }
+
+    /// Makes room for one more who has gone. Returns whether there is any.
+    fn make_room(&mut self, new: &Person, now: Moment) -> bool {
+        self.claims.retain(|_, it| it.is_valid(now));
+        let gone = self.claims.iter();
+        let gone = gone.filter_map(|(&serial, claim)| Some((serial, claim.gone()?)));
+        let all = gone.clone().count();
+        let origin = new.from.origin();
+        let own = gone.filter(|(_, gone)| gone.person.from.origin() == origin);
+        let of_origin = own.clone().count();
+        if of_origin < MAX_OF_ORIGIN {
+            return all < MAX_KEPT;
+        }
+        let oldest = own.min_by_key(|(_, gone)| gone.expires_at);
+        let oldest = oldest.map(|(serial, _)| serial);
+        oldest.is_some_and(|serial| self.claims.remove(&serial).is_some())
+    }
+
+    /// Returns whose name and token these are.
+    pub(super) fn find(&self, name: NameHash, token: &ClaimToken, now: Moment) -> Claimed {
+        let valid = self.claims.iter().filter(|(_, claim)| claim.is_valid(now));
+        let mut named = valid.filter(|(_, claim)| claim.names.iter().any(|it| it.is_same(name)));
+        let found = named.find(|(_, claim)| claim.token.matches(token));
+        found.map_or(Claimed::Wrong, |(&serial, claim)| match claim.holder {
+            Holder::Member(id) => Claimed::Member(id),
+            Holder::Gone(_) => Claimed::Gone(serial),
+        })
+    }
+
+    /// The nick of somebody who has gone.
+    pub(super) fn nick_of(&self, serial: u64) -> Option<&Nick> {
+        Some(&self.claims.get(&serial)?.gone()?.nick)
+    }
+
+    /// Somebody who had gone is back over this connection. Its claim is used up.
+    pub(super) fn take(&mut self, serial: u64, id: ClientId) -> Option<Gone> {
+        let Holder::Gone(gone) = self.claims.remove(&serial)?.holder else {
+            return None;
+        };
+        self.returned.insert(serial, id);
+        Some(*gone)
+    }
+
+    /// Where somebody is who came back and is still here.
+    pub(super) fn returned(&self, serial: u64) -> Option<ClientId> {
+        self.returned.get(&serial).copied()
+    }
+}
+
+impl Room {
+    /// Gives a person a token with which it can come back.
+    pub(crate) fn give_claim(&mut self, id: ClientId, token: ClaimToken) {
+        let Some(member) = self.members.get(id) else {
+            return;
+        };
+        self.claims.add(id, member.serial(), member.name, token);
+        let message = Message::YourClaim(&member.nick, &token);
+        self.outbox.send(id, message);
+    }
+
+    /// A member has another name.
+    pub(super) fn rename_claim(&mut self, id: ClientId) {
+        if let Some(member) = self.members.get(id) {
+            self.claims.rename(member.serial(), member.name);
+        }
+    }
+
+    /// Returns who is claimed.
+    pub(crate) fn claimed(&mut self, attempt: &Attempt<'_>, now: Moment) -> Claimed {
+        let nick = Nick::parse(attempt.name, self.max_nick_chars);
+        let (Ok(nick), Some(token)) = (nick, &attempt.token) else {
+            return Claimed::Wrong;
+        };
+        let name = self.members.hash_for_member(&nick);
+        self.claims.find(name, token, now)
+    }
+
+    /// Makes a client somebody who has gone, by its serial number, unless the name is another's by now.
+    pub(crate) fn come_back(
+        &mut self,
+        id: ClientId,
+        from: &Peer,
+        serial: u64,
+        now: Moment,
+    ) -> Result<(), Refusal> {
+        let nick = self.claims.nick_of(serial).cloned();
+        let nick = nick.ok_or(NickError::WrongToken)?;
+        let (nick, name) = self.allow(nick, now)?;
+        let added = self.try_add(id, from, (nick, name), Profile::Interactive, now);
+        added.map_err(|refusal| self.with_free(refusal, id, now))?;
+        let Some(gone) = self.claims.take(serial, id) else {
+            return Ok(());
+        };
+        let (was_from, was_operator) = (gone.person.from, gone.person.is_operator);
+        let is_secret = gone.is_secret;
+        self.members.restore(id, gone);
+        match is_secret {
+            true if was_operator => self.tell_other_operators(id, Message::IsNoOperator),
+            true => {}
+            false => self.announce_join(id, from, now),
+        }
+        self.replay(id, self.lines_shown, now, |_| true);
+        self.welcome(id, true);
+        self.mute_if_it_is_back(id, from, now);
+        self.follow_mute(id, &was_from, now);
+        Ok(())
+    }
+}
+
+impl Claim {
+    fn gone(&self) -> Option<&Gone> {
+        match &self.holder {
+            Holder::Member(_) => None,
+            Holder::Gone(gone) => Some(gone),
+        }
+    }
+
+    fn is_valid(&self, now: Moment) -> bool {
+        self.gone().is_none_or(|gone| now < gone.expires_at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::text::alike::NameHasher;
+
+    fn token(n: u8) -> ClaimToken {
+        ClaimToken::new([n; 16])
+    }
+
+    struct Table {
+        claims: Claims,
+        hasher: NameHasher,
+        now: Moment,
+    }
+
+    impl Table {
+        fn new() -> Self {
+            Self {
+                claims: Claims::default(),
+                hasher: NameHasher::default(),
+                now: Moment::BEGINNING,
+            }
+        }
+
+        fn name(&self, name: &str) -> NameHash {
+            self.hasher.hash_key(name)
+        }
+
+        fn add(&mut self, serial: u64, name: &str, n: u8) {
+            let (id, name) = (ClientId::from_index(7), self.name(name));
+            self.claims.add(id, serial, name, token(n));
+        }
+
+        fn leave(&mut self, serial: u64, uid: u32, reason: CloseReason) {
+            let nick = Nick::parse(b"bob", 16).expect("a nick");
+            let from = Peer::Local { uid, pid: 1 };
+            let person = Box::new(Person::new(serial, from, self.now));
+            self.claims.leave((&nick, false), person, reason, self.now);
+        }
+
+        fn find(&self, name: &str, n: u8) -> Claimed {
+            self.claims.find(self.name(name), &token(n), self.now)
+        }
+    }
+
+    #[test]
+    fn a_claim_goes_by_either_name_and_by_the_last_token() {
+        let mut table = Table::new();
+        table.add(1, "bob", 1);
+        let here = Claimed::Member(ClientId::from_index(7));
+        assert_eq!(table.find("bob", 1), here);
+        assert_eq!(table.find("bob", 2), Claimed::Wrong);
+        assert_eq!(table.find("alice", 1), Claimed::Wrong);
+        table.claims.rename(1, table.name("robert"));
+        assert_eq!(table.find("bob", 1), here);
+        assert_eq!(table.find("robert", 1), here);
+        table.add(1, "robert", 2);
+        assert_eq!(table.find("robert", 1), Claimed::Wrong);
+        assert_eq!(table.find("bob", 2), Claimed::Wrong);
+        assert_eq!(table.find("robert", 2), here);
+        // Somebody else took the old name, and asked as well.
+        table.add(2, "bob", 3);
+        assert_eq!(table.find("bob", 3), here);
+    }
+
+    #[test]
+    fn whoever_has_gone_is_kept_for_ten_minutes_and_used_once() {
+        for reason in CloseReason::ALL {
+            let mut table = Table::new();
+            table.add(1, "bob", 1);
+            table.leave(1, 5, reason);
+            let is_kept = table.find("bob", 1) == Claimed::Gone(1);
+            assert_eq!(is_kept, reason.may_be_lost(), "{reason}");
+        }
+        let mut table = Table::new();
+        table.add(1, "bob", 1);
+        table.leave(1, 5, CloseReason::Broken);
+        table.now = table.now + (KEPT - Duration::from_nanos(1));
+        assert_eq!(table.find("bob", 1), Claimed::Gone(1));
+        let gone = table.claims.take(1, ClientId::from_index(9));
+        assert!(gone.is_some_and(|gone| !gone.is_secret));
+        assert_eq!(table.find("bob", 1), Claimed::Wrong);
+        assert_eq!(table.claims.returned(1), Some(ClientId::from_index(9)));
+        table.leave(1, 5, CloseReason::Broken);
+        assert_eq!(table.claims.returned(1), None);
+        assert!(table.claims.claims.is_empty());
+        table.add(2, "bob", 2);
+        table.leave(2, 5, CloseReason::Broken);
+        table.now = table.now + KEPT;
+        assert_eq!(table.find("bob", 2), Claimed::Wrong);
+    }
+
+    #[test]
+    fn an_address_keeps_16_and_all_together_1024() {
+        let mut table = Table::new();
+        for serial in 1..=17 {
+            table.add(serial, "bob", u8::try_from(serial).expect("a byte"));
+            table.leave(serial, 5, CloseReason::HungUp);
+            table.now = table.now + Duration::from_secs(1);
+        }
+        assert_eq!(table.find("bob", 1), Claimed::Wrong, "the oldest");
+        assert_eq!(table.find("bob", 2), Claimed::Gone(2));
+        assert_eq!(table.find("bob", 17), Claimed::Gone(17));
+        for uid in 1000..2008 {
+            table.add(uid.into(), "eve", 0);
+            table.leave(uid.into(), uid, CloseReason::HungUp);
+        }
+        assert_eq!(table.claims.claims.len(), MAX_KEPT);
+        table.add(3000, "dora", 99);
+        table.leave(3000, 3000, CloseReason::HungUp);
+        assert_eq!(table.find("dora", 99), Claimed::Wrong, "no room");
+        // The others of an address that has its share may still come and go.
+        table.add(3001, "bob", 98);
+        table.leave(3001, 5, CloseReason::HungUp);
+        assert_eq!(table.find("bob", 98), Claimed::Gone(3001));
+        table.now = table.now + KEPT;
+        table.add(3002, "dora", 99);
+        table.leave(3002, 3000, CloseReason::HungUp);
+        assert_eq!(table.find("dora", 99), Claimed::Gone(3002));
+        assert_eq!(table.claims.claims.len(), 1);
+    }
+}
