@@ -205,6 +205,44 @@ fn passwords_and_private_words_are_never_logged() {
 }
 
 #[test]
+fn tokens_are_random_and_never_logged() {
+    let mut command = command(&["--interactive", "127.0.0.1:0"]);
+    let server = Server::spawn(command.env("RUST_LOG", "trace"));
+    let token = |server: &Server, nick: &str| {
+        let mut person = person(server, nick);
+        person.say("/claim");
+        let told = person.line().expect("an answer") + &person.line().expect("the rest");
+        let mut words = told.split_whitespace();
+        let token = words.find(|word| word.len() == 32).expect("a token");
+        (person, token.to_owned())
+    };
+    let ((_alice, of_alice), (_bob, of_bob)) = (token(&server, "alice"), token(&server, "bob"));
+    let differ = |(one, other): (char, char)| usize::from(one != other);
+    let differences: usize = of_alice.chars().zip(of_bob.chars()).map(differ).sum();
+    // 32 random digits have 30 differences on average; fewer than 15 once in 10^13 times.
+    assert!(differences > 14, "{of_alice} and {of_bob}");
+    let wrong = of_alice.replace(['0', '1'], "f") + "0";
+    let mut thief = server.connect();
+    thief.send(format!("alice {wrong}\r\n").as_bytes());
+    read_until(
+        &mut thief,
+        "* that token is wrong, used up or too old: type another nick",
+    );
+    let mut again = server.connect();
+    again.send(format!("alice {of_alice}\r\n").as_bytes());
+    read_until(
+        &mut again,
+        "* welcome back, alice; /claim gives a new token. 1 other here: bob",
+    );
+    let log = server.stop().log;
+    assert!(log.contains("wrong password from 127.0.0.1:"), "{log}");
+    assert!(log.contains("claimed"), "{log}");
+    for secret in [of_alice, of_bob, wrong] {
+        assert!(!log.contains(&secret), "{log}");
+    }
+}
+
+#[test]
 fn the_time_of_day_is_told() {
     let server = Server::start(&["--interactive"]);
     let mut alice = person(&server, "alice");
