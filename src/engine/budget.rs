@@ -13,8 +13,8 @@ pub(super) const CLIENT_COMMANDS: usize = 8;
 /// theirs.
 pub(super) const CLIENT_STEPS: usize = 64;
 
-/// How many commands a turn runs. The most expensive ones take 10 us, so this is less than a
-/// millisecond.
+/// How many commands a turn runs. Most take 10 us at most, so this is less than a millisecond; one that takes
+/// longer says so by its cost, and counts as several.
 const COMMANDS: usize = 64;
 
 /// How many lines, or other things that a client sends, a turn handles. Each takes some 100 ns, though

@@ -18,6 +18,7 @@ use crate::engine::run_queue::{Failure, Part};
 use crate::engine::{Engine, Registry, TurnState};
 use crate::events::{Event, Observer};
 use crate::protocol::close_reason::CloseReason;
+use crate::session::commands::COMMAND_BYTES;
 use crate::session::{Ctx, Flow, Lane, Session, Step, Watch};
 use crate::time::moment::Moment;
 
@@ -424,8 +425,8 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         let replies = self.env.turn_reply_bytes.saturating_sub(replies_before);
         let budget = &mut self.budget;
         budget.steps = budget.steps.saturating_add(1);
-        let is_costly = step.least_cost > 0;
-        budget.commands = budget.commands.saturating_add(is_costly.into());
+        let commands = step.least_cost.div_ceil(COMMAND_BYTES);
+        budget.commands = budget.commands.saturating_add(commands);
         let said = self.room.batch_bytes();
         budget.output_bytes = said.saturating_add(self.env.turn_reply_bytes);
         // Input that nobody else sees is work for the server all the same.

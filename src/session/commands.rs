@@ -25,7 +25,7 @@ use crate::time::minute_of;
 use crate::time::rate_limit::TokenBucket;
 
 /// What a command costs at least, in bytes.
-pub(super) const COMMAND_BYTES: usize = 1 << 10;
+pub(crate) const COMMAND_BYTES: usize = 1 << 10;
 
 /// How many bytes are searched in the time that a byte of a line takes.
 const FOUND_BYTES_EACH: usize = 4;

@@ -10,7 +10,7 @@ mod ahead;
 pub(crate) mod auth;
 pub(crate) mod chat;
 pub(crate) mod closing;
-mod commands;
+pub(crate) mod commands;
 mod http;
 mod login;
 mod page;

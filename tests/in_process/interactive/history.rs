@@ -146,3 +146,32 @@ fn the_last_lines_are_limited_in_bytes_as_well() {
     );
     assert!(shown.len() < 66 << 10, "{}", shown.len());
 }
+
+/// 64 of them at once took 28 ms of a turn.
+#[test]
+fn a_search_through_all_that_is_kept_counts_as_many_commands() {
+    let mut rig = room_with(|config| config.limits.max_pending_bytes = 1 << 20);
+    let [talker] = people(&mut rig, ["talker"]);
+    for _ in 0..200 {
+        talker.say(&"x".repeat(380));
+        rig.settle();
+    }
+    let seekers: Vec<Wire> = (0..8).map(|n| rig.join(&format!("seeker{n}"))).collect();
+    for seeker in &seekers {
+        seeker.received();
+        seeker.say(&["/find zzz"; 8].join("\r\n"));
+    }
+    let mut answers = vec![String::new(); seekers.len()];
+    let found = "* no line that is kept has \"zzz\" in it\r\n".repeat(8);
+    let mut turns = 0;
+    while answers.iter().any(|answer| *answer != found) {
+        rig.turn();
+        turns += 1;
+        assert!(turns < 100, "they are answered: {answers:?}");
+        for (answer, seeker) in answers.iter_mut().zip(&seekers) {
+            *answer += &seeker.received();
+        }
+    }
+    // Each searches 64 KiB and counts as 16 commands, of which a turn runs 64, and one more may begin.
+    assert!(turns >= 64 / 5, "{turns} turns");
+}
