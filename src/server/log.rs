@@ -24,9 +24,8 @@ use log::{Level, LevelFilter, debug, error, info, log_enabled, trace, warn};
 use crate::events::{Event, Heard, Observer};
 use crate::protocol::close_reason::CloseReason;
 use crate::server::log_lines::{
-    AcceptFailure, FailedHandshake, Joined, Left, Listeners, Nameless, Nobody, OperatorCommand,
-    OperatorMade, Refusal, Renamed, Silent, Stranger, Throttle, Unregistrable, WithoutRequest,
-    WrongPassword, write_about,
+    AcceptFailure, FailedHandshake, Joined, Left, LeftWithout, Listeners, Nobody, OperatorCommand,
+    OperatorMade, Refusal, Renamed, Stranger, Throttle, Unregistrable, WrongPassword, write_about,
 };
 use crate::time::log_throttle::LogThrottle;
 
@@ -65,9 +64,9 @@ pub(super) struct Log {
     unregistrable: LogThrottle<Unregistrable>,
     strangers: LogThrottle<Stranger>,
     handshakes: LogThrottle<FailedHandshake>,
-    silent: LogThrottle<Silent>,
-    nameless: LogThrottle<Nameless>,
-    without_request: LogThrottle<WithoutRequest>,
+    silent: LogThrottle<LeftWithout>,
+    nameless: LogThrottle<LeftWithout>,
+    without_request: LogThrottle<LeftWithout>,
     wrong_passwords: LogThrottle<WrongPassword>,
     accept_failures: LogThrottle<AcceptFailure>,
 }
@@ -450,18 +449,19 @@ impl Log {
 
     /// A peer that says nothing, or not who it is, can come again at once.
     fn left_without_nick(&mut self, now: Instant, nobody: Nobody, heard: Heard) {
-        match (heard, nobody.reason) {
-            (_, CloseReason::Answered) => nobody.write("was answered"),
+        let (throttle, what) = match (heard, nobody.reason) {
+            (_, CloseReason::Answered) => return nobody.write("was answered"),
             // Which error it was has a line already.
-            (_, CloseReason::HandshakeFailed) => nobody.write("is closed"),
+            (_, CloseReason::HandshakeFailed) => return nobody.write("is closed"),
             // A probe asks again and again.
             (Heard::OnlyQuestions, CloseReason::HungUp) => {
-                nobody.write("has only asked whether we are here");
+                return nobody.write("has only asked whether we are here");
             }
-            (Heard::Http, _) => self.without_request.log(now, WithoutRequest(nobody)),
-            (Heard::Nothing, _) => self.silent.log(now, Silent(nobody)),
-            _ => self.nameless.log(now, Nameless(nobody)),
-        }
+            (Heard::Http, _) => (&mut self.without_request, "left without a request"),
+            (Heard::Nothing, _) => (&mut self.silent, "left without a word"),
+            _ => (&mut self.nameless, "left without a nick"),
+        };
+        throttle.log(now, LeftWithout { nobody, what });
     }
 }
 

@@ -498,63 +498,27 @@ impl Nobody {
     }
 }
 
-/// A client left before it sent anything.
+/// A client left without something that it should have sent.
 #[derive(Debug)]
-pub(super) struct Silent(pub(super) Nobody);
-
-impl Throttled for Silent {
-    const TARGET: &'static str = CONNECTIONS;
-
-    fn client(&self) -> Option<&Client> {
-        Some(&self.0.client)
-    }
-
-    fn one(&self) -> String {
-        self.0.one("left without a word")
-    }
-
-    fn many(&self, n: u64) -> String {
-        self.0.many(n, "left without a word")
-    }
+pub(super) struct LeftWithout {
+    pub(super) nobody: Nobody,
+    /// What it did, in words.
+    pub(super) what: &'static str,
 }
 
-/// A client left after it had sent something, but no nick.
-#[derive(Debug)]
-pub(super) struct Nameless(pub(super) Nobody);
-
-impl Throttled for Nameless {
+impl Throttled for LeftWithout {
     const TARGET: &'static str = CONNECTIONS;
 
     fn client(&self) -> Option<&Client> {
-        Some(&self.0.client)
+        Some(&self.nobody.client)
     }
 
     fn one(&self) -> String {
-        self.0.one("left without a nick")
+        self.nobody.one(self.what)
     }
 
     fn many(&self, n: u64) -> String {
-        self.0.many(n, "left without a nick")
-    }
-}
-
-/// A connection for HTTP was closed before it had sent a request.
-#[derive(Debug)]
-pub(super) struct WithoutRequest(pub(super) Nobody);
-
-impl Throttled for WithoutRequest {
-    const TARGET: &'static str = CONNECTIONS;
-
-    fn client(&self) -> Option<&Client> {
-        Some(&self.0.client)
-    }
-
-    fn one(&self) -> String {
-        self.0.one("left without a request")
-    }
-
-    fn many(&self, n: u64) -> String {
-        self.0.many(n, "left without a request")
+        self.nobody.many(n, self.what)
     }
 }
 

@@ -7,8 +7,8 @@ use crate::conn::Env;
 use crate::conn::send_queue::SendQueue;
 use crate::protocol::decoder::{Decoded, Input};
 use crate::protocol::message::Message;
+use crate::session::Ctx;
 use crate::session::chat::ChatSession;
-use crate::session::{Ctx, commands};
 use crate::time::rate_limit::TokenBucket;
 
 /// What is found in input that waits.
@@ -60,12 +60,7 @@ impl ChatSession {
         let (mut decoder, mut input) = (self.decoder.clone(), Input::new(input));
         let (mut lines, mut decoded_things) = (0_u64, 0_usize);
         while let Some(decoded) = decoder.next(&mut input) {
-            let leaves = match decoded {
-                Decoded::EndOfFile => true,
-                Decoded::Line(line) => self.talk.command(line).is_some_and(commands::is_quit),
-                _ => false,
-            };
-            if leaves {
+            if self.talk.leaves_by(&decoded) {
                 return Ahead {
                     lines,
                     before_leaving: Some(decoded_things),

@@ -324,12 +324,7 @@ impl ChatSession {
         }
         let (mut decoder, mut input) = (self.decoder.clone(), Input::new(input));
         while let Some(decoded) = decoder.next(&mut input) {
-            let leaves = match decoded {
-                Decoded::EndOfFile => true,
-                Decoded::Line(line) => self.talk.command(line).is_some_and(commands::is_quit),
-                _ => false,
-            };
-            if leaves {
+            if self.talk.leaves_by(&decoded) {
                 return true;
             }
         }
@@ -460,6 +455,15 @@ impl Talk {
             Class::Bulk
         } else {
             Class::Sparse
+        }
+    }
+
+    /// Whether a person leaves by this.
+    pub(super) fn leaves_by(&self, decoded: &Decoded<'_>) -> bool {
+        match decoded {
+            Decoded::EndOfFile => true,
+            Decoded::Line(line) => self.command(line).is_some_and(commands::is_quit),
+            _ => false,
         }
     }
 
