@@ -13,7 +13,7 @@
 //! What is kept is bounded: at most 16 people of an address, of which the oldest makes room, and at most 1024
 //! in all, which is less than 6 MB. A name is kept free for nobody.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::client_id::ClientId;
@@ -38,7 +38,12 @@ const MAX_KEPT: usize = 1024;
 /// The claims, by the serial numbers of the people.
 #[derive(Debug, Default)]
 pub(super) struct Claims {
-    claims: BTreeMap<u64, Claim>,
+    /// Of those who are here.
+    present: BTreeMap<u64, Claim>,
+    /// Of those who have gone.
+    gone: BTreeMap<u64, (Claim, Gone)>,
+    /// Both, by the hashes of their names: a wrong token is not compared with all.
+    by_name: BTreeSet<(u64, u64)>,
     /// Where those are who came back, for others who know them by the number of their lost connection.
     returned: BTreeMap<u64, ClientId>,
 }
@@ -46,17 +51,10 @@ pub(super) struct Claims {
 #[derive(Debug)]
 struct Claim {
     token: ClaimToken,
-    /// The name that the person was told to type, and the one that it has now.
-    names: [NameHash; 2],
-    holder: Holder,
-}
-
-#[derive(Debug)]
-enum Holder {
-    /// It is here.
-    Member(ClientId),
-    /// Its connection has ended.
-    Gone(Box<Gone>),
+    /// The hashes of the name that the person was told to type, and of the one that it has now.
+    names: [u64; 2],
+    /// The connection over which it is or was here.
+    id: ClientId,
 }
 
 /// Somebody whose connection has ended, and what it gets back.
@@ -84,19 +82,24 @@ pub(crate) enum Claimed {
 impl Claims {
     /// Gives a member a token, in place of the one that it may have.
     pub(super) fn add(&mut self, id: ClientId, serial: u64, name: NameHash, token: ClaimToken) {
-        let claim = Claim {
-            token,
-            names: [name; 2],
-            holder: Holder::Member(id),
-        };
-        self.claims.insert(serial, claim);
+        self.remove(serial);
+        let name = name.number();
+        let names = [name; 2];
+        self.by_name.insert((name, serial));
+        self.present.insert(serial, Claim { token, names, id });
     }
 
     /// A member has another name.
     pub(super) fn rename(&mut self, serial: u64, name: NameHash) {
-        if let Some(claim) = self.claims.get_mut(&serial) {
-            claim.names[1] = name;
+        let Some(claim) = self.present.get_mut(&serial) else {
+            return;
+        };
+        let [shown, now] = &mut claim.names;
+        if now != shown {
+            self.by_name.remove(&(*now, serial));
         }
+        *now = name.number();
+        self.by_name.insert((*now, serial));
     }
 
     /// A member has left for this reason. If it has a claim, it is kept unless it wanted to leave, or had to.
@@ -109,64 +112,80 @@ impl Claims {
     ) {
         let serial = person.serial();
         self.returned.remove(&serial);
-        if !self.claims.contains_key(&serial) {
+        if !self.present.contains_key(&serial) {
             return;
         }
         if !reason.may_be_lost() || !self.make_room(&person, now) {
-            self.claims.remove(&serial);
-            return;
+            return self.remove(serial);
         }
-        if let Some(claim) = self.claims.get_mut(&serial) {
-            claim.holder = Holder::Gone(Box::new(Gone {
+        if let Some(claim) = self.present.remove(&serial) {
+            let gone = Gone {
                 nick: nick.clone(),
                 person,
                 has_voice,
                 is_secret: reason == CloseReason::Claimed,
                 expires_at: now + KEPT,
-            }));
+            };
+            self.gone.insert(serial, (claim, gone));
+        }
+    }
+
+    fn remove(&mut self, serial: u64) {
+        let gone = || Some(self.gone.remove(&serial)?.0);
+        if let Some(claim) = self.present.remove(&serial).or_else(gone) {
+            for name in claim.names {
+                self.by_name.remove(&(name, serial));
+            }
         }
     }
 
     /// Makes room for one more who has gone. Returns whether there is any.
     fn make_room(&mut self, new: &Person, now: Moment) -> bool {
-        self.claims.retain(|_, it| it.is_valid(now));
-        let gone = self.claims.iter();
-        let gone = gone.filter_map(|(&serial, claim)| Some((serial, claim.gone()?)));
-        let all = gone.clone().count();
+        let gone = self.gone.iter();
+        let expired = gone.filter(|(_, (_, gone))| gone.expires_at <= now);
+        let expired: Vec<u64> = expired.map(|(&serial, _)| serial).collect();
+        expired.into_iter().for_each(|serial| self.remove(serial));
         let origin = new.from.origin();
+        let gone = self.gone.iter().map(|(&serial, (_, gone))| (serial, gone));
         let own = gone.filter(|(_, gone)| gone.person.from.origin() == origin);
-        let of_origin = own.clone().count();
-        if of_origin < MAX_OF_ORIGIN {
-            return all < MAX_KEPT;
+        if own.clone().count() < MAX_OF_ORIGIN {
+            return self.gone.len() < MAX_KEPT;
         }
-        let oldest = own.min_by_key(|(_, gone)| gone.expires_at);
-        let oldest = oldest.map(|(serial, _)| serial);
-        oldest.is_some_and(|serial| self.claims.remove(&serial).is_some())
+        if let Some((oldest, _)) = own.min_by_key(|(_, gone)| gone.expires_at) {
+            self.remove(oldest);
+        }
+        true
     }
 
     /// Returns whose name and token these are.
     pub(super) fn find(&self, name: NameHash, token: &ClaimToken, now: Moment) -> Claimed {
-        let valid = self.claims.iter().filter(|(_, claim)| claim.is_valid(now));
-        let mut named = valid.filter(|(_, claim)| claim.names.iter().any(|it| it.is_same(name)));
-        let found = named.find(|(_, claim)| claim.token.matches(token));
-        found.map_or(Claimed::Wrong, |(&serial, claim)| match claim.holder {
-            Holder::Member(id) => Claimed::Member(id),
-            Holder::Gone(_) => Claimed::Gone(serial),
-        })
+        let name = name.number();
+        let named = self.by_name.range((name, 0)..=(name, u64::MAX));
+        let mut found = named.filter_map(|&(_, serial)| {
+            if let Some(claim) = self.present.get(&serial) {
+                let it = Claimed::Member(claim.id);
+                return claim.token.matches(token).then_some(it);
+            }
+            let (claim, gone) = self.gone.get(&serial)?;
+            let is_it = claim.token.matches(token) && now < gone.expires_at;
+            is_it.then_some(Claimed::Gone(serial))
+        });
+        found.next().unwrap_or(Claimed::Wrong)
     }
 
     /// The nick of somebody who has gone.
     pub(super) fn nick_of(&self, serial: u64) -> Option<&Nick> {
-        Some(&self.claims.get(&serial)?.gone()?.nick)
+        Some(&self.gone.get(&serial)?.1.nick)
     }
 
     /// Somebody who had gone is back over this connection. Its claim is used up.
     pub(super) fn take(&mut self, serial: u64, id: ClientId) -> Option<Gone> {
-        let Holder::Gone(gone) = self.claims.remove(&serial)?.holder else {
-            return None;
-        };
+        let (claim, gone) = self.gone.remove(&serial)?;
+        for name in claim.names {
+            self.by_name.remove(&(name, serial));
+        }
         self.returned.insert(serial, id);
-        Some(*gone)
+        Some(gone)
     }
 
     /// Where somebody is who came back and is still here.
@@ -232,19 +251,6 @@ impl Room {
         self.mute_if_it_is_back(id, from, now);
         self.follow_mute(id, &was_from, now);
         Ok(())
-    }
-}
-
-impl Claim {
-    fn gone(&self) -> Option<&Gone> {
-        match &self.holder {
-            Holder::Member(_) => None,
-            Holder::Gone(gone) => Some(gone),
-        }
-    }
-
-    fn is_valid(&self, now: Moment) -> bool {
-        self.gone().is_none_or(|gone| now < gone.expires_at)
     }
 }
 
@@ -333,7 +339,7 @@ mod tests {
         assert_eq!(table.claims.returned(1), Some(ClientId::from_index(9)));
         table.leave(1, 5, CloseReason::Broken);
         assert_eq!(table.claims.returned(1), None);
-        assert!(table.claims.claims.is_empty());
+        assert!(table.claims.by_name.is_empty());
         table.add(2, "bob", 2);
         table.leave(2, 5, CloseReason::Broken);
         table.now = table.now + KEPT;
@@ -355,7 +361,7 @@ mod tests {
             table.add(uid.into(), "eve", 0);
             table.leave(uid.into(), uid, CloseReason::HungUp);
         }
-        assert_eq!(table.claims.claims.len(), MAX_KEPT);
+        assert_eq!(table.claims.gone.len(), MAX_KEPT);
         table.add(3000, "dora", 99);
         table.leave(3000, 3000, CloseReason::HungUp);
         assert_eq!(table.find("dora", 99), Claimed::Wrong, "no room");
@@ -367,6 +373,6 @@ mod tests {
         table.add(3002, "dora", 99);
         table.leave(3002, 3000, CloseReason::HungUp);
         assert_eq!(table.find("dora", 99), Claimed::Gone(3002));
-        assert_eq!(table.claims.claims.len(), 1);
+        assert_eq!(table.claims.gone.len(), 1);
     }
 }

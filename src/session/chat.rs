@@ -605,12 +605,13 @@ impl Talk {
             return self.answer_before_nick(asked, out, cx);
         }
         let claim = Attempt::parse(line).filter(|_| self.is_interactive());
-        let flow = match claim {
-            Some(attempt) => self.try_claim(&attempt, is_checked, out, cx),
-            None => self.try_nick(line, is_checked, out, cx),
+        let (flow, least_cost) = match claim {
+            Some(attempt) => (self.try_claim(&attempt, is_checked, out, cx), COMMAND_BYTES),
+            None => (self.try_nick(line, is_checked, out, cx), 0),
         };
         Step {
             has_joined: self.stage == Stage::Member,
+            least_cost,
             ..Step::new(0, flow)
         }
     }

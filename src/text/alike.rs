@@ -160,6 +160,11 @@ impl NameHash {
         !are_both_ascii && (is_same_look(a, c) || is_same_look(b, d))
     }
 
+    /// The same number for names that [are the same](Self::is_same), and nearly always another one for others.
+    pub(crate) fn number(self) -> u64 {
+        self.key
+    }
+
     #[inline]
     pub(crate) fn is_ascii(self) -> bool {
         self.looks[0] & 1 == 0
