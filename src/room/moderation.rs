@@ -349,7 +349,7 @@ impl Room {
         name.is_some_and(|name| find_mute(&self.muted, name, from, now).is_some())
     }
 
-    /// A member has left that may be muted: who joins next from there is muted in its stead.
+    /// A member has left that may be muted. If it is, a newcomer from the same address takes the mute over.
     pub(super) fn keep_muted(&mut self, name: NameHash, from: &Peer, now: Moment) {
         if self.muted.is_empty() || from.is_exempt() {
             return;
@@ -360,7 +360,7 @@ impl Room {
             } = &mut mute.whom
                 && muted.is_alike(name)
             {
-                *left = Some(from.origin());
+                *left = Some((from.origin(), now));
             }
         }
     }
@@ -389,7 +389,8 @@ impl Room {
         self.note_sanction();
     }
 
-    /// A member has joined. If a muted one has left that came from there, it is muted in its stead.
+    /// A member has joined. It takes over the mute of its name, or else of the one who left first of those
+    /// whose mutes wait for somebody of its address.
     pub(super) fn mute_if_it_is_back(&mut self, id: ClientId, from: &Peer, now: Moment) {
         if self.muted.is_empty() {
             return;
@@ -397,22 +398,26 @@ impl Room {
         let Some(member) = self.members.get(id) else {
             return;
         };
-        let (is_person, nick) = (member.person.is_some(), member.nick.clone());
+        let (is_person, nick) = (member.person.is_some(), member.nick.as_str());
         let new = self.members.hash_of_member(member);
-        for (mute, time) in self.muted.entries_mut(now) {
-            if let Muted::Name {
-                name,
-                nick: old,
-                left,
-            } = &mut mute.whom
-                && (name.is_alike(new) || *left == Some(from.origin()))
-            {
-                (*name, *left) = (new, None);
-                *old = nick.as_str().into();
-                self.sanctions_version = self.sanctions_version.wrapping_add(1);
-                if is_person {
-                    self.outbox.send(id, Message::YouAreMuted(time, &mute.why));
-                }
+        let mutes = self.muted.entries_mut(now);
+        // `None` comes before every time: the mute of its own name is the first choice.
+        let could_be_its = mutes.filter_map(|(mute, time)| {
+            let left_at = match mute.whom.is_alike(new) {
+                true => None,
+                false => Some(mute.whom.left_at(from.origin())?),
+            };
+            Some((left_at, mute, time))
+        });
+        if let Some((_, mute, time)) = could_be_its.min_by_key(|&(left_at, ..)| left_at) {
+            mute.whom = Muted::Name {
+                name: new,
+                nick: nick.into(),
+                left: None,
+            };
+            self.sanctions_version = self.sanctions_version.wrapping_add(1);
+            if is_person {
+                self.outbox.send(id, Message::YouAreMuted(time, &mute.why));
             }
         }
     }

@@ -1,5 +1,5 @@
-//! What operators keep in force: a ban or a mute is a [`Sanction`], with the operator that gave it and the
-//! reason, so that others of them can see whose it is.
+//! What operators impose: a ban or a mute is a [`Sanction`]. It holds the nick of the operator who imposed it
+//! and the reason, so that other operators can see both.
 
 use std::time::Duration;
 
@@ -8,6 +8,7 @@ use crate::protocol::message::Terms;
 use crate::text::CleanText;
 use crate::text::alike::NameHash;
 use crate::text::nick::Nick;
+use crate::time::moment::Moment;
 
 /// What is said of one more ban or mute than there may be.
 pub(crate) const TOO_MANY: &str = "there are too many before it";
@@ -15,7 +16,7 @@ pub(crate) const TOO_MANY: &str = "there are too many before it";
 /// The longest reason that is kept, in characters.
 const MAX_WHY_CHARS: usize = 100;
 
-/// A ban or a mute. Two of them are the same if they are for the same.
+/// A ban or a mute. Two of them are equal if they are for the same name or the same peers.
 #[derive(Debug)]
 pub(crate) struct Sanction<W> {
     pub(crate) whom: W,
@@ -47,10 +48,10 @@ pub(super) enum Muted {
     Name {
         name: NameHash,
         nick: Box<str>,
-        /// It has left. The next who joins from there is muted in its stead.
-        left: Option<Origin>,
+        /// Its owner has left, from this address and then: a newcomer from the same address takes the mute over.
+        left: Option<(Origin, Moment)>,
     },
-    /// Whoever comes from there.
+    /// Whoever comes from one of these peers.
     Peers(PeerSet),
 }
 
@@ -87,11 +88,22 @@ impl<W: PartialEq> PartialEq for Sanction<W> {
 }
 
 impl Muted {
-    /// Whether it is for a member of this name, or for one that comes from there.
+    /// Whether it is for a member of this name, or for one that is connected from this peer.
     pub(super) fn is_for(&self, name: NameHash, from: Option<&Peer>) -> bool {
         match self {
             Self::Name { name: muted, .. } => muted.is_alike(name),
             Self::Peers(peers) => from.is_some_and(|from| peers.contains(from)),
+        }
+    }
+
+    /// When its owner left, if it left from this address and nobody has taken the mute over.
+    pub(super) fn left_at(&self, origin: Origin) -> Option<Moment> {
+        match self {
+            Self::Name {
+                left: Some((from, at)),
+                ..
+            } if *from == origin => Some(*at),
+            Self::Name { .. } | Self::Peers(_) => None,
         }
     }
 

@@ -220,3 +220,36 @@ fn in_a_moderated_room_only_operators_are_heard_and_who_has_a_voice() {
     let told = "* op lets everybody be heard again\r\nlate: hello\r\n";
     assert_eq!(received([&op, &alice]), ["late: hello\r\n", told]);
 }
+
+#[test]
+fn each_of_two_muted_members_of_an_address_stays_muted() {
+    let (mut rig, op, _file) = moderated("two");
+    let [one, two, named] = ["one", "two", "named"].map(|nick| join_from(&mut rig, HERE, nick));
+    for nick in ["two", "one", "named"] {
+        op.say(&format!("/mute {nick} 1h {nick}"));
+        rig.settle();
+    }
+    // The first who leaves is the first whose mute is taken over, whoever was muted first.
+    for wire in [&one, &two, &named] {
+        wire.say("/quit");
+        rig.settle();
+        rig.advance(SECOND);
+    }
+    op.received();
+    let told = |why| format!("* you are muted for 1 hour ({why}): nobody sees what you say\r\n");
+    let again = [("named", "named"), ("new", "one"), ("newer", "two")];
+    let mut back = Vec::new();
+    for (nick, why) in again {
+        let wire = join_from(&mut rig, HERE, nick);
+        assert_eq!(behind_welcome(&wire), told(why), "{nick}");
+        back.push(wire);
+    }
+    let other = join_from(&mut rig, HERE, "other");
+    assert_eq!(behind_welcome(&other), "");
+    op.received();
+    for wire in back.iter().chain([&other]) {
+        wire.say("hello");
+        rig.settle();
+    }
+    assert_eq!(op.received(), "other: hello\r\n");
+}
