@@ -41,6 +41,14 @@ impl Peer {
         }
     }
 
+    /// What its client is told it comes from.
+    pub(crate) fn called_yours(&self) -> &'static str {
+        match self {
+            Self::Ip(_) => "your address",
+            Self::Local { .. } => "your user",
+        }
+    }
+
     /// Whether its address is in this network. A network of IPv4-mapped addresses contains no peer.
     pub(crate) fn is_in(&self, network: &IpNet) -> bool {
         match *self {

@@ -324,7 +324,9 @@ pub(crate) fn content_of(kind: Kind, class: Class) -> Content {
     match kind {
         Kind::Line | Kind::Action | Kind::PlainAction => Content::Line(class),
         Kind::LastWords | Kind::Rename => Content::Line(class),
-        Kind::WordlessLeave | Kind::Presence | Kind::Notice | Kind::Announcement => Content::Notice,
+        Kind::WordlessLeave | Kind::Presence | Kind::Notice | Kind::Announcement(_) => {
+            Content::Notice
+        }
     }
 }
 

@@ -61,6 +61,11 @@ pub trait Stream: Read + Write {
         false
     }
 
+    /// Whether the peer's bytes come encrypted.
+    fn is_encrypted(&self) -> bool {
+        false
+    }
+
     /// Checks for an error that has ended the connection (socket(7), SO_ERROR), on a stream that was
     /// read to its end and is therefore not read again.
     ///

@@ -55,6 +55,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         let is_transcript = matches!(client.session, Session::Transcript);
         let is_http = matches!(client.session, Session::Http(_));
         let goodbye = client.session.goodbye(reason, &self.env.limits);
+        let why = self.why_banned(id, reason);
         self.leave(id, reason);
         let Some(client) = self.clients.get_mut(id.index()) else {
             return;
@@ -77,12 +78,26 @@ impl<S: Stream, O: Observer> Engine<S, O> {
                 let stamp = stamp((env.wall_clock)());
                 io.out.push_last(stamp.as_bytes(), env);
             }
+            let words = why.as_deref().map_or(words, Message::YouAreBanned);
             io.out.push_last_message(words, env);
         }
         let since = env.now;
         client.session = Session::Closing(Closing::Draining { reason, since });
         // After the flush its time is set.
         self.list_flush(id);
+    }
+
+    /// The reason that was given for the ban of a person who is closed for it.
+    fn why_banned(&self, id: ClientId, reason: CloseReason) -> Option<Box<str>> {
+        let client = self.clients.get(id.index())?;
+        if reason != CloseReason::Banned || !client.session.is_interactive() {
+            return None;
+        }
+        let now = self.env.now;
+        let of_name = self.room.why_banned(id, now);
+        let of_peer = || Some(&*self.auth.ban_of(&client.io.peer, now)?.why);
+        let why = of_name.or_else(of_peer)?;
+        (!why.is_empty()).then(|| why.into())
     }
 
     /// Closes a client for which one line too many was said, or which holds too much memory. One line may do
@@ -286,7 +301,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         }
     }
 
-    /// Closes everybody who came from there.
+    /// Closes all clients of these peers.
     pub(super) fn close_peers(&mut self, peers: &PeerSet) {
         let clients = self.clients.iter();
         let banned = clients.filter(|(_, client)| peers.contains(&client.io.peer));
@@ -437,15 +452,15 @@ fn ends_closing(reason: CloseReason) -> bool {
 /// unread input sends RST, which may overtake what it was told.
 pub(super) fn turn_away(
     stream: &mut impl Stream,
-    reason: CloseReason,
+    words: Option<Message<'_>>,
     service: Service,
     scratch: &mut [u8],
 ) {
     let mut notice = Vec::new();
-    if let Some(words) = reason.goodbye()
+    if let Some(words) = words
         && service != Service::Http
     {
-        Message::Goodbye(words).write(&mut notice);
+        words.write(&mut notice);
     }
     if service.eol() == Eol::Lf {
         notice = with_lf(&notice).collect::<Vec<_>>().concat();

@@ -21,6 +21,7 @@ use crate::engine::{Client, Engine, Registry};
 use crate::events::{Event, Observer};
 use crate::peer::Peer;
 use crate::protocol::close_reason::CloseReason;
+use crate::protocol::message::Link;
 use crate::room::{Room, Share, SpecialPass};
 use crate::session::closing::Closing;
 use crate::session::{Effect, Session, Watch};
@@ -250,7 +251,12 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         let (now, peer) = (self.env.now, client.io.peer);
         let last_input = client.session.last_input().unwrap_or(now);
         let silent_for = now.saturating_since(last_input);
-        self.room.tell_whois(to, id, silent_for, peer, now);
+        let link = match peer {
+            Peer::Local { .. } => Link::UnixSocket,
+            Peer::Ip(_) if client.io.stream.is_encrypted() => Link::Tls,
+            Peer::Ip(_) => Link::WithoutTls,
+        };
+        self.room.tell_whois(to, id, silent_for, (peer, link), now);
     }
 
     /// Queues for a member what was said and it has not been given. That must happen before anything

@@ -38,7 +38,7 @@ pub use crate::client_id::ClientId;
 use crate::config::Config;
 use crate::config::addr::{Eol, Service};
 use crate::config::entrance::Entrance;
-use crate::config::interactive::Interactive;
+use crate::config::interactive::{Interactive, Profile};
 pub use crate::conn::liveness::Liveness;
 use crate::conn::overflow::Overflow;
 pub use crate::conn::stream::{Interest, Stream};
@@ -48,6 +48,7 @@ use crate::events::{Event, Observer};
 use crate::metrics::ProcessStats;
 use crate::peer::Peer;
 use crate::protocol::close_reason::CloseReason;
+use crate::protocol::message::Message;
 use crate::room::Room;
 use crate::session::admission::Admission;
 use crate::session::auth::Auth;
@@ -313,7 +314,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         self.set_now(now);
         let (peer, entrance) = (peer.into(), entrance.into());
         let service = entrance.service;
-        let entered = match self.auth.is_banned(&peer, self.env.now) {
+        let entered = match self.auth.ban_of(&peer, self.env.now).is_some() {
             true => Err(CloseReason::AddressBanned),
             false if service == Service::Http => self.enter_http(registry),
             false => self.enter(&peer, registry),
@@ -383,7 +384,17 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         });
         self.env.metrics.accepted = self.env.metrics.accepted.saturating_add(1);
         self.env.metrics.count_closed(reason);
-        close::turn_away(&mut stream, reason, service, &mut self.upkeep.scratch);
+        let ban = match (reason, service) {
+            (CloseReason::AddressBanned, Service::Chat(Profile::Interactive)) => {
+                self.auth.ban_of(&peer, self.env.now)
+            }
+            _ => None,
+        };
+        let words = match ban.map(|ban| &*ban.why) {
+            Some("") | None => reason.goodbye_to(&peer).map(Message::Goodbye),
+            Some(why) => Some(Message::OriginIsBanned(peer, why)),
+        };
+        close::turn_away(&mut stream, words, service, &mut self.upkeep.scratch);
     }
 
     /// Asks for a connection to this address, which gets the same service as one that was accepted.

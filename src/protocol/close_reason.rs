@@ -3,6 +3,8 @@
 
 use std::fmt;
 
+use crate::peer::Peer;
+
 /// Why a connection ends. [`Display`](fmt::Display) is the word for the log and the metrics.
 ///
 /// ```
@@ -135,6 +137,22 @@ impl CloseReason {
             Self::MadeRoom => "server is full and you have given no nick, goodbye",
             Self::Shutdown => "server is shutting down",
         })
+    }
+
+    /// The last notice for a client that is not let in.
+    pub(crate) fn goodbye_to(self, peer: &Peer) -> Option<&'static str> {
+        match (self, peer) {
+            (Self::AddressBanned, Peer::Local { .. }) => {
+                Some("your user is banned from this server")
+            }
+            (Self::AddressFull, Peer::Local { .. }) => {
+                Some("too many connections from your user, try again later")
+            }
+            (Self::AddressTooFast, Peer::Local { .. }) => {
+                Some("too many new connections from your user, try again in a moment")
+            }
+            _ => self.goodbye(),
+        }
     }
 
     /// Whether the client is so far behind, or lost, that its queue is not worth writing.

@@ -48,7 +48,7 @@ pub(crate) enum Message<'a> {
     WrongPassword,
     WrongPasswordFinally,
     /// The password was not checked, because too many wrong ones came from this address.
-    TooManyTries(Duration),
+    TooManyTries(Peer, Duration),
     AskNick,
     AskOpPassword,
     /// The line cannot be the client's nick; the next line is taken as the nick.
@@ -134,7 +134,13 @@ pub(crate) enum Message<'a> {
     IsNoLongerMuted(&'a str),
     YouAreNoLongerMuted,
     YouWereKicked(&'a Nick, CleanText<'a>),
+    /// With the reason that was given for the ban.
+    YouAreBanned(&'a str),
+    /// The client is not let in, because of where it comes from, and for this reason.
+    OriginIsBanned(Peer, &'a str),
     Announcement(&'a Nick, CleanText<'a>),
+    /// An announcement as plain members see it.
+    PlainAnnouncement(&'a Nick, CleanText<'a>),
     /// How many others were told.
     Announced(usize),
     /// How many lines of somebody were forgotten.
@@ -243,9 +249,19 @@ pub(crate) struct Whois<'a> {
     pub(crate) here_for: Option<Duration>,
     /// How long it has sent nothing.
     pub(crate) silent_for: Duration,
+    pub(crate) link: Link,
     pub(crate) is_operator: bool,
     /// That it is away, and why.
     pub(crate) away: Option<&'a str>,
+}
+
+/// What carries the bytes of a member's connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Link {
+    Tls,
+    WithoutTls,
+    /// They do not leave this machine.
+    UnixSocket,
 }
 
 /// Some names, and the number of those that are not listed.
@@ -295,6 +311,7 @@ impl Message<'_> {
                 | Self::YouTell(..)
                 | Self::Motd(_)
                 | Self::Announcement(..)
+                | Self::PlainAnnouncement(..)
                 | Self::HasModerated(..)
         )
     }
@@ -339,12 +356,13 @@ impl Message<'_> {
             Self::WrongPasswordFinally => {
                 write!(to, "wrong password, and that was the last try, goodbye")
             }
-            Self::TooManyTries(wait) => write!(
+            Self::TooManyTries(peer, wait) => write!(
                 to,
-                "too many tries from your address, try again in {} s",
+                "too many tries from {}, try again in {} s",
+                peer.called_yours(),
                 wait.as_millis().div_ceil(1000)
             ),
-            Self::AskOpPassword => write!(to, "the password of operators? Enter alone leaves it"),
+            Self::AskOpPassword => write!(to, "operator password? Enter alone cancels"),
             Self::AskNick => write!(to, "what is your nick?"),
             Self::Refused(why, profile) => {
                 write!(to, "{}", Why(why, profile))?;
@@ -446,22 +464,22 @@ impl Message<'_> {
             Self::YouAreOperator => {
                 write!(to, "you are an operator; /help lists what you can do")
             }
-            Self::YouAreNoOperator => write!(to, "you are no operator any more"),
+            Self::YouAreNoOperator => write!(to, "you are no longer an operator"),
             Self::IsOperator(nick) => write!(to, "{nick} is an operator now"),
-            Self::IsNoOperator(nick) => write!(to, "{nick} is no operator any more"),
+            Self::IsNoOperator(nick) => write!(to, "{nick} is no longer an operator"),
             Self::HasModerated(nick, command) => write!(to, "operator {nick}: {command}"),
             Self::YouAreQuiet(true) => write!(
                 to,
-                "who joins, leaves and changes nick is hidden; /quiet shows it again"
+                "joins, leaves and renames are hidden; /quiet shows them again"
             ),
             Self::YouAreQuiet(false) => {
-                write!(to, "who joins, leaves and changes nick is shown")
+                write!(to, "joins, leaves and renames are shown again")
             }
             Self::BellRings(None) => write!(to, "the bell is off"),
             Self::BellRings(Some(when)) => write!(to, "the bell rings when {when}"),
-            Self::StampIs(None) => write!(to, "lines come without the time"),
+            Self::StampIs(None) => write!(to, "lines begin without the time now"),
             Self::StampIs(Some(time)) => {
-                write!(to, "lines come with the time, which is {time} for you")
+                write!(to, "lines begin with the time now, which is {time} for you")
             }
             Self::YouAreAway("") => write!(to, "you are away; /away again when you are back"),
             Self::YouAreAway(why) => {
@@ -482,31 +500,29 @@ impl Message<'_> {
             }
             Self::IsBannedUnmet(name, time, Some(other)) => write!(
                 to,
-                "{name} is banned{}, but nobody here has that name; if you mean {other}, type the whole name",
+                "{name} is banned{}, but is not here; did you mean {other}?",
                 For(time)
             ),
             Self::CameFrom(nick, Peer::Ip(addr)) => write!(
                 to,
-                "{nick} came from {ip}; /ban {ip} keeps that address out as well",
+                "{nick} came from {ip}; /ban {ip} keeps it out",
                 ip = addr.ip()
             ),
-            Self::CameFrom(nick, peer @ Peer::Local { uid, .. }) => write!(
-                to,
-                "{nick} is {peer}; /ban uid {uid} keeps that user out as well"
-            ),
+            Self::CameFrom(nick, peer @ Peer::Local { uid, .. }) => {
+                write!(to, "{nick} is {peer}; /ban uid {uid} keeps that user out")
+            }
             Self::ComesFrom(nick, Peer::Ip(addr)) => {
                 write!(to, "{nick} comes from {}", addr.ip())
             }
             Self::ComesFrom(nick, peer @ Peer::Local { .. }) => write!(to, "{nick} is {peer}"),
             Self::MutedAt(nick, Peer::Ip(addr)) => write!(
                 to,
-                "{nick} comes from {ip}; /mute {ip} mutes that address as well",
+                "{nick} comes from {ip}; /mute {ip} mutes it",
                 ip = addr.ip()
             ),
-            Self::MutedAt(nick, peer @ Peer::Local { uid, .. }) => write!(
-                to,
-                "{nick} is {peer}; /mute uid {uid} mutes that user as well"
-            ),
+            Self::MutedAt(nick, peer @ Peer::Local { uid, .. }) => {
+                write!(to, "{nick} is {peer}; /mute uid {uid} mutes that user")
+            }
             Self::Ban(whom, terms) => write!(to, "{} is banned{terms}", Isolated(whom)),
             Self::Mute(whom, terms) => write!(to, "{} is muted{terms}", Isolated(whom)),
             Self::NobodyIsBanned => write!(to, "nobody is banned"),
@@ -533,33 +549,46 @@ impl Message<'_> {
             Self::Announced(0) => write!(to, "announced, but nobody else is here"),
             Self::Announced(1) => write!(to, "announced to 1 other"),
             Self::Announced(others) => write!(to, "announced to {others} others"),
-            Self::Forgotten(1, name) => write!(to, "1 line of {} is forgotten", Short(name)),
+            Self::Forgotten(1, name) => write!(to, "1 line by {} is forgotten", Short(name)),
             Self::Forgotten(lines, name) => {
-                write!(to, "{lines} lines of {} are forgotten", Short(name))
+                write!(to, "{lines} lines by {} are forgotten", Short(name))
             }
             Self::YouModerate(true) => write!(
                 to,
-                "only operators and whom they /voice are heard; /moderate again ends it"
+                "only operators and those they /voice can talk; /moderate again ends it"
             ),
-            Self::YouModerate(false) => write!(to, "everybody is heard again"),
-            Self::YouHaveVoice(true) => write!(to, "you are heard in a moderated room"),
+            Self::YouModerate(false) => write!(to, "everybody can talk again"),
+            Self::YouHaveVoice(true) => write!(to, "you can talk while the room is moderated"),
             Self::Moderates(nick, true) => write!(
                 to,
-                "{nick} moderates the room: only who gets a voice is heard"
+                "{nick} moderates the room: only those with a voice can talk"
             ),
-            Self::Moderates(nick, false) => write!(to, "{nick} lets everybody be heard again"),
+            Self::Moderates(nick, false) => write!(to, "{nick} lets everybody talk again"),
             Self::IsModerated => write!(
                 to,
                 "the room is moderated: you can listen, and /msg an operator"
             ),
-            Self::HasVoice(nick, true) => write!(to, "{nick} is heard in a moderated room"),
+            Self::HasVoice(nick, true) => write!(to, "{nick} can talk while the room is moderated"),
             Self::HasVoice(nick, false) => {
-                write!(to, "{nick} is not heard in a moderated room any more")
+                write!(to, "{nick} can no longer talk while the room is moderated")
             }
             Self::YouHaveVoice(false) => {
-                write!(to, "you are not heard in a moderated room any more")
+                write!(to, "you can no longer talk while the room is moderated")
+            }
+            Self::YouAreBanned(why) => {
+                write!(to, "you are banned from this room ({why}), goodbye")
+            }
+            Self::OriginIsBanned(peer, why) => {
+                write!(
+                    to,
+                    "{} is banned from this server ({why})",
+                    peer.called_yours()
+                )
             }
             Self::Announcement(by, text) => write!(to, "{by} announces: {}", text.as_str()),
+            Self::PlainAnnouncement(by, text) => {
+                write!(to, "{by:#} announces: {}", text.as_str())
+            }
             Self::LineTooLong { max_line_bytes } => write!(
                 to,
                 "that line is longer than {max_line_bytes} bytes and was not sent"
@@ -579,7 +608,7 @@ impl Message<'_> {
             ),
             Self::UnknownCommand("", _) => write!(
                 to,
-                "a line that begins with \"/\" is a command; /help lists them, // says the line"
+                "a line that begins with \"/\" is a command: /help lists them; //TEXT says /TEXT"
             ),
             Self::UnknownCommand(name, None) => {
                 write!(
@@ -607,12 +636,12 @@ impl Message<'_> {
             ),
             Self::HasLeftAlready(name, other) => write!(
                 to,
-                "{} has left; if you mean {other}, type more of that name",
+                "{} has left; if you mean {other}, type more of it",
                 Short(name)
             ),
             Self::MayHaveLeft(name, other) => write!(
                 to,
-                "\"{}\" may also be somebody who has left; if you mean {other}, type the whole name",
+                "\"{}\" may be somebody who has left; if you mean {other}, type it all",
                 Short(name)
             ),
             Self::NickFirst => {
@@ -620,7 +649,7 @@ impl Message<'_> {
             }
             Self::HowToJoin => write!(
                 to,
-                "type a name for yourself, one word, and press Enter; or who, or quit"
+                "type a one-word name and press Enter; or type who, or quit"
             ),
             Self::EverybodySaw(command) => {
                 let what = match command {
@@ -695,12 +724,12 @@ impl Message<'_> {
             }
             Self::NoAddress(text) => write!(
                 to,
-                "\"{}\" looks like an address and is none: write 192.0.2.7, 192.0.2.0/24 or 2001:db8::/32",
+                "\"{}\" is no valid address: write 192.0.2.7, 192.0.2.0/24 or 2001:db8::/32",
                 Short(text)
             ),
             Self::IsEverybody(text) => write!(
                 to,
-                "\"{}\" is everybody: name a smaller network",
+                "\"{}\" covers everybody: name a smaller network",
                 Short(text)
             ),
             Self::IsNotMuted(whom) => write!(to, "{} is not muted", Short(whom)),
@@ -850,6 +879,11 @@ impl fmt::Display for Whois<'_> {
                 )?;
             }
         }
+        f.write_str(match self.link {
+            Link::Tls => ", over TLS",
+            Link::WithoutTls => ", without TLS",
+            Link::UnixSocket => ", over a Unix socket",
+        })?;
         if self.is_operator {
             f.write_str(", an operator")?;
         }
@@ -1165,6 +1199,126 @@ mod tests {
         for notice in notices.into_iter().map(written) {
             assert!(notice.len() <= 79, "{notice}");
         }
+    }
+
+    /// What is said to one person. It names nothing but members; times, counts and words that somebody has typed
+    /// are short.
+    #[test]
+    fn what_one_is_told_fits_a_terminal_of_80_columns() {
+        let (bob, none) = (nick("b234567890123456"), CleanText::EMPTY);
+        let name = bob.as_str();
+        let hour = Duration::from_secs(3600);
+        let peer = Peer::from(std::net::SocketAddr::from(([192, 0, 2, 107], 7)));
+        let user = Peer::Local {
+            uid: 1000,
+            pid: 4711,
+        };
+        let terms = Terms {
+            time: Some(hour),
+            by: name,
+            why: "",
+        };
+        let names = Names {
+            some: &[&bob],
+            more: 0,
+        };
+        let messages = [
+            Message::Recorded,
+            Message::WrongPasswordFinally,
+            Message::TooManyTries(peer, hour),
+            Message::AskOpPassword,
+            Message::DidNotWait,
+            Message::WasKicked(&bob, &bob, none),
+            Message::HowToSaySlash,
+            Message::HowToType,
+            Message::YouIgnore(&bob),
+            Message::YouHearAgain(name, Some(&bob)),
+            Message::YouAreOperator,
+            Message::YouAreNoOperator,
+            Message::IsOperator(&bob),
+            Message::IsNoOperator(&bob),
+            Message::YouAreQuiet(true),
+            Message::YouAreQuiet(false),
+            Message::BellRings(Some("somebody tells you something or says your name")),
+            Message::StampIs(Some("12:34")),
+            Message::StampIs(None),
+            Message::YouAreAway(""),
+            Message::IsBanned(name, Some(hour)),
+            Message::IsBannedUnmet(name, Some(hour), None),
+            Message::IsBannedUnmet(name, None, Some(&bob)),
+            Message::CameFrom(&bob, peer),
+            Message::CameFrom(&bob, user),
+            Message::MutedAt(&bob, peer),
+            Message::MutedAt(&bob, user),
+            Message::Ban(name, terms),
+            Message::Mute(name, terms),
+            Message::YouAreMuted(Some(hour), ""),
+            Message::YouWereKicked(&bob, none),
+            Message::YouAreBanned("too loud"),
+            Message::OriginIsBanned(peer, "too loud"),
+            Message::Announced(10_000),
+            Message::Forgotten(500, name),
+            Message::YouModerate(true),
+            Message::YouModerate(false),
+            Message::Moderates(&bob, true),
+            Message::Moderates(&bob, false),
+            Message::IsModerated,
+            Message::HasVoice(&bob, true),
+            Message::HasVoice(&bob, false),
+            Message::YouHaveVoice(true),
+            Message::YouHaveVoice(false),
+            Message::LineTooLong {
+                max_line_bytes: 65_536,
+            },
+            Message::SkippedForPerson(10_000),
+            Message::LinesWait {
+                count: 100,
+                lines_per_second: 2.5,
+            },
+            Message::UnknownCommand("", None),
+            Message::UnknownCommand("unignroe", Some("unignore")),
+            Message::Nobody(name),
+            Message::Several(name, names),
+            Message::HasLeftAlready(name, &bob),
+            Message::MayHaveLeft("b", &bob),
+            Message::NickFirst,
+            Message::HowToJoin,
+            Message::EverybodySaw("quit"),
+            Message::ThatIsYou,
+            Message::IsPlain(&bob),
+            Message::NobodyToldYou,
+            Message::PartnerHasLeft(name),
+            Message::YouDoNotIgnore(name),
+            Message::YouIgnoreTooMany(32),
+            Message::NoBell("x"),
+            Message::NoZone("x"),
+            Message::NothingKept,
+            Message::NothingOf(name),
+            Message::NothingFound(name),
+            Message::MutedLine,
+            Message::VoicelessLine,
+            Message::MutedOperator,
+            Message::RenamesTooOften { wait: hour },
+            Message::MutedReason(&bob),
+            Message::NotOperator,
+            Message::NoOperators,
+            Message::NoAddress("1.2.3"),
+            Message::IsEverybody("0.0.0.0/0"),
+            Message::TooManySanctions(1000),
+            Message::YourOwnAddress,
+            Message::YourOwnUser,
+            Message::YourOwnNetwork("192.0.2.0/24"),
+            Message::TookTooLong(Awaited::Password, hour),
+            Message::TookTooLong(Awaited::Nick, hour),
+        ];
+        let goodbyes = CloseReason::ALL.into_iter();
+        let goodbyes = goodbyes.filter_map(CloseReason::goodbye);
+        let messages = messages.into_iter().chain(goodbyes.map(Message::Goodbye));
+        let long: Vec<String> = messages
+            .map(written)
+            .filter(|line| line.len() > 79)
+            .collect();
+        assert_eq!(long, [""; 0]);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::broadcast::outbox::EntryKind;
 use crate::broadcast::priority::Class;
 use crate::client_id::ClientId;
 use crate::peer::Peer;
-use crate::protocol::message::{Listed, Message, Names, Whois};
+use crate::protocol::message::{Link, Listed, Message, Names, Whois};
 use crate::room::members::{Member, NotFound, Partner, Person, TypedName};
 use crate::room::{MAX_NAMED, Refusal, Room};
 use crate::text::CleanText;
@@ -52,7 +52,7 @@ impl Room {
         to: ClientId,
         id: ClientId,
         silent_for: Duration,
-        peer: Peer,
+        (peer, link): (Peer, Link),
         now: Moment,
     ) {
         let Some(member) = self.members.get(id) else {
@@ -63,6 +63,7 @@ impl Room {
             nick: &member.nick,
             here_for: person.map(|person| now.saturating_since(person.since)),
             silent_for,
+            link,
             is_operator: person.is_some_and(|person| person.is_operator),
             away: person.and_then(Person::away),
         };
@@ -145,7 +146,7 @@ impl Room {
         Some(meant)
     }
 
-    /// A member that is connected from there asks for another nick. It is answered if it has it.
+    /// A member that is connected from this peer asks for another nick. It is answered if it gets it.
     pub(crate) fn rename(
         &mut self,
         id: ClientId,

@@ -13,7 +13,7 @@
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
 
-use crate::broadcast::batch::{Cursor, Kind, Segment, Speaker};
+use crate::broadcast::batch::{Audience, Cursor, Kind, Segment, Speaker};
 use crate::broadcast::personal::Before;
 use crate::client_id::ClientId;
 use crate::peer::{Origin, Peer};
@@ -71,7 +71,7 @@ pub(crate) struct Member {
     pub(super) person: Option<Box<Person>>,
     /// Its lines end with LF alone.
     pub(super) ends_lines_with_lf: bool,
-    /// It is heard in a moderated room.
+    /// It can talk while the room is moderated.
     pub(super) has_voice: bool,
     /// Where its seat is.
     seat: u32,
@@ -216,11 +216,14 @@ impl Member {
         let Some(person) = &self.person else {
             return !matches!(
                 segment.kind,
-                Kind::Line | Kind::PlainAction | Kind::Announcement
+                Kind::Line
+                    | Kind::PlainAction
+                    | Kind::Announcement(Audience::All | Audience::Scripts)
             );
         };
         match segment.kind {
-            Kind::Notice | Kind::Presence | Kind::Announcement => false,
+            Kind::Notice | Kind::Presence => false,
+            Kind::Announcement(to) => to == Audience::Scripts,
             Kind::Line | Kind::Action | Kind::LastWords | Kind::Rename => {
                 person.ignores(segment.speaker.identity)
             }
@@ -786,8 +789,8 @@ impl Members {
 
     /// Finds the member that a typed name means: the one with that name, or else the only one whose
     /// name is like it, or else the only one whose name begins with it. Where that is not its whole name,
-    /// it counts only if no other name that is like it or begins so [was given up](GivenUpNames). Who asks is
-    /// not meant by the beginning of its own name, if anybody else may be.
+    /// it counts only if no other name that is like it or begins so [was given up](GivenUpNames). The
+    /// beginning of the asker's own name means another member, if there is one that it may mean.
     pub(super) fn find(
         &mut self,
         typed: &mut TypedName<'_>,

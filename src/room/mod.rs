@@ -20,7 +20,7 @@ mod voice;
 use std::iter;
 use std::time::Duration;
 
-use crate::broadcast::batch::{Batch, Cursor, Kind, Lines, Speaker};
+use crate::broadcast::batch::{Audience, Batch, Cursor, Kind, Lines, Speaker};
 use crate::broadcast::outbox::{EntryKind, Outbox};
 use crate::broadcast::personal::{PersonalLine, Piece};
 use crate::broadcast::priority::Class;
@@ -90,7 +90,7 @@ pub(crate) struct Room {
     muted: ExpiringSet<Sanction<Muted>>,
     /// How often bans and mutes have changed.
     sanctions_version: u64,
-    /// Only operators are heard, and whom they give a voice.
+    /// Only operators, and members with a voice, can talk to everybody.
     is_moderated: bool,
     /// Somebody may not be heard, or renames are to be told of at once: one look tells a line that nothing is
     /// in its way.
@@ -668,7 +668,7 @@ impl Room {
 
     // Talking.
 
-    /// A member says a line to everybody else, over a connection from there. `None` if nothing is said:
+    /// A member that is connected from this peer says a line to everybody else. `None` if nothing is said:
     /// the line is empty, or the member is muted.
     pub(crate) fn say<'a>(
         &'a mut self,
@@ -917,7 +917,11 @@ impl Room {
     /// Hands out each line of this turn that a person who ignores nobody sees, with its line end.
     pub(crate) fn record(&self, mut line: impl FnMut(&[u8], Kind, Class)) {
         for (lines, kind, class) in self.batch.all().segments() {
-            if !matches!(kind, Kind::PlainAction | Kind::WordlessLeave) {
+            let is_for_others = matches!(
+                kind,
+                Kind::PlainAction | Kind::WordlessLeave | Kind::Announcement(Audience::Scripts)
+            );
+            if !is_for_others {
                 lines.each().for_each(|it| line(it, kind, class));
             }
         }

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use crate::broadcast::batch::Kind;
+use crate::broadcast::batch::{Audience, Kind};
 use crate::broadcast::outbox::EntryKind;
 use crate::broadcast::priority::Class;
 use crate::client_id::ClientId;
@@ -147,6 +147,13 @@ impl Room {
         Some(meant)
     }
 
+    /// The reason, perhaps none, for which the name of a member is banned.
+    pub(crate) fn why_banned(&self, id: ClientId, now: Moment) -> Option<&str> {
+        let name = self.members.hash_of_member(self.members.get(id)?);
+        let ban = self.banned.find(now, |it| it.whom.name.is_alike(name))?;
+        Some(&*ban.why)
+    }
+
     /// Another number whenever bans or mutes have changed.
     pub(crate) fn sanctions_version(&self) -> u64 {
         self.sanctions_version
@@ -272,7 +279,7 @@ impl Room {
             .then_some(id)
     }
 
-    /// Mutes whoever comes from there. Returns whether that was done.
+    /// Mutes everybody who comes from these peers. Returns whether that was done.
     pub(crate) fn mute_peers(
         &mut self,
         by: ClientId,
@@ -340,7 +347,7 @@ impl Room {
         }
     }
 
-    /// Whether nobody gets what a member says over a connection from there.
+    /// Whether a member that is connected from this peer is muted.
     pub(super) fn is_muted_at(&self, id: ClientId, from: Option<&Peer>, now: Moment) -> bool {
         if self.muted.is_empty() {
             return false;
@@ -495,11 +502,22 @@ impl Room {
         };
         let message = Message::Announcement(&member.nick, text);
         let (speaker, class) = (member.speaker(by), Class::Sparse);
-        let line = self.batch.say(speaker, class, Kind::Announcement, |line| {
+        let to = match member.is_right_to_left {
+            true => Audience::People,
+            false => Audience::All,
+        };
+        let kind = Kind::Announcement(to);
+        let line = self.batch.say(speaker, class, kind, |line| {
             message.write(line);
         });
         keep(&mut self.history, line, member, from, now);
         let said_bytes = line.len();
+        if to == Audience::People {
+            let message = Message::PlainAnnouncement(&member.nick, text);
+            let kind = Kind::Announcement(Audience::Scripts);
+            self.batch
+                .say(speaker, class, kind, |line| message.write(line));
+        }
         let others = self.members.len().saturating_sub(1);
         self.outbox.send(by, Message::Announced(others));
         said_bytes
@@ -531,8 +549,7 @@ impl Room {
     }
 }
 
-/// The mute because of which nobody gets what a member of this name says over a connection from there, and how
-/// much longer it lasts.
+/// The mute of a member that has this name and is connected from this peer, and how much longer it lasts.
 fn find_mute<'m>(
     muted: &'m ExpiringSet<Sanction<Muted>>,
     name: NameHash,

@@ -1,5 +1,5 @@
-//! A moderated room, for a class: only operators are heard, and whom they give a voice. Private words, names and
-//! everything that is only asked are as free as ever.
+//! A moderated room, for a class: only operators, and members to whom they have given a voice, can talk to
+//! everybody. Private words, new names and commands that only ask something stay free to all.
 
 use crate::broadcast::batch::Kind;
 use crate::client_id::ClientId;
@@ -9,7 +9,7 @@ use crate::text::CleanText;
 use crate::time::moment::Moment;
 
 impl Room {
-    /// Lets only operators be heard, and whom they give a voice; or everybody again.
+    /// Makes the room a moderated one, or ends that.
     pub(crate) fn toggle_moderated(&mut self, by: ClientId) {
         self.is_moderated = !self.is_moderated;
         self.is_watched = true;

@@ -29,11 +29,9 @@ pub(crate) struct Auth {
 }
 
 impl Auth {
-    /// Whether a peer is banned, whatever its name.
-    pub(crate) fn is_banned(&self, peer: &Peer, now: Moment) -> bool {
-        self.banned
-            .in_force(now)
-            .any(|banned| banned.whom.contains(peer))
+    /// The ban because of which a peer may not come in, whatever its name.
+    pub(crate) fn ban_of(&self, peer: &Peer, now: Moment) -> Option<&Sanction<PeerSet>> {
+        self.banned.find(now, |banned| banned.whom.contains(peer))
     }
 
     /// Returns a banned set that contains all of this one.

@@ -495,7 +495,7 @@ impl Talk {
         sniff::of_line(line, true).filter(|_| !is_password)
     }
 
-    pub(super) fn is_interactive(&self) -> bool {
+    pub(crate) fn is_interactive(&self) -> bool {
         self.profile == Profile::Interactive
     }
 

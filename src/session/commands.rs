@@ -152,7 +152,7 @@ impl Row {
 static COMMANDS: [Row; 31] = [
     row("help", &["h", "?"], "[COMMAND]", 0, "lists the commands; with COMMAND, its other names", Run::Word(help)),
     row("who", &["w", "names", "list", "users"], "[NAME]", 0, "lists who is here; with NAME, whose names begin with it", Run::Word(who)),
-    row("whois", &[], "NAME", 1, "tells since when NAME is here, and more", Run::Word(whois)),
+    row("whois", &[], "NAME", 1, "tells how long NAME has been here, and more", Run::Word(whois)),
     // What a nick may be is the nick's own to say.
     row("nick", &[], "NAME", 1, "changes your name", Run::Text(nick)).speech(),
     row("me", &[], "TEXT", 1, "shows an action: /me waves is seen as ** bob waves", Run::Text(me)).speech(),
@@ -162,26 +162,26 @@ static COMMANDS: [Row; 31] = [
     row("unignore", &[], "NAME", 1, "stops ignoring NAME", Run::Word(unignore)),
     row("last", &[], "[N] [NAME]", 0, "shows the last N lines (of NAME), or all that are kept", Run::NumberAndWord(last)),
     row("find", &[], "TEXT", 1, "shows the last lines that have TEXT in them", Run::Text(find_text)),
-    row("quiet", &[], "", 0, "hides who joins, leaves and changes nick; again, shows it", Run::Nothing(quiet)),
+    row("quiet", &[], "", 0, "hides joins, leaves and renames; again, shows them", Run::Nothing(quiet)),
     row("bell", &[], "off|private|name", 1, "rings for private words, or your name as well", Run::Word(bell)),
-    row("stamp", &[], "[+5h45m|off]", 0, "shows the time before each line, so far from UTC", Run::Word(stamp)),
-    row("away", &[], "[WHY]", 0, "shows who asks that you are away; again, that you are back", Run::Text(away)).speech(),
+    row("stamp", &[], "[+5h45m|off]", 0, "shows the time before each line, at this offset from UTC", Run::Word(stamp)),
+    row("away", &[], "[WHY]", 0, "marks you as away, and says why; again, as back", Run::Text(away)).speech(),
     row("claim", &[], "", 0, "gives a token that brings your name back after a lost connection", Run::Nothing(claim)),
     row("time", &[], "", 0, "tells the time, in UTC", Run::Nothing(time)),
     row("quit", &["q", "exit", "bye"], "[TEXT]", 0, "leaves; TEXT is shown to the others", Run::Text(quit)),
-    row("op", &[], "[PASSWORD]", 0, "makes you an operator; alone, asks for the password unseen", Run::Text(op)).for_role(Role::OperatorToBe),
-    row("deop", &[], "", 0, "makes you no operator any more", Run::Nothing(deop)).op(),
+    row("op", &[], "[PASSWORD]", 0, "makes you an operator; alone, lets you type PASSWORD unseen", Run::Text(op)).for_role(Role::OperatorToBe),
+    row("deop", &[], "", 0, "makes you an ordinary member again", Run::Nothing(deop)).op(),
     row("kick", &[], "NAME [WHY]", 1, "disconnects NAME, who can come back", Run::WordAndText(kick)).op(),
     row("ban", &[], "WHOM [TIME] [WHY]", 1, "keeps out a name, an address, a network or uid N", Run::Order(ban)).op(),
     row("unban", &[], "WHOM", 1, "ends a ban", Run::Target(unban)).op(),
     row("bans", &[], "", 0, "lists who is banned, for how long, by whom and why", Run::Nothing(bans)).op(),
-    row("mute", &[], "WHOM [TIME] [WHY]", 1, "hides what they say, for 5m, 2h, 1d or for ever", Run::Order(mute)).op(),
+    row("mute", &[], "WHOM [TIME] [WHY]", 1, "hides what they say from everybody; TIME: 5m, 2h, 1d", Run::Order(mute)).op(),
     row("unmute", &[], "WHOM", 1, "ends a mute", Run::Target(unmute)).op(),
     row("mutes", &[], "", 0, "lists who is muted, for how long, by whom and why", Run::Nothing(mutes)).op(),
     row("announce", &[], "TEXT", 1, "tells everybody TEXT, scripts too", Run::Text(announce)).op().speech(),
-    row("forget", &[], "NAME", 1, "takes what NAME has said out of /last and /find", Run::Word(forget)).op(),
-    row("moderate", &[], "", 0, "only operators and whom they /voice are heard; again, all", Run::Nothing(moderate)).op(),
-    row("voice", &[], "NAME", 1, "lets NAME be heard in a moderated room; again, no more", Run::Word(voice)).op(),
+    row("forget", &[], "NAME", 1, "removes what NAME has said from /last and /find", Run::Word(forget)).op(),
+    row("moderate", &[], "", 0, "lets only operators and those they /voice talk; again, all", Run::Nothing(moderate)).op(),
+    row("voice", &[], "NAME", 1, "lets NAME talk in a moderated room; again, no longer", Run::Word(voice)).op(),
 ];
 
 fn find(name: &str) -> Option<&'static Row> {
@@ -653,7 +653,9 @@ pub(super) fn try_op_password(attempt: &[u8], lines: &mut TokenBucket, cx: &mut 
     let is_right = right.matches(attempt);
     let origin = cx.peer.origin();
     if let Some(wait) = cx.auth.throttle.wait(origin, cx.env.now) {
-        cx.room.outbox.send(id, Message::TooManyTries(wait));
+        cx.room
+            .outbox
+            .send(id, Message::TooManyTries(cx.peer, wait));
     } else if is_right {
         cx.room.make_operator(id);
         let nick = cx.room.nick_of(id);

@@ -191,7 +191,7 @@ impl Talk {
         let pause = wait.min(WRONG_PASSWORD_PAUSE);
         cx.env.line_rate.pause(&mut self.lines, pause, now);
         self.end_unechoed_line(out, cx);
-        cx.reply(out, Message::TooManyTries(wait))
+        cx.reply(out, Message::TooManyTries(cx.peer, wait))
     }
 
     /// Answers a wrong password. The last allowed attempt closes the client.

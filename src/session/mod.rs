@@ -92,7 +92,7 @@ pub(crate) enum Effect {
         to: ClientId,
         id: ClientId,
     },
-    /// Close everybody who came from there.
+    /// Close all clients of these peers.
     ClosePeers(PeerSet),
     /// Connect to this address, and speak that with it.
     Dial(SocketAddr, Service),
@@ -265,6 +265,11 @@ impl Session {
     /// Whether it is to be freed at the end of the turn.
     pub(crate) fn is_done(&self) -> bool {
         matches!(self, Self::Closing(Closing::Done { .. }))
+    }
+
+    /// Whether a person is at the other end.
+    pub(crate) fn is_interactive(&self) -> bool {
+        matches!(self, Self::Chat(chat) if chat.talk.is_interactive())
     }
 
     pub(crate) fn is_member(&self) -> bool {

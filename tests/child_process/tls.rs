@@ -50,8 +50,10 @@ impl<S: Read + Write> Encrypted<S> {
 
     #[track_caller]
     fn line(&mut self) -> String {
-        let mut line = String::new();
-        self.0.read_line(&mut line).expect("a line in time");
+        // A greeting begins with a command of telnet.
+        let mut line = Vec::new();
+        self.0.read_until(b'\n', &mut line).expect("a line in time");
+        let line = String::from_utf8_lossy(&line);
         line.trim_end_matches("\r\n").to_owned()
     }
 
@@ -162,6 +164,30 @@ fn clients_with_and_without_tls_share_the_room_and_both_kinds_of_handshake_are_c
     let failed = ": handshake failed: the peer does not speak TLS\n";
     assert!(log.contains(failed), "{log}");
     assert_eq!(log.matches("handshake failed:").count(), 1, "{log}");
+}
+
+#[test]
+fn whois_tells_who_comes_over_tls() {
+    let pair = Pair::self_signed();
+    let files = Files::new("tls-whois", &pair);
+    let args = ["--interactive", "tls:127.0.0.1:0", "plain:127.0.0.1:0"];
+    let server = files.serve(&args);
+    let encrypted = announced(&server, "tls:");
+    let mut bot = Client::connect(announced(&server, ""));
+    bot.enter("bot");
+    let mut alice = Encrypted::connect(encrypted, pair.client(None));
+    alice.send(b"alice\r\n/whois alice\r\n/whois bot\r\n");
+    let mut told = String::new();
+    while !told.contains("* bot is a script") {
+        told += &alice.line();
+        told.push('\n');
+    }
+    let told: Vec<&str> = told.lines().filter(|it| it.contains("TLS")).collect();
+    let [of_alice, of_bot] = told[..] else {
+        panic!("{told:?}");
+    };
+    assert!(of_alice.starts_with("* alice ") && of_alice.ends_with(", over TLS"));
+    assert!(of_bot.starts_with("* bot ") && of_bot.ends_with(", without TLS"));
 }
 
 #[test]

@@ -202,7 +202,7 @@ fn clients_of_one_user_are_limited_but_not_our_own() {
     enter(&mut first, &lines, "first");
     // It is refused before it says anything, and may have ended before it could.
     let (_second, lines) = nc_of(12345).expect("it is there");
-    let refusal = "* too many connections from your address, try again later\r\n";
+    let refusal = "* too many connections from your user, try again later\r\n";
     assert_eq!(lines.rest(), refusal);
     let (mut other, lines) = nc_of(12346).expect("it is there");
     enter(&mut other, &lines, "other");

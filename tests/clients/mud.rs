@@ -17,7 +17,7 @@ fn visit_of_alice(kind: Kind, size: Size, slash: &str, words: &str) -> Option<St
     alice.await_line("* what is your nick?");
     // Its answer comes behind the question for the width of the window.
     alice.type_line("?");
-    alice.await_line("* type a name");
+    alice.await_line("* type a one-word");
     alice.type_line("alice");
     alice.await_line("1 other here: bob");
     bob.hears("* alice joined");

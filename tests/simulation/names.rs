@@ -87,7 +87,7 @@ fn a_word_for_somebody_who_has_left_reaches_nobody_else() {
             churn(&mut scene, way);
             scene.got(other);
             scene.got(trolley);
-            let refused = "* alice has left; if you mean alice_, type more of that name\r\n";
+            let refused = "* alice has left; if you mean alice_, type more of it\r\n";
             assert_eq!(answer(&mut scene, bob, "/msg alice psst"), refused);
             for (line, nick) in [
                 ("/msg ali psst", "alice_"),
@@ -97,7 +97,7 @@ fn a_word_for_somebody_who_has_left_reaches_nobody_else() {
             ] {
                 let typed = line.split(' ').nth(1).unwrap_or_default();
                 let may_be = format!(
-                    "* \"{typed}\" may also be somebody who has left; if you mean {nick}, type the whole name\r\n"
+                    "* \"{typed}\" may be somebody who has left; if you mean {nick}, type it all\r\n"
                 );
                 let answer = answer(&mut scene, bob, line);
                 assert_eq!(answer.replace("\r\n*   ", " "), may_be);
@@ -118,7 +118,9 @@ fn a_word_for_somebody_who_has_left_reaches_nobody_else() {
                 "* you tell alice_: psst\r\n"
             );
             scene.wait(599_000);
-            assert!(answer(&mut scene, bob, "/msg ali psst").contains("may also be"));
+            assert!(
+                answer(&mut scene, bob, "/msg ali psst").contains("may be somebody who has left")
+            );
             scene.wait(1_000);
             assert_eq!(
                 answer(&mut scene, bob, "/msg ali psst"),

@@ -662,7 +662,7 @@ impl Room {
                 self.show(number, "* what is your nick?");
             }
             "help" | "?" => {
-                let how = "* type a name for yourself, one word, and press Enter; or who, or quit";
+                let how = "* type a one-word name and press Enter; or type who, or quit";
                 self.show(number, how);
             }
             "/me waves" => {
@@ -842,10 +842,9 @@ impl Room {
             return self.refuse(number, &taken, &advice);
         }
         let others = self.others_here();
-        for (muted, _) in &mut self.muted {
-            if is_alike(muted, name) {
-                name.clone_into(muted);
-            }
+        let mut muted = self.muted.iter_mut();
+        if let Some((muted, _)) = muted.find(|(muted, _)| is_alike(muted, name)) {
+            name.clone_into(muted);
         }
         self.clients[number].nick = Some(name.to_owned());
         self.clients[number].joined_in = self.step;
@@ -1068,13 +1067,13 @@ impl Room {
                 Some("another left") => {
                     let nick = self.nick(it);
                     self.seen.insert("another left");
-                    format!("* {name} has left; if you mean {nick}, type more of that name")
+                    format!("* {name} has left; if you mean {nick}, type more of it")
                 }
                 Some(doubt) => {
                     let nick = self.nick(it);
                     self.seen.insert(doubt);
                     format!(
-                        "* \"{name}\" may also be somebody who has left; if you mean {nick}, type the whole name"
+                        "* \"{name}\" may be somebody who has left; if you mean {nick}, type it all"
                     )
                 }
             },
@@ -1298,8 +1297,8 @@ impl Room {
             ("/quiet", _) => {
                 client.is_quiet = !client.is_quiet;
                 match client.is_quiet {
-                    true => "* who joins, leaves and changes nick is hidden; /quiet shows it again",
-                    false => "* who joins, leaves and changes nick is shown",
+                    true => "* joins, leaves and renames are hidden; /quiet shows them again",
+                    false => "* joins, leaves and renames are shown again",
                 }
             }
             ("/bell", "off") => {
@@ -1316,15 +1315,15 @@ impl Room {
             }
             ("/stamp", "off") => {
                 client.stamp = "";
-                "* lines come without the time"
+                "* lines begin without the time now"
             }
             ("/stamp", "") => {
                 client.stamp = "00:00 ";
-                "* lines come with the time, which is 00:00 for you"
+                "* lines begin with the time now, which is 00:00 for you"
             }
             ("/stamp", _) => {
                 client.stamp = "05:45 ";
-                "* lines come with the time, which is 05:45 for you"
+                "* lines begin with the time now, which is 05:45 for you"
             }
             _ if is_muted => return self.tell_muted(number),
             (_, "") if client.away.is_some() => {
@@ -1354,6 +1353,10 @@ impl Room {
             seconds => format!("{} min", seconds / 60),
         };
         let (here, silent) = (since(client.joined_in), since(client.heard_in));
+        let link = match self.scene.is_veiled {
+            true => "over TLS",
+            false => "without TLS",
+        };
         let operator = if client.is_operator {
             ", an operator"
         } else {
@@ -1366,9 +1369,11 @@ impl Room {
                     Some("") => ", away".to_owned(),
                     Some(why) => format!(", away: {why}"),
                 };
-                format!("* {nick} has been here for {here}, silent for {silent}{operator}{away}")
+                format!(
+                    "* {nick} has been here for {here}, silent for {silent}, {link}{operator}{away}"
+                )
             }
-            false => format!("* {nick} is a script, silent for {silent}"),
+            false => format!("* {nick} is a script, silent for {silent}, {link}"),
         };
         self.show(number, &line);
         if self.clients[number].is_operator {
@@ -1432,12 +1437,12 @@ impl Room {
         let nick = self.nick(number);
         let (own, others) = match self.is_moderated {
             true => (
-                "* only operators and whom they /voice are heard; /moderate again ends it",
-                format!("* {nick} moderates the room: only who gets a voice is heard"),
+                "* only operators and those they /voice can talk; /moderate again ends it",
+                format!("* {nick} moderates the room: only those with a voice can talk"),
             ),
             false => (
-                "* everybody is heard again",
-                format!("* {nick} lets everybody be heard again"),
+                "* everybody can talk again",
+                format!("* {nick} lets everybody talk again"),
             ),
         };
         self.show(number, own);
@@ -1453,12 +1458,12 @@ impl Room {
         let client = &mut self.clients[other];
         client.has_voice = !client.has_voice;
         let is_heard = match client.has_voice {
-            true => "heard in a moderated room",
-            false => "not heard in a moderated room any more",
+            true => "can talk while the room is moderated",
+            false => "can no longer talk while the room is moderated",
         };
-        self.show(number, &format!("* {nick} is {is_heard}"));
+        self.show(number, &format!("* {nick} {is_heard}"));
         if self.clients[other].is_person {
-            self.show(other, &format!("* you are {is_heard}"));
+            self.show(other, &format!("* you {is_heard}"));
         }
         true
     }
@@ -1479,8 +1484,8 @@ impl Room {
         });
         let line = match before - self.history.len() {
             0 => format!("* nothing is kept that \"{name}\" has said"),
-            1 => format!("* 1 line of {name} is forgotten"),
-            n => format!("* {n} lines of {name} are forgotten"),
+            1 => format!("* 1 line by {name} is forgotten"),
+            n => format!("* {n} lines by {name} are forgotten"),
         };
         self.show(number, &line);
         let is_done = before > self.history.len();
@@ -1493,11 +1498,11 @@ impl Room {
     fn deops(&mut self, number: usize) {
         self.seen.insert("no operator any more");
         self.clients[number].is_operator = false;
-        self.show(number, "* you are no operator any more");
+        self.show(number, "* you are no longer an operator");
         let nick = self.nick(number);
         self.tell_operators(
             number,
-            &format!("* {nick} is no operator any more"),
+            &format!("* {nick} is no longer an operator"),
             Self::show,
         );
     }
@@ -1535,8 +1540,7 @@ impl Room {
             self.show(number, &left_out);
         }
         let ip = Scene::addr(self.clients[other].peer).ip();
-        let address =
-            format!("* {kicked} came from {ip}; /ban {ip} keeps that address out as well");
+        let address = format!("* {kicked} came from {ip}; /ban {ip} keeps it out");
         self.show(number, &address);
         true
     }
@@ -1565,7 +1569,7 @@ impl Room {
             self.show(other, "* you are muted: nobody sees what you say");
         }
         let ip = Scene::addr(self.clients[other].peer).ip();
-        let address = format!("* {nick} comes from {ip}; /mute {ip} mutes that address as well");
+        let address = format!("* {nick} comes from {ip}; /mute {ip} mutes it");
         self.show(number, &address);
         true
     }

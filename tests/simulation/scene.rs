@@ -47,7 +47,7 @@ pub(crate) struct Scene {
     pub(crate) engine: Engine<ServerEnd, Journal>,
     pub(crate) sockets: Vec<Rc<RefCell<Socket>>>,
     pub(crate) now: Instant,
-    is_veiled: bool,
+    pub(crate) is_veiled: bool,
     /// What goes wrong on every stream from here on.
     pub(crate) faults: Faults,
     got: Vec<Vec<u8>>,

@@ -898,6 +898,10 @@ impl Stream for ServerEnd {
         self.socket.borrow().is_handshaking()
     }
 
+    fn is_encrypted(&self) -> bool {
+        self.socket.borrow().veil.is_some()
+    }
+
     fn announces_end(&self) -> bool {
         let socket = self.socket.borrow();
         socket.veil.as_ref().is_some_and(Veil::announces_end)

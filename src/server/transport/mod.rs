@@ -162,6 +162,10 @@ impl Stream for Transport {
         on_each!(self, it => it.is_authenticated())
     }
 
+    fn is_encrypted(&self) -> bool {
+        on_each!(self, it => it.is_encrypted())
+    }
+
     fn check(&mut self) -> io::Result<()> {
         on_each!(self, it => it.check())
     }

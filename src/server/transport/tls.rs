@@ -286,6 +286,10 @@ impl<S: Stream> Stream for Tls<S> {
         }
     }
 
+    fn is_encrypted(&self) -> bool {
+        true
+    }
+
     fn is_authenticated(&self) -> bool {
         match &self.phase {
             Phase::Open { tls, .. } => tls.peer_certificates().is_some(),

@@ -8,7 +8,7 @@ fn help_lists_the_commands_a_line_each() {
     let [alice] = people(&mut rig, ["alice"]);
     let help = "* /help [COMMAND]: lists the commands; with COMMAND, its other names\r\n\
         * /who [NAME]: lists who is here; with NAME, whose names begin with it\r\n\
-        * /whois NAME: tells since when NAME is here, and more\r\n\
+        * /whois NAME: tells how long NAME has been here, and more\r\n\
         * /nick NAME: changes your name\r\n\
         * /me TEXT: shows an action: /me waves is seen as ** bob waves\r\n\
         * /msg NAME TEXT: tells NAME alone\r\n\
@@ -17,10 +17,10 @@ fn help_lists_the_commands_a_line_each() {
         * /unignore NAME: stops ignoring NAME\r\n\
         * /last [N] [NAME]: shows the last N lines (of NAME), or all that are kept\r\n\
         * /find TEXT: shows the last lines that have TEXT in them\r\n\
-        * /quiet: hides who joins, leaves and changes nick; again, shows it\r\n\
+        * /quiet: hides joins, leaves and renames; again, shows them\r\n\
         * /bell off|private|name: rings for private words, or your name as well\r\n\
-        * /stamp [+5h45m|off]: shows the time before each line, so far from UTC\r\n\
-        * /away [WHY]: shows who asks that you are away; again, that you are back\r\n\
+        * /stamp [+5h45m|off]: shows the time before each line, at this offset from UTC\r\n\
+        * /away [WHY]: marks you as away, and says why; again, as back\r\n\
         * /claim: gives a token that brings your name back after a lost connection\r\n\
         * /time: tells the time, in UTC\r\n\
         * /quit [TEXT]: leaves; TEXT is shown to the others\r\n\
@@ -108,6 +108,8 @@ fn whois_tells_operators_more_than_others() {
     let [alice, bob] = people(&mut rig, ["alice", "bob"]);
     let script = rig.connect_plainly();
     script.say("script");
+    let local = rig.connect_as(4000);
+    local.say("local");
     rig.settle();
     rig.advance(2 * MINUTE);
     alice.say("/op secret");
@@ -115,7 +117,7 @@ fn whois_tells_operators_more_than_others() {
     alice.say("/mute bob 5");
     rig.advance(5 * SECOND);
     received([&alice, &bob]);
-    let is_bob = "* bob has been here for 2 min, silent for 2 min\r\n";
+    let is_bob = "* bob has been here for 2 min, silent for 2 min, without TLS\r\n";
     let told = [
         is_bob,
         "* bob comes from 127.0.0.1\r\n* bob is muted for 5 minutes, by alice\r\n",
@@ -125,21 +127,25 @@ fn whois_tells_operators_more_than_others() {
     for (line, answer) in [
         (
             "/whois ali",
-            "* alice has been here for 2 min, silent for 0 s, an operator\r\n",
+            "* alice has been here for 2 min, silent for 0 s, without TLS, an operator\r\n",
         ),
         (
             "/whois bob",
-            "* bob has been here for 2 min, silent for 0 s\r\n",
+            "* bob has been here for 2 min, silent for 0 s, without TLS\r\n",
         ),
         (
             "/whois script",
-            "* script is a script, silent for 2 min\r\n",
+            "* script is a script, silent for 2 min, without TLS\r\n",
         ),
         (
             "/whois x",
             "* nobody here is called \"x\"; /who lists who is here\r\n",
         ),
-        ("/who", "* 3 here: alice (operator), bob, script\r\n"),
+        ("/who", "* 4 here: alice (operator), bob, local, script\r\n"),
+        (
+            "/whois local",
+            "* local has been here for 2 min, silent for 2 min, over a Unix socket\r\n",
+        ),
     ] {
         expect_answer(&mut rig, &bob, line, answer);
     }
@@ -198,7 +204,7 @@ fn what_is_no_command_comes_with_what_to_do() {
         ),
         (
             "/",
-            "* a line that begins with \"/\" is a command; /help lists them, // says the line\r\n",
+            "* a line that begins with \"/\" is a command: /help lists them; //TEXT says /TEXT\r\n",
         ),
         ("/nick", "* write /nick NAME: changes your name\r\n"),
         (
@@ -236,7 +242,7 @@ fn white_space_may_stand_behind_the_slash() {
     let unknown = "* there is no /xyzzy; /help lists what there is\r\n";
     expect_answer(&mut rig, &alice, "/ xyzzy sesame", unknown);
     let nothing =
-        "* a line that begins with \"/\" is a command; /help lists them, // says the line\r\n";
+        "* a line that begins with \"/\" is a command: /help lists them; //TEXT says /TEXT\r\n";
     for line in ["/ ", "/\t", "\u{ff0f}\u{3000}"] {
         expect_answer(&mut rig, &alice, line, nothing);
     }

@@ -407,14 +407,13 @@ impl World {
             ),
             [other] if self.has_left(name, other, is_alike) => {
                 let other = self.nick(other);
-                let line =
-                    format!("* {name} has left; if you mean {other}, type more of that name");
+                let line = format!("* {name} has left; if you mean {other}, type more of it");
                 self.show(number, &line);
             }
             [other] if self.has_left(name, other, |it, name| it.starts_with(&key(name))) => {
                 let other = self.nick(other);
                 let line = format!(
-                    "* \"{name}\" may also be somebody who has left; if you mean {other}, type the whole name"
+                    "* \"{name}\" may be somebody who has left; if you mean {other}, type it all"
                 );
                 self.show(number, &line);
             }
@@ -442,7 +441,7 @@ impl World {
             .filter(|&it| key(&self.nick(it)).starts_with(&key(name)))
             .collect();
         if found.len() > 1 {
-            // Who asks does not mean itself.
+            // Nobody means itself.
             found.retain(|&it| it != number);
         }
         found.sort_by_key(|&it| key(&self.nick(it)));

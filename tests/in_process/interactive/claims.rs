@@ -150,7 +150,7 @@ fn an_operator_comes_back_without_its_rights() {
     other.received();
     let again = come(&mut rig, HERE, &typed);
     again.received();
-    assert_eq!(other.received(), "* op is no operator any more\r\n");
+    assert_eq!(other.received(), "* op is no longer an operator\r\n");
     let refused = "* only operators can do that\r\n";
     expect_answer(&mut rig, &again, "/kick other", refused);
 }

@@ -194,7 +194,7 @@ fn what_strangers_type_first_is_no_nick() {
     let [_alice] = people(&mut rig, ["alice"]);
     let lost = rig.connect();
     lost.received();
-    let how = "* type a name for yourself, one word, and press Enter; or who, or quit\r\n";
+    let how = "* type a one-word name and press Enter; or type who, or quit\r\n";
     let here = "* 1 here: alice\r\n* what is your nick?\r\n";
     for (line, answer) in [
         ("help", how),

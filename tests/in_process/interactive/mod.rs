@@ -15,6 +15,7 @@ mod plain;
 mod sanctions;
 mod storms;
 mod talking;
+mod words;
 
 use std::time::Duration;
 

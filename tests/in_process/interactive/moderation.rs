@@ -27,7 +27,7 @@ fn operator_and<const N: usize>(rig: &mut Rig, nicks: [&str; N]) -> (Wire, [Wire
 
 /// What an operator is told of the address of a member that it mutes.
 fn address_of(nick: &str) -> String {
-    format!("* {nick} comes from 127.0.0.1; /mute 127.0.0.1 mutes that address as well\r\n")
+    format!("* {nick} comes from 127.0.0.1; /mute 127.0.0.1 mutes it\r\n")
 }
 
 #[test]
@@ -86,7 +86,7 @@ fn who_is_kicked_is_told_by_whom_and_why_and_so_is_the_room() {
     assert_eq!(bob.received(), "* op has kicked you: too loud\r\n");
     assert!(bob.has_ended());
     let told = "* bob was kicked by op: too loud\r\n";
-    let address = "* bob came from 127.0.0.1; /ban 127.0.0.1 keeps that address out as well\r\n";
+    let address = "* bob came from 127.0.0.1; /ban 127.0.0.1 keeps it out\r\n";
     assert_eq!(received([&op, &alice]), [&[told, address].concat(), told]);
     rig.join("bob");
     received([&op, &alice]);
@@ -109,7 +109,7 @@ fn a_name_that_is_banned_is_out_and_stays_out_for_its_time() {
     assert_eq!(
         op.received(),
         "* bob left (banned)\r\n* bob is banned for 5 minutes\r\n\
-         * bob came from 127.0.0.1; /ban 127.0.0.1 keeps that address out as well\r\n"
+         * bob came from 127.0.0.1; /ban 127.0.0.1 keeps it out\r\n"
     );
     let again = rig.connect();
     again.received();
@@ -231,7 +231,7 @@ fn a_user_of_this_machine_is_banned_with_all_its_clients() {
     assert!(!other.has_ended());
     let told = "* eve left (banned)\r\n* uid 1000 is banned for a minute\r\n";
     assert_eq!(op.received(), told);
-    let refused = "* your address is banned from this server\r\n";
+    let refused = "* your user is banned from this server\r\n";
     assert_eq!(rig.connect_as(1000).received(), refused);
     assert!(!shown_to_a_newcomer(&mut rig, "dora").contains(&"eve: a lie".to_owned()));
     op.received();
@@ -257,7 +257,7 @@ fn the_ban_of_a_name_tells_the_user_and_nobody_bans_its_own() {
     assert_eq!(
         op.received(),
         "* eve left (banned)\r\n* eve is banned\r\n\
-         * eve is uid 1001 (pid 4711); /ban uid 1001 keeps that user out as well\r\n"
+         * eve is uid 1001 (pid 4711); /ban uid 1001 keeps that user out\r\n"
     );
     let own = "* that is your own user: it is not banned\r\n";
     expect_answer(&mut rig, &op, "/ban uid 1000", own);
@@ -284,7 +284,7 @@ fn wrong_passwords_of_a_user_count_for_all_its_clients_and_no_other() {
         let told = attempt(&mut rig, 1000, &format!("n{n}"));
         assert_eq!(told, "* wrong password, try again\r\n");
     }
-    let wait = "* too many tries from your address, try again in 6 s\r\n";
+    let wait = "* too many tries from your user, try again in 6 s\r\n";
     assert_eq!(attempt(&mut rig, 1000, "late"), wait);
     assert_eq!(
         attempt(&mut rig, 1001, "other"),
@@ -396,7 +396,7 @@ fn operators_are_told_of_their_own_commands() {
 fn a_ban_does_not_hit_somebody_whose_name_only_begins_so() {
     let (mut rig, _file) = moderated("exact");
     let (op, [alice, _bobby]) = operator_and(&mut rig, ["alice", "bobby"]);
-    let ahead = "* bob is banned, but nobody here has that name; if you mean bobby, type the whole name\r\n";
+    let ahead = "* bob is banned, but is not here; did you mean bobby?\r\n";
     expect_answer(&mut rig, &op, "/ban bob", ahead);
     assert_eq!(alice.received(), "");
     expect_answer(
@@ -486,11 +486,11 @@ fn a_name_that_nobody_here_has_is_banned_with_these_words() {
     for (command, answer) in [
         (
             "/ban ali",
-            format!("* ali {ahead}; if you mean alice, type the whole name\r\n"),
+            "* ali is banned, but is not here; did you mean alice?\r\n".to_owned(),
         ),
         (
             "/ban ALIC",
-            format!("* ALIC {ahead}; if you mean alice, type the whole name\r\n"),
+            "* ALIC is banned, but is not here; did you mean alice?\r\n".to_owned(),
         ),
         // Two of them are meant by nobody's name.
         ("/ban b", format!("* b {ahead}\r\n")),
@@ -671,7 +671,7 @@ fn what_looks_like_an_address_and_is_none_is_refused() {
         "1.2.3.4-9",
     ] {
         let none = format!(
-            "* \"{word}\" looks like an address and is none: write 192.0.2.7, 192.0.2.0/24 or 2001:db8::/32\r\n"
+            "* \"{word}\" is no valid address: write 192.0.2.7, 192.0.2.0/24 or 2001:db8::/32\r\n"
         );
         expect_answer(&mut rig, &op, &format!("/ban {word}"), &none);
         expect_answer(&mut rig, &op, &format!("/unban {word}"), &none);
@@ -684,7 +684,7 @@ fn what_looks_like_an_address_and_is_none_is_refused() {
         "*.*.*.*",
         "*",
     ] {
-        let everybody = format!("* \"{word}\" is everybody: name a smaller network\r\n");
+        let everybody = format!("* \"{word}\" covers everybody: name a smaller network\r\n");
         expect_answer(&mut rig, &op, &format!("/ban {word}"), &everybody);
     }
     for word in ["127.0.0.0/8", "127.*", "0.0.0.0/1"] {

@@ -120,7 +120,7 @@ fn a_private_word_for_somebody_who_has_left_goes_to_nobody_who_looks_like_it() {
     rig.settle();
     assert_eq!(
         bob.received(),
-        format!("* alice has left; if you mean {OTHER_ALICE}, type more of that name\r\n")
+        format!("* alice has left; if you mean {OTHER_ALICE}, type more of it\r\n")
     );
     assert_eq!(other.received(), "");
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 
-const ASKED: &str = "* the password of operators? Enter alone leaves it\r\n";
+const ASKED: &str = "* operator password? Enter alone cancels\r\n";
 const IS_OPERATOR: &str = "* you are an operator; /help lists what you can do\r\n";
 
 const WILL_ECHO: &[u8] = b"\xff\xfb\x01";
@@ -107,9 +107,9 @@ fn operators_are_told_what_others_do() {
         &mut rig,
         &bob,
         "/deop",
-        "* you are no operator any more\r\n",
+        "* you are no longer an operator\r\n",
     );
-    assert_eq!(alice.received(), "* bob is no operator any more\r\n");
+    assert_eq!(alice.received(), "* bob is no longer an operator\r\n");
     expect_answer(
         &mut rig,
         &bob,

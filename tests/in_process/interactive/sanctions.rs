@@ -95,7 +95,7 @@ fn who_is_muted_and_comes_back_under_another_name_is_still_muted() {
         "/mutes",
         "* sweet is muted for 1 hour, by op\r\n",
     );
-    // One who shares the address is not meant.
+    // Another member that shares the address can talk.
     let neighbour = join_from(&mut rig, HERE, "neighbour");
     assert_eq!(behind_welcome(&neighbour), "");
     op.received();
@@ -155,7 +155,7 @@ fn what_somebody_has_said_can_be_forgotten() {
         &mut rig,
         &op,
         "/forget rob",
-        "* 2 lines of rob are forgotten\r\n",
+        "* 2 lines by rob are forgotten\r\n",
     );
     expect_answer(&mut rig, &alice, "/last", "* 0 s ago, alice: three\r\n");
     let none = "* nothing is kept that \"rob\" has said\r\n";
@@ -164,7 +164,7 @@ fn what_somebody_has_said_can_be_forgotten() {
         &mut rig,
         &op,
         "/forget alice",
-        "* 1 line of alice is forgotten\r\n",
+        "* 1 line by alice is forgotten\r\n",
     );
 }
 
@@ -176,9 +176,9 @@ fn in_a_moderated_room_only_operators_are_heard_and_who_has_a_voice() {
     script.say("script");
     rig.settle();
     received([&op, &alice, &bob]);
-    let own = "* only operators and whom they /voice are heard; /moderate again ends it\r\n";
+    let own = "* only operators and those they /voice can talk; /moderate again ends it\r\n";
     expect_answer(&mut rig, &op, "/moderate", own);
-    let told = "* op moderates the room: only who gets a voice is heard\r\n";
+    let told = "* op moderates the room: only those with a voice can talk\r\n";
     assert_eq!(received([&alice, &bob, &script]), [told, told, ""]);
     let refused = "* the room is moderated, that was not sent; you can /msg an operator\r\n";
     for line in ["hi", "/me waves", "//who", "help"] {
@@ -198,9 +198,12 @@ fn in_a_moderated_room_only_operators_are_heard_and_who_has_a_voice() {
         &mut rig,
         &op,
         "/voice alice",
-        "* alice is heard in a moderated room\r\n",
+        "* alice can talk while the room is moderated\r\n",
     );
-    assert_eq!(alice.received(), "* you are heard in a moderated room\r\n");
+    assert_eq!(
+        alice.received(),
+        "* you can talk while the room is moderated\r\n"
+    );
     alice.say("thanks");
     rig.settle();
     op.say("well");
@@ -214,10 +217,10 @@ fn in_a_moderated_room_only_operators_are_heard_and_who_has_a_voice() {
     rig.settle();
     assert!(late.received().ends_with("* bob left\r\n"));
     received([&op, &alice]);
-    expect_answer(&mut rig, &op, "/moderate", "* everybody is heard again\r\n");
+    expect_answer(&mut rig, &op, "/moderate", "* everybody can talk again\r\n");
     late.say("hello");
     rig.settle();
-    let told = "* op lets everybody be heard again\r\nlate: hello\r\n";
+    let told = "* op lets everybody talk again\r\nlate: hello\r\n";
     assert_eq!(received([&op, &alice]), ["late: hello\r\n", told]);
 }
 
@@ -252,4 +255,80 @@ fn each_of_two_muted_members_of_an_address_stays_muted() {
         rig.settle();
     }
     assert_eq!(op.received(), "other: hello\r\n");
+}
+
+#[test]
+fn who_is_banned_is_told_the_reason() {
+    let (mut rig, op, _file) = moderated("reason");
+    let bob = join_from(&mut rig, HERE, "bob");
+    let eve = join_from(&mut rig, THERE, "eve");
+    let nameless = join_from(&mut rig, THERE, "");
+    let script = rig.connect_plainly_from(IpAddr::from(THERE));
+    script.say("script");
+    rig.settle();
+    received([&bob, &eve, &nameless, &script]);
+    op.say("/ban bob 5m sells \u{202e}things");
+    rig.settle();
+    let told = "* you are banned from this room (sells \u{fffd}things), goodbye\r\n";
+    let left = "* bob left (banned)\r\n";
+    assert_eq!(received([&bob, &eve]), [told, left]);
+    op.say("/ban 192.0.2.2 1h too loud");
+    rig.settle();
+    let told = "* you are banned from this room (too loud), goodbye\r\n";
+    let for_scripts = "* you are banned from this room, goodbye\r\n";
+    let gone = received([&eve, &nameless, &script]);
+    assert_eq!(gone, [told, told, for_scripts]);
+    let again = rig.connect_from(IpAddr::from(THERE));
+    let refused = "* your address is banned from this server (too loud)\r\n";
+    assert_eq!(again.received(), refused);
+    let script = rig.connect_plainly_from(IpAddr::from(THERE));
+    let refused = "* your address is banned from this server\r\n";
+    assert_eq!(script.received(), refused);
+}
+
+#[test]
+fn a_banned_user_of_a_unix_socket_is_told_of_its_user_and_of_no_address() {
+    let (mut rig, op, _file) = moderated("user");
+    let eve = rig.connect_as(4000);
+    eve.say("eve");
+    rig.settle();
+    eve.received();
+    op.say("/ban uid 4000");
+    rig.settle();
+    let again = rig.connect_as(4000);
+    assert_eq!(
+        again.received(),
+        "* your user is banned from this server\r\n"
+    );
+    op.say("/unban uid 4000");
+    op.say("/ban uid 4000 1h too loud");
+    rig.settle();
+    let again = rig.connect_as(4000);
+    let refused = "* your user is banned from this server (too loud)\r\n";
+    assert_eq!(again.received(), refused);
+}
+
+#[test]
+fn scripts_get_the_name_of_an_announcer_bare() {
+    let (mut rig, op, _file) = moderated("bare");
+    let [alice] = people(&mut rig, ["alice"]);
+    let script = rig.connect_plainly();
+    script.say("script");
+    op.say("/nick שלום");
+    alice.say("/ignore שלום");
+    rig.settle();
+    received([&op, &alice, &script]);
+    expect_answer(
+        &mut rig,
+        &op,
+        "/announce tea is ready",
+        "* announced to 2 others\r\n",
+    );
+    let people = "* \u{2068}שלום\u{2069} announces: tea is ready\r\n";
+    let scripts = "* שלום announces: tea is ready\r\n";
+    assert_eq!(received([&alice, &script]), [people, scripts]);
+    let late = rig.join("late");
+    let kept = "* 0 s ago, * \u{2068}שלום\u{2069} announces: tea is ready\r\n";
+    assert_eq!(late.received().matches("tea is ready").count(), 1);
+    expect_answer(&mut rig, &late, "/last", kept);
 }

@@ -325,7 +325,7 @@ fn what_is_meant_for_somebody_who_has_left_reaches_nobody_else() {
     bob.hang_up();
     rig.settle();
     received([&alice, &bob2]);
-    let refused = "* bob has left; if you mean bob2, type more of that name\r\n";
+    let refused = "* bob has left; if you mean bob2, type more of it\r\n";
     expect_answer(&mut rig, &alice, "/msg bob my secret", refused);
     assert_eq!(bob2.received(), "");
     alice.say("/msg bob2 hi");

@@ -115,7 +115,7 @@ impl Room {
             self.clients[number].joined_in = self.step;
             self.tell_people(number, Kind::Presence, &format!("* {name} joined"));
         } else if self.clients[owner].is_operator {
-            let line = format!("* {name} is no operator any more");
+            let line = format!("* {name} is no longer an operator");
             self.tell_operators(number, &line, Self::show);
         }
         for (muted, _) in &mut self.muted {
