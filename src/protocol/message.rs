@@ -51,6 +51,8 @@ pub(crate) enum Message<'a> {
     TooManyTries(Peer, Duration),
     AskNick,
     AskOpPassword,
+    /// A member has given up to become an operator.
+    Cancelled,
     /// The line cannot be the client's nick; the next line is taken as the nick.
     Refused(&'a NickError, Profile),
     /// A name in a command is no nick, or none for this member.
@@ -122,6 +124,8 @@ pub(crate) enum Message<'a> {
     ComesFrom(&'a Nick, Peer),
     /// The address of a member that is muted.
     MutedAt(&'a Nick, Peer),
+    /// The address of a member that is kicked, banned or muted is the operator's own.
+    ComesFromYours(&'a Nick, Peer),
     /// A ban that is in force.
     Ban(&'a str, Terms<'a>),
     /// A mute that is in force.
@@ -188,6 +192,8 @@ pub(crate) enum Message<'a> {
     PartnerHasLeft(&'a str),
     YouDoNotIgnore(&'a str),
     YouIgnoreTooMany(usize),
+    /// It stands where a time could, and is none.
+    NoTime(&'a str),
     NoBell(&'a str),
     NoZone(&'a str),
     NothingKept,
@@ -196,8 +202,10 @@ pub(crate) enum Message<'a> {
     /// No line that is kept holds this text.
     NothingFound(&'a str),
     MutedLine,
-    /// A line was not sent because the room is moderated.
-    VoicelessLine,
+    /// A member that is muted wanted to be seen in another way than by what it says.
+    MutedCommand,
+    /// A line was not sent because the room is moderated. `true`: a person said it.
+    VoicelessLine(bool),
     /// A muted operator wanted to unmute somebody, perhaps itself.
     MutedOperator,
     RenamesTooOften {
@@ -363,6 +371,7 @@ impl Message<'_> {
                 wait.as_millis().div_ceil(1000)
             ),
             Self::AskOpPassword => write!(to, "operator password? Enter alone cancels"),
+            Self::Cancelled => write!(to, "cancelled: what you type goes to everybody again"),
             Self::AskNick => write!(to, "what is your nick?"),
             Self::Refused(why, profile) => {
                 write!(to, "{}", Why(why, profile))?;
@@ -515,6 +524,12 @@ impl Message<'_> {
                 write!(to, "{nick} comes from {}", addr.ip())
             }
             Self::ComesFrom(nick, peer @ Peer::Local { .. }) => write!(to, "{nick} is {peer}"),
+            Self::ComesFromYours(nick, Peer::Ip(_)) => {
+                write!(to, "{nick} comes from the same address as you")
+            }
+            Self::ComesFromYours(nick, Peer::Local { .. }) => {
+                write!(to, "{nick} is the same user as you")
+            }
             Self::MutedAt(nick, Peer::Ip(addr)) => write!(
                 to,
                 "{nick} comes from {ip}; /mute {ip} mutes it",
@@ -682,6 +697,11 @@ impl Message<'_> {
             Self::YouIgnoreTooMany(most) => {
                 write!(to, "you ignore {most} already: /unignore one of them first")
             }
+            Self::NoTime(word) => write!(
+                to,
+                "\"{}\" is no time: write 5m, 2h or 1d (at most 366d)",
+                Short(word)
+            ),
             Self::NoBell(word) => write!(
                 to,
                 "the bell cannot be \"{}\": write /bell off, /bell private or /bell name",
@@ -699,10 +719,15 @@ impl Message<'_> {
             Self::NothingFound(text) => {
                 write!(to, "no line that is kept has \"{}\" in it", Short(text))
             }
-            Self::VoicelessLine => write!(
-                to,
-                "the room is moderated, that was not sent; you can /msg an operator"
-            ),
+            Self::VoicelessLine(is_person) => {
+                let advice = if is_person {
+                    "; you can /msg an operator"
+                } else {
+                    ""
+                };
+                write!(to, "the room is moderated, that was not sent{advice}")
+            }
+            Self::MutedCommand => write!(to, "you are muted: you cannot do that"),
             Self::MutedLine => write!(to, "you are muted, that was not sent"),
             Self::MutedOperator => write!(to, "you are muted: another operator has to do that"),
             Self::RenamesTooOften { wait } => write!(
@@ -1290,13 +1315,15 @@ mod tests {
             Message::PartnerHasLeft(name),
             Message::YouDoNotIgnore(name),
             Message::YouIgnoreTooMany(32),
+            Message::NoTime("5y"),
             Message::NoBell("x"),
             Message::NoZone("x"),
             Message::NothingKept,
             Message::NothingOf(name),
             Message::NothingFound(name),
             Message::MutedLine,
-            Message::VoicelessLine,
+            Message::VoicelessLine(true),
+            Message::MutedCommand,
             Message::MutedOperator,
             Message::RenamesTooOften { wait: hour },
             Message::MutedReason(&bob),

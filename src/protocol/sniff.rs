@@ -99,7 +99,7 @@ struct Signature {
 
 /// No two begin with the same byte. The one for the PROXY protocol is that of version 2
 /// (proxy-protocol.txt, 2.2); a byte order mark of UTF-16 must be followed by an ASCII character.
-const SIGNATURES: [Signature; 3] = [
+const SIGNATURES: [Signature; 4] = [
     Signature {
         bytes: &[
             Some(b'\r'),
@@ -116,6 +116,11 @@ const SIGNATURES: [Signature; 3] = [
             Some(b'\n'),
         ],
         protocol: OtherProtocol::Proxy,
+    },
+    Signature {
+        // A record of TLS with a ClientHello. At a prompt its first bytes are keys, which edit the line.
+        bytes: &[Some(0x16), Some(3), None, None, None, Some(1)],
+        protocol: OtherProtocol::Tls,
     },
     Signature {
         bytes: &[Some(0xff), Some(0xfe), None, Some(0)],

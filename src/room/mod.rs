@@ -521,15 +521,29 @@ impl Room {
 
     /// Tells an operator where a member came from.
     pub(crate) fn tell_origin(&mut self, by: ClientId, id: ClientId, peer: Peer) {
-        if let Some(member) = self.members.get(id) {
-            self.outbox.send(by, Message::CameFrom(&member.nick, peer));
-        }
+        self.tell_peer(by, id, peer, |nick| Message::CameFrom(nick, peer));
     }
 
     /// Tells an operator where a member comes from that is muted.
     pub(crate) fn tell_muted_at(&mut self, by: ClientId, id: ClientId, peer: Peer) {
+        self.tell_peer(by, id, peer, |nick| Message::MutedAt(nick, peer));
+    }
+
+    /// Tells an operator about the peer of a member. If it comes from there as well, it cannot ban or mute that.
+    fn tell_peer<'a>(
+        &'a mut self,
+        by: ClientId,
+        id: ClientId,
+        peer: Peer,
+        message: impl Fn(&'a Nick) -> Message<'a>,
+    ) {
+        let own = self.members.person(by).map(|person| person.from.origin());
         if let Some(member) = self.members.get(id) {
-            self.outbox.send(by, Message::MutedAt(&member.nick, peer));
+            let message = match own == Some(peer.origin()) {
+                true => Message::ComesFromYours(&member.nick, peer),
+                false => message(&member.nick),
+            };
+            self.outbox.send(by, message);
         }
     }
 
@@ -701,7 +715,9 @@ impl Room {
         self.is_watched = !self.muted.is_empty() || self.is_moderated;
         let why = match self.is_muted_at(id, Some(from), now) {
             true => Message::MutedLine,
-            false if self.is_voiceless(id) => Message::VoicelessLine,
+            false if self.is_voiceless(id) => {
+                Message::VoicelessLine(self.members.person(id).is_some())
+            }
             false => return true,
         };
         self.outbox.send(id, why);

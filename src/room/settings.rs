@@ -83,9 +83,11 @@ impl Settings {
 }
 
 impl Room {
-    /// Hides from a person who joins, leaves and takes another name, or shows it again.
-    pub(crate) fn toggle_quiet(&mut self, id: ClientId) {
-        self.members.set(id, |it| it.is_quiet = !it.is_quiet);
+    /// Hides from a person who joins, leaves and takes another name, or shows it again; by default whichever
+    /// it is not yet.
+    pub(crate) fn set_quiet(&mut self, id: ClientId, is_on: Option<bool>) {
+        self.members
+            .set(id, |it| it.is_quiet = is_on.unwrap_or(!it.is_quiet));
         let is_quiet = self.members.person(id).is_some_and(Person::is_quiet);
         self.outbox.send(id, Message::YouAreQuiet(is_quiet));
     }
@@ -168,9 +170,9 @@ impl Bell {
 }
 
 impl Offset {
-    /// Parses `+5h45m`, `-3h`, `+5:45`, `+0530` or `+5`, or nothing, which is UTC.
+    /// Parses `+5h45m`, `-3h`, `+5:45`, `+0530` or `+5`; `UTC` or nothing is UTC.
     pub(crate) fn parse(text: &str) -> Option<Self> {
-        if text.is_empty() {
+        if text.is_empty() || text.eq_ignore_ascii_case("utc") {
             return Some(Self(0));
         }
         let (sign, time) = match text.split_at_checked(1)? {
@@ -229,6 +231,7 @@ mod tests {
     fn a_clock_is_ahead_of_utc_by_hours_and_minutes() {
         for (text, minutes) in [
             ("", Some(0)),
+            ("utc", Some(0)),
             ("+5h45m", Some(345)),
             ("+5H45", Some(345)),
             ("+05:45", Some(345)),

@@ -9,12 +9,17 @@ use crate::text::CleanText;
 use crate::time::moment::Moment;
 
 impl Room {
-    /// Makes the room a moderated one, or ends that.
-    pub(crate) fn toggle_moderated(&mut self, by: ClientId) {
-        self.is_moderated = !self.is_moderated;
+    /// Makes the room a moderated one, or ends that; by default whichever it is not yet. The others are told
+    /// if that is news.
+    pub(crate) fn set_moderated(&mut self, by: ClientId, is_on: Option<bool>) {
+        let was_moderated = self.is_moderated;
+        self.is_moderated = is_on.unwrap_or(!was_moderated);
         self.is_watched = true;
         self.outbox
             .send(by, Message::YouModerate(self.is_moderated));
+        if self.is_moderated == was_moderated {
+            return;
+        }
         let member = self.members.get(by);
         if let Some((speaker, nick)) = member.map(|it| (it.speaker(by), it.nick.clone())) {
             let message = Message::Moderates(&nick, self.is_moderated);

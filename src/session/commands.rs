@@ -37,6 +37,8 @@ struct Row {
     least: usize,
     /// Its effect is visible to others, so a muted member may not give it, and it waits as a line does.
     is_speech: bool,
+    /// That effect is another than a text.
+    is_wordless: bool,
     run: Run,
 }
 
@@ -54,6 +56,8 @@ enum Run {
     Target(fn(&mut Call<'_, '_>, Target<'_>, CleanText<'_>)),
     /// Whom a ban or a mute is for, a time and a reason, both of which may be missing.
     Order(fn(&mut Call<'_, '_>, Target<'_>, CleanText<'_>, Order<'_>)),
+    /// `on`, `off`, or nothing, which is the other of the two.
+    Switch(fn(&mut Call<'_, '_>, Option<bool>)),
     /// A number from 1 on and a word, both of which may be missing.
     NumberAndWord(fn(&mut Call<'_, '_>, Option<usize>, CleanText<'_>)),
 }
@@ -100,15 +104,25 @@ const fn row(
         },
         least,
         is_speech: false,
+        is_wordless: false,
         run,
     }
 }
 
 impl Row {
-    /// Others see something of it.
+    /// Others see a text of it.
     const fn speech(self) -> Self {
         Self {
             is_speech: true,
+            ..self
+        }
+    }
+
+    /// Others see something else of it.
+    const fn wordless_speech(self) -> Self {
+        Self {
+            is_speech: true,
+            is_wordless: true,
             ..self
         }
     }
@@ -125,6 +139,7 @@ impl Row {
                 },
             least,
             is_speech,
+            is_wordless,
             run,
         } = self;
         Self {
@@ -137,6 +152,7 @@ impl Row {
             },
             least,
             is_speech,
+            is_wordless,
             run,
         }
     }
@@ -154,7 +170,7 @@ static COMMANDS: [Row; 31] = [
     row("who", &["w", "names", "list", "users"], "[NAME]", 0, "lists who is here; with NAME, whose names begin with it", Run::Word(who)),
     row("whois", &[], "NAME", 1, "tells how long NAME has been here, and more", Run::Word(whois)),
     // What a nick may be is the nick's own to say.
-    row("nick", &[], "NAME", 1, "changes your name", Run::Text(nick)).speech(),
+    row("nick", &[], "NAME", 1, "changes your name", Run::Text(nick)).wordless_speech(),
     row("me", &[], "TEXT", 1, "shows an action: /me waves is seen as ** bob waves", Run::Text(me)).speech(),
     row("msg", &["m", "t", "tell", "pm", "dm", "whisper"], "NAME TEXT", 2, "tells NAME alone", Run::WordAndText(msg)).speech(),
     row("reply", &["r"], "TEXT", 1, "answers, in private, whoever last told you something", Run::Text(reply)).speech(),
@@ -162,17 +178,17 @@ static COMMANDS: [Row; 31] = [
     row("unignore", &[], "NAME", 1, "stops ignoring NAME", Run::Word(unignore)),
     row("last", &[], "[N] [NAME]", 0, "shows the last N lines (of NAME), or all that are kept", Run::NumberAndWord(last)),
     row("find", &[], "TEXT", 1, "shows the last lines that have TEXT in them", Run::Text(find_text)),
-    row("quiet", &[], "", 0, "hides joins, leaves and renames; again, shows them", Run::Nothing(quiet)),
+    row("quiet", &[], "[on|off]", 0, "hides joins, leaves and renames; again, shows them", Run::Switch(quiet)),
     row("bell", &[], "off|private|name", 1, "rings for private words, or your name as well", Run::Word(bell)),
     row("stamp", &[], "[+5h45m|off]", 0, "shows the time before each line, at this offset from UTC", Run::Word(stamp)),
-    row("away", &[], "[WHY]", 0, "marks you as away, and says why; again, as back", Run::Text(away)).speech(),
+    row("away", &[], "[WHY]", 0, "marks you as away, and says why; again, as back", Run::Text(away)).wordless_speech(),
     row("claim", &[], "", 0, "gives a token that brings your name back after a lost connection", Run::Nothing(claim)),
     row("time", &[], "", 0, "tells the time, in UTC", Run::Nothing(time)),
     row("quit", &["q", "exit", "bye"], "[TEXT]", 0, "leaves; TEXT is shown to the others", Run::Text(quit)),
     row("op", &[], "[PASSWORD]", 0, "makes you an operator; alone, lets you type PASSWORD unseen", Run::Text(op)).for_role(Role::OperatorToBe),
     row("deop", &[], "", 0, "makes you an ordinary member again", Run::Nothing(deop)).op(),
     row("kick", &[], "NAME [WHY]", 1, "disconnects NAME, who can come back", Run::WordAndText(kick)).op(),
-    row("ban", &[], "WHOM [TIME] [WHY]", 1, "keeps out a name, an address, a network or uid N", Run::Order(ban)).op(),
+    row("ban", &[], "WHOM [TIME] [WHY]", 1, "keeps out a nick, address, network or uid N", Run::Order(ban)).op(),
     row("unban", &[], "WHOM", 1, "ends a ban", Run::Target(unban)).op(),
     row("bans", &[], "", 0, "lists who is banned, for how long, by whom and why", Run::Nothing(bans)).op(),
     row("mute", &[], "WHOM [TIME] [WHY]", 1, "hides what they say from everybody; TIME: 5m, 2h, 1d", Run::Order(mute)).op(),
@@ -180,7 +196,7 @@ static COMMANDS: [Row; 31] = [
     row("mutes", &[], "", 0, "lists who is muted, for how long, by whom and why", Run::Nothing(mutes)).op(),
     row("announce", &[], "TEXT", 1, "tells everybody TEXT, scripts too", Run::Text(announce)).op().speech(),
     row("forget", &[], "NAME", 1, "removes what NAME has said from /last and /find", Run::Word(forget)).op(),
-    row("moderate", &[], "", 0, "lets only operators and those they /voice talk; again, all", Run::Nothing(moderate)).op(),
+    row("moderate", &[], "[on|off]", 0, "lets only operators and those with /voice talk", Run::Switch(moderate)).op(),
     row("voice", &[], "NAME", 1, "lets NAME talk in a moderated room; again, no longer", Run::Word(voice)).op(),
 ];
 
@@ -327,7 +343,10 @@ impl Call<'_, '_> {
             });
         }
         if row.is_speech && self.is_muted() {
-            return self.answer(Message::MutedLine);
+            return self.answer(match row.is_wordless {
+                true => Message::MutedCommand,
+                false => Message::MutedLine,
+            });
         }
         if self.run(&row.run, arguments).is_none() {
             self.answer(Message::Usage(&row.help));
@@ -367,7 +386,11 @@ impl Call<'_, '_> {
             }
             Run::Order(run) => {
                 let (target, words, rest) = Target::split(arguments);
-                let (time, why) = time_and_reason(rest)?;
+                let Some((time, why)) = time_and_reason(rest) else {
+                    let (word, _) = rest.split_word();
+                    self.answer(Message::NoTime(word.as_str()));
+                    return Some(());
+                };
                 // Nobody gets what a muted operator says.
                 let why = if self.is_muted() {
                     CleanText::EMPTY
@@ -376,8 +399,13 @@ impl Call<'_, '_> {
                 };
                 run(self, target, words, Order { time, why });
             }
+            Run::Switch(run) => run(self, switch(arguments.as_str())?),
             Run::NumberAndWord(run) => {
-                let number = first.as_str().parse().ok().filter(|&number| number > 0);
+                let number: Option<i64> = first.as_str().parse().ok();
+                let number = match number {
+                    None => None,
+                    Some(number) => Some(usize::try_from(number).ok().filter(|&it| it > 0)?),
+                };
                 let (word, rest) = match number {
                     Some(_) => rest.split_word(),
                     None => (first, rest),
@@ -452,7 +480,7 @@ impl Call<'_, '_> {
             return self.answer(Message::MutedLine);
         }
         if self.cx.room.is_voiceless(self.cx.id) {
-            return self.answer(Message::VoicelessLine);
+            return self.answer(Message::VoicelessLine(true));
         }
         let (id, is_bulk) = (self.cx.id, self.class == Class::Bulk);
         let (from, now) = (self.cx.peer, self.cx.env.now);
@@ -471,17 +499,27 @@ impl Call<'_, '_> {
     }
 }
 
+/// Parses `on`, `off` or nothing; `None` if it is something else.
+fn switch(word: &str) -> Option<Option<bool>> {
+    let words = [("", None), ("on", Some(true)), ("off", Some(false))];
+    let mut words = words.into_iter();
+    let (_, is_on) = words.find(|(it, _)| it.eq_ignore_ascii_case(word))?;
+    Some(is_on)
+}
+
 fn help(call: &mut Call<'_, '_>, command: CleanText<'_>) {
     let command = match command.as_str().starts_with(is_slash) {
         true => command.without_first(),
         false => command,
     };
     if !command.as_str().is_empty() {
-        let asked = find(command.as_str()).map(|row| row.help.name);
-        let asked = call.listed().find(|row| Some(row.help.name) == asked);
-        return match asked {
-            Some(row) => call.answer(Message::CommandInFull(&row.help)),
-            None => call.answer_unknown(command),
+        let Some(asked) = find(command.as_str()) else {
+            return call.answer_unknown(command);
+        };
+        let mut listed = call.listed();
+        return match listed.any(|row| row.help.name == asked.help.name) {
+            true => call.answer(Message::CommandInFull(&asked.help)),
+            false => call.refuse_operation(),
         };
     }
     for row in call.listed() {
@@ -530,7 +568,7 @@ fn nick(call: &mut Call<'_, '_>, name: CleanText<'_>) {
 
 fn me(call: &mut Call<'_, '_>, text: CleanText<'_>) {
     if call.cx.room.is_voiceless(call.cx.id) {
-        return call.answer(Message::VoicelessLine);
+        return call.answer(Message::VoicelessLine(true));
     }
     let (id, is_bulk) = (call.cx.id, call.class == Class::Bulk);
     let (from, now) = (call.cx.peer, call.cx.env.now);
@@ -585,8 +623,8 @@ fn find_text(call: &mut Call<'_, '_>, text: CleanText<'_>) {
     call.least_cost = COMMAND_BYTES.max(searched_bytes / FOUND_BYTES_EACH);
 }
 
-fn quiet(call: &mut Call<'_, '_>) {
-    call.cx.room.toggle_quiet(call.cx.id);
+fn quiet(call: &mut Call<'_, '_>, is_on: Option<bool>) {
+    call.cx.room.set_quiet(call.cx.id, is_on);
 }
 
 fn bell(call: &mut Call<'_, '_>, when: CleanText<'_>) {
@@ -814,9 +852,9 @@ fn forget(call: &mut Call<'_, '_>, name: CleanText<'_>) {
     call.has_moderated = call.cx.room.forget(call.cx.id, name, now);
 }
 
-fn moderate(call: &mut Call<'_, '_>) {
+fn moderate(call: &mut Call<'_, '_>, is_on: Option<bool>) {
     // All people are told.
-    call.cx.room.toggle_moderated(call.cx.id);
+    call.cx.room.set_moderated(call.cx.id, is_on);
 }
 
 fn voice(call: &mut Call<'_, '_>, name: CleanText<'_>) {

@@ -112,6 +112,9 @@ impl Talk {
         let mut step = Step::new(0, Flow::Continue);
         step.least_cost = COMMAND_BYTES;
         self.count_line(cx);
+        if line.is_empty() {
+            step.flow = cx.reply(out, Message::Cancelled);
+        }
         // Who has mistyped it types it again, which must not be said to the room.
         if line.is_empty() || commands::try_op_password(line, &mut self.lines, cx) {
             negotiate_if_new(telnet.withdraw_echo(), out, cx);

@@ -599,7 +599,7 @@ impl Room {
             "/reply" => self.replies(number),
             "/ignore" => self.ignores(number, first),
             "/unignore" => self.unignores(number, first),
-            "/nick" if self.is_muted(number) => self.tell_muted(number),
+            "/nick" if self.is_muted(number) => self.tell_cannot(number),
             "/nick" => self.renames(number, first),
             "//who" => self.says(number, "/who"),
             "/last" => self.remembers(number, rest),
@@ -996,6 +996,10 @@ impl Room {
         self.is_muted_name(&nick)
     }
 
+    fn tell_cannot(&mut self, number: usize) {
+        self.show(number, "* you are muted: you cannot do that");
+    }
+
     fn tell_muted(&mut self, number: usize) {
         self.seen.insert("silenced");
         self.show(number, "* you are muted, that was not sent");
@@ -1325,7 +1329,7 @@ impl Room {
                 client.stamp = "05:45 ";
                 "* lines begin with the time now, which is 05:45 for you"
             }
-            _ if is_muted => return self.tell_muted(number),
+            _ if is_muted => return self.tell_cannot(number),
             (_, "") if client.away.is_some() => {
                 client.away = None;
                 "* you are back"
@@ -1428,7 +1432,10 @@ impl Room {
 
     fn tell_voiceless(&mut self, number: usize) {
         self.seen.insert("voiceless");
-        let line = "* the room is moderated, that was not sent; you can /msg an operator";
+        let line = match self.clients[number].is_person {
+            true => "* the room is moderated, that was not sent; you can /msg an operator",
+            false => "* the room is moderated, that was not sent",
+        };
         self.show(number, line);
     }
 

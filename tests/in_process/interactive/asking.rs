@@ -17,7 +17,7 @@ fn help_lists_the_commands_a_line_each() {
         * /unignore NAME: stops ignoring NAME\r\n\
         * /last [N] [NAME]: shows the last N lines (of NAME), or all that are kept\r\n\
         * /find TEXT: shows the last lines that have TEXT in them\r\n\
-        * /quiet: hides joins, leaves and renames; again, shows them\r\n\
+        * /quiet [on|off]: hides joins, leaves and renames; again, shows them\r\n\
         * /bell off|private|name: rings for private words, or your name as well\r\n\
         * /stamp [+5h45m|off]: shows the time before each line, at this offset from UTC\r\n\
         * /away [WHY]: marks you as away, and says why; again, as back\r\n\
@@ -45,10 +45,7 @@ fn help_explains_a_command_by_any_of_its_names() {
             "* there is no /mgs; did you mean /msg? /help lists what there is\r\n",
         ),
         // Only operators have it.
-        (
-            "/help announce",
-            "* there is no /announce; /help lists what there is\r\n",
-        ),
+        ("/help announce", "* this server has no operators\r\n"),
         (
             "/help two words",
             "* write /help [COMMAND]: lists the commands; with COMMAND, its other names\r\n",
@@ -209,6 +206,14 @@ fn what_is_no_command_comes_with_what_to_do() {
         ("/nick", "* write /nick NAME: changes your name\r\n"),
         (
             "/last 5 bob now",
+            "* write /last [N] [NAME]: shows the last N lines (of NAME), or all that are kept\r\n",
+        ),
+        (
+            "/last 0",
+            "* write /last [N] [NAME]: shows the last N lines (of NAME), or all that are kept\r\n",
+        ),
+        (
+            "/last -1",
             "* write /last [N] [NAME]: shows the last N lines (of NAME), or all that are kept\r\n",
         ),
     ] {

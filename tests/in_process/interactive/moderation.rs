@@ -27,7 +27,7 @@ fn operator_and<const N: usize>(rig: &mut Rig, nicks: [&str; N]) -> (Wire, [Wire
 
 /// What an operator is told of the address of a member that it mutes.
 fn address_of(nick: &str) -> String {
-    format!("* {nick} comes from 127.0.0.1; /mute 127.0.0.1 mutes it\r\n")
+    format!("* {nick} comes from the same address as you\r\n")
 }
 
 #[test]
@@ -86,7 +86,7 @@ fn who_is_kicked_is_told_by_whom_and_why_and_so_is_the_room() {
     assert_eq!(bob.received(), "* op has kicked you: too loud\r\n");
     assert!(bob.has_ended());
     let told = "* bob was kicked by op: too loud\r\n";
-    let address = "* bob came from 127.0.0.1; /ban 127.0.0.1 keeps it out\r\n";
+    let address = "* bob comes from the same address as you\r\n";
     assert_eq!(received([&op, &alice]), [&[told, address].concat(), told]);
     rig.join("bob");
     received([&op, &alice]);
@@ -109,7 +109,7 @@ fn a_name_that_is_banned_is_out_and_stays_out_for_its_time() {
     assert_eq!(
         op.received(),
         "* bob left (banned)\r\n* bob is banned for 5 minutes\r\n\
-         * bob came from 127.0.0.1; /ban 127.0.0.1 keeps it out\r\n"
+         * bob comes from the same address as you\r\n"
     );
     let again = rig.connect();
     again.received();
@@ -261,9 +261,8 @@ fn the_ban_of_a_name_tells_the_user_and_nobody_bans_its_own() {
     );
     let own = "* that is your own user: it is not banned\r\n";
     expect_answer(&mut rig, &op, "/ban uid 1000", own);
-    let usage =
-        "* write /ban WHOM [TIME] [WHY]: keeps out a name, an address, a network or uid N\r\n";
-    expect_answer(&mut rig, &op, "/ban uid 1001 0", usage);
+    let no_time = "* \"0\" is no time: write 5m, 2h or 1d (at most 366d)\r\n";
+    expect_answer(&mut rig, &op, "/ban uid 1001 0", no_time);
     let usage = "* write /unban WHOM: ends a ban\r\n";
     expect_answer(&mut rig, &op, "/unban uid 1001 5", usage);
 }
@@ -303,16 +302,11 @@ fn who_is_muted_is_told_so_and_heard_by_nobody() {
         "* you are muted for 2 minutes: nobody sees what you say\r\n"
     );
     let refused = "* you are muted, that was not sent\r\n";
-    for line in [
-        "hi",
-        "/me waves",
-        "//x",
-        "/msg alice hi",
-        "/reply hi",
-        "/nick rob",
-    ] {
+    for line in ["hi", "/me waves", "//x", "/msg alice hi", "/reply hi"] {
         expect_answer(&mut rig, &bob, line, refused);
     }
+    let cannot = "* you are muted: you cannot do that\r\n";
+    expect_answer(&mut rig, &bob, "/nick rob", cannot);
     expect_answer(
         &mut rig,
         &bob,

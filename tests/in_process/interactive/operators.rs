@@ -48,7 +48,8 @@ fn who_does_not_know_the_password_of_operators_can_leave_it() {
     alice.say("");
     alice.say("hi bob");
     rig.settle();
-    let asked = [WILL_ECHO, ASKED.as_bytes(), b"\r\n", WONT_ECHO].concat();
+    let cancelled = b"\r\n* cancelled: what you type goes to everybody again\r\n";
+    let asked = [WILL_ECHO, ASKED.as_bytes(), cancelled, WONT_ECHO].concat();
     assert_eq!(alice.received_bytes(), asked);
     assert_eq!(bob.received(), "alice: hi bob\r\n");
     alice.say("/op");

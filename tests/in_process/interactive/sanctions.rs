@@ -186,7 +186,8 @@ fn in_a_moderated_room_only_operators_are_heard_and_who_has_a_voice() {
     }
     script.say("beep");
     rig.settle();
-    assert_eq!(script.received(), refused);
+    let for_scripts = "* the room is moderated, that was not sent\r\n";
+    assert_eq!(script.received(), for_scripts);
     expect_answer(
         &mut rig,
         &alice,
@@ -331,4 +332,109 @@ fn scripts_get_the_name_of_an_announcer_bare() {
     let kept = "* 0 s ago, * \u{2068}שלום\u{2069} announces: tea is ready\r\n";
     assert_eq!(late.received().matches("tea is ready").count(), 1);
     expect_answer(&mut rig, &late, "/last", kept);
+}
+
+#[test]
+fn an_operator_is_told_an_address_unless_it_is_its_own() {
+    let (mut rig, op, _file) = moderated("theirs");
+    for (ip, nick) in [
+        (HERE, "bob"),
+        (HERE, "eve"),
+        (THERE, "joe"),
+        ([127, 0, 0, 1], "mac"),
+    ] {
+        join_from(&mut rig, ip, nick);
+    }
+    op.received();
+    for (command, told) in [
+        (
+            "/mute bob",
+            "* bob is muted\r\n* bob comes from 192.0.2.1; /mute 192.0.2.1 mutes it\r\n",
+        ),
+        (
+            "/kick eve",
+            "* eve was kicked by op\r\n* eve came from 192.0.2.1; /ban 192.0.2.1 keeps it out\r\n",
+        ),
+        (
+            "/ban joe",
+            "* joe left (banned)\r\n* joe is banned\r\n\
+             * joe came from 192.0.2.2; /ban 192.0.2.2 keeps it out\r\n",
+        ),
+        (
+            "/mute mac",
+            "* mac is muted\r\n* mac comes from the same address as you\r\n",
+        ),
+    ] {
+        expect_answer(&mut rig, &op, command, told);
+    }
+    let user = rig.connect_as(1000);
+    user.say("user");
+    user.say("/op secret");
+    let same = rig.connect_as(1000);
+    same.say("same");
+    rig.settle();
+    user.received();
+    let told = "* same was kicked by user\r\n* same is the same user as you\r\n";
+    expect_answer(&mut rig, &user, "/kick same", told);
+}
+
+#[test]
+fn a_room_is_moderated_or_not_as_it_is_said() {
+    let (mut rig, op, _file) = moderated("switch");
+    let [alice] = people(&mut rig, ["alice"]);
+    op.received();
+    let on = "* only operators and those they /voice can talk; /moderate again ends it\r\n";
+    let off = "* everybody can talk again\r\n";
+    let told_on = "* op moderates the room: only those with a voice can talk\r\n";
+    let told_off = "* op lets everybody talk again\r\n";
+    for (command, own, told) in [
+        ("/moderate on", on, told_on),
+        ("/moderate ON", on, ""),
+        ("/moderate", off, told_off),
+        ("/moderate off", off, ""),
+        ("/moderate", on, told_on),
+        ("/moderate off", off, told_off),
+    ] {
+        expect_answer(&mut rig, &op, command, own);
+        assert_eq!(alice.received(), told, "{command}");
+    }
+    let usage = "* write /moderate [on|off]: lets only operators and those with /voice talk\r\n";
+    expect_answer(&mut rig, &op, "/moderate now", usage);
+    let hidden = "* joins, leaves and renames are hidden; /quiet shows them again\r\n";
+    expect_answer(&mut rig, &alice, "/quiet on", hidden);
+    expect_answer(&mut rig, &alice, "/quiet on", hidden);
+    let shown = "* joins, leaves and renames are shown again\r\n";
+    expect_answer(&mut rig, &alice, "/quiet off", shown);
+}
+
+#[test]
+fn what_is_no_time_is_told_so() {
+    let (mut rig, op, _file) = moderated("no-time");
+    let [_bob] = people(&mut rig, ["bob"]);
+    op.received();
+    for (command, word) in [
+        ("/ban eve 5y", "5y"),
+        ("/mute bob 0", "0"),
+        ("/mute bob 367d spam", "367d"),
+    ] {
+        let told = format!("* \"{word}\" is no time: write 5m, 2h or 1d (at most 366d)\r\n");
+        expect_answer(&mut rig, &op, command, &told);
+    }
+    expect_answer(&mut rig, &op, "/bans", "* nobody is banned\r\n");
+}
+
+#[test]
+fn a_muted_operator_announces_nothing() {
+    let (mut rig, op, _file) = moderated("silent");
+    let [second, alice] = people(&mut rig, ["second", "alice"]);
+    second.say("/op secret");
+    op.say("/mute second");
+    rig.settle();
+    received([&second, &alice]);
+    let refused = "* you are muted, that was not sent\r\n";
+    expect_answer(&mut rig, &second, "/announce listen", refused);
+    assert_eq!(alice.received(), "");
+    let refused = "* you are muted: you cannot do that\r\n";
+    expect_answer(&mut rig, &second, "/nick third", refused);
+    expect_answer(&mut rig, &second, "/away", refused);
 }

@@ -427,6 +427,21 @@ fn another_protocol_is_known_though_it_comes_a_byte_at_a_time() {
     }
 }
 
+// At a prompt the first bytes of TLS are keys that edit a line.
+#[test]
+fn tls_is_known_at_a_prompt_too() {
+    for pieces in [1, TLS_HELLO.len()] {
+        let mut rig = Rig::new(|config| config.interactive.enabled = true);
+        let client = rig.connect();
+        client.received();
+        for piece in TLS_HELLO.chunks(pieces) {
+            client.send(piece);
+            rig.settle();
+        }
+        assert_eq!(client.received(), OTHER);
+    }
+}
+
 #[test]
 fn a_member_may_talk_of_protocols() {
     let mut rig = Rig::new(|_| {});
