@@ -82,6 +82,15 @@ fn bans_and_mutes_outlast_a_server_that_is_killed() {
     op.say("/mutes");
     op.expect("* bob is muted for 2 hours, by op: too loud");
     op.expect("* 2001:db8::/64 is muted, by op");
+    // They are in force, and not only listed.
+    let mut bob = server.connect();
+    bob.say("bob");
+    bob.say("hello");
+    read_until(&mut bob, "* you are muted, that was not sent");
+    let eve = "* nick \"eve\" is banned from this room";
+    op.say("/nick eve");
+    op.expect("* bob joined");
+    op.expect(eve);
     op.say("/unmute bob");
     op.expect("* bob is no longer muted");
     // What is changed last is written as well.
@@ -151,10 +160,30 @@ fn a_state_that_cannot_be_read_or_written_is_refused_with_what_to_do() {
         let left = fs::read_to_string(&state).expect("it is there");
         assert_eq!(left, text, "it is not touched");
     }
+    fs::write(&state, b"ban\tname\t\xff\t-\top\t\n").expect("a file");
+    let remains = run(&mut command(&["--state", &state, "127.0.0.1:0"]));
+    let told = format!("line-chat: the state {state}: it is not UTF-8\n");
+    assert!(remains.log.ends_with(&told), "{}", remains.log);
+    let a_folder = folder.path_of("");
+    let remains = run(&mut command(&["--state", &a_folder, "127.0.0.1:0"]));
+    let told = format!("line-chat: the state {a_folder}: Is a directory (os error 21)\n");
+    assert!(remains.log.ends_with(&told), "{}", remains.log);
     let nowhere = folder.path_of("nowhere/bans");
     let remains = run(&mut command(&["--state", &nowhere, "127.0.0.1:0"]));
     let told = format!("line-chat: the state {nowhere}: No such file or directory (os error 2)\n");
     assert!(remains.log.ends_with(&told), "{}", remains.log);
+}
+
+#[test]
+fn what_a_crash_has_left_beside_the_state_does_not_get_into_it() {
+    let folder = TempFolder::new("crashed");
+    let state = folder.path_of("bans");
+    fs::write(format!("{state}.new"), "x".repeat(1000)).expect("a file");
+    let server = Server::start(&["--interactive", "--state", &state]);
+    await_lines(&state, 1);
+    assert_eq!(fs::read_to_string(&state).expect("it is there"), HEADER);
+    assert_eq!(folder.names(), ["bans"]);
+    server.stop();
 }
 
 #[test]

@@ -162,6 +162,18 @@ impl Rig {
         read.expect("files that can serve");
     }
 
+    /// All bans and mutes as text, and the number of their version. It is 1970.
+    pub(crate) fn sanctions(&self) -> (String, u64) {
+        let text = self.engine.sanctions();
+        (text, self.engine.sanctions_version())
+    }
+
+    /// Takes bans and mutes back, or says what is wrong.
+    pub(crate) fn restore(&mut self, sanctions: &str) -> Result<(), String> {
+        let restored = self.engine.restore_sanctions(sanctions);
+        restored.map_err(|error| error.to_string())
+    }
+
     /// Shuts down, as far as that goes without time going by.
     pub(crate) fn shut_down(&mut self) {
         self.engine.shut_down(self.now);

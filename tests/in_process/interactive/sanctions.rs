@@ -424,6 +424,72 @@ fn what_is_no_time_is_told_so() {
 }
 
 #[test]
+fn what_is_forgotten_goes_by_the_name_and_by_the_member() {
+    let (mut rig, op, _file) = moderated("by-name");
+    let [second, bob] = people(&mut rig, ["second", "bob"]);
+    second.say("/op secret");
+    bob.say("one");
+    bob.say("/nick rob");
+    bob.say("two");
+    rig.settle();
+    received([&op, &second]);
+    // Nobody has that name any more: only what was said under it is meant.
+    let told = "* 1 line by bob is forgotten\r\n";
+    expect_answer(&mut rig, &op, "/forget bob", told);
+    assert_eq!(second.received(), "* operator op: /forget bob\r\n");
+    let none = "* nothing is kept that \"bob\" has said\r\n";
+    expect_answer(&mut rig, &op, "/forget bob", none);
+    assert_eq!(second.received(), "", "nothing has changed");
+    expect_answer(&mut rig, &op, "/last", "* 0 s ago, rob: two\r\n");
+}
+
+#[test]
+fn a_voice_is_taken_back_by_the_same_command_and_other_operators_are_told() {
+    let (mut rig, op, _file) = moderated("voice");
+    let [second, alice] = people(&mut rig, ["second", "alice"]);
+    second.say("/op secret");
+    op.say("/moderate");
+    rig.settle();
+    received([&op, &second, &alice]);
+    for (has_voice, own, told) in [
+        (
+            true,
+            "* alice can talk while the room is moderated\r\n",
+            "* you can talk while the room is moderated\r\n",
+        ),
+        (
+            false,
+            "* alice can no longer talk while the room is moderated\r\n",
+            "* you can no longer talk while the room is moderated\r\n",
+        ),
+    ] {
+        expect_answer(&mut rig, &op, "/voice alice", own);
+        assert_eq!(second.received(), "* operator op: /voice alice\r\n");
+        assert_eq!(alice.received(), told);
+        alice.say("hello");
+        rig.settle();
+        let heard = if has_voice { "alice: hello\r\n" } else { "" };
+        assert_eq!(second.received(), heard);
+        received([&op, &alice]);
+    }
+    let own = "* that is you: name somebody else\r\n";
+    expect_answer(&mut rig, &op, "/voice op", own);
+}
+
+#[test]
+fn who_wants_no_joins_is_told_that_the_room_is_moderated() {
+    let (mut rig, op, _file) = moderated("quiet");
+    let [alice] = people(&mut rig, ["alice"]);
+    alice.say("/quiet");
+    rig.settle();
+    alice.received();
+    op.say("/moderate");
+    rig.settle();
+    let told = "* op moderates the room: only those with a voice can talk\r\n";
+    assert_eq!(alice.received(), told);
+}
+
+#[test]
 fn a_muted_operator_announces_nothing() {
     let (mut rig, op, _file) = moderated("silent");
     let [second, alice] = people(&mut rig, ["second", "alice"]);
@@ -437,4 +503,47 @@ fn a_muted_operator_announces_nothing() {
     let refused = "* you are muted: you cannot do that\r\n";
     expect_answer(&mut rig, &second, "/nick third", refused);
     expect_answer(&mut rig, &second, "/away", refused);
+}
+
+#[test]
+fn what_is_kept_of_a_mute_follows_whom_it_is_for_and_ends_no_sooner() {
+    let (mut rig, op, _file) = moderated("kept");
+    let troll = join_from(&mut rig, HERE, "troll");
+    op.say("/mute troll 5m spam");
+    rig.settle();
+    rig.advance(SECOND / 2);
+    let (text, version) = rig.sanctions();
+    let kept = |text: &str| text.lines().skip(1).map(str::to_owned).collect::<Vec<_>>();
+    // Until when in whole seconds, rounded up.
+    assert_eq!(kept(&text), ["mute\tname\ttroll\t300\top\tspam"]);
+    troll.say("/quit");
+    rig.settle();
+    assert_eq!(rig.sanctions().1, version, "nothing to write");
+    join_from(&mut rig, HERE, "sweet");
+    let (text, later) = rig.sanctions();
+    assert_ne!(later, version, "that is to be written");
+    assert_eq!(kept(&text), ["mute\tname\tsweet\t300\top\tspam"]);
+}
+
+#[test]
+fn more_bans_than_there_may_be_are_not_taken_back_silently() {
+    let bans = |kind: &str, named: &str| -> String {
+        let whom = |n: usize| match named {
+            "peers" => format!("10.0.{}.{}", n / 256, n % 256),
+            _ => format!("n{n}"),
+        };
+        let line = |n| format!("{kind}\t{named}\t{}\t-\top\t\n", whom(n));
+        (0..1001).map(line).collect()
+    };
+    for (kind, named) in [
+        ("ban", "peers"),
+        ("ban", "name"),
+        ("mute", "name"),
+        ("mute", "peers"),
+    ] {
+        let (mut rig, _op, _file) = moderated("many");
+        let refused = rig.restore(&bans(kind, named));
+        let why = "line 1001: there are too many before it";
+        assert_eq!(refused, Err(why.to_owned()), "{kind} {named}");
+    }
 }
