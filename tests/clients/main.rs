@@ -8,6 +8,7 @@
 // A helper that cannot go on fails its test.
 #![allow(clippy::expect_used, clippy::panic)]
 
+mod class;
 mod haproxy;
 mod mud;
 mod prometheus;
