@@ -3,15 +3,24 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// How many were made: tests run side by side, and two of them may want the same name.
+static MADE: AtomicUsize = AtomicUsize::new(0);
+
+fn path_for(name: &str) -> PathBuf {
+    let number = MADE.fetch_add(1, Ordering::Relaxed);
+    let name = format!("line-chat-{}-{number}-{name}", std::process::id());
+    std::env::temp_dir().join(name)
+}
 
 /// A file that is gone when it is dropped.
 pub(crate) struct TempFile(PathBuf);
 
 impl TempFile {
-    /// A file that only its owner can read. No other test of the process uses its name at that time.
+    /// A file that only its owner can read.
     pub(crate) fn new(name: &str, content: &str) -> Self {
-        let name = format!("line-chat-{}-{name}", std::process::id());
-        let file = Self(std::env::temp_dir().join(name));
+        let file = Self(path_for(name));
         file.write(content);
         let owners = fs::Permissions::from_mode(0o600);
         fs::set_permissions(&file.0, owners).expect("it is ours");
@@ -38,10 +47,8 @@ impl Drop for TempFile {
 pub(crate) struct TempFolder(PathBuf);
 
 impl TempFolder {
-    /// No other test of the process uses its name at that time.
     pub(crate) fn new(name: &str) -> Self {
-        let name = format!("line-chat-{}-{name}", std::process::id());
-        let folder = Self(std::env::temp_dir().join(name));
+        let folder = Self(path_for(name));
         fs::create_dir(&folder.0).expect("a temporary folder");
         folder
     }
