@@ -71,7 +71,12 @@ fn who_claims_a_name_takes_it_over_and_nobody_is_told() {
     assert_eq!(again.received(), "01:00 bob: hello\r\n");
     received([&bob, &carol]);
     // Others know it as the same one.
-    expect_answer(&mut rig, &bob, "/reply well?", "* you tell alice: well?\r\n");
+    expect_answer(
+        &mut rig,
+        &bob,
+        "/reply well?",
+        "* you tell alice: well?\r\n",
+    );
     assert_eq!(again.received(), "01:00 * bob tells you: well?\r\n");
     expect_answer(&mut rig, &again, "/reply yes", "* you tell bob: yes\r\n");
     expect_answer(&mut rig, &again, "/ignore", "* you ignore carol\r\n");
