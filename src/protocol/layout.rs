@@ -65,6 +65,10 @@ const END: &[u8] = b"\r\n";
 /// What a line begins with that goes on with a notice.
 const GOES_ON: &[u8] = b"*   ";
 
+/// Stands for a blank at which a long notice is not broken, because what is around it is to be typed or copied
+/// together. No text of a member holds it, and no notice that fits every window.
+pub(crate) const NO_BREAK: char = '\x1f';
+
 /// Breaks a notice, which ends with CR LF, into lines of at most so many columns, each with that end. A word
 /// that is longer stays whole.
 pub(crate) fn each_line(notice: &[u8], columns: Columns, mut take: impl FnMut(&[u8])) {
@@ -92,7 +96,10 @@ pub(crate) fn each_line(notice: &[u8], columns: Columns, mut take: impl FnMut(&[
             width = width.saturating_add(1);
             has_word = true;
         }
-        line.extend_from_slice(word);
+        line.extend(word.iter().map(|&byte| match char::from(byte) {
+            NO_BREAK => b' ',
+            _ => byte,
+        }));
         width = width.saturating_add(wide);
     }
     line.extend_from_slice(END);
@@ -123,6 +130,17 @@ mod tests {
             lines.push(line.strip_suffix("\r\n").expect("it has an end").to_owned());
         });
         lines
+    }
+
+    #[test]
+    fn a_blank_that_is_to_stay_is_no_place_to_break() {
+        let words = format!("* type alice{NO_BREAK}0123456789abcdef as your nick");
+        let broken = ["* type alice 0123456789abcdef", "*   as your nick"];
+        assert_eq!(lines(&words, Columns::of_window(31)), broken);
+        let broken = ["* type", "*   alice 0123456789abcdef", "*   as your nick"];
+        for window in [20, 29] {
+            assert_eq!(lines(&words, Columns::of_window(window)), broken);
+        }
     }
 
     #[test]

@@ -16,6 +16,7 @@ use crate::peer::Peer;
 use crate::protocol::claim_token::ClaimToken;
 use crate::protocol::close_reason::CloseReason;
 use crate::protocol::command::Help;
+use crate::protocol::layout::NO_BREAK;
 use crate::text::nick::{Nick, NickError};
 use crate::text::{CleanText, Isolated};
 
@@ -447,7 +448,7 @@ impl Message<'_> {
             // What is to be typed has no isolates.
             Self::YourClaim(nick, token) => write!(
                 to,
-                "to be {nick} again after a lost connection, type {} {token} as your nick",
+                "to be {nick} again after a lost connection, type {}{NO_BREAK}{token} as your nick",
                 nick.as_str()
             ),
             Self::NoClaims => write!(to, "this server gives no tokens"),

@@ -40,6 +40,9 @@ const NAMES: [&str; 10] = [
 const GREETING: &str =
     "* this is a chat room: what you type goes to everybody in it, line by line\r\n";
 
+/// A blank at which no line is broken.
+const NO_BREAK: char = '\x1f';
+
 /// How many lines are shown to who joins, and how many are kept.
 const SHOWN: usize = 5;
 const KEPT: usize = 9;
@@ -705,7 +708,7 @@ impl Room {
             });
         }
         for line in lines {
-            self.clients[number].expected += &line;
+            self.clients[number].expected += &line.replace(NO_BREAK, " ");
             self.clients[number].expected += "\r\n";
         }
     }

@@ -1,6 +1,6 @@
 //! The model of those who come back as the same person: `/claim`, and a name with a token as the first line.
 
-use super::{Kind, Room, SHOWN, STEP_SECONDS, key};
+use super::{Kind, NO_BREAK, Room, SHOWN, STEP_SECONDS, key};
 use crate::reference::{is_alike, is_taken};
 
 /// How long somebody who has gone can come back.
@@ -24,7 +24,7 @@ impl Room {
         let told = "again after a lost connection, type";
         self.show(
             number,
-            &format!("* to be {shown} {told} {shown} {token:032x} as your nick"),
+            &format!("* to be {shown} {told} {shown}{NO_BREAK}{token:032x} as your nick"),
         );
         self.claims.push(Claim {
             owner: number,
