@@ -69,17 +69,12 @@ pub(crate) enum Kind {
     Presence,
     /// What else the server says: for people.
     Notice,
-    /// What an operator says to everybody, also to plain members. It is said to people and scripts apart if
-    /// they get different forms of it.
-    Announcement(Audience),
-}
-
-/// To whom an operator speaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Audience {
-    All,
-    People,
-    Scripts,
+    /// What an operator says to everybody, also to plain members.
+    Announcement,
+    /// An announcement in the form for people, where scripts get it in another one.
+    AnnouncementToPeople,
+    /// An announcement in the form for scripts, which are not at a prompt.
+    AnnouncementToScripts,
 }
 
 impl Kind {
@@ -88,14 +83,16 @@ impl Kind {
         match self {
             Self::LastWords | Self::WordlessLeave | Self::Rename | Self::Presence => true,
             Self::Line | Self::Action | Self::PlainAction => false,
-            Self::Notice | Self::Announcement(_) => false,
+            Self::Notice | Self::Announcement => false,
+            Self::AnnouncementToPeople | Self::AnnouncementToScripts => false,
         }
     }
 
     /// Whether the server words it; members word all others.
     pub(crate) fn is_notice(self) -> bool {
         match self {
-            Self::Line | Self::Action | Self::PlainAction | Self::Announcement(_) => false,
+            Self::Line | Self::Action | Self::PlainAction | Self::Announcement => false,
+            Self::AnnouncementToPeople | Self::AnnouncementToScripts => false,
             Self::LastWords | Self::WordlessLeave => true,
             Self::Rename | Self::Presence | Self::Notice => true,
         }

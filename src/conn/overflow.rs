@@ -324,9 +324,8 @@ pub(crate) fn content_of(kind: Kind, class: Class) -> Content {
     match kind {
         Kind::Line | Kind::Action | Kind::PlainAction => Content::Line(class),
         Kind::LastWords | Kind::Rename => Content::Line(class),
-        Kind::WordlessLeave | Kind::Presence | Kind::Notice | Kind::Announcement(_) => {
-            Content::Notice
-        }
+        Kind::WordlessLeave | Kind::Presence | Kind::Notice | Kind::Announcement => Content::Notice,
+        Kind::AnnouncementToPeople | Kind::AnnouncementToScripts => Content::Notice,
     }
 }
 

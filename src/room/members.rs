@@ -13,7 +13,7 @@
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
 
-use crate::broadcast::batch::{Audience, Cursor, Kind, Segment, Speaker};
+use crate::broadcast::batch::{Cursor, Kind, Segment, Speaker};
 use crate::broadcast::personal::Before;
 use crate::client_id::ClientId;
 use crate::peer::{Origin, Peer};
@@ -216,19 +216,17 @@ impl Member {
         let Some(person) = &self.person else {
             return !matches!(
                 segment.kind,
-                Kind::Line
-                    | Kind::PlainAction
-                    | Kind::Announcement(Audience::All | Audience::Scripts)
+                Kind::Line | Kind::PlainAction | Kind::Announcement | Kind::AnnouncementToScripts
             );
         };
         match segment.kind {
             Kind::Notice | Kind::Presence => false,
-            Kind::Announcement(to) => to == Audience::Scripts,
+            Kind::Announcement | Kind::AnnouncementToPeople => false,
             Kind::Line | Kind::Action | Kind::LastWords | Kind::Rename => {
                 person.ignores(segment.speaker.identity)
             }
             Kind::WordlessLeave => !person.ignores(segment.speaker.identity),
-            Kind::PlainAction => true,
+            Kind::PlainAction | Kind::AnnouncementToScripts => true,
         }
     }
 

@@ -20,7 +20,7 @@ mod voice;
 use std::iter;
 use std::time::Duration;
 
-use crate::broadcast::batch::{Audience, Batch, Cursor, Kind, Lines, Speaker};
+use crate::broadcast::batch::{Batch, Cursor, Kind, Lines, Speaker};
 use crate::broadcast::outbox::{EntryKind, Outbox};
 use crate::broadcast::personal::{PersonalLine, Piece};
 use crate::broadcast::priority::Class;
@@ -935,7 +935,7 @@ impl Room {
         for (lines, kind, class) in self.batch.all().segments() {
             let is_for_others = matches!(
                 kind,
-                Kind::PlainAction | Kind::WordlessLeave | Kind::Announcement(Audience::Scripts)
+                Kind::PlainAction | Kind::WordlessLeave | Kind::AnnouncementToScripts
             );
             if !is_for_others {
                 lines.each().for_each(|it| line(it, kind, class));

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use crate::broadcast::batch::{Audience, Kind};
+use crate::broadcast::batch::Kind;
 use crate::broadcast::outbox::EntryKind;
 use crate::broadcast::priority::Class;
 use crate::client_id::ClientId;
@@ -502,19 +502,18 @@ impl Room {
         };
         let message = Message::Announcement(&member.nick, text);
         let (speaker, class) = (member.speaker(by), Class::Sparse);
-        let to = match member.is_right_to_left {
-            true => Audience::People,
-            false => Audience::All,
+        let kind = match member.is_right_to_left {
+            true => Kind::AnnouncementToPeople,
+            false => Kind::Announcement,
         };
-        let kind = Kind::Announcement(to);
-        let line = self.batch.say(speaker, class, kind, |line| {
-            message.write(line);
-        });
+        let line = self
+            .batch
+            .say(speaker, class, kind, |line| message.write(line));
         keep(&mut self.history, line, member, from, now);
         let said_bytes = line.len();
-        if to == Audience::People {
+        if member.is_right_to_left {
             let message = Message::PlainAnnouncement(&member.nick, text);
-            let kind = Kind::Announcement(Audience::Scripts);
+            let kind = Kind::AnnouncementToScripts;
             self.batch
                 .say(speaker, class, kind, |line| message.write(line));
         }
