@@ -130,6 +130,9 @@ pub use config::interactive::{Interactive, Profile};
 pub use config::network::{Network, NetworkError};
 pub use config::password::{Password, PasswordError};
 pub use config::prefix::{Prefix, PrefixError};
+pub use config::relay::{
+    RelayAuth, RelayHost, RelayRoom, RelayRoomError, RelaySecret, RelayUrl, RelayUrlError,
+};
 pub use config::tls::TlsFiles;
 pub use config::unix_socket::{Group, UnixName, UnixSocket};
 pub use config::{Config, ConfigError, Lag, Limits};

@@ -441,7 +441,7 @@ fn port(text: &str) -> Result<u16, ListenAddrError> {
     port.ok_or_else(|| ListenAddrError::NotAPort(text.to_owned()))
 }
 
-fn is_number(text: &str) -> bool {
+pub(super) fn is_number(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
@@ -449,12 +449,12 @@ fn has_blank(text: &str) -> bool {
     text.contains(char::is_whitespace)
 }
 
-fn is_host(name: &str) -> bool {
+pub(super) fn is_host(name: &str) -> bool {
     !name.is_empty() && !name.contains([':', '[', ']', '/', '%', ',']) && !has_blank(name)
 }
 
 /// Whether a name is four numbers with dots between them: an IPv4 address, or meant as one.
-fn is_like_ipv4(name: &str) -> bool {
+pub(super) fn is_like_ipv4(name: &str) -> bool {
     name.split('.').count() == 4 && name.split('.').all(is_number)
 }
 

@@ -9,6 +9,7 @@ mod listener_words;
 pub(crate) mod network;
 pub(crate) mod password;
 pub(crate) mod prefix;
+pub(crate) mod relay;
 pub(crate) mod tls;
 pub(crate) mod unix_socket;
 #[cfg(feature = "cli")]
