@@ -69,7 +69,7 @@
 //! | 6 | `broadcast` | what the room hands to connections: the batch of a turn, lines for single clients | |
 //! | 6 | `events` | what happened, told to one observer | |
 //! | 5 | `metrics` | what happened, in numbers | |
-//! | 4 | [`protocol`] | bytes and their meaning: telnet, lines, commands, every text that a client reads | |
+//! | 4 | [`protocol`] | bytes and their meaning: telnet, lines, commands, every text that a client reads, the frames of NATS | |
 //! | 3 | `config` | every number, with its unit and its reason; addresses, prefix, passwords | clap, with the feature `cli` |
 //! | 2 | [`text`] | the only road from a peer's bytes to another terminal; nicks | |
 //! | 1 | `time` | moments in eight bytes, timers, rates, what expires | no clock |

@@ -9,6 +9,8 @@ mod keys;
 pub(crate) mod layout;
 pub mod line;
 pub(crate) mod message;
+#[cfg(feature = "relay")]
+pub mod nats;
 mod negotiation;
 pub(crate) mod proxy_header;
 pub(crate) mod sniff;
