@@ -9,6 +9,7 @@
 //! | to the engine | CONNECT, PING, PONG, SUB, UNSUB, PUB, HPUB | [`encode`] |
 //! | inside of a message | headers and a status | [`headers`] |
 //! | inside of INFO | what the server can do and wants | [`info`] |
+//! | inside of payloads | requests to JetStream and its answers, as JSON | [`jetstream`] |
 //!
 //! An engine is not trusted: each length has a limit, and what goes beyond it is an error that ends the
 //! link.
@@ -24,6 +25,7 @@ pub mod decode;
 pub mod encode;
 pub mod headers;
 pub mod info;
+pub mod jetstream;
 pub mod names;
 pub mod subject;
 
