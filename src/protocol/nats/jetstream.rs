@@ -29,8 +29,11 @@ use crate::protocol::nats::subject::Subject;
 /// The most that is kept of what was said, in bytes, and the most that claims of nicks take.
 const MAX_STREAM_BYTES: u64 = 64 << 20;
 
-/// What a server must not do with a stream, beside what its settings say.
-const MUST_BE_ABSENT: [&str; 4] = ["mirror", "sources", "subject_transform", "placement"];
+/// What a stream must not have beside its settings.
+const MUST_BE_ABSENT: [&str; 3] = ["mirror", "sources", "subject_transform"];
+
+/// A setting that operators choose: with any number of copies a stream does the same.
+const REPLICAS: &str = "num_replicas";
 
 /// Something to publish with a reply subject.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -120,7 +123,7 @@ impl StreamConfig {
             "name": name.as_str(),
             "retention": "limits",
             "storage": "file",
-            "num_replicas": replicas,
+            REPLICAS: replicas,
             "max_bytes": MAX_STREAM_BYTES,
             "max_msgs": -1,
             "max_age": 0,
@@ -146,12 +149,12 @@ impl StreamConfig {
         &self.name
     }
 
-    /// Returns each setting in which a stream that exists differs from this, in the order of their names.
+    /// Returns each setting for which a stream that exists would do something else than this, in the order
+    /// of their names. Without any it will do, although the server says that its settings are others: it
+    /// has more copies, or another description.
     pub fn differences(&self, existing: &Map<String, Value>) -> Vec<Difference> {
-        let wanted = self
-            .settings
-            .iter()
-            .map(|(key, value)| (key.as_str(), value));
+        let settings = self.settings.iter().filter(|(key, _)| *key != REPLICAS);
+        let wanted = settings.map(|(key, value)| (key.as_str(), value));
         let absent = MUST_BE_ABSENT.iter().map(|&key| (key, &Value::Null));
         let differences = wanted.chain(absent).filter_map(|(key, wanted)| {
             let found = existing.get(key).unwrap_or(&Value::Null);
@@ -231,6 +234,15 @@ pub struct StreamInfo {
     pub bytes: u64,
     /// Its settings, for [`StreamConfig::differences`].
     pub config: Map<String, Value>,
+}
+
+impl StreamInfo {
+    /// How many servers keep a copy. With more than one, a stream stands still for some seconds when the
+    /// server that leads it is lost.
+    pub fn replicas(&self) -> u64 {
+        let replicas = self.config.get(REPLICAS).and_then(Value::as_u64);
+        replicas.unwrap_or(1)
+    }
 }
 
 /// Parses the answer to [`create_stream`] or [`stream_info`].
@@ -519,7 +531,7 @@ mod tests {
     /// What nats-server 2.9.10 says of the stream that was asked for, and what another version may: it leaves
     /// out what is `false`, and knows more.
     const CREATED: &str = r#"{"type":"io.nats.jetstream.api.v1.stream_create_response","config":{"name":"LC_t","subjects":["lc.t.in"],"retention":"limits","max_consumers":-1,"max_msgs":-1,"max_bytes":67108864,"max_age":0,"max_msgs_per_subject":-1,"max_msg_size":-1,"discard":"old","storage":"file","num_replicas":1,"duplicate_window":120000000000,"republish":{"src":"lc.t.in","dest":"lc.t.out"},"allow_direct":true,"mirror_direct":false,"sealed":false,"deny_delete":false,"deny_purge":false,"allow_rollup_hdrs":false},"created":"2026-11-27T20:06:01.038257452Z","state":{"messages":3,"bytes":102,"first_seq":2,"first_ts":"0001-01-01T00:00:00Z","last_seq":4,"last_ts":"0001-01-01T00:00:00Z","consumer_count":0},"did_create":true}"#;
-    const TERSE: &str = r#"{"type":"io.nats.jetstream.api.v1.stream_info_response","total":0,"offset":0,"limit":0,"config":{"name":"LC_t","subjects":["lc.t.in"],"retention":"limits","max_consumers":-1,"max_msgs":-1,"max_bytes":67108864,"max_age":0,"max_msgs_per_subject":-1,"max_msg_size":-1,"discard":"old","storage":"file","num_replicas":1,"compression":"none","republish":{"src":"lc.t.in","dest":"lc.t.out","headers_only":false},"allow_direct":true,"metadata":{"_nats.level":"2"}},"created":"2026-11-27T20:06:01.038257452Z","state":{"messages":3,"bytes":102,"first_seq":2,"last_seq":4},"cluster":{"name":"C","leader":"a","replicas":[{"name":"b","current":true,"active":5}]},"ts":"2026-11-27T20:06:01.038257452Z"}"#;
+    const TERSE: &str = r#"{"type":"io.nats.jetstream.api.v1.stream_info_response","total":0,"offset":0,"limit":0,"config":{"name":"LC_t","subjects":["lc.t.in"],"retention":"limits","max_consumers":-1,"max_msgs":-1,"max_bytes":67108864,"max_age":0,"max_msgs_per_subject":-1,"max_msg_size":-1,"discard":"old","storage":"file","num_replicas":3,"compression":"none","republish":{"src":"lc.t.in","dest":"lc.t.out","headers_only":false},"allow_direct":true,"metadata":{"_nats.level":"2"}},"created":"2026-11-27T20:06:01.038257452Z","state":{"messages":3,"bytes":102,"first_seq":2,"last_seq":4},"cluster":{"name":"C","leader":"a","replicas":[{"name":"b","current":true,"active":5}]},"ts":"2026-11-27T20:06:01.038257452Z"}"#;
 
     #[test]
     fn a_stream_is_what_was_asked_for_whatever_else_is_said_of_it() {
@@ -528,6 +540,7 @@ mod tests {
             let numbers = (info.first_seq, info.last_seq, info.messages, info.bytes);
             assert_eq!(numbers, (2, 4, 3, 102));
             assert_eq!(info.created, "2026-11-27T20:06:01.038257452Z");
+            assert_eq!(info.replicas(), if answer == TERSE { 3 } else { 1 });
             let wanted = StreamConfig::lines(&room(), 1);
             assert_eq!(wanted.differences(&info.config), [], "{answer}");
         }
@@ -543,7 +556,10 @@ mod tests {
             differences.map(|it| it.to_string()).collect::<Vec<_>>()
         };
         for (change, expected) in [
-            (json!({"duplicate_window": 1, "description": "x"}), &[][..]),
+            (
+                json!({"num_replicas": 3, "placement": {"tags": ["x"]}, "description": "x"}),
+                &[][..],
+            ),
             (
                 json!({"max_bytes": 1000}),
                 &["max_bytes is 1000 instead of 67108864"],
@@ -555,10 +571,6 @@ mod tests {
                     "max_age is 5 instead of 0",
                     r#"storage is "memory" instead of "file""#,
                 ],
-            ),
-            (
-                json!({"num_replicas": 3}),
-                &["num_replicas is 3 instead of 1"],
             ),
             (
                 json!({"republish": null}),
