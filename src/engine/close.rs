@@ -55,7 +55,10 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         let is_transcript = matches!(client.session, Session::Transcript);
         let is_http = matches!(client.session, Session::Http(_));
         let goodbye = client.session.goodbye(reason, &self.env.limits);
-        let why = self.why_banned(id, reason);
+        let why = match reason {
+            CloseReason::Banned => self.why_banned(id),
+            _ => None,
+        };
         self.leave(id, reason);
         let Some(client) = self.clients.get_mut(id.index()) else {
             return;
@@ -88,9 +91,10 @@ impl<S: Stream, O: Observer> Engine<S, O> {
     }
 
     /// The reason that was given for the ban of a person who is closed for it.
-    fn why_banned(&self, id: ClientId, reason: CloseReason) -> Option<Box<str>> {
+    #[cold]
+    fn why_banned(&self, id: ClientId) -> Option<Box<str>> {
         let client = self.clients.get(id.index())?;
-        if reason != CloseReason::Banned || !client.session.is_interactive() {
+        if !client.session.is_interactive() {
             return None;
         }
         let now = self.env.now;

@@ -604,7 +604,10 @@ impl Talk {
         if let Some(asked) = self.asked_before_nick(line) {
             return self.answer_before_nick(asked, out, cx);
         }
-        let claim = Attempt::parse(line).filter(|_| self.is_interactive());
+        let claim = match self.is_interactive() {
+            true => Attempt::parse(line),
+            false => None,
+        };
         let (flow, least_cost) = match claim {
             Some(attempt) => (self.try_claim(&attempt, is_checked, out, cx), COMMAND_BYTES),
             None => (self.try_nick(line, is_checked, out, cx), 0),
