@@ -15,6 +15,9 @@ mod http;
 mod login;
 mod page;
 pub(crate) mod reclaimable;
+#[cfg(feature = "relay")]
+#[cfg_attr(not(test), expect(dead_code, reason = "no session speaks it yet"))]
+pub(crate) mod relay;
 pub(crate) mod secrets;
 
 use std::net::SocketAddr;

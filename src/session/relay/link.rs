@@ -1,0 +1,810 @@
+//! One connection to an engine, which is nats-server with JetStream: [`Link`] makes of bytes what the relay
+//! wants to know, and of what the relay wants bytes. It has no stream and no clock, and knows nothing of
+//! members or lines: a payload is bytes to it.
+//!
+//! | [`Phase`] | what comes | what happens |
+//! |---|---|---|
+//! | `Greeting` | INFO | CONNECT, SUB, PING; `Joining` |
+//! | `Joining` | PONG | both streams are asked for; `Making` |
+//! | `Making` | a stream, made or as it has to be | the other one is awaited; after both `Open`, which is told |
+//! | `Making` | "exists with other settings" | what it has is asked for, and compared |
+//! | `Making` | 503, no leader | asked again with the next [`tick`](Link::tick) |
+//! | `Open` | an entry, an answer, a private payload | told |
+//! | any | PING | PONG |
+//! | any | -ERR, a frame that is none, a stream that differs, no PONG to two PINGs | the link ends, with the reason |
+//!
+//! The subscriptions stand before the streams are asked for, so nothing is said between the answer that
+//! tells the last sequence and the first entry: what comes early is told as well.
+//!
+//! Whoever may publish on the engine may send what they like to any subject of ours: an answer counts only
+//! for a request that is out, and once.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use bytes::BufMut;
+
+use crate::config::relay::{RelayAuth, RelayRoom};
+use crate::protocol::nats::decode::{Decoder, Frame, FrameError, Message, ServerErrorKind};
+use crate::protocol::nats::encode::{self, Connect};
+use crate::protocol::nats::info::{Info, InfoError};
+use crate::protocol::nats::jetstream::{
+    self, ApiError, Entry, NoEntry, PubAck, Request, StreamConfig, StreamInfo,
+};
+use crate::protocol::nats::names;
+use crate::protocol::nats::subject::{Filter, Subject};
+
+/// The subscriptions: what is said, what is for this server alone, and answers.
+const LINES: u64 = 1;
+const PRIVATE: u64 = 2;
+const ANSWERS: u64 = 3;
+
+/// How many of our PINGs may be without a PONG.
+const MOST_PINGS: u8 = 2;
+
+/// How many requests are remembered. Some are never answered, such as one for an entry of a stream that does not
+/// exist; the oldest makes room.
+const MOST_REQUESTS: usize = 4096;
+
+/// The smallest payload that an engine has to take, in bytes: the longest batch, and headers.
+pub(crate) const NEEDED_PAYLOAD_BYTES: u64 = 20 << 10;
+
+/// Who this server is to the engine, and in which room.
+#[derive(Debug, Clone)]
+pub(crate) struct Identity {
+    pub(crate) room: RelayRoom,
+    /// The number of this server, drawn at its start.
+    pub(crate) node: u64,
+    pub(crate) auth: RelayAuth,
+    /// On how many servers of the engine the streams are kept, if they have to be made.
+    pub(crate) replicas: u8,
+}
+
+/// What the relay gets to know.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Heard<'i> {
+    /// The streams are there: what the one of lines holds.
+    Open(StreamInfo),
+    /// An entry of the log, which was just stored.
+    Entry { sequence: u64, payload: &'i [u8] },
+    /// An entry that was asked for.
+    Fetched { sequence: u64, payload: &'i [u8] },
+    /// There is no entry there, as far as the server that was asked knows.
+    Missing { sequence: u64 },
+    /// The entry could not be looked for: nobody leads the stream.
+    NotFetched { sequence: u64 },
+    /// What the log holds, which was asked for.
+    Info(StreamInfo),
+    /// A batch that was published with a reply is stored there.
+    Stored { sequence: u64 },
+    /// It is not, for this reason.
+    NotStored(Refusal),
+    /// A payload for this server alone.
+    Private(&'i [u8]),
+    /// Where else the engine is, and whether this server of it is about to end.
+    Servers { info: Box<Info> },
+    /// The engine refuses a publication or a subscription, in its words.
+    Forbidden(&'i [u8]),
+}
+
+/// Why something is not stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// A status: 503 if nobody leads the stream, 429 if too much is waiting.
+    Status(u16),
+    /// JetStream says why.
+    Api(ApiError),
+}
+
+/// Why a link cannot go on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum LinkError {
+    Frame(FrameError),
+    Info(InfoError),
+    /// The engine lacks something that the relay needs.
+    Lacks(&'static str),
+    /// The engine wants TLS, or a key.
+    Wants(&'static str),
+    /// Who this server is was not accepted.
+    Auth(String),
+    /// The engine has refused something, in its words.
+    Refused(String),
+    /// A stream exists with other settings, of which these are the first.
+    Differs {
+        stream: String,
+        how: String,
+    },
+    /// A stream cannot be made.
+    NoStream {
+        stream: String,
+        why: ApiError,
+    },
+    /// There was no answer to two PINGs.
+    Silent,
+}
+
+/// A connection to the engine.
+#[derive(Debug)]
+pub(crate) struct Link {
+    identity: Identity,
+    decoder: Decoder,
+    phase: Phase,
+    /// Where answers come, with a dot behind it.
+    inbox: String,
+    /// The number of the last request, and what those are about that are out.
+    last_request: u64,
+    requests: BTreeMap<u64, Asked>,
+    unanswered_pings: u8,
+    subject_in: Subject,
+}
+
+#[derive(Debug)]
+enum Phase {
+    Greeting,
+    Joining,
+    /// What the stream of lines holds, once that is known, and whether the one of claims is there.
+    Making {
+        lines: Option<StreamInfo>,
+        has_claims: bool,
+    },
+    Open,
+}
+
+/// One of the two streams.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Which {
+    Lines,
+    Claims,
+}
+
+/// What a request is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    Create(Which),
+    /// What a stream has that exists with other settings.
+    Compare(Which),
+    /// It is to be asked for again.
+    CreateAgain(Which),
+    Info,
+    Fetch {
+        sequence: u64,
+    },
+    Publish,
+}
+
+impl Link {
+    /// A connection that has just been made. `salt` makes its inbox one that nobody can guess.
+    pub(crate) fn new(identity: Identity, salt: u64) -> Self {
+        let inbox = format!("_INBOX.{:016x}{salt:016x}.", identity.node);
+        let subject_in = names::lines_in(&identity.room);
+        Self {
+            identity,
+            decoder: Decoder::default(),
+            phase: Phase::Greeting,
+            inbox,
+            last_request: 0,
+            requests: BTreeMap::new(),
+            unanswered_pings: 0,
+            subject_in,
+        }
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        matches!(self.phase, Phase::Open)
+    }
+
+    /// Handles the first frame of the input, and takes it off. `None` if there is none, or if it says nothing
+    /// to the relay: the input is shorter in that case.
+    ///
+    /// # Errors
+    /// The link ends.
+    pub(crate) fn on_input<'i>(
+        &mut self,
+        input: &mut &'i [u8],
+        out: &mut impl BufMut,
+    ) -> Result<Option<Heard<'i>>, LinkError> {
+        let frame = self.decoder.next(input).map_err(LinkError::Frame)?;
+        let Some(frame) = frame else {
+            return Ok(None);
+        };
+        match frame {
+            Frame::Info(json) => {
+                let info = Info::parse(json).map_err(LinkError::Info)?;
+                self.on_info(info, out).map(Some)
+            }
+            Frame::Ping => {
+                encode::pong(out);
+                Ok(None)
+            }
+            Frame::Pong => {
+                self.on_pong(out);
+                Ok(None)
+            }
+            Frame::Ok => Ok(None),
+            Frame::Error(error) => match error.kind() {
+                ServerErrorKind::Permissions if self.is_open() => {
+                    Ok(Some(Heard::Forbidden(error.0)))
+                }
+                ServerErrorKind::Authorization => Err(LinkError::Auth(words(error.0))),
+                ServerErrorKind::Permissions | ServerErrorKind::Other => {
+                    Err(LinkError::Refused(words(error.0)))
+                }
+            },
+            Frame::Message(message) => self.on_message(message, out),
+        }
+    }
+
+    fn on_info<'i>(&mut self, info: Info, out: &mut impl BufMut) -> Result<Heard<'i>, LinkError> {
+        if matches!(self.phase, Phase::Greeting) {
+            check(&info, &self.identity.auth)?;
+            self.join(out);
+        }
+        let info = Box::new(info);
+        Ok(Heard::Servers { info })
+    }
+
+    /// Says who we are, and what we want to hear.
+    fn join(&mut self, out: &mut impl BufMut) {
+        let Identity {
+            room, node, auth, ..
+        } = &self.identity;
+        let name = format!("line-chat {room} {node:016x}");
+        let connect = Connect {
+            name: &name,
+            auth,
+            // Our own entries tell us that they are stored, and where.
+            echo: true,
+        };
+        encode::connect(out, &connect);
+        let answers = format!("{}*", self.inbox).parse::<Filter>().ok();
+        let subscriptions = [
+            (Some(names::lines_out(room).into()), LINES),
+            (Some(names::to_node(room, *node).into()), PRIVATE),
+            (answers, ANSWERS),
+        ];
+        for (filter, sid) in subscriptions {
+            if let Some(filter) = filter {
+                encode::subscribe(out, &filter, sid);
+            }
+        }
+        self.phase = Phase::Joining;
+        self.ping(out);
+    }
+
+    fn ping(&mut self, out: &mut impl BufMut) {
+        self.unanswered_pings = self.unanswered_pings.saturating_add(1);
+        encode::ping(out);
+    }
+
+    fn on_pong(&mut self, out: &mut impl BufMut) {
+        self.unanswered_pings = 0;
+        if matches!(self.phase, Phase::Joining) {
+            self.phase = Phase::Making {
+                lines: None,
+                has_claims: false,
+            };
+            self.create(Which::Lines, out);
+            self.create(Which::Claims, out);
+        }
+    }
+
+    /// Some seconds have gone by: asks whether the engine is there, and again for what nobody could answer.
+    ///
+    /// # Errors
+    /// It has not answered twice.
+    pub(crate) fn tick(&mut self, out: &mut impl BufMut) -> Result<(), LinkError> {
+        if self.unanswered_pings >= MOST_PINGS {
+            return Err(LinkError::Silent);
+        }
+        if !matches!(self.phase, Phase::Greeting) {
+            self.ping(out);
+        }
+        let again = self
+            .requests
+            .iter()
+            .filter_map(|(&number, asked)| match asked {
+                Asked::CreateAgain(which) => Some((number, *which)),
+                _ => None,
+            });
+        for (number, which) in again.collect::<Vec<_>>() {
+            self.requests.remove(&number);
+            self.create(which, out);
+        }
+        Ok(())
+    }
+
+    // Requests.
+
+    fn create(&mut self, which: Which, out: &mut impl BufMut) {
+        let request = jetstream::create_stream(&self.config(which));
+        self.ask(Asked::Create(which), &request, out);
+    }
+
+    fn config(&self, which: Which) -> StreamConfig {
+        let Identity { room, replicas, .. } = &self.identity;
+        match which {
+            Which::Lines => StreamConfig::lines(room, *replicas),
+            Which::Claims => StreamConfig::claims(room, *replicas),
+        }
+    }
+
+    /// Asks what the log holds.
+    pub(crate) fn ask_info(&mut self, out: &mut impl BufMut) {
+        let request = jetstream::stream_info(self.config(Which::Lines).name());
+        self.ask(Asked::Info, &request, out);
+    }
+
+    /// Asks for an entry.
+    pub(crate) fn fetch(&mut self, sequence: u64, out: &mut impl BufMut) {
+        let request = jetstream::get(self.config(Which::Lines).name(), sequence);
+        self.ask(Asked::Fetch { sequence }, &request, out);
+    }
+
+    /// Publishes a batch. Without `wants_answer` it is known to be stored when it comes back.
+    pub(crate) fn publish(&mut self, payload: &[u8], wants_answer: bool, out: &mut impl BufMut) {
+        let reply = wants_answer.then(|| self.request(Asked::Publish));
+        encode::publish(out, &self.subject_in, reply.flatten().as_ref(), payload);
+    }
+
+    /// Sends something to another server alone.
+    pub(crate) fn tell(&self, node: u64, payload: &[u8], out: &mut impl BufMut) {
+        let subject = names::to_node(&self.identity.room, node);
+        encode::publish(out, &subject, None, payload);
+    }
+
+    fn ask(&mut self, asked: Asked, request: &Request, out: &mut impl BufMut) {
+        let reply = self.request(asked);
+        encode::publish(out, &request.subject, reply.as_ref(), &request.body);
+    }
+
+    /// Notes a request, and returns where its answer goes.
+    fn request(&mut self, asked: Asked) -> Option<Subject> {
+        self.last_request = self.last_request.wrapping_add(1);
+        let reply = format!("{}{}", self.inbox, self.last_request);
+        let reply = reply.parse().ok()?;
+        self.requests.insert(self.last_request, asked);
+        if self.requests.len() > MOST_REQUESTS {
+            self.requests.pop_first();
+        }
+        Some(reply)
+    }
+
+    // Answers.
+
+    fn on_message<'i>(
+        &mut self,
+        message: Message<'i>,
+        out: &mut impl BufMut,
+    ) -> Result<Option<Heard<'i>>, LinkError> {
+        match message.sid {
+            LINES => Ok(Entry::parse(&message).ok().and_then(|entry| {
+                let is_ours = entry.stream == self.config(Which::Lines).name().as_str().as_bytes();
+                is_ours.then_some(Heard::Entry {
+                    sequence: entry.sequence,
+                    payload: entry.payload,
+                })
+            })),
+            PRIVATE => Ok(Some(Heard::Private(message.payload))),
+            ANSWERS => self.on_answer(message, out),
+            _ => Ok(None),
+        }
+    }
+
+    fn on_answer<'i>(
+        &mut self,
+        message: Message<'i>,
+        out: &mut impl BufMut,
+    ) -> Result<Option<Heard<'i>>, LinkError> {
+        let number = message.subject.strip_prefix(self.inbox.as_bytes());
+        let number = number.and_then(|it| str::from_utf8(it).ok()?.parse().ok());
+        let Some(asked) = number.and_then(|it: u64| self.requests.remove(&it)) else {
+            return Ok(None);
+        };
+        let status = status_of(&message);
+        match asked {
+            Asked::Create(which) | Asked::Compare(which) if status.is_some() => {
+                // Nobody leads, or nobody is there yet: with the next tick.
+                self.request(Asked::CreateAgain(which));
+                Ok(None)
+            }
+            Asked::Create(which) => match jetstream::parse_stream(message.payload) {
+                Ok(info) => Ok(self.on_stream(which, info)),
+                Err(ApiError::OtherConfig) => {
+                    let request = jetstream::stream_info(self.config(which).name());
+                    self.ask(Asked::Compare(which), &request, out);
+                    Ok(None)
+                }
+                Err(why) => Err(self.no_stream(which, why)),
+            },
+            Asked::Compare(which) => self.on_compared(which, message.payload),
+            Asked::CreateAgain(_) => Ok(None),
+            Asked::Info => match jetstream::parse_stream(message.payload) {
+                Ok(info) => Ok(Some(Heard::Info(info))),
+                Err(_) => Ok(None),
+            },
+            Asked::Fetch { sequence } => Ok(Some(fetched(sequence, &message))),
+            Asked::Publish => Ok(Some(
+                match (status, jetstream::parse_ack(message.payload)) {
+                    (Some(status), _) => Heard::NotStored(Refusal::Status(status)),
+                    (None, Ok(PubAck { seq, .. })) => Heard::Stored { sequence: seq },
+                    (None, Err(error)) => Heard::NotStored(Refusal::Api(error)),
+                },
+            )),
+        }
+    }
+
+    fn on_compared<'i>(
+        &mut self,
+        which: Which,
+        answer: &[u8],
+    ) -> Result<Option<Heard<'i>>, LinkError> {
+        let info = match jetstream::parse_stream(answer) {
+            Ok(info) => info,
+            Err(why) => return Err(self.no_stream(which, why)),
+        };
+        let config = self.config(which);
+        let differences = config.differences(&info.config);
+        // How many servers keep it is for those to say who have made it.
+        let mut differences = differences.iter().filter(|it| it.setting != "num_replicas");
+        match differences.next() {
+            None => Ok(self.on_stream(which, info)),
+            Some(difference) => Err(LinkError::Differs {
+                stream: config.name().as_str().to_owned(),
+                how: difference.to_string(),
+            }),
+        }
+    }
+
+    /// A stream is there.
+    fn on_stream<'i>(&mut self, which: Which, info: StreamInfo) -> Option<Heard<'i>> {
+        let Phase::Making { lines, has_claims } = &mut self.phase else {
+            return None;
+        };
+        match which {
+            Which::Lines => *lines = Some(info),
+            Which::Claims => *has_claims = true,
+        }
+        let lines = lines.take_if(|_| *has_claims)?;
+        self.phase = Phase::Open;
+        Some(Heard::Open(lines))
+    }
+
+    fn no_stream(&self, which: Which, why: ApiError) -> LinkError {
+        let stream = self.config(which).name().as_str().to_owned();
+        LinkError::NoStream { stream, why }
+    }
+
+    /// How many requests are out.
+    pub(crate) fn requests(&self) -> usize {
+        self.requests.len()
+    }
+}
+
+/// The status of an answer that is nothing else.
+fn status_of(message: &Message<'_>) -> Option<u16> {
+    let status = message.headers().ok()?.status()?;
+    message.payload.is_empty().then_some(status.code)
+}
+
+fn fetched<'i>(sequence: u64, message: &Message<'i>) -> Heard<'i> {
+    match Entry::parse(message) {
+        Ok(entry) if entry.sequence == sequence => Heard::Fetched {
+            sequence,
+            payload: entry.payload,
+        },
+        // It is there, but nothing that one of us has published.
+        Ok(_) | Err(NoEntry::Malformed) => Heard::Fetched {
+            sequence,
+            payload: b"",
+        },
+        Err(NoEntry::NotFound) => Heard::Missing { sequence },
+        Err(NoEntry::Status(_)) => Heard::NotFetched { sequence },
+    }
+}
+
+/// Checks that an engine can be spoken to, and has what a relay needs.
+fn check(info: &Info, auth: &RelayAuth) -> Result<(), LinkError> {
+    if info.tls_required {
+        return Err(LinkError::Wants("TLS"));
+    }
+    if info.nonce.is_some() && info.auth_required && *auth == RelayAuth::None {
+        return Err(LinkError::Wants("a signature"));
+    }
+    if !info.headers {
+        return Err(LinkError::Lacks("headers"));
+    }
+    if !info.jetstream {
+        return Err(LinkError::Lacks("JetStream"));
+    }
+    if info.max_payload < NEEDED_PAYLOAD_BYTES {
+        return Err(LinkError::Lacks("payloads of 20 KiB"));
+    }
+    Ok(())
+}
+
+/// The words of an engine, in a log.
+fn words(text: &[u8]) -> String {
+    let mut scratch = String::new();
+    let text = crate::text::clean(text, &mut scratch).as_str();
+    text.chars().take(200).collect()
+}
+
+impl fmt::Display for LinkError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Frame(error) => write!(f, "the engine is no nats-server: {error}"),
+            Self::Info(error) => write!(f, "{error}"),
+            Self::Lacks(what) => write!(f, "the engine has no {what}; start it with -js"),
+            Self::Wants(what) => write!(
+                f,
+                "the engine wants {what}: connect through a leaf node on this machine"
+            ),
+            Self::Auth(words) => write!(f, "the engine does not let this server in: {words}"),
+            Self::Refused(words) => write!(f, "the engine has refused: {words}"),
+            Self::Differs { stream, how } => write!(
+                f,
+                "the stream {stream} was made by something else: its {how}"
+            ),
+            Self::NoStream { stream, why } => {
+                write!(f, "the stream {stream} cannot be made: {why}")
+            }
+            Self::Silent => write!(f, "the engine does not answer"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const INFO: &str = "INFO {\"headers\":true,\"jetstream\":true,\"max_payload\":1048576}\r\n";
+    const INBOX: &str = "_INBOX.00000000000000ab0000000000000007.";
+
+    struct Rig {
+        link: Link,
+        out: Vec<u8>,
+    }
+
+    impl Rig {
+        fn new() -> Self {
+            let identity = Identity {
+                room: "t".parse().expect("a name"),
+                node: 0xab,
+                auth: RelayAuth::None,
+                replicas: 1,
+            };
+            Self {
+                link: Link::new(identity, 7),
+                out: Vec::new(),
+            }
+        }
+
+        /// What the relay hears of this input, as text.
+        fn hear(&mut self, input: &str) -> Result<Vec<String>, LinkError> {
+            let mut heard = Vec::new();
+            let mut input = input.as_bytes();
+            while !input.is_empty() {
+                let before = input.len();
+                if let Some(it) = self.link.on_input(&mut input, &mut self.out)? {
+                    heard.push(short(&it));
+                }
+                assert!(input.len() < before, "only whole frames");
+            }
+            Ok(heard)
+        }
+
+        /// What was sent since this was last asked, a line each.
+        fn sent(&mut self) -> Vec<String> {
+            let sent = String::from_utf8(std::mem::take(&mut self.out)).expect("text");
+            sent.split_terminator("\r\n").map(str::to_owned).collect()
+        }
+
+        fn answer(&mut self, request: u64, payload: &str) -> Result<Vec<String>, LinkError> {
+            let bytes = payload.len();
+            self.hear(&format!("MSG {INBOX}{request} 3 {bytes}\r\n{payload}\r\n"))
+        }
+
+        fn status(&mut self, request: u64, status: &str) -> Result<Vec<String>, LinkError> {
+            let headers = format!("NATS/1.0 {status}\r\n\r\n");
+            let bytes = headers.len();
+            self.hear(&format!(
+                "HMSG {INBOX}{request} 3 {bytes} {bytes}\r\n{headers}\r\n"
+            ))
+        }
+
+        /// A link on which both streams were made.
+        fn open() -> Self {
+            let mut rig = Self::new();
+            rig.hear(INFO).expect("a server");
+            rig.hear("PONG\r\n").expect("it is there");
+            assert_eq!(rig.answer(2, &stream("LCN_t", 0)), Ok(vec![]));
+            let open = vec!["open, last 5".to_owned()];
+            assert_eq!(rig.answer(1, &stream("LC_t", 5)), Ok(open));
+            rig.sent();
+            rig
+        }
+    }
+
+    fn short(heard: &Heard<'_>) -> String {
+        let text = |payload: &[u8]| String::from_utf8_lossy(payload).into_owned();
+        match heard {
+            Heard::Open(info) => format!("open, last {}", info.last_seq),
+            Heard::Info(info) => format!("info, last {}", info.last_seq),
+            Heard::Entry { sequence, payload } => format!("entry {sequence} {}", text(payload)),
+            Heard::Fetched { sequence, payload } => format!("fetched {sequence} {}", text(payload)),
+            Heard::Private(payload) => format!("private {}", text(payload)),
+            Heard::Servers { .. } => "servers".to_owned(),
+            Heard::Forbidden(words) => format!("forbidden {}", text(words)),
+            other => format!("{other:?}"),
+        }
+    }
+
+    /// The answer to a request for a stream.
+    fn stream(name: &str, last: u64) -> String {
+        format!(
+            r#"{{"created":"2026-01-01T00:00:00Z","state":{{"first_seq":1,"last_seq":{last},"messages":0,"bytes":0}},"config":{{"name":"{name}"}}}}"#
+        )
+    }
+
+    fn entry(subject: &str, sid: u64, headers: &str, payload: &str) -> String {
+        let headers = format!("NATS/1.0\r\n{headers}\r\n");
+        let (head, all) = (headers.len(), headers.len() + payload.len());
+        format!("HMSG {subject} {sid} {head} {all}\r\n{headers}{payload}\r\n")
+    }
+
+    const PLACE: &str = "Nats-Stream: LC_t\r\nNats-Subject: lc.t.in\r\nNats-Sequence: 6\r\n";
+
+    #[test]
+    fn a_link_joins_and_is_open_when_both_streams_are_there() {
+        let mut rig = Rig::new();
+        assert_eq!(rig.hear(INFO), Ok(vec!["servers".to_owned()]));
+        let sent = rig.sent();
+        assert!(sent[0].starts_with("CONNECT {") && sent[0].contains("\"echo\":true"));
+        let subscriptions = [
+            "SUB lc.t.out 1".to_owned(),
+            "SUB lc.t.to.00000000000000ab 2".to_owned(),
+            format!("SUB {INBOX}* 3"),
+            "PING".to_owned(),
+        ];
+        assert_eq!(sent[1..], subscriptions);
+        assert_eq!(rig.hear("+OK\r\nPING\r\nPONG\r\n"), Ok(vec![]));
+        let sent = rig.sent();
+        assert_eq!(sent[0], "PONG");
+        assert!(sent[1].starts_with(&format!("PUB $JS.API.STREAM.CREATE.LC_t {INBOX}1 ")));
+        assert!(sent[3].starts_with(&format!("PUB $JS.API.STREAM.CREATE.LCN_t {INBOX}2 ")));
+        // An entry that was stored meanwhile is not lost.
+        let early = entry("lc.t.out", 1, PLACE, "hello");
+        assert_eq!(rig.hear(&early), Ok(vec!["entry 6 hello".to_owned()]));
+        assert_eq!(rig.answer(1, &stream("LC_t", 5)), Ok(vec![]));
+        assert!(!rig.link.is_open());
+        // Nobody leads the other stream yet.
+        assert_eq!(rig.status(2, "503"), Ok(vec![]));
+        rig.sent();
+        assert_eq!(rig.link.tick(&mut rig.out), Ok(()));
+        let sent = rig.sent();
+        assert_eq!(sent[0], "PING");
+        assert!(sent[1].starts_with(&format!("PUB $JS.API.STREAM.CREATE.LCN_t {INBOX}4 ")));
+        let open = vec!["open, last 5".to_owned()];
+        assert_eq!(rig.answer(4, &stream("LCN_t", 0)), Ok(open));
+        assert!(rig.link.is_open() && rig.link.requests() == 0);
+    }
+
+    #[test]
+    fn an_engine_that_cannot_serve_ends_the_link_with_a_reason() {
+        for (info, why) in [
+            (
+                r#"{"headers":true,"max_payload":1048576}"#,
+                "the engine has no JetStream; start it with -js",
+            ),
+            (
+                r#"{"jetstream":true,"max_payload":1048576}"#,
+                "the engine has no headers; start it with -js",
+            ),
+            (
+                r#"{"headers":true,"jetstream":true,"max_payload":1048576,"tls_required":true}"#,
+                "the engine wants TLS: connect through a leaf node on this machine",
+            ),
+        ] {
+            let heard = Rig::new().hear(&format!("INFO {info}\r\n"));
+            assert_eq!(heard.expect_err("it cannot").to_string(), why);
+        }
+        let mut rig = Rig::new();
+        rig.hear(INFO).expect("a server");
+        let refused = rig.hear("-ERR 'Authorization Violation'\r\n");
+        let why = "the engine does not let this server in: Authorization Violation";
+        assert_eq!(refused.expect_err("refused").to_string(), why);
+        let not_nats = Rig::new().hear("HTTP/1.1 400 Bad Request\r\n");
+        let why = not_nats.expect_err("another protocol").to_string();
+        assert!(why.starts_with("the engine is no nats-server: "), "{why}");
+    }
+
+    #[test]
+    fn a_stream_of_somebody_else_is_never_changed() {
+        let mut rig = Rig::new();
+        rig.hear(INFO).expect("a server");
+        rig.hear("PONG\r\n").expect("it is there");
+        rig.sent();
+        let exists =
+            r#"{"error":{"code":500,"err_code":10058,"description":"stream name already in use"}}"#;
+        assert_eq!(rig.answer(1, exists), Ok(vec![]));
+        let asked = rig.sent();
+        assert_eq!(asked[0], format!("PUB $JS.API.STREAM.INFO.LC_t {INBOX}3 0"));
+        let differs = rig
+            .answer(3, &stream("LC_t", 9))
+            .expect_err("it has no subjects");
+        assert!(matches!(&differs, LinkError::Differs { stream, .. } if stream == "LC_t"));
+    }
+
+    #[test]
+    fn answers_are_told_once_and_only_to_those_who_asked() {
+        let mut rig = Rig::open();
+        rig.link.publish(b"one", false, &mut rig.out);
+        rig.link.publish(b"two", true, &mut rig.out);
+        rig.link.fetch(3, &mut rig.out);
+        rig.link.fetch(4, &mut rig.out);
+        rig.link.tell(0xcd, b"psst", &mut rig.out);
+        let sent = rig.sent();
+        let expected = [
+            "PUB lc.t.in 3",
+            "one",
+            &format!("PUB lc.t.in {INBOX}3 3"),
+            "two",
+            &format!("PUB $JS.API.DIRECT.GET.LC_t {INBOX}4 9"),
+            r#"{"seq":3}"#,
+            &format!("PUB $JS.API.DIRECT.GET.LC_t {INBOX}5 9"),
+            r#"{"seq":4}"#,
+            "PUB lc.t.to.00000000000000cd 4",
+            "psst",
+        ];
+        assert_eq!(sent, expected);
+        let stored = vec![format!("{:?}", Heard::Stored { sequence: 8 })];
+        let ack = r#"{"stream":"LC_t", "seq":8}"#;
+        assert_eq!(rig.answer(3, ack), Ok(stored));
+        assert_eq!(rig.answer(3, ack), Ok(vec![]), "once");
+        assert_eq!(rig.answer(99, ack), Ok(vec![]), "nobody has asked");
+        let missing = vec![format!("{:?}", Heard::Missing { sequence: 3 })];
+        assert_eq!(rig.status(4, "404 Message Not Found"), Ok(missing));
+        let found = entry(&format!("{INBOX}5"), 3, &PLACE.replace('6', "4"), "four");
+        assert_eq!(rig.hear(&found), Ok(vec!["fetched 4 four".to_owned()]));
+        let private = rig.hear("MSG lc.t.to.00000000000000ab 2 4\r\npsst\r\n");
+        assert_eq!(private, Ok(vec!["private psst".to_owned()]));
+        // What is not of our stream is no entry, whatever it says.
+        let forged = entry("lc.t.out", 1, &PLACE.replace("LC_t", "LC_u"), "x");
+        assert_eq!(rig.hear(&forged), Ok(vec![]));
+        assert_eq!(rig.hear("MSG lc.t.out 1 1\r\nx\r\n"), Ok(vec![]));
+        rig.link.publish(b"two", true, &mut rig.out);
+        let refused = vec![format!("{:?}", Heard::NotStored(Refusal::Status(503)))];
+        assert_eq!(rig.status(6, "503"), Ok(refused));
+        rig.link.ask_info(&mut rig.out);
+        let info = vec!["info, last 9".to_owned()];
+        assert_eq!(rig.answer(7, &stream("LC_t", 9)), Ok(info));
+        assert_eq!(rig.link.requests(), 0);
+        let forbidden = rig.hear("-ERR 'Permissions Violation for Publish to \"lc.t.in\"'\r\n");
+        assert_eq!(forbidden.map(|it| it.len()), Ok(1), "the link goes on");
+    }
+
+    #[test]
+    fn of_requests_that_are_never_answered_the_oldest_are_forgotten() {
+        let mut rig = Rig::open();
+        for sequence in 0..5000 {
+            rig.link.fetch(sequence, &mut rig.out);
+        }
+        assert_eq!(rig.link.requests(), 4096);
+        assert_eq!(rig.status(3, "404"), Ok(vec![]), "it is forgotten");
+        let last = vec![format!("{:?}", Heard::Missing { sequence: 4999 })];
+        assert_eq!(rig.status(5002, "404"), Ok(last));
+    }
+
+    #[test]
+    fn an_engine_that_does_not_answer_two_pings_is_given_up() {
+        let mut rig = Rig::open();
+        assert_eq!(rig.link.tick(&mut rig.out), Ok(()));
+        assert_eq!(rig.link.tick(&mut rig.out), Ok(()));
+        assert_eq!(rig.link.tick(&mut rig.out), Err(LinkError::Silent));
+        let mut rig = Rig::open();
+        for _ in 0..4 {
+            assert_eq!(rig.link.tick(&mut rig.out), Ok(()));
+            assert_eq!(rig.hear("PONG\r\n"), Ok(vec![]));
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! The link to the engine of a relay: [`link`] speaks NATS and JetStream over one connection.
+
+pub(crate) mod link;
