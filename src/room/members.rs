@@ -335,9 +335,11 @@ impl Members {
     }
 
     /// Remembers names that are given up also while nobody is at a prompt: who comes back may still mean
-    /// them.
+    /// them. Looks are in all hashes from the beginning, because those of lines that are kept cannot be added
+    /// later, and people ask for the lines of who looks like this.
     pub(super) fn expect_people(&mut self) {
         self.remembers = true;
+        self.know_looks();
     }
 
     /// Adds a member that has been sent everything up to `cursor`. `name` is the hash of its nick.
@@ -726,8 +728,8 @@ impl Members {
         self.hasher.hash(name, key)
     }
 
-    /// Hashes the nick of a member. As long as all names are ASCII the hash has no looks, because they
-    /// are not needed.
+    /// Hashes the nick of a member. As long as all names are ASCII, and nobody is at a prompt, the hash has no
+    /// looks, because they are not needed.
     pub(super) fn hash_for_member(&mut self, nick: &Nick) -> NameHash {
         let (name, key) = nick.with_key();
         if name.is_ascii() && !self.knows_looks {
@@ -737,7 +739,7 @@ impl Members {
     }
 
     /// Adds the looks to the hashes of all names, once there is a name that is not ASCII. Stored lines
-    /// of the history keep hashes without looks, which are compared by key only.
+    /// of the history keep hashes without looks, which matters to nobody if there are no people.
     #[cold]
     fn know_looks(&mut self) {
         if !std::mem::replace(&mut self.knows_looks, true) {

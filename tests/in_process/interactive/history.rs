@@ -23,6 +23,23 @@ fn who_joins_is_shown_the_last_lines_with_their_age() {
     expect_answer(&mut rig, &bob, "/last 1", last);
 }
 
+// The first name that is not ASCII found no lines that were kept before it.
+#[test]
+fn the_lines_of_a_name_are_found_by_one_that_is_alike() {
+    let mut rig = room();
+    let [_alice, carl] = people(&mut rig, ["alice", "Carl"]);
+    carl.say("hi");
+    carl.say("/quit");
+    rig.settle();
+    let [bob] = people(&mut rig, ["bob"]);
+    expect_answer(
+        &mut rig,
+        &bob,
+        "/last 2 c\u{430}rl",
+        "* 0 s ago, Carl: hi\r\n",
+    );
+}
+
 #[test]
 fn twenty_lines_are_kept_for_people_and_none_for_scripts() {
     for (is_interactive, kept) in [(true, 20), (false, 0)] {
