@@ -248,8 +248,7 @@ impl Room {
         }
         self.replay(id, self.lines_shown, now, |_| true);
         self.welcome(id, true);
-        self.mute_if_it_is_back(id, from, now);
-        self.follow_mute(id, &was_from, now);
+        self.mute_again(id, &was_from, now);
         Ok(())
     }
 }

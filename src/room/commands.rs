@@ -70,7 +70,7 @@ impl Room {
         self.outbox.send(to, Message::Whois(whois));
         if self.is_operator(to) {
             self.outbox.send(to, Message::ComesFrom(&member.nick, peer));
-            self.tell_mute(to, id, now);
+            self.tell_mutes(to, id, &peer, now);
         }
     }
 

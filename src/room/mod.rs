@@ -286,7 +286,7 @@ impl Room {
             // Last, so that it is still on the screen.
             self.welcome(id, false);
         }
-        self.mute_if_it_is_back(id, from, now);
+        self.mute_newcomer(id, from, now);
         Ok(())
     }
 
@@ -302,7 +302,7 @@ impl Room {
         let nick = self.nick(line, now)?;
         let added = self.try_add(id, from, nick, profile, now);
         added.map_err(|refusal| refusal.why)?;
-        self.mute_if_it_is_back(id, from, now);
+        self.mute_newcomer(id, from, now);
         Ok(())
     }
 

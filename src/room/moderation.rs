@@ -8,7 +8,7 @@ use crate::broadcast::batch::Kind;
 use crate::broadcast::outbox::EntryKind;
 use crate::broadcast::priority::Class;
 use crate::client_id::ClientId;
-use crate::peer::{Peer, PeerSet};
+use crate::peer::{Origin, Peer, PeerSet};
 use crate::protocol::message::Message;
 use crate::room::history::Author;
 use crate::room::members::{Member, Members};
@@ -334,13 +334,12 @@ impl Room {
         }
     }
 
-    /// Tells an operator that a person is muted, by whom, and for how long.
-    pub(super) fn tell_mute(&mut self, by: ClientId, id: ClientId, now: Moment) {
-        let from = self.members.person(id).map(|person| &person.from);
+    /// Tells an operator of each mute that a member is under, by its name or by where it comes from.
+    pub(super) fn tell_mutes(&mut self, by: ClientId, id: ClientId, from: &Peer, now: Moment) {
         let Some(member) = self.members.get(id) else {
             return;
         };
-        if let Some((mute, time)) = find_mute(&self.muted, member.name, from, now) {
+        for (mute, time) in find_mutes(&self.muted, member.name, Some(from), now) {
             let whom = member.nick.as_str();
             let message = Message::Mute(whom, mute.terms(time));
             self.outbox.send(by, message);
@@ -353,7 +352,10 @@ impl Room {
             return false;
         }
         let name = self.members.get(id).map(|member| member.name);
-        name.is_some_and(|name| find_mute(&self.muted, name, from, now).is_some())
+        name.is_some_and(|name| {
+            let mut mutes = find_mutes(&self.muted, name, from, now);
+            mutes.next().is_some()
+        })
     }
 
     /// A member has left that may be muted. If it is, a newcomer from the same address takes the mute over.
@@ -372,17 +374,25 @@ impl Room {
         }
     }
 
-    /// Somebody who was connected from another place is back. If it was muted because of that place, it is
-    /// muted by its name now.
-    pub(super) fn follow_mute(&mut self, id: ClientId, was_from: &Peer, now: Moment) {
-        if self.muted.is_empty() || self.is_muted(id, now) {
+    /// A member has joined that was no member before. It takes over the mute of its name, or else of the one
+    /// who left first of those whose mutes wait for somebody of its address.
+    pub(super) fn mute_newcomer(&mut self, id: ClientId, from: &Peer, now: Moment) {
+        if !self.take_mute(id, Some(from.origin()), now) {
+            self.tell_if_muted(id, now);
+        }
+    }
+
+    /// Somebody is back that was connected from another place, perhaps. It brings the mute of its name. If it
+    /// was muted because of that place, it is muted by its name now.
+    pub(super) fn mute_again(&mut self, id: ClientId, was_from: &Peer, now: Moment) {
+        if self.take_mute(id, None, now) || self.tell_if_muted(id, now) {
             return;
         }
         let Some(member) = self.members.get(id) else {
             return;
         };
-        let mute = find_mute(&self.muted, member.name, Some(was_from), now);
-        let Some((mute, time)) = mute else {
+        let first = find_mutes(&self.muted, member.name, Some(was_from), now).next();
+        let Some((mute, time)) = first else {
             return;
         };
         let whom = Muted::Name {
@@ -396,14 +406,14 @@ impl Room {
         self.note_sanction();
     }
 
-    /// A member has joined. It takes over the mute of its name, or else of the one who left first of those
-    /// whose mutes wait for somebody of its address.
-    pub(super) fn mute_if_it_is_back(&mut self, id: ClientId, from: &Peer, now: Moment) {
+    /// A member takes over the mute of its name, or else the first one that waits for somebody from `origin`.
+    /// Returns whether there is one.
+    fn take_mute(&mut self, id: ClientId, origin: Option<Origin>, now: Moment) -> bool {
         if self.muted.is_empty() {
-            return;
+            return false;
         }
         let Some(member) = self.members.get(id) else {
-            return;
+            return false;
         };
         let (is_person, nick) = (member.person.is_some(), member.nick.as_str());
         let new = self.members.hash_of_member(member);
@@ -412,21 +422,38 @@ impl Room {
         let could_be_its = mutes.filter_map(|(mute, time)| {
             let left_at = match mute.whom.is_alike(new) {
                 true => None,
-                false => Some(mute.whom.left_at(from.origin())?),
+                false => Some(mute.whom.left_at(origin?)?),
             };
             Some((left_at, mute, time))
         });
-        if let Some((_, mute, time)) = could_be_its.min_by_key(|&(left_at, ..)| left_at) {
-            mute.whom = Muted::Name {
-                name: new,
-                nick: nick.into(),
-                left: None,
-            };
-            self.sanctions_version = self.sanctions_version.wrapping_add(1);
-            if is_person {
-                self.outbox.send(id, Message::YouAreMuted(time, &mute.why));
-            }
+        let first = could_be_its.min_by_key(|&(left_at, ..)| left_at);
+        let Some((_, mute, time)) = first else {
+            return false;
+        };
+        mute.whom = Muted::Name {
+            name: new,
+            nick: nick.into(),
+            left: None,
+        };
+        self.sanctions_version = self.sanctions_version.wrapping_add(1);
+        if is_person {
+            self.outbox.send(id, Message::YouAreMuted(time, &mute.why));
         }
+        true
+    }
+
+    /// Tells a person that it is muted because of where it comes from. Returns whether it is.
+    fn tell_if_muted(&mut self, id: ClientId, now: Moment) -> bool {
+        let from = self.members.person(id).map(|person| &person.from);
+        let (Some(member), Some(from)) = (self.members.get(id), from) else {
+            return false;
+        };
+        let mut mutes = find_mutes(&self.muted, member.name, Some(from), now);
+        let Some((mute, time)) = mutes.next() else {
+            return false;
+        };
+        self.outbox.send(id, Message::YouAreMuted(time, &mute.why));
+        true
     }
 
     /// Lifts the mute of a name, whose owner may have left. Returns whether there was one.
@@ -548,15 +575,15 @@ impl Room {
     }
 }
 
-/// The mute of a member that has this name and is connected from this peer, and how much longer it lasts.
-fn find_mute<'m>(
+/// The mutes of a member that has this name and is connected from this peer, and how much longer each lasts.
+fn find_mutes<'m>(
     muted: &'m ExpiringSet<Sanction<Muted>>,
     name: NameHash,
-    from: Option<&Peer>,
+    from: Option<&'m Peer>,
     now: Moment,
-) -> Option<(&'m Sanction<Muted>, Option<Duration>)> {
-    let mut mutes = muted.entries(now);
-    mutes.find(|(mute, _)| mute.whom.is_for(name, from))
+) -> impl Iterator<Item = (&'m Sanction<Muted>, Option<Duration>)> {
+    let mutes = muted.entries(now);
+    mutes.filter(move |(mute, _)| mute.whom.is_for(name, from))
 }
 
 /// Returns the nick of the only member whose name begins with this key.

@@ -192,6 +192,27 @@ fn a_mute_comes_along() {
     expect_answer(&mut rig, &op, "/mutes", mutes);
 }
 
+// Another one of its address had left, whose mute waited for a newcomer.
+#[test]
+fn who_is_back_takes_over_no_mute_of_another() {
+    let file = TempFile::new("claims-other", "secret\n");
+    let mut rig =
+        room_with(|config| config.interactive.ops_password_file = Some(file.path().into()));
+    let [op] = people(&mut rig, ["op"]);
+    op.say("/op secret");
+    let alice = come(&mut rig, HERE, "alice");
+    let troll = come(&mut rig, HERE, "troll");
+    let typed = claim(&mut rig, &alice, "alice");
+    op.say("/mute troll 1h");
+    rig.settle();
+    troll.say("/quit");
+    rig.settle();
+    let again = come(&mut rig, HERE, &typed);
+    assert!(!again.received().contains("you are muted"));
+    let newcomer = come(&mut rig, HERE, "newcomer");
+    assert!(newcomer.received().contains("* you are muted for 1 hour"));
+}
+
 #[test]
 fn a_claim_goes_by_the_name_that_was_shown_and_by_the_one_of_now() {
     for name in ["alice", "anna"] {

@@ -142,6 +142,39 @@ fn all_of_an_address_can_be_muted() {
 }
 
 #[test]
+fn who_comes_from_a_muted_address_is_told_so() {
+    let (mut rig, op, _file) = moderated("address-late");
+    op.say("/mute 192.0.2.1 2h too loud");
+    rig.settle();
+    let late = join_from(&mut rig, HERE, "late");
+    let told = "* you are muted for 2 hours (too loud): nobody sees what you say\r\n";
+    assert_eq!(behind_welcome(&late), told);
+}
+
+#[test]
+fn operators_are_told_of_each_mute_that_a_member_is_under() {
+    let (mut rig, op, _file) = moderated("twice");
+    let _bob = join_from(&mut rig, HERE, "bob");
+    op.say("/mute 192.0.2.1 5m");
+    op.say("/mute bob 2h rude");
+    rig.settle();
+    op.received();
+    let told = "* bob has been here for 0 s, silent for 0 s, without TLS\r\n\
+        * bob comes from 192.0.2.1\r\n\
+        * bob is muted for 5 minutes, by op\r\n\
+        * bob is muted for 2 hours, by op: rude\r\n";
+    expect_answer(&mut rig, &op, "/whois bob", told);
+    let script = rig.connect_plainly_from(IpAddr::from(HERE));
+    script.say("script");
+    rig.settle();
+    op.received();
+    let told = "* script is a script, silent for 0 s, without TLS\r\n\
+        * script comes from 192.0.2.1\r\n\
+        * script is muted for 5 minutes, by op\r\n";
+    expect_answer(&mut rig, &op, "/whois script", told);
+}
+
+#[test]
 fn what_somebody_has_said_can_be_forgotten() {
     let (mut rig, op, _file) = moderated("forget");
     let [alice, bob] = people(&mut rig, ["alice", "bob"]);
