@@ -45,8 +45,8 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         let Some(client) = self.clients.get_mut(id.index()) else {
             return;
         };
-        if client.session.is_closing() {
-            if ends_closing(reason) {
+        if let Session::Closing(closing) = &client.session {
+            if ends(closing.reason(), reason) {
                 self.budget.count_close();
                 self.mark_closed(id);
             }
@@ -284,7 +284,9 @@ impl<S: Stream, O: Observer> Engine<S, O> {
             let Some(client) = self.clients.get_mut(id.index()) else {
                 continue;
             };
-            if client.session.is_closing() && !ends_closing(reason) {
+            if let Session::Closing(closing) = &client.session
+                && !ends(closing.reason(), reason)
+            {
                 continue;
             }
             client.is_going = true;
@@ -447,9 +449,14 @@ impl<S: Stream> Client<S> {
     }
 }
 
-/// Whether a client that is closing does not get what it has not read yet.
-fn ends_closing(reason: CloseReason) -> bool {
-    matches!(reason, CloseReason::OutOfMemory | CloseReason::Banned)
+/// Whether a client that is closing for one reason does not get what it has not read yet, for another one.
+/// Whom an operator has closed may still read why, for as long as whoever is banned may.
+fn ends(closing: CloseReason, reason: CloseReason) -> bool {
+    match reason {
+        CloseReason::OutOfMemory => true,
+        CloseReason::Banned => !matches!(closing, CloseReason::Kicked | CloseReason::Banned),
+        _ => false,
+    }
 }
 
 /// Tells a peer that is not let in why, and reads what it has sent already, because a close with

@@ -320,6 +320,27 @@ fn who_is_banned_is_told_the_reason() {
     assert_eq!(script.received(), refused);
 }
 
+// The ban ended the connection before the reason was written.
+#[test]
+fn who_is_kicked_reads_why_also_if_its_address_is_banned_at_once() {
+    let (mut rig, op, _file) = moderated("at-once");
+    for (command, told) in [
+        ("/kick bob rude", "* op has kicked you: rude\r\n"),
+        (
+            "/ban bob 5m rude",
+            "* you are banned from this room (rude), goodbye\r\n",
+        ),
+    ] {
+        let bob = join_from(&mut rig, HERE, "bob");
+        bob.received();
+        op.send(format!("{command}\r\n/ban 192.0.2.1\r\n"));
+        rig.settle();
+        assert_eq!(bob.received(), told);
+        op.say("/unban 192.0.2.1");
+        rig.settle();
+    }
+}
+
 #[test]
 fn a_banned_user_of_a_unix_socket_is_told_of_its_user_and_of_no_address() {
     let (mut rig, op, _file) = moderated("user");
