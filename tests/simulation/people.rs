@@ -6,9 +6,11 @@
 //! The model hears a client when the engine has, because one thing depends on how much each read took:
 //! whether a script that is refused a nick had sent more before it could know.
 
+mod admission;
 mod asking;
 mod claims;
 mod coming;
+mod help;
 mod names;
 mod operators;
 mod sanctions;
@@ -16,7 +18,8 @@ mod showing;
 mod talking;
 mod typing;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use fastrand::Rng;
@@ -25,7 +28,9 @@ use line_chat::{Config, Service};
 use crate::journal::Peer;
 use crate::scene::{INTERACTIVE, PLAIN, Scene};
 use crate::socket::Faults;
+use admission::Echo;
 use claims::Claim;
+use sanctions::Sanction;
 
 const SEEDS: u64 = 60;
 const STEPS: usize = 150;
@@ -66,12 +71,22 @@ const FEW_REFUSALS: u8 = 3;
 /// How long a name that was given up is remembered.
 const REMEMBERED_SECONDS: u64 = 600;
 
+/// How many clients come from an address, and how many lines one of them sends at once.
+const MOST_OF_AN_ADDRESS: usize = 4;
+const MOST_LINES: usize = 3;
+
+/// Of an address, so many joins, leaves and renames are told by name in this time.
+const TOLD_BY_NAME: usize = 5;
+const TOLD_BY_NAME_SECONDS: u64 = 10;
+
 /// How many steps nobody does anything, once in a while.
 const PAUSE: u64 = 150;
 
 /// A client in the model.
 struct Client {
     peer: Peer,
+    /// The first one that came from its address.
+    host: Peer,
     is_quiet: bool,
     bell: Bell,
     /// What the time before its lines is.
@@ -82,6 +97,11 @@ struct Client {
     nick: Option<String>,
     is_open: bool,
     is_operator: bool,
+    /// It is asked for the password of operators.
+    is_asked: bool,
+    echo: Echo,
+    /// It tries to guess that password most of the time.
+    is_guesser: bool,
     has_voice: bool,
     ignores: Vec<Ignored>,
     /// Who told it something last, and the name that it had then.
@@ -121,6 +141,15 @@ struct Ignored {
     client: usize,
 }
 
+/// A line that was said.
+struct Kept {
+    line: String,
+    step: u64,
+    speaker: usize,
+    /// Where it came from.
+    host: Peer,
+}
+
 struct Room {
     scene: Scene,
     rng: Rng,
@@ -130,11 +159,16 @@ struct Room {
     /// How many lines of a client are refused, if that is set.
     most_refusals: Option<usize>,
     clients: Vec<Client>,
-    /// What was said, and in which step.
-    history: Vec<(u64, String, usize)>,
-    /// Names that nobody hears.
-    /// Whose lines nobody gets, and by whom that is so.
-    muted: Vec<(String, String)>,
+    history: Vec<Kept>,
+    /// In the order in which they were given.
+    mutes: Vec<Sanction>,
+    bans: Vec<Sanction>,
+    /// How many members have left.
+    departures: usize,
+    /// From which address somebody came, went or took another name, and in which step.
+    moves: Vec<(Peer, u64)>,
+    /// When an address has all its tries of a password again, in seconds.
+    tries: BTreeMap<Peer, u64>,
     /// Names that were given up, who had it, and in which step.
     departed: Vec<(String, usize, u64)>,
     /// The tokens that are valid, and how many were given out.
@@ -149,54 +183,98 @@ struct Room {
 const OFTEN: f64 = 0.1;
 
 /// What has to come about, or nothing is shown.
-const EVENTS: [&str; 47] = [
+const EVENTS: [&str; 91] = [
+    "a ban is over",
+    "a banned nick",
+    "a mute is over",
+    "a muted operator gave a reason",
+    "an address banned",
+    "an address muted",
     "announced",
-    "came back",
-    "claimed in vain",
-    "took over",
-    "wrong token",
-    "voiceless",
-    "voiced",
-    "lines forgotten",
+    "another left",
+    "another may have left",
     "asked about",
+    "asked about a muted one",
+    "asked about itself",
+    "asked about one muted twice",
+    "asked for the password of operators",
+    "banned",
+    "banned another one, perhaps",
+    "banned before it came",
+    "banned when it had left",
+    "banned without a nick",
+    "bans listed",
     "broken at 24 columns",
     "broken at 40 columns",
     "broken at 80 columns",
-    "another left",
-    "another may have left",
+    "brought the mute of an address",
+    "came back",
+    "came back as a banned one",
+    "came back from a muted address",
+    "cancelled",
+    "cannot be away",
+    "claimed in vain",
+    "did not ban itself",
     "did not wait",
+    "forgot lines from an address",
     "forgotten",
-    "shortened",
+    "from the same address",
+    "help",
+    "help for a command",
+    "help for operators",
     "history",
     "ignored",
+    "ignored under another name",
+    "ignores nobody",
     "kicked",
     "kicked by a muted operator",
     "last guess",
     "last nick",
     "last of one",
+    "lines forgotten",
+    "listed by a beginning",
+    "listed several that it ignores",
+    "listed whom it ignores",
     "made room",
-    "not itself",
-    "notice broken",
-    "searched",
+    "moderated as before",
     "muted",
+    "muted by its address",
+    "muted for a time",
+    "muted for a time and a reason",
     "muted when it came back",
-    "renamed",
-    "replied",
-    "silenced",
-    "too late",
-    "unmuted",
-    "ignored under another name",
-    "quit",
+    "mutes listed",
+    "no name begins so",
+    "no operator any more",
+    "not itself",
+    "not let in",
+    "notice broken",
+    "operator by an unseen password",
     "quiet",
+    "quit",
     "quit before a nick",
+    "renamed",
+    "renamed to a banned nick",
+    "replied",
     "rung for a name",
     "rung for a private word",
+    "said a command",
+    "searched",
+    "shortened",
+    "silenced",
     "stamped",
     "told of another operator",
-    "no operator any more",
     "told somebody away",
-    "said a command",
+    "too late",
+    "too many tries",
+    "took over",
+    "took over a mute",
+    "unbanned",
+    "unmuted",
+    "voiced",
+    "voiceless",
     "waited by a short read",
+    "wrong token",
+    "wrong unseen password",
 ];
 
 #[test]
@@ -261,7 +339,11 @@ impl Room {
             most_refusals,
             clients: Vec::new(),
             history: Vec::new(),
-            muted: Vec::new(),
+            mutes: Vec::new(),
+            bans: Vec::new(),
+            departures: 0,
+            moves: Vec::new(),
+            tries: BTreeMap::new(),
             departed: Vec::new(),
             claims: Vec::new(),
             tokens: 0,
@@ -286,6 +368,7 @@ impl Room {
         let steps = if self.rng.u8(..40) == 0 { PAUSE } else { 1 };
         self.step += steps;
         self.scene.wait(steps * STEP_SECONDS * 1000);
+        self.end_sanctions();
         self.close_late();
         self.compare();
     }
@@ -307,23 +390,56 @@ impl Room {
         let is_person = self.rng.u8(..4) > 0;
         let service: Service = if is_person { INTERACTIVE } else { PLAIN };
         let capacity = self.rng.usize(10..400);
-        // For a script it matters where a read stops.
-        self.scene.faults.short = if is_person { OFTEN } else { 0.5 };
-        let peer = self.scene.connect(service, capacity);
-        let mut expected = String::new();
-        if is_person {
-            // IAC DO BINARY, and what hides it.
-            expected += "\u{fffd}\u{fffd}\0\r\0";
-            expected += GREETING;
+        let host = self.address();
+        let refused = host.and_then(|host| self.refused_from(host, is_person));
+        let faults = self.scene.faults;
+        if refused.is_some() {
+            // Who is not let in is told so by one attempt to write.
+            self.scene.faults = Faults::NONE;
+        } else {
+            // For a script it matters where a read stops.
+            self.scene.faults.short = if is_person { OFTEN } else { 0.5 };
         }
-        match (self.has_password, is_person) {
-            (true, true) => expected += "\u{fffd}\u{fffd}\u{1}* password?\r\n",
-            (true, false) => expected += "* password?\r\n",
-            (false, true) => expected += "* what is your nick?\r\n",
-            (false, false) => {}
-        }
+        let capacity = refused.as_ref().map_or(capacity, |_| 400);
+        let peer = self.scene.connect_from(host, service, capacity);
+        self.scene.faults = faults;
         let window = [40, 24][self.rng.usize(..2)];
-        let is_narrow = is_person && self.rng.bool();
+        let is_narrow = is_person && self.rng.bool() && refused.is_none();
+        let columns = match is_narrow {
+            true => usize::from(window) - 1,
+            false => 79,
+        };
+        let host = host.unwrap_or(peer);
+        self.clients.push(Client {
+            peer,
+            host,
+            is_quiet: false,
+            bell: Bell::Off,
+            stamp: "",
+            away: None,
+            is_person,
+            knows_password: !self.has_password,
+            nick: None,
+            is_open: refused.is_none(),
+            is_operator: false,
+            is_asked: false,
+            echo: Echo::new(is_narrow),
+            is_guesser: self.rng.u8(..10) == 0,
+            has_voice: false,
+            ignores: Vec::new(),
+            told_by: None,
+            refusals: 0,
+            columns: is_person.then_some(columns),
+            came_in: self.step,
+            joined_in: 0,
+            heard_in: self.step,
+            expected: String::new(),
+        });
+        let number = self.clients.len() - 1;
+        match refused {
+            Some(told) => self.is_turned_away(number, &told),
+            None => self.greets(number),
+        }
         if is_narrow {
             // It tells the size of its window, which has 20 rows.
             let size = [
@@ -332,51 +448,79 @@ impl Room {
                 b"\0\x14\xff\xf0",
             ];
             self.scene.send(peer, &size.concat());
-            expected += "\u{fffd}\u{fffd}\u{1f}";
+            self.clients[number].expected += "\u{fffd}\u{fffd}\u{1f}";
         }
-        self.clients.push(Client {
-            peer,
-            is_quiet: false,
-            bell: Bell::Off,
-            stamp: "",
-            away: None,
-            is_person,
-            knows_password: !self.has_password,
-            nick: None,
-            is_open: true,
-            is_operator: false,
-            has_voice: false,
-            ignores: Vec::new(),
-            told_by: None,
-            refusals: 0,
-            columns: is_person.then_some(if is_narrow {
-                usize::from(window) - 1
-            } else {
-                79
-            }),
-            came_in: self.step,
-            joined_in: 0,
-            heard_in: self.step,
-            expected,
-        });
+        self.answers_echo(number);
         self.compare();
+    }
+
+    fn greets(&mut self, number: usize) {
+        let is_person = self.clients[number].is_person;
+        if is_person {
+            // IAC DO BINARY, and what hides it.
+            let expected = &mut self.clients[number].expected;
+            *expected += "\u{fffd}\u{fffd}\0\r\0";
+            *expected += GREETING;
+        }
+        match (self.has_password, is_person) {
+            (true, true) => self.asks_unseen(number, "* password?"),
+            (true, false) => self.quote(number, "* password?"),
+            (false, true) => self.quote(number, "* what is your nick?"),
+            (false, false) => {}
+        }
+    }
+
+    /// Where the next one comes from: from an address of its own, or from that of one before.
+    fn address(&mut self) -> Option<Peer> {
+        let hosts = self.clients.iter().map(|it| it.host);
+        let hosts: Vec<Peer> = hosts.rev().take(8).collect();
+        let is_used = |host: Peer| {
+            let clients = self.clients.iter().filter(|it| it.host == host);
+            clients.count() == MOST_OF_AN_ADDRESS
+        };
+        let host = self.rng.choice(hosts)?;
+        Some(host).filter(|&host| self.rng.bool() && !is_used(host))
+    }
+
+    fn ip(&self, number: usize) -> IpAddr {
+        Scene::addr(self.clients[number].host).ip()
+    }
+
+    /// Somebody comes, goes or takes another name.
+    fn moves(&mut self, number: usize) {
+        self.moves.push((self.clients[number].host, self.step));
+    }
+
+    /// Whether all that the lines of one client may bring about is told by name.
+    fn is_calm(&self, number: usize) -> bool {
+        let host = self.clients[number].host;
+        let recent = |&&(it, step): &&(Peer, u64)| {
+            it == host && (self.step - step) * STEP_SECONDS <= TOLD_BY_NAME_SECONDS
+        };
+        let count = self.moves.iter().filter(recent).count();
+        count + MOST_LINES <= TOLD_BY_NAME
     }
 
     /// A client sends a few lines at once, and what comes of them is known.
     fn act(&mut self, number: usize) {
+        if !self.is_calm(number) {
+            return;
+        }
         let mut lines = Vec::new();
         let mut is_paused = false;
         let mut knows_password = self.clients[number].knows_password;
-        for _ in 0..self.rng.usize(1..4) {
-            let mut line = self.next_line(number, knows_password);
+        let mut is_asked = self.clients[number].is_asked;
+        for _ in 0..self.rng.usize(1..=MOST_LINES) {
+            let mut line = self.next_line(number, knows_password, is_asked);
             while line.starts_with("/nick")
                 && lines.iter().any(|it: &String| it.starts_with("/nick"))
             {
                 // Which renames are told together depends on what is read at once.
-                line = self.next_line(number, knows_password);
+                line = self.next_line(number, knows_password, is_asked);
             }
+            is_paused = self.pauses(number, &line);
             knows_password |= line == "sesame";
-            is_paused = line.ends_with("guess") || self.claimed(&line) == Some(None);
+            is_asked = self.is_asked_after(number, &line, is_asked);
             // Behind a CR, the LF would be heard when the pause is over.
             lines.push(line + if is_paused { "\n" } else { "\r\n" });
             if is_paused {
@@ -414,6 +558,9 @@ impl Room {
                 self.is_refused(number, ended, is_settled);
             }
         }
+        if !is_paused {
+            self.answers_echo(number);
+        }
         if self.clients[number].is_open && hangs_up {
             self.leaves(number, "left");
         } else if !self.clients[number].is_open {
@@ -443,9 +590,20 @@ impl Room {
     }
 
     fn hears(&mut self, number: usize, line: &str) {
+        println!(
+            "DBG {} {number} host {} {:?}: {line}",
+            self.step, self.clients[number].host, self.clients[number].nick
+        );
+        println!(
+            "DBG {} {number} host {} {:?}: {line}",
+            self.step, self.clients[number].host, self.clients[number].nick
+        );
         let client = &self.clients[number];
         if !client.knows_password {
             return self.tries(number, line);
+        }
+        if client.is_asked {
+            return self.tries_for_operator(number, line);
         }
         if client.nick.is_none() {
             if client.is_person && self.asks_before(number, line) {
@@ -458,17 +616,18 @@ impl Room {
         }
         let (command, rest) = line.split_once(' ').unwrap_or((line, ""));
         let command = match command {
-            "/tell" => "/msg",
+            "/h" | "/?" => "/help",
+            "/m" | "/t" | "/tell" | "/pm" | "/dm" | "/whisper" => "/msg",
             "/r" => "/reply",
-            "/names" => "/who",
-            "/exit" => "/quit",
+            "/w" | "/names" | "/list" | "/users" => "/who",
+            "/q" | "/exit" | "/bye" => "/quit",
             command => command,
         };
         if !client.is_person || !line.starts_with('/') {
             self.says(number, line);
             return self.is_told_what_it_said(number, line);
         }
-        let first = rest.split(' ').next().unwrap_or_default();
+        let (first, others) = rest.split_once(' ').unwrap_or((rest, ""));
         match command {
             "/me" if self.is_muted(number) => self.tell_muted(number),
             "/me" => self.waves(number),
@@ -480,6 +639,7 @@ impl Room {
             }
             "/reply" if self.is_muted(number) => self.tell_muted(number),
             "/reply" => self.replies(number),
+            "/ignore" if first.is_empty() => self.lists_ignored(number),
             "/ignore" => self.ignores(number, first),
             "/unignore" => self.unignores(number, first),
             "/nick" if self.is_muted(number) => self.tell_cannot(number),
@@ -495,37 +655,36 @@ impl Room {
             }
             "/claim" => self.asks_for_token(number),
             "/time" => self.show(number, "* it is 1970-01-01 00:00:00 UTC"),
-            "/who" => self.lists(number),
+            "/who" => self.lists(number, first),
+            "/help" => self.helps(number, first),
             "/quiet" | "/bell" | "/stamp" | "/away" => self.sets(number, command, first),
             "/whois" => self.asks_about(number, first),
+            "/op" if first.is_empty() => self.asks_for_password(number),
             "/op" => self.op(number, first),
-            "/quit" => self.quits(number),
+            "/quit" => self.quits(number, rest),
             _ if !self.clients[number].is_operator => {
                 self.show(number, "* only operators can do that");
             }
             "/deop" => self.deops(number),
-            "/moderate" => self.moderates(number),
-            "/forget" | "/voice" => {
+            "/moderate" => self.moderates(number, first),
+            "/mutes" => self.lists_sanctions(number, "muted"),
+            "/bans" => self.lists_sanctions(number, "banned"),
+            "/announce" if self.is_muted(number) => self.tell_muted(number),
+            "/announce" => self.announces(number),
+            _ => {
                 let is_done = match command {
                     "/forget" => self.forgets_lines(number, first),
-                    _ => self.gives_voice(number, first),
-                };
-                if is_done {
-                    self.has_moderated(number, line);
-                }
-            }
-            "/kick" | "/mute" | "/unmute" => {
-                let is_done = match command {
+                    "/voice" => self.gives_voice(number, first),
                     "/kick" => self.kicks(number, first),
-                    "/mute" => self.mutes(number, first),
-                    _ => self.unmutes(number, first),
+                    "/mute" => self.mutes(number, first, others),
+                    "/unmute" => self.unmutes(number, first),
+                    "/ban" => self.bans(number, first, others),
+                    _ => self.unbans(number, first),
                 };
                 if is_done {
                     self.has_moderated(number, line);
                 }
             }
-            _ if self.is_muted(number) => self.tell_muted(number),
-            _ => self.announces(number),
         }
     }
 }

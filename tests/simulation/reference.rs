@@ -574,7 +574,7 @@ pub(crate) fn is_taken(nick: &str, owner: &str) -> String {
     is_like(nick, owner, "taken")
 }
 
-fn is_like(nick: &str, other: &str, what: &str) -> String {
+pub(crate) fn is_like(nick: &str, other: &str, what: &str) -> String {
     if nick.eq_ignore_ascii_case(other) {
         format!("nick \"{nick}\" is {what}")
     } else {

@@ -53,6 +53,8 @@ pub(crate) struct Scene {
     got: Vec<Vec<u8>>,
     reads: Vec<Reads>,
     pub(crate) left: Vec<Option<CloseReason>>,
+    /// In the order in which they left.
+    pub(crate) leavers: Vec<Peer>,
     pub(crate) freed: usize,
     /// How many lines were said, and how many of them by bulk speakers.
     pub(crate) said: usize,
@@ -152,6 +154,7 @@ impl Scene {
             got: Vec::new(),
             reads: Vec::new(),
             left: Vec::new(),
+            leavers: Vec::new(),
             freed: 0,
             said: 0,
             bulk: 0,
@@ -161,9 +164,15 @@ impl Scene {
         }
     }
 
-    fn socket(&mut self, capacity: usize) -> (Peer, SocketAddr, Rc<RefCell<Socket>>) {
+    /// `host` is the peer whose address it has.
+    fn socket(
+        &mut self,
+        host: Option<Peer>,
+        capacity: usize,
+    ) -> (Peer, SocketAddr, Rc<RefCell<Socket>>) {
         let peer = Peer::try_from(self.sockets.len()).expect("a few");
-        let addr = Self::addr(peer);
+        let mut addr = Self::addr(peer);
+        addr.set_ip(Self::addr(host.unwrap_or(peer)).ip());
         journal::introduce(peer, addr);
         let rng = Rng::with_seed(u64::from(peer));
         let mut socket = Socket::new(peer, addr.ip(), capacity, self.faults, rng);
@@ -179,25 +188,41 @@ impl Scene {
         (peer, addr, socket)
     }
 
-    /// A peer connects whose side of a handshake has not come yet, on a stream that takes so many bytes
-    /// until they are read.
-    /// Where a peer comes from: each has an address of its own.
+    /// Where a peer comes from: each has an address of its own, unless it comes from that of another.
     pub(crate) fn addr(peer: Peer) -> SocketAddr {
         let port = u16::try_from(peer).expect("a few");
         let [high, low] = port.to_be_bytes();
         SocketAddr::from(([198, 51, high, low], port))
     }
 
+    /// A peer connects whose side of a handshake has not come yet, on a stream that takes so many bytes
+    /// until they are read.
     pub(crate) fn connect_late(&mut self, service: Service, capacity: usize) -> Peer {
-        let (peer, addr, socket) = self.socket(capacity);
+        self.connect_late_from(None, service, capacity)
+    }
+
+    fn connect_late_from(&mut self, host: Option<Peer>, service: Service, capacity: usize) -> Peer {
+        let (peer, addr, socket) = self.socket(host, capacity);
         let stream = ServerEnd::new(socket, Descriptor::open().expect("there are many"));
         self.engine
             .accept(stream, addr, service, self.now, &mut self.registry);
+        // Who is refused is written to at once.
+        self.follow_all();
         peer
     }
 
     pub(crate) fn connect(&mut self, service: Service, capacity: usize) -> Peer {
-        let peer = self.connect_late(service, capacity);
+        self.connect_from(None, service, capacity)
+    }
+
+    /// Somebody connects from the address of another one, or from one of its own.
+    pub(crate) fn connect_from(
+        &mut self,
+        host: Option<Peer>,
+        service: Service,
+        capacity: usize,
+    ) -> Peer {
+        let peer = self.connect_late_from(host, service, capacity);
         self.greet(peer);
         peer
     }
@@ -231,7 +256,7 @@ impl Scene {
 
     /// Hands the engine a member of another one.
     pub(crate) fn adopt(&mut self, service: Service, nick: &str) -> io::Result<Peer> {
-        let (peer, addr, socket) = self.socket(1 << 20);
+        let (peer, addr, socket) = self.socket(None, 1 << 20);
         let stream = ServerEnd::new(socket, Descriptor::open()?);
         self.registry.now = Some(self.now);
         let (now, registry) = (self.now, &mut self.registry);
@@ -242,7 +267,7 @@ impl Scene {
 
     /// Asks the engine to connect to somebody who has not answered.
     pub(crate) fn dial(&mut self, service: Service) -> Peer {
-        let (peer, addr, socket) = self.socket(1 << 20);
+        let (peer, addr, socket) = self.socket(None, 1 << 20);
         let connecting = socket.replace(Socket::new(
             peer,
             addr.ip(),
@@ -343,6 +368,10 @@ impl Scene {
         self.registry.asked = 0;
         self.registry.now = Some(self.now);
         self.engine.turn(self.now, &mut self.registry);
+        self.follow_all();
+    }
+
+    fn follow_all(&mut self) {
         for record in journal::take() {
             self.follow(record);
         }
@@ -368,7 +397,9 @@ impl Scene {
             Record::Left { peer, reason, .. } => {
                 let before = self.left[peer as usize].replace(reason);
                 assert_eq!(before, None, "{peer} left again");
+                self.leavers.push(peer);
             }
+            Record::Refused { peer, reason, .. } => self.left[peer as usize] = Some(reason),
             Record::Freed { .. } => self.freed += 1,
             Record::Said { is_bulk, .. } => {
                 self.said += 1;

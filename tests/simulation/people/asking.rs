@@ -1,8 +1,7 @@
 //! The model of what a person asks for and sets for itself: the last lines, who is here, and its settings.
 
-use super::{Bell, KEPT, Room, STEP_SECONDS, key};
+use super::{Bell, KEPT, Kept, Room, STEP_SECONDS, key};
 use crate::reference::is_alike;
-use crate::scene::Scene;
 
 /// The nick under which a line was said.
 pub(super) fn speaker_of(line: &str) -> String {
@@ -29,11 +28,17 @@ impl Room {
         let kept = self.history.iter().rev();
         let mut hidden = 0;
         let mut shown = Vec::new();
-        for (said_in, line, speaker) in kept {
+        for Kept {
+            line,
+            step,
+            speaker,
+            ..
+        } in kept
+        {
             match is_hidden(line, *speaker) {
                 true => hidden += 1,
                 false if is_wanted(*speaker, line) && shown.len() < most => {
-                    let age = (self.step - said_in) * STEP_SECONDS;
+                    let age = (self.step - step) * STEP_SECONDS;
                     shown.push(match age {
                         0..60 => format!("* {age} s ago, {line}"),
                         _ => format!("* {} min ago, {line}", age / 60),
@@ -53,7 +58,12 @@ impl Room {
     }
 
     pub(super) fn keep(&mut self, number: usize, line: String) {
-        self.history.push((self.step, line, number));
+        self.history.push(Kept {
+            line,
+            step: self.step,
+            speaker: number,
+            host: self.clients[number].host,
+        });
         let over = self.history.len().saturating_sub(KEPT);
         self.history.drain(..over);
     }
@@ -91,8 +101,17 @@ impl Room {
         }
     }
 
-    pub(super) fn lists(&mut self, number: usize) {
+    pub(super) fn lists(&mut self, number: usize, beginning: &str) {
         let mut members = self.members();
+        members.retain(|&it| key(&self.nick(it)).starts_with(&key(beginning)));
+        if members.is_empty() {
+            self.seen.insert("no name begins so");
+            let none = format!("* nobody here has a name that begins with \"{beginning}\"");
+            return self.show(number, &none);
+        }
+        if !beginning.is_empty() {
+            self.seen.insert("listed by a beginning");
+        }
         members.sort_by_key(|&it| key(&self.nick(it)));
         let marked = members.iter().map(|&it| {
             let client = &self.clients[it];
@@ -114,8 +133,12 @@ impl Room {
         let is_muted = self.is_muted(number);
         let client = &mut self.clients[number];
         let line = match (command, value) {
-            ("/quiet", _) => {
-                client.is_quiet = !client.is_quiet;
+            ("/quiet", wish) => {
+                client.is_quiet = match wish {
+                    "on" => true,
+                    "off" => false,
+                    _ => !client.is_quiet,
+                };
                 match client.is_quiet {
                     true => "* joins, leaves and renames are hidden; /quiet shows them again",
                     false => "* joins, leaves and renames are shown again",
@@ -145,7 +168,10 @@ impl Room {
                 client.stamp = "05:45 ";
                 "* lines begin with the time now, which is 05:45 for you"
             }
-            _ if is_muted => return self.tell_cannot(number),
+            _ if is_muted => {
+                self.seen.insert("cannot be away");
+                return self.tell_cannot(number);
+            }
             (_, "") if client.away.is_some() => {
                 client.away = None;
                 "* you are back"
@@ -166,7 +192,10 @@ impl Room {
         let Some(other) = self.meant(number, name) else {
             return;
         };
-        self.seen.insert("asked about");
+        self.seen.insert(match other == number {
+            true => "asked about itself",
+            false => "asked about",
+        });
         let (nick, client) = (self.nick(other), &self.clients[other]);
         let since = |step: u64| match (self.step - step) * STEP_SECONDS {
             seconds @ 0..60 => format!("{seconds} s"),
@@ -197,10 +226,20 @@ impl Room {
         };
         self.show(number, &line);
         if self.clients[number].is_operator {
-            let ip = Scene::addr(self.clients[other].peer).ip();
+            let ip = self.ip(other);
             self.show(number, &format!("* {nick} comes from {ip}"));
-            if let Some(by) = self.mute_of(&nick) {
-                self.show(number, &format!("* {nick} is muted, by {by}"));
+            let mutes = self.mutes_in_force(other);
+            match mutes.len() {
+                0 => {}
+                1 => {
+                    self.seen.insert("asked about a muted one");
+                }
+                _ => {
+                    self.seen.insert("asked about one muted twice");
+                }
+            }
+            for mute in mutes {
+                self.show(number, &mute);
             }
         }
     }

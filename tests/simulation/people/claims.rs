@@ -1,7 +1,7 @@
 //! The model of those who come back as the same person: `/claim`, and a name with a token as the first line.
 
 use super::{Kind, NO_BREAK, Room, SHOWN, STEP_SECONDS, key};
-use crate::reference::{is_alike, is_taken};
+use crate::reference::is_taken;
 
 /// How long somebody who has gone can come back.
 const KEPT_SECONDS: u64 = 600;
@@ -76,8 +76,12 @@ impl Room {
     }
 
     pub(super) fn comes_back(&mut self, number: usize, claim: Option<usize>) {
+        if self.has_no_tries(number) {
+            return;
+        }
         let Some(claim) = claim else {
             self.seen.insert("wrong token");
+            self.has_guessed(number);
             return self.refuse(
                 number,
                 "that token is wrong, used up or too old",
@@ -90,6 +94,10 @@ impl Room {
             Some((name, _)) => name.clone(),
             None => self.nick(owner),
         };
+        if let Some(banned) = self.banned(&name) {
+            self.seen.insert("came back as a banned one");
+            return self.refuse(number, &banned, ", choose another");
+        }
         let holder = self.owner(&name).filter(|&holder| holder != owner);
         if let Some(holder) = holder {
             self.seen.insert("claimed in vain");
@@ -113,16 +121,13 @@ impl Room {
         self.clients[number].nick = Some(name.clone());
         if is_gone {
             self.clients[number].joined_in = self.step;
+            self.moves(number);
             self.tell_people(number, Kind::Presence, &format!("* {name} joined"));
         } else if self.clients[owner].is_operator {
             let line = format!("* {name} is no longer an operator");
             self.tell_operators(number, &line, Self::show);
         }
-        for (muted, _) in &mut self.muted {
-            if is_alike(muted, &name) {
-                name.clone_into(muted);
-            }
-        }
+        self.brings_mute(number, owner);
         self.recount(number, SHOWN, |_, _| true);
         self.is_welcome(
             number,
@@ -153,7 +158,9 @@ impl Room {
                 .for_each(|it| rename(&mut it.client));
             client.told_by.iter_mut().for_each(|it| rename(&mut it.0));
         }
-        self.history.iter_mut().for_each(|it| rename(&mut it.2));
+        self.history
+            .iter_mut()
+            .for_each(|it| rename(&mut it.speaker));
         self.departed.iter_mut().for_each(|it| rename(&mut it.1));
     }
 }

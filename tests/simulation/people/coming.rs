@@ -1,7 +1,7 @@
 //! The model of coming and going: the password, the nick, the welcome, and how a member leaves.
 
 use super::{Kind, LOGIN_STEPS, Room, SHOWN};
-use crate::reference::{is_alike, is_taken};
+use crate::reference::is_taken;
 
 impl Room {
     /// Who has no nick yet and has had its time is closed.
@@ -38,7 +38,7 @@ impl Room {
             "who" | "/who" => {
                 match self.members()[..] {
                     [] => self.show(number, "* nobody is here"),
-                    _ => self.lists(number),
+                    _ => self.lists(number, ""),
                 }
                 self.show(number, "* what is your nick?");
             }
@@ -57,18 +57,26 @@ impl Room {
 
     pub(super) fn tries(&mut self, number: usize, word: &str) {
         let is_person = self.clients[number].is_person;
+        if self.wait_for_try(number).is_some() {
+            if is_person {
+                self.clients[number].expected += "\r\n";
+            }
+            self.has_no_tries(number);
+            return;
+        }
         if word == "sesame" {
             self.clients[number].knows_password = true;
             self.clients[number].refusals = 0;
             if is_person {
-                let asked = "\u{fffd}\u{fffd}\u{1}\r\n* what is your nick?\r\n";
-                self.clients[number].expected += asked;
+                self.withdraws_echo(number);
+                self.clients[number].expected += "\r\n* what is your nick?\r\n";
             }
             return;
         }
         if is_person {
             self.clients[number].expected += "\r\n";
         }
+        self.has_guessed(number);
         self.clients[number].refusals += 1;
         if self.clients[number].refusals < self.most_refusals(number) {
             return self.show(number, "* wrong password, try again");
@@ -80,17 +88,19 @@ impl Room {
     }
 
     pub(super) fn asks_for(&mut self, number: usize, name: &str) {
+        if let Some(banned) = self.banned(name) {
+            self.seen.insert("a banned nick");
+            return self.refuse(number, &banned, ", choose another");
+        }
         if let Some(owner) = self.owner(name) {
             let (taken, advice) = (is_taken(name, &self.nick(owner)), self.advice(name));
             return self.refuse(number, &taken, &advice);
         }
         let others = self.others_here();
-        let mut muted = self.muted.iter_mut();
-        if let Some((muted, _)) = muted.find(|(muted, _)| is_alike(muted, name)) {
-            name.clone_into(muted);
-        }
         self.clients[number].nick = Some(name.to_owned());
         self.clients[number].joined_in = self.step;
+        self.moves(number);
+        self.takes_mute(number);
         self.tell_people(number, Kind::Presence, &format!("* {name} joined"));
         if self.clients[number].is_person {
             self.recount(number, SHOWN, |_, _| true);
@@ -134,7 +144,7 @@ impl Room {
         }
         if self.is_muted(number) {
             self.seen.insert("muted when it came back");
-            self.show(number, "* you are muted: nobody sees what you say");
+            self.tell_of_mute(number);
         }
     }
 
@@ -163,23 +173,28 @@ impl Room {
             };
             self.tell_people(number, kind, &format!("* {nick} {how}"));
             self.loses_claim(number, how == "left");
-            self.gives_up(number, &nick);
-            self.clients[number].nick = None;
+            self.has_left(number, &nick);
         }
     }
 
-    pub(super) fn quits(&mut self, number: usize) {
+    fn has_left(&mut self, number: usize, nick: &str) {
+        self.moves(number);
+        self.leaves_mute(number);
+        self.gives_up(number, nick);
+        self.clients[number].nick = None;
+    }
+
+    pub(super) fn quits(&mut self, number: usize, words: &str) {
         self.seen.insert("quit");
         let nick = self.nick(number);
         let left = format!("* {nick} left");
-        match self.is_muted(number) || self.is_voiceless(number) {
+        match words.is_empty() || self.is_muted(number) || self.is_voiceless(number) {
             true => self.tell_people(number, Kind::Presence, &left),
-            false => self.tell_friends(number, &format!("{left}: bye"), Some(&left)),
+            false => self.tell_friends(number, &format!("{left}: {words}"), Some(&left)),
         }
         self.show(number, "* goodbye");
         self.clients[number].is_open = false;
         self.loses_claim(number, false);
-        self.gives_up(number, &nick);
-        self.clients[number].nick = None;
+        self.has_left(number, &nick);
     }
 }

@@ -2,7 +2,6 @@
 
 use super::{Kind, Room, asking::speaker_of};
 use crate::reference::is_alike;
-use crate::scene::Scene;
 
 impl Room {
     pub(super) fn tell_operators(
@@ -58,8 +57,13 @@ impl Room {
         self.show(number, line);
     }
 
-    pub(super) fn moderates(&mut self, number: usize) {
-        self.is_moderated = !self.is_moderated;
+    pub(super) fn moderates(&mut self, number: usize, wish: &str) {
+        let before = self.is_moderated;
+        self.is_moderated = match wish {
+            "on" => true,
+            "off" => false,
+            _ => !before,
+        };
         let nick = self.nick(number);
         let (own, others) = match self.is_moderated {
             true => (
@@ -72,6 +76,10 @@ impl Room {
             ),
         };
         self.show(number, own);
+        if self.is_moderated == before {
+            self.seen.insert("moderated as before");
+            return;
+        }
         self.tell_people(number, Kind::Notice, &others);
     }
 
@@ -102,11 +110,11 @@ impl Room {
         let nick = whom.map(|it| self.nick(it));
         let person = whom.filter(|&it| self.clients[it].is_person);
         let before = self.history.len();
-        self.history.retain(|(_, line, speaker)| {
-            let said_as = speaker_of(line);
+        self.history.retain(|it| {
+            let said_as = speaker_of(&it.line);
             !(is_alike(&said_as, name)
                 || nick.as_ref().is_some_and(|nick| is_alike(&said_as, nick))
-                || Some(*speaker) == person)
+                || Some(it.speaker) == person)
         });
         let line = match before - self.history.len() {
             0 => format!("* nothing is kept that \"{name}\" has said"),
@@ -133,20 +141,6 @@ impl Room {
         );
     }
 
-    pub(super) fn op(&mut self, number: usize, word: &str) {
-        if word == "mustard" {
-            let was = std::mem::replace(&mut self.clients[number].is_operator, true);
-            let line = "* you are an operator; /help lists what you can do";
-            self.show(number, line);
-            if !was {
-                let nick = self.nick(number);
-                self.tell_operators(number, &format!("* {nick} is an operator now"), Self::show);
-            }
-            return;
-        }
-        self.show(number, "* wrong password, try again");
-    }
-
     pub(super) fn kicks(&mut self, number: usize, name: &str) -> bool {
         let Some(other) = self.meant_other(number, name) else {
             return false;
@@ -165,19 +159,29 @@ impl Room {
             let left_out = format!("* you are muted: {kicked} was kicked without your reason");
             self.show(number, &left_out);
         }
-        let ip = Scene::addr(self.clients[other].peer).ip();
-        let address = format!("* {kicked} came from {ip}; /ban {ip} keeps it out");
-        self.show(number, &address);
+        self.tell_where_from(number, other, &kicked);
         true
     }
 
+    /// An operator is told where somebody came from whom it has closed.
+    pub(super) fn tell_where_from(&mut self, number: usize, other: usize, nick: &str) {
+        let ip = self.ip(other);
+        let line = if ip == self.ip(number) {
+            self.seen.insert("from the same address");
+            format!("* {nick} comes from the same address as you")
+        } else {
+            format!("* {nick} came from {ip}; /ban {ip} keeps it out")
+        };
+        self.show(number, &line);
+    }
+
     /// Nobody is shown again what this one said, or whoever had a name that is alike.
-    fn forgets(&mut self, number: usize) {
+    pub(super) fn forgets(&mut self, number: usize) {
         let name = self.nick(number);
         let is_person = self.clients[number].is_person;
-        self.history.retain(|(_, line, speaker)| {
-            let is_name = is_alike(&speaker_of(line), &name);
-            !(is_name || is_person && *speaker == number)
+        self.history.retain(|it| {
+            let is_name = is_alike(&speaker_of(&it.line), &name);
+            !(is_name || is_person && it.speaker == number)
         });
     }
 }

@@ -20,11 +20,6 @@ impl Room {
         self.show(number, &format!("* everybody saw that; /{meant}"));
     }
 
-    pub(super) fn is_muted(&self, number: usize) -> bool {
-        let nick = self.nick(number);
-        self.is_muted_name(&nick)
-    }
-
     pub(super) fn tell_cannot(&mut self, number: usize) {
         self.show(number, "* you are muted: you cannot do that");
     }
@@ -121,6 +116,21 @@ impl Room {
         );
     }
 
+    pub(super) fn lists_ignored(&mut self, number: usize) {
+        let ignored = self.clients[number].ignores.iter();
+        let names: Vec<&str> = ignored.map(|it| &*it.nick).collect();
+        let line = match names[..] {
+            [] => "* you ignore nobody".to_owned(),
+            _ => format!("* you ignore {}", names.join(", ")),
+        };
+        self.seen.insert(match names.len() {
+            0 => "ignores nobody",
+            1 => "listed whom it ignores",
+            _ => "listed several that it ignores",
+        });
+        self.show(number, &line);
+    }
+
     pub(super) fn unignores(&mut self, number: usize, name: &str) {
         let whom = match self.candidates(number, name)[..] {
             [it] => Some(it).filter(|&it| self.doubt(name, it).is_none()),
@@ -166,8 +176,13 @@ impl Room {
             let advice = self.advice(name);
             return self.show(number, &format!("* {taken}{advice}"));
         }
+        if let Some(banned) = self.banned(name) {
+            self.seen.insert("renamed to a banned nick");
+            return self.show(number, &format!("* {banned}"));
+        }
         let old = self.nick(number);
         if old != name {
+            self.moves(number);
             if key(&old) != key(name) {
                 self.gives_up(number, &old);
             }
