@@ -173,6 +173,8 @@ struct Room {
     departed: Vec<(String, usize, u64)>,
     /// The tokens that are valid, and how many were given out.
     claims: Vec<Claim>,
+    /// What to type for tokens that were valid once.
+    void_claims: Vec<String>,
     tokens: u128,
     step: u64,
     /// What came about.
@@ -183,7 +185,7 @@ struct Room {
 const OFTEN: f64 = 0.1;
 
 /// What has to come about, or nothing is shown.
-const EVENTS: [&str; 91] = [
+const EVENTS: [&str; 92] = [
     "a ban is over",
     "a banned nick",
     "a mute is over",
@@ -270,6 +272,7 @@ const EVENTS: [&str; 91] = [
     "took over a mute",
     "unbanned",
     "unmuted",
+    "void token",
     "voiced",
     "voiceless",
     "waited by a short read",
@@ -346,6 +349,7 @@ impl Room {
             tries: BTreeMap::new(),
             departed: Vec::new(),
             claims: Vec::new(),
+            void_claims: Vec::new(),
             tokens: 0,
             step: 0,
             seen: BTreeSet::new(),
@@ -610,7 +614,12 @@ impl Room {
                 return;
             }
             return match self.claimed(line) {
-                Some(claim) => self.comes_back(number, claim),
+                Some(claim) => {
+                    if self.void_claims.iter().any(|it| it == line) {
+                        self.seen.insert("void token");
+                    }
+                    self.comes_back(number, claim);
+                }
                 None => self.asks_for(number, line),
             };
         }

@@ -20,7 +20,7 @@ impl Room {
     pub(super) fn asks_for_token(&mut self, number: usize) {
         self.tokens += 1;
         let (token, shown) = (self.tokens, self.nick(number));
-        self.claims.retain(|it| it.owner != number);
+        self.voids_claim(number);
         let told = "again after a lost connection, type";
         self.show(
             number,
@@ -39,12 +39,21 @@ impl Room {
         let gone = Some((self.nick(number), self.step));
         match self.claims.iter_mut().find(|it| it.owner == number) {
             Some(claim) if is_lost => claim.gone = gone,
-            _ => self.claims.retain(|it| it.owner != number),
+            _ => self.voids_claim(number),
         }
+    }
+
+    fn voids_claim(&mut self, owner: usize) {
+        let void = self.claims.extract_if(.., |it| it.owner == owner);
+        let typed = void.map(|it| format!("{} {:032x}", it.shown, it.token));
+        self.void_claims.extend(typed);
     }
 
     /// What somebody types who wants to be one of those who have a token, or whether it has none.
     pub(super) fn typed_claim(&mut self) -> Option<String> {
+        if self.rng.u8(..4) == 0 {
+            return self.rng.choice(&self.void_claims).cloned();
+        }
         let chosen = self.rng.choice(&self.claims)?;
         let name = match (&chosen.gone, self.rng.bool()) {
             (_, true) => chosen.shown.clone(),
@@ -104,7 +113,7 @@ impl Room {
             let (taken, advice) = (is_taken(&name, &self.nick(holder)), self.advice(&name));
             return self.refuse(number, &taken, &advice);
         }
-        self.claims.remove(claim);
+        self.voids_claim(owner);
         self.seen
             .insert(if is_gone { "came back" } else { "took over" });
         if !is_gone {

@@ -363,11 +363,11 @@ impl Room {
         }
     }
 
-    /// How an operator lifts one that is in force.
-    pub(super) fn lift_of(&mut self, command: &str) -> String {
+    /// A command about somebody who is muted or banned.
+    pub(super) fn about_a_sanction(&mut self, command: &str) -> String {
         let list = match command {
-            "/unmute" => &self.mutes,
-            _ => &self.bans,
+            "/unban" => &self.bans,
+            _ => &self.mutes,
         };
         let whom = self.rng.choice(list).map(|it| it.whom.to_string());
         format!("{command} {}", whom.as_deref().unwrap_or("ann"))

@@ -131,14 +131,14 @@ impl Room {
             _ => short.to_owned(),
         };
         match self.rng.u8(..11) {
-            10 => format!("/whois {short}"),
+            10 => self.about_a_sanction("/whois"),
             0..3 => format!("/mute {whom}{terms}"),
             3 => format!("/unmute {whom}"),
-            4 => self.lift_of("/unmute"),
+            4 => self.about_a_sanction("/unmute"),
             5 => format!("/ban {name}{terms}"),
             6 => format!("/ban {ip}{terms}"),
             7 => format!("/unban {}", if whom == *short { name } else { &whom }),
-            8 => self.lift_of("/unban"),
+            8 => self.about_a_sanction("/unban"),
             _ => self.one_of(["/mutes", "/bans"]),
         }
     }
