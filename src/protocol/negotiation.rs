@@ -1,5 +1,5 @@
 //! One telnet option on one side of a connection: [`TelnetOption`] is the state machine of RFC 1143
-//! ("the Q method") without its queue. It distinguishes requests, which need an answer, from answers to
+//! ("the Q method"), which remembers one offer that has to wait. It distinguishes requests, which need an answer, from answers to
 //! our own requests, so that no negotiation can loop.
 //!
 //! "Yes" is WILL for an option of our side and DO for one of the peer's; "no" is WONT or DONT.
@@ -8,11 +8,13 @@
 //! |---|---|---|---|---|
 //! | `No` | yes, `Yes`, if we agree; else no | - | yes, `WantYes` | - |
 //! | `Yes` | - | no, `No` | - | no, `WantNo` |
-//! | `WantNo` | `No` | `No` | - | - |
+//! | `WantNo` | `WantNo` | `No` | `WantNoThenYes` | - |
+//! | `WantNoThenYes` | `WantNoThenYes` | yes, `WantYes` | - | `WantNo` |
 //! | `WantYes` | `Yes` | `No` | - | no, `WantNo` |
 //!
 //! The last cell differs from RFC 1143, which would wait for the answer first. A peer that is not a
-//! telnet client never answers; a telnet client answers both, which ends in `No` as well.
+//! telnet client never answers; a telnet client answers both, so a yes that comes after we have said no is
+//! the answer to what we said before, and the no is still to come.
 
 /// The state of an option.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +24,8 @@ pub(super) enum TelnetOption {
     Yes,
     /// We sent no, and the peer has not answered.
     WantNo,
+    /// As `WantNo`, and we offer the option again as soon as it has.
+    WantNoThenYes,
     /// We sent yes, and the peer has not answered.
     WantYes,
 }
@@ -42,30 +46,34 @@ impl TelnetOption {
             (Self::No, Word::Yes) => (Self::No, Some(Word::No)),
             (Self::Yes, Word::No) => (Self::No, Some(Word::No)),
             (Self::Yes | Self::WantYes, Word::Yes) => (Self::Yes, None),
-            (Self::WantNo, Word::Yes) | (Self::No | Self::WantNo | Self::WantYes, Word::No) => {
-                (Self::No, None)
-            }
+            (waiting @ (Self::WantNo | Self::WantNoThenYes), Word::Yes) => (waiting, None),
+            (Self::WantNoThenYes, Word::No) => (Self::WantYes, Some(Word::Yes)),
+            (Self::No | Self::WantNo | Self::WantYes, Word::No) => (Self::No, None),
         };
         *self = next;
         answer
     }
 
-    /// Offers the option. Returns whether the offer has to be sent.
+    /// Offers the option. Returns whether the offer has to be sent now.
     pub(super) fn offer(&mut self) -> bool {
-        let is_news = *self == Self::No;
-        if is_news {
-            *self = Self::WantYes;
-        }
-        is_news
+        let (next, is_sent) = match *self {
+            Self::No => (Self::WantYes, true),
+            Self::WantNo => (Self::WantNoThenYes, false),
+            state => (state, false),
+        };
+        *self = next;
+        is_sent
     }
 
     /// Withdraws the option. Returns whether the withdrawal has to be sent.
     pub(super) fn withdraw(&mut self) -> bool {
-        let is_news = matches!(self, Self::Yes | Self::WantYes);
-        if is_news {
-            *self = Self::WantNo;
-        }
-        is_news
+        let (next, is_sent) = match *self {
+            Self::Yes | Self::WantYes => (Self::WantNo, true),
+            Self::WantNoThenYes => (Self::WantNo, false),
+            state => (state, false),
+        };
+        *self = next;
+        is_sent
     }
 }
 
@@ -73,10 +81,11 @@ impl TelnetOption {
 mod tests {
     use super::*;
 
-    const STATES: [TelnetOption; 4] = [
+    const STATES: [TelnetOption; 5] = [
         TelnetOption::No,
         TelnetOption::Yes,
         TelnetOption::WantNo,
+        TelnetOption::WantNoThenYes,
         TelnetOption::WantYes,
     ];
 
@@ -133,6 +142,22 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// Somebody types a password, and is asked for one again before its terminal has said that it shows what is
+    /// typed: that one would be seen.
+    #[test]
+    fn what_is_offered_again_before_the_answer_is_offered_with_it() {
+        let mut option = TelnetOption::No;
+        assert!(option.offer() && option.withdraw());
+        assert!(!option.offer(), "not before both answers");
+        assert_eq!(option.on_word(Word::Yes, false), None);
+        assert_eq!(option.on_word(Word::No, false), Some(Word::Yes));
+        assert_eq!(option.on_word(Word::Yes, false), None);
+        assert_eq!(option, TelnetOption::Yes);
+        assert!(option.withdraw() && !option.offer() && !option.withdraw());
+        assert_eq!(option.on_word(Word::No, false), None);
+        assert_eq!(option, TelnetOption::No);
     }
 
     #[test]

@@ -185,7 +185,8 @@ struct Room {
 const OFTEN: f64 = 0.1;
 
 /// What has to come about, or nothing is shown.
-const EVENTS: [&str; 92] = [
+const EVENTS: [&str; 93] = [
+    "offered again",
     "a ban is over",
     "a banned nick",
     "a mute is over",
@@ -562,7 +563,7 @@ impl Room {
                 self.is_refused(number, ended, is_settled);
             }
         }
-        if !is_paused {
+        if !is_paused && !hangs_up {
             self.answers_echo(number);
         }
         if self.clients[number].is_open && hangs_up {
@@ -594,14 +595,6 @@ impl Room {
     }
 
     fn hears(&mut self, number: usize, line: &str) {
-        println!(
-            "DBG {} {number} host {} {:?}: {line}",
-            self.step, self.clients[number].host, self.clients[number].nick
-        );
-        println!(
-            "DBG {} {number} host {} {:?}: {line}",
-            self.step, self.clients[number].host, self.clients[number].nick
-        );
         let client = &self.clients[number];
         if !client.knows_password {
             return self.tries(number, line);

@@ -1,6 +1,6 @@
 //! The model of passwords: how many tries an address has, and how somebody becomes an operator.
 
-use super::{Room, STEP_SECONDS};
+use super::{Client, Room, STEP_SECONDS};
 
 /// How many wrong passwords an address may type, and how long it takes until it may type another one.
 const MOST_TRIES: u64 = 10;
@@ -27,6 +27,8 @@ enum EchoState {
     Offered,
     On,
     Withdrawn,
+    /// To be offered again when the client has answered that it was withdrawn.
+    WithdrawnToBeOffered,
 }
 
 impl Echo {
@@ -39,14 +41,22 @@ impl Echo {
     }
 }
 
+impl Client {
+    fn offers_echo(&mut self) {
+        self.echo.state = EchoState::Offered;
+        self.echo.answers.push(DO_ECHO);
+        self.expected += ECHO;
+    }
+}
+
 impl Room {
     /// Asks for what the terminal is not to show.
     pub(super) fn asks_unseen(&mut self, number: usize, question: &str) {
         let client = &mut self.clients[number];
-        if client.echo.state == EchoState::Off {
-            client.echo.state = EchoState::Offered;
-            client.echo.answers.push(DO_ECHO);
-            client.expected += ECHO;
+        match client.echo.state {
+            EchoState::Off => client.offers_echo(),
+            EchoState::Withdrawn => client.echo.state = EchoState::WithdrawnToBeOffered,
+            _ => {}
         }
         self.show(number, question);
     }
@@ -57,6 +67,8 @@ impl Room {
             client.echo.state = EchoState::Withdrawn;
             client.echo.answers.push(DONT_ECHO);
             client.expected += ECHO;
+        } else if client.echo.state == EchoState::WithdrawnToBeOffered {
+            client.echo.state = EchoState::Withdrawn;
         }
     }
 
@@ -67,11 +79,15 @@ impl Room {
             return;
         }
         for answer in std::mem::take(&mut client.echo.answers) {
-            client.echo.state = match (client.echo.state, answer == DO_ECHO) {
-                (EchoState::Offered, true) => EchoState::On,
-                (EchoState::On, _) => EchoState::On,
-                _ => EchoState::Off,
-            };
+            match (client.echo.state, answer == DO_ECHO) {
+                (EchoState::Offered, true) => client.echo.state = EchoState::On,
+                (EchoState::WithdrawnToBeOffered, false) => {
+                    self.seen.insert("offered again");
+                    client.offers_echo();
+                }
+                (EchoState::Withdrawn, false) => client.echo.state = EchoState::Off,
+                _ => {}
+            }
             self.scene.send(client.peer, answer);
         }
     }
