@@ -18,6 +18,9 @@ use crate::text;
 
 const HEADER: &str = "# line-chat: what is banned and muted; do not edit while the server runs\n";
 
+const NEITHER: &str = "it is neither a ban nor a mute, of a name or of peers";
+const NO_PEERS: &str = "that is no address, network or uid";
+
 /// Why a text cannot be taken back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SanctionsError {
@@ -91,44 +94,29 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         let Some(time) = self.time_until(until)? else {
             return Ok(());
         };
+        let is_ban = match kind {
+            "ban" => true,
+            "mute" => false,
+            _ => return Err(NEITHER),
+        };
+        let whom = match named {
+            "name" => Whom::Name(whom),
+            "peers" => Whom::Peers(TypedPeers::parse(whom).ok_or(NO_PEERS)?.set),
+            _ => return Err(NEITHER),
+        };
         let now = self.env.now;
-        match (kind, named) {
-            ("ban", "peers") => {
-                let peers = TypedPeers::parse(whom).ok_or("that is no address, network or uid")?;
-                let ban = Sanction::kept(peers.set, by, why);
-                let has_room = self.auth.banned.add(ban, time, now);
-                has_room.then_some(()).ok_or(TOO_MANY)
-            }
-            ("mute", "peers") => {
-                let peers = TypedPeers::parse(whom).ok_or("that is no address, network or uid")?;
-                let kept = Whom::Peers(peers.set);
-                self.room.restore(
-                    Kept {
-                        is_ban: false,
-                        whom: kept,
-                        by,
-                        why,
-                    },
-                    time,
-                    now,
-                )
-            }
-            ("ban" | "mute", "name") => {
-                let is_ban = kind == "ban";
-                let whom = Whom::Name(whom);
-                self.room.restore(
-                    Kept {
-                        is_ban,
-                        whom,
-                        by,
-                        why,
-                    },
-                    time,
-                    now,
-                )
-            }
-            _ => Err("it is neither a ban nor a mute, of a name or of peers"),
+        if let (true, Whom::Peers(peers)) = (is_ban, whom) {
+            let ban = Sanction::kept(peers, by, why);
+            let has_room = self.auth.banned.add(ban, time, now);
+            return has_room.then_some(()).ok_or(TOO_MANY);
         }
+        let kept = Kept {
+            is_ban,
+            whom,
+            by,
+            why,
+        };
+        self.room.restore(kept, time, now)
     }
 
     /// How much longer something is in force; `Some(None)`: for ever. `None` if it has ended.

@@ -1,8 +1,13 @@
 //! `--state`: bans and mutes that outlast the server, and a file that is never half.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
 
+use rustix::fs::{FlockOperation, flock};
 use rustix::process::Signal;
 
 use crate::support::child::{Client, Server, await_until, command, run};
@@ -159,6 +164,7 @@ fn a_state_that_cannot_be_read_or_written_is_refused_with_what_to_do() {
         assert_eq!(remains.status.code(), Some(1));
         let left = fs::read_to_string(&state).expect("it is there");
         assert_eq!(left, text, "it is not touched");
+        assert_eq!(folder.names(), ["bans"], "nothing is left beside it");
     }
     fs::write(&state, b"ban\tname\t\xff\t-\top\t\n").expect("a file");
     let remains = run(&mut command(&["--state", &state, "127.0.0.1:0"]));
@@ -184,6 +190,121 @@ fn what_a_crash_has_left_beside_the_state_does_not_get_into_it() {
     assert_eq!(fs::read_to_string(&state).expect("it is there"), HEADER);
     assert_eq!(folder.names(), ["bans"]);
     server.stop();
+}
+
+/// A child that writes this text to the state.
+fn write(state: &str, text: &str, folder: &TempFolder) -> Child {
+    let input = folder.path_of("input");
+    fs::write(&input, text).expect("a file");
+    let mut command = command(&["--write-state", state]);
+    let input = File::open(&input).expect("it is there");
+    command.stdin(input).spawn().expect("it starts")
+}
+
+/// Another writer, perhaps of a server that was killed, is writing the new file.
+fn lock_new(state: &str) -> File {
+    let new = File::create(format!("{state}.new")).expect("a file");
+    // The weaker lock: it keeps out only who asks for the whole file.
+    flock(&new, FlockOperation::LockShared).expect("nobody else has it");
+    new
+}
+
+#[test]
+fn a_writer_waits_for_the_one_before_and_so_does_the_next_server() {
+    let folder = TempFolder::new("writers");
+    let state = folder.path_of("bans");
+    let kept = |name: &str| format!("{HEADER}ban\tname\t{name}\t-\top\t\n");
+    let finish = |mut new: File, text: &str| {
+        new.write_all(text.as_bytes()).expect("there is room");
+        fs::rename(format!("{state}.new"), &state).expect("it is there");
+    };
+    let older = lock_new(&state);
+    let mut newer = write(&state, &kept("newer"), &folder);
+    await_until("it waits, or has ended", || {
+        let has_ended = newer.try_wait().expect("a child").is_some();
+        has_ended || has_open(newer.id(), &format!("{state}.new"))
+    });
+    finish(older, &kept("older"));
+    assert!(newer.wait().expect("a child").success());
+    assert_eq!(
+        fs::read_to_string(&state).expect("it is there"),
+        kept("newer")
+    );
+
+    let older = lock_new(&state);
+    let mut server = command(&["--interactive", "--state", &state, "127.0.0.1:0"]);
+    let server = server.stdout(Stdio::null()).stderr(Stdio::null());
+    let mut server = server.spawn().expect("it starts");
+    await_until("it waits, or serves", || {
+        has_open(server.id(), &format!("{state}.new"))
+            || fs::read_to_string(&state).is_ok_and(|text| text != kept("newer"))
+    });
+    finish(older, &kept("older"));
+    await_until("it has read what came last", || {
+        fs::read_to_string(&state).is_ok_and(|text| text == kept("older"))
+            && !has_open(server.id(), &state)
+    });
+    server.kill().expect("it serves");
+    server.wait().expect("a child");
+    assert_eq!(
+        fs::read_to_string(&state).expect("it is there"),
+        kept("older")
+    );
+}
+
+/// Whether a process has this file open.
+fn has_open(pid: u32, path: &str) -> bool {
+    let files = fs::read_dir(format!("/proc/{pid}/fd"));
+    let mut files = files.into_iter().flatten().flatten();
+    files.any(|file| fs::read_link(file.path()).is_ok_and(|it| it == Path::new(path)))
+}
+
+#[test]
+fn a_disk_that_stalls_keeps_no_server_from_ending() {
+    let (folder, ops) = (
+        TempFolder::new("stalled"),
+        TempFile::new("stalled-ops", "secret\n"),
+    );
+    let state = folder.path_of("bans");
+    let server = serve(&state, &ops);
+    await_lines(&state, 1);
+    let mut op = operator(&server);
+    let stalled = lock_new(&state);
+    for name in ["eve", "mallory"] {
+        op.say(&format!("/ban {name}"));
+        read_until(
+            &mut op,
+            &format!("* {name} is banned, but nobody here has that name"),
+        );
+    }
+    server.signal(Signal::TERM);
+    let told = format!("bans and mutes are still being written to {state}");
+    while !server.log_line().contains(&told) {}
+    // The disk is well again.
+    drop(stalled);
+    assert!(server.wait().status.success());
+    await_lines(&state, 3);
+    await_until("nobody writes any more", || folder.names() == ["bans"]);
+}
+
+/// A muted client that comes back again and again changes a mute each time.
+#[test]
+fn the_state_is_written_once_a_second_at_most() {
+    let (folder, ops) = (
+        TempFolder::new("often"),
+        TempFile::new("often-ops", "secret\n"),
+    );
+    let state = folder.path_of("bans");
+    let server = serve(&state, &ops);
+    let mut op = operator(&server);
+    let start = Instant::now();
+    for (lines, name) in (2..).zip(["eve", "mallory", "trudy"]) {
+        op.say(&format!("/ban {name}"));
+        await_lines(&state, lines);
+    }
+    let took = start.elapsed();
+    assert!(took >= Duration::from_secs(2), "{took:?}");
+    assert!(server.stop().status.success());
 }
 
 #[test]
