@@ -11,7 +11,8 @@
 //! | is claimed after it has gone | is used up: the newcomer is this person now |
 //!
 //! What is kept is bounded: at most 16 people of an address, of which the oldest makes room, and at most 1024
-//! in all, which is less than 6 MB. A name is kept free for nobody.
+//! in all, which is less than 6 MB. It is freed when its time is over, also if nothing else happens then. No
+//! name is reserved for anybody.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -46,6 +47,8 @@ pub(super) struct Claims {
     by_name: BTreeSet<(u64, u64)>,
     /// Where those are who came back, for others who know them by the number of their lost connection.
     returned: BTreeMap<u64, ClientId>,
+    /// When the first of those who have gone is forgotten, or earlier.
+    next_end: Option<Moment>,
 }
 
 #[derive(Debug)]
@@ -119,13 +122,16 @@ impl Claims {
             return self.remove(serial);
         }
         if let Some(claim) = self.present.remove(&serial) {
+            let expires_at = now + KEPT;
             let gone = Gone {
                 nick: nick.clone(),
                 person,
                 has_voice,
                 is_secret: reason == CloseReason::Claimed,
-                expires_at: now + KEPT,
+                expires_at,
             };
+            // Time only grows, so an end that is there is the earlier one.
+            self.next_end.get_or_insert(expires_at);
             self.gone.insert(serial, (claim, gone));
         }
     }
@@ -139,12 +145,26 @@ impl Claims {
         }
     }
 
-    /// Makes room for one more who has gone. Returns whether there is any.
-    fn make_room(&mut self, new: &Person, now: Moment) -> bool {
+    /// When somebody who has gone is to be [forgotten](Self::expire).
+    pub(super) fn next_end(&self) -> Option<Moment> {
+        self.next_end
+    }
+
+    /// Forgets those whose time is over.
+    pub(super) fn expire(&mut self, now: Moment) {
+        if self.next_end.is_none_or(|at| now < at) {
+            return;
+        }
         let gone = self.gone.iter();
         let expired = gone.filter(|(_, (_, gone))| gone.expires_at <= now);
         let expired: Vec<u64> = expired.map(|(&serial, _)| serial).collect();
         expired.into_iter().for_each(|serial| self.remove(serial));
+        self.next_end = self.gone.values().map(|(_, gone)| gone.expires_at).min();
+    }
+
+    /// Makes room for one more who has gone. Returns whether there is any.
+    fn make_room(&mut self, new: &Person, now: Moment) -> bool {
+        self.expire(now);
         let origin = new.from.origin();
         let gone = self.gone.iter().map(|(&serial, (_, gone))| (serial, gone));
         let own = gone.filter(|(_, gone)| gone.person.from.origin() == origin);
@@ -343,6 +363,29 @@ mod tests {
         table.leave(2, 5, CloseReason::Broken);
         table.now = table.now + KEPT;
         assert_eq!(table.find("bob", 2), Claimed::Wrong);
+    }
+
+    #[test]
+    fn nothing_is_left_of_whoever_has_gone_when_its_time_is_over() {
+        let mut table = Table::new();
+        let end = |table: &Table| table.claims.next_end();
+        assert_eq!(end(&table), None);
+        table.add(1, "bob", 1);
+        table.leave(1, 5, CloseReason::Broken);
+        let first = table.now + KEPT;
+        table.now = table.now + Duration::from_secs(7);
+        table.add(2, "eve", 2);
+        table.leave(2, 5, CloseReason::Broken);
+        let second = table.now + KEPT;
+        assert_eq!(end(&table), Some(first));
+        table.claims.expire(table.now);
+        assert_eq!(table.claims.gone.len(), 2, "too early");
+        table.claims.expire(first);
+        assert_eq!(table.claims.gone.keys().collect::<Vec<_>>(), [&2]);
+        assert_eq!(end(&table), Some(second));
+        table.claims.expire(second);
+        assert_eq!(end(&table), None);
+        assert!(table.claims.gone.is_empty() && table.claims.by_name.is_empty());
     }
 
     #[test]

@@ -163,7 +163,13 @@ impl GivenUpNames {
             || self.incomplete_until.is_some_and(|until| now < until)
     }
 
-    fn expire(&mut self, now: Moment) {
+    /// When a name is to be [forgotten](Self::expire).
+    pub(super) fn next_end(&self) -> Option<Moment> {
+        Some(self.entries.front()?.expires_at)
+    }
+
+    /// Forgets the names whose time is over.
+    pub(super) fn expire(&mut self, now: Moment) {
         while self.entries.front().is_some_and(|it| it.expires_at <= now) {
             self.entries.pop_front();
         }
@@ -309,6 +315,23 @@ mod tests {
         assert_eq!(doubts(&table), [None, None, beginning, None]);
         table.now = table.now + 300 * SECOND;
         assert_eq!(doubts(&table), [None; 4]);
+    }
+
+    #[test]
+    fn a_name_is_freed_when_its_time_is_over() {
+        let mut table = Table::new();
+        assert_eq!(table.names.next_end(), None);
+        table.give_up("bob", 1, 1);
+        let first = table.now + KEPT;
+        table.now = table.now + SECOND;
+        table.give_up("carol", 2, 2);
+        assert_eq!(table.names.next_end(), Some(first));
+        table.names.expire(first);
+        assert_eq!(table.keys(), ["carol"]);
+        assert_eq!(table.names.next_end(), Some(first + SECOND));
+        table.names.expire(first + SECOND);
+        assert_eq!(table.names.next_end(), None);
+        assert_eq!(table.names.entries.capacity(), 0);
     }
 
     #[test]

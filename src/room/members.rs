@@ -525,6 +525,16 @@ impl Members {
         self.given_up.add(&given_up, now);
     }
 
+    /// When a name that was given up is to be [forgotten](Self::forget_given_up).
+    pub(super) fn next_forgotten(&self) -> Option<Moment> {
+        self.given_up.next_end()
+    }
+
+    /// Forgets names that were given up, when their time is over.
+    pub(super) fn forget_given_up(&mut self, now: Moment) {
+        self.given_up.expire(now);
+    }
+
     pub(crate) fn get(&self, id: ClientId) -> Option<&Member> {
         self.by_id.get(id.index())?.as_ref()
     }

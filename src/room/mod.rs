@@ -564,9 +564,14 @@ impl Room {
         (self.members.has_persons() || self.is_recorded) && members <= self.quiet_above_members
     }
 
-    /// When there is something to say although nothing happens.
+    /// When there is something to say, or to forget, although nothing happens.
     pub(crate) fn next_deadline(&self) -> Option<Moment> {
-        let ends = [self.presence.due(), self.renames.next_end()];
+        let ends = [
+            self.presence.due(),
+            self.renames.next_end(),
+            self.claims.next_end(),
+            self.members.next_forgotten(),
+        ];
         ends.into_iter().flatten().min()
     }
 
@@ -575,8 +580,10 @@ impl Room {
         self.history.leave_out(time);
     }
 
-    /// Says what is due.
+    /// Says what is due, and forgets whose time is over.
     pub(crate) fn on_time(&mut self, now: Moment) {
+        self.claims.expire(now);
+        self.members.forget_given_up(now);
         if let Some(counted) = self.presence.take_due(now)
             && self.has_notices(self.members.len())
         {
@@ -1113,6 +1120,7 @@ fn without_end(line: &[u8]) -> &[u8] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::claim_token::ClaimToken;
     use crate::time::moment::Clock;
 
     fn start() -> Moment {
@@ -1185,6 +1193,26 @@ mod tests {
                 "alice: \u{fffd}[1mhi\u{fffd}* bob is a liar\r\n".to_owned()
             )]
         );
+    }
+
+    #[test]
+    fn a_person_and_a_name_are_each_forgotten_in_time_although_nothing_happens() {
+        for is_person in [true, false] {
+            let (mut room, now) = (room_of(&[]), start());
+            let end = now + Duration::from_secs(600);
+            room.join(client(0), &FROM, b"alice", Profile::Interactive, now)
+                .expect("a free nick");
+            if is_person {
+                room.give_claim(client(0), ClaimToken::new([7; 16]));
+            }
+            room.leave(client(0), &FROM, CloseReason::Broken, now);
+            if is_person {
+                room.members.forget_given_up(end);
+            }
+            assert_eq!(room.next_deadline(), Some(end), "{is_person}");
+            room.on_time(end);
+            assert_eq!(room.next_deadline(), None, "{is_person}");
+        }
     }
 
     #[test]
