@@ -36,6 +36,16 @@ fn come(rig: &mut Rig, ip: [u8; 4], typed: &str) -> Wire {
     wire
 }
 
+/// A room in which op is an operator.
+fn moderated(name: &str) -> (Rig, Wire, TempFile) {
+    let file = TempFile::new(name, "secret\n");
+    let mut rig =
+        room_with(|config| config.interactive.ops_password_file = Some(file.path().into()));
+    let [op] = people(&mut rig, ["op"]);
+    op.say("/op secret");
+    (rig, op, file)
+}
+
 /// What is told of those who come back, besides how many others are here.
 fn welcome_back(nick: &str, others: &str) -> String {
     format!("* welcome back, {nick}; /claim gives a new token. {others}\r\n")
@@ -126,11 +136,8 @@ fn a_lost_member_that_others_saw_leave_comes_back_for_ten_minutes() {
 
 #[test]
 fn who_wants_to_leave_or_has_to_does_not_come_back() {
-    let file = TempFile::new("claims", "secret\n");
-    let mut rig =
-        room_with(|config| config.interactive.ops_password_file = Some(file.path().into()));
-    let [op, alice, eve, mallory] = people(&mut rig, ["op", "alice", "eve", "mallory"]);
-    op.say("/op secret");
+    let (mut rig, op, _file) = moderated("claims");
+    let [alice, eve, mallory] = people(&mut rig, ["alice", "eve", "mallory"]);
     let tokens = [(&alice, "alice"), (&eve, "eve"), (&mallory, "mallory")];
     let tokens = tokens.map(|(person, nick)| claim(&mut rig, person, nick));
     alice.say("/quit");
@@ -144,13 +151,9 @@ fn who_wants_to_leave_or_has_to_does_not_come_back() {
 
 #[test]
 fn an_operator_comes_back_without_its_rights() {
-    let file = TempFile::new("claims-op", "secret\n");
-    let mut rig =
-        room_with(|config| config.interactive.ops_password_file = Some(file.path().into()));
-    let [op, other] = people(&mut rig, ["op", "other"]);
-    for it in [&op, &other] {
-        it.say("/op secret");
-    }
+    let (mut rig, op, _file) = moderated("claims-op");
+    let [other] = people(&mut rig, ["other"]);
+    other.say("/op secret");
     let typed = claim(&mut rig, &op, "op");
     other.received();
     let again = come(&mut rig, HERE, &typed);
@@ -162,11 +165,7 @@ fn an_operator_comes_back_without_its_rights() {
 
 #[test]
 fn a_mute_comes_along() {
-    let file = TempFile::new("claims-mute", "secret\n");
-    let mut rig =
-        room_with(|config| config.interactive.ops_password_file = Some(file.path().into()));
-    let [op] = people(&mut rig, ["op"]);
-    op.say("/op secret");
+    let (mut rig, op, _file) = moderated("claims-mute");
     let troll = come(&mut rig, HERE, "troll");
     let eve = come(&mut rig, HERE, "eve");
     op.say("/mute troll 1h rude");
@@ -195,11 +194,7 @@ fn a_mute_comes_along() {
 // Another one of its address had left, whose mute waited for a newcomer.
 #[test]
 fn who_is_back_takes_over_no_mute_of_another() {
-    let file = TempFile::new("claims-other", "secret\n");
-    let mut rig =
-        room_with(|config| config.interactive.ops_password_file = Some(file.path().into()));
-    let [op] = people(&mut rig, ["op"]);
-    op.say("/op secret");
+    let (mut rig, op, _file) = moderated("claims-other");
     let alice = come(&mut rig, HERE, "alice");
     let troll = come(&mut rig, HERE, "troll");
     let typed = claim(&mut rig, &alice, "alice");
