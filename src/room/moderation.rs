@@ -383,7 +383,7 @@ impl Room {
     }
 
     /// Somebody is back that was connected from another place, perhaps. It brings the mute of its name. If it
-    /// was muted because of that place, it is muted by its name now.
+    /// was muted because of that place, it is muted by its name now, if there is room for one more mute.
     pub(super) fn mute_again(&mut self, id: ClientId, was_from: &Peer, now: Moment) {
         if self.take_mute(id, None, now) || self.tell_if_muted(id, now) {
             return;
@@ -400,10 +400,12 @@ impl Room {
             nick: member.nick.as_str().into(),
             left: None,
         };
-        let mute = Sanction::kept(whom, &mute.by, &mute.why);
-        self.outbox.send(id, Message::YouAreMuted(time, &mute.why));
-        self.muted.add(mute, time, now);
-        self.note_sanction();
+        let why = mute.why.clone();
+        let mute = Sanction::kept(whom, &mute.by, &why);
+        if self.muted.add(mute, time, now) {
+            self.outbox.send(id, Message::YouAreMuted(time, &why));
+            self.note_sanction();
+        }
     }
 
     /// A member takes over the mute of its name, or else the first one that waits for somebody from `origin`.

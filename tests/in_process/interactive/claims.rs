@@ -1,6 +1,6 @@
 //! Coming back as the same person after a lost connection: what `/claim` gives, and what it gives back.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use super::*;
 
@@ -189,6 +189,29 @@ fn a_mute_comes_along() {
         * 192.0.2.1 is muted for 2 hours, by op\r\n\
         * eve is muted for 2 hours, by op\r\n";
     expect_answer(&mut rig, &op, "/mutes", mutes);
+}
+
+#[test]
+fn who_is_back_is_told_of_no_mute_for_which_there_is_no_room() {
+    let (mut rig, op, _file) = moderated("claims-full");
+    let troll = come(&mut rig, HERE, "troll");
+    let typed = claim(&mut rig, &troll, "troll");
+    op.say("/mute 192.0.2.1");
+    rig.settle();
+    let there_was = "* you are muted: nobody sees what you say\r\n";
+    assert_eq!(troll.received(), there_was);
+    for n in 1..1000_u32 {
+        op.say(&format!("/mute {}", Ipv4Addr::from_bits(0x0a00_0000 + n)));
+    }
+    rig.settle();
+    let too_many = "* there are 1000 of these already: lift one first\r\n";
+    op.received();
+    expect_answer(&mut rig, &op, "/mute 198.51.100.1", too_many);
+    let again = come(&mut rig, THERE, &typed);
+    assert_eq!(again.received(), welcome_back("troll", "1 other here: op"));
+    again.say("hi");
+    rig.settle();
+    assert_eq!(op.received(), "troll: hi\r\n");
 }
 
 // Another one of its address had left, whose mute waited for a newcomer.
