@@ -212,8 +212,8 @@ pub(crate) enum Message<'a> {
     RenamesTooOften {
         wait: Duration,
     },
-    /// This member was kicked without the reason that was given, because the operator is muted.
-    MutedReason(&'a Nick),
+    /// What a muted operator wanted was done without the reason that it gave.
+    MutedReason,
     NotOperator,
     NoOperators,
     IsNotBanned(&'a str),
@@ -736,9 +736,7 @@ impl Message<'_> {
                 "you change your nick too often, try again in {} s",
                 wait.as_millis().div_ceil(1000)
             ),
-            Self::MutedReason(nick) => {
-                write!(to, "you are muted: {nick} was kicked without your reason")
-            }
+            Self::MutedReason => write!(to, "you are muted: your reason was left out"),
             Self::NotOperator => write!(to, "only operators can do that"),
             Self::NoOperators => write!(to, "this server has no operators"),
             Self::IsNotBanned(whom) => write!(to, "{} is not banned", Short(whom)),
@@ -1327,7 +1325,7 @@ mod tests {
             Message::MutedCommand,
             Message::MutedOperator,
             Message::RenamesTooOften { wait: hour },
-            Message::MutedReason(&bob),
+            Message::MutedReason,
             Message::NotOperator,
             Message::NoOperators,
             Message::NoAddress("1.2.3"),

@@ -70,7 +70,6 @@ impl Room {
         let (Some(operator), Some((speaker, nick))) = (operator, member) else {
             return;
         };
-        let why = self.unless_muted(by, &nick, why, now);
         let words = Message::YouWereKicked(&operator, why);
         self.outbox.push(id, EntryKind::LastWords, words);
         if self.is_named_after_leaving(None, now) {
@@ -80,22 +79,6 @@ impl Room {
                 Message::WasKicked(&nick, &operator, why),
             );
         }
-    }
-
-    /// Returns the reason that an operator gives. Nobody gets what a muted one says, so its reason is left
-    /// out, and it is told so.
-    fn unless_muted<'a>(
-        &mut self,
-        by: ClientId,
-        nick: &Nick,
-        why: CleanText<'a>,
-        now: Moment,
-    ) -> CleanText<'a> {
-        if why.as_str().is_empty() || !self.is_muted(by, now) {
-            return why;
-        }
-        self.outbox.send(by, Message::MutedReason(nick));
-        CleanText::EMPTY
     }
 
     /// Bans a name and all names that are like it for a time. Returns the members that have such a name

@@ -76,6 +76,8 @@ struct Call<'c, 'a> {
     least_cost: usize,
     /// An operator has changed something.
     has_moderated: bool,
+    /// It has given a reason, which is left out because it is muted.
+    has_muted_reason: bool,
     flow: Flow,
 }
 
@@ -241,6 +243,7 @@ pub(super) fn run(
         said_bytes: 0,
         least_cost: COMMAND_BYTES,
         has_moderated: false,
+        has_muted_reason: false,
         flow: Flow::Continue,
     };
     call.dispatch(line);
@@ -352,6 +355,9 @@ impl Call<'_, '_> {
             self.answer(Message::Usage(&row.help));
         }
         if self.has_moderated {
+            if self.has_muted_reason {
+                self.answer(Message::MutedReason);
+            }
             self.cx.room.note_sanction();
             self.tell_operators(line);
         }
@@ -391,12 +397,7 @@ impl Call<'_, '_> {
                     self.answer(Message::NoTime(word.as_str()));
                     return Some(());
                 };
-                // Nobody gets what a muted operator says.
-                let why = if self.is_muted() {
-                    CleanText::EMPTY
-                } else {
-                    why
-                };
+                let why = self.unless_muted(why);
                 run(self, target, words, Order { time, why });
             }
             Run::Switch(run) => run(self, switch(arguments.as_str())?),
@@ -417,6 +418,16 @@ impl Call<'_, '_> {
             }
         }
         Some(())
+    }
+
+    /// Returns the reason that an operator gives. Nobody gets what a muted one says, so its reason is left
+    /// out.
+    fn unless_muted<'t>(&mut self, why: CleanText<'t>) -> CleanText<'t> {
+        if why.as_str().is_empty() || !self.is_muted() {
+            return why;
+        }
+        self.has_muted_reason = true;
+        CleanText::EMPTY
     }
 
     /// Whom an operator wants to ban or mute. It is told if that is nobody.
@@ -709,6 +720,7 @@ pub(super) fn try_op_password(attempt: &[u8], lines: &mut TokenBucket, cx: &mut 
 fn kick(call: &mut Call<'_, '_>, name: CleanText<'_>, why: CleanText<'_>) {
     let (by, now) = (call.cx.id, call.cx.env.now);
     if let Some(id) = call.cx.room.meant_other(by, name, now) {
+        let why = call.unless_muted(why);
         call.cx.room.say_kick(by, id, why, now);
         call.has_moderated = true;
         call.cx.effects.push(Effect::TellOrigin { by, id });

@@ -918,7 +918,7 @@ fn nobody_sees_the_reason_of_a_muted_operator() {
         "asks for another name",
     ] {
         let (mut rig, _file) = moderated("muted");
-        let (op, [mut boss, witness, _victim]) =
+        let (op, [mut boss, witness, victim]) =
             operator_and(&mut rig, ["boss", "witness", "victim"]);
         boss.say("/op secret");
         op.say("/mute boss");
@@ -937,15 +937,35 @@ fn nobody_sees_the_reason_of_a_muted_operator() {
         rig.settle();
         boss.received();
         witness.received();
-        boss.say("/kick victim BUY MY THINGS");
-        rig.settle();
-        assert_eq!(
-            witness.received(),
-            "* victim was kicked by boss\r\n",
-            "{way}"
-        );
-        let answer = boss.received();
-        assert!(answer.contains("you are muted"), "{way}: {answer}");
+        let left_out = "* you are muted: your reason was left out\r\n";
+        for (command, seen) in [
+            ("/mute victim 5 BUY MY THINGS", ""),
+            ("/ban stranger 5 BUY MY THINGS", ""),
+            ("/ban 192.0.2.1 BUY MY THINGS", ""),
+            (
+                "/kick victim BUY MY THINGS",
+                "* victim was kicked by boss\r\n",
+            ),
+        ] {
+            boss.say(command);
+            rig.settle();
+            assert_eq!(witness.received(), seen, "{way}: {command}");
+            let answer = boss.received();
+            assert_eq!(answer.matches(left_out).count(), 1, "{way}: {answer}");
+        }
+        let told = victim.received();
+        assert!(told.contains("* you are muted for 5 minutes: "), "{told}");
+        assert!(told.ends_with("* boss has kicked you\r\n"), "{told}");
+        for (command, seen) in [
+            ("/mute witness", true),
+            ("/kick nobody BUY MY THINGS", false),
+        ] {
+            boss.say(command);
+            rig.settle();
+            let answer = boss.received();
+            assert!(!answer.contains("left out"), "{way}: {answer}");
+            assert_eq!(answer.contains("is muted"), seen, "{way}: {answer}");
+        }
     }
 }
 

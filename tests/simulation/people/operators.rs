@@ -156,8 +156,7 @@ impl Room {
         self.leaves(other, &format!("was kicked by {nick}{why}"));
         if is_muted {
             self.seen.insert("kicked by a muted operator");
-            let left_out = format!("* you are muted: {kicked} was kicked without your reason");
-            self.show(number, &left_out);
+            self.show(number, "* you are muted: your reason was left out");
         }
         self.tell_where_from(number, other, &kicked);
         true

@@ -182,6 +182,13 @@ impl Room {
         }
     }
 
+    /// A muted operator is told that its reason was left out, after a command that was carried out.
+    fn tell_left_out(&mut self, number: usize, typed: &str) {
+        if self.is_muted(number) && !terms(typed, self.step).why.is_empty() {
+            self.show(number, "* you are muted: your reason was left out");
+        }
+    }
+
     // Mutes.
 
     /// The mute that a member is under.
@@ -234,6 +241,7 @@ impl Room {
             });
         self.mutes.push(mute);
         self.show(number, &format!("* {nick} is muted{time}"));
+        self.tell_left_out(number, typed);
         if self.clients[other].is_person {
             self.show(other, &told);
         }
@@ -257,6 +265,7 @@ impl Room {
         self.mutes.push(mute);
         self.seen.insert("an address muted");
         self.show(number, &format!("* {ip} is muted{time}"));
+        self.tell_left_out(number, typed);
         for member in self.members() {
             if self.ip(member) == ip && self.clients[member].is_person {
                 self.seen.insert("muted by its address");
@@ -405,6 +414,7 @@ impl Room {
                 false => "banned before it came",
             });
             self.show(number, &format!("* {whom} is banned{time}, {unmet}"));
+            self.tell_left_out(number, typed);
             return true;
         };
         self.seen.insert("banned");
@@ -412,6 +422,7 @@ impl Room {
         let nick = self.nick(owner);
         self.is_banned(owner, &why);
         self.show(number, &format!("* {whom} is banned{time}"));
+        self.tell_left_out(number, typed);
         self.tell_where_from(number, owner, &nick);
         true
     }
@@ -454,6 +465,7 @@ impl Room {
             self.is_banned(client, &why);
         }
         self.show(number, &format!("* {ip} is banned{time}"));
+        self.tell_left_out(number, typed);
         true
     }
 
