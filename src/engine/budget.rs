@@ -21,15 +21,15 @@ const COMMANDS: usize = 64;
 /// it may be an empty line that fills no queue.
 const STEPS: usize = 8192;
 
-/// What a step costs its client at least that says nothing to anybody, such as an empty line, in bytes.
+/// The least cost of a step that says nothing to anybody, such as an empty line, in bytes.
 pub(super) const STEP_BYTES: usize = 64;
 
-/// How many clients a turn closes because they have ended, how many because their time is up, and how
-/// many of those that are closed it writes to. Each takes about 5 us, most of it in system calls.
+/// How many clients a turn closes because they have ended, how many because their time is up, and to how
+/// many it writes that are closing already. Each takes about 5 us, most of it in system calls.
 pub(super) const CLOSES: usize = 256;
 
-/// How much input that waits for the room a turn searches for somebody's leaving, in bytes, and what each
-/// client counts at least. It does not count as read, so it keeps nobody else from being read.
+/// A turn searches input that waits for the room, to see who leaves: how much of it, in bytes, and the least
+/// that each client counts. This input does not count as read, so it keeps nobody else from being read.
 const SEARCHED_BYTES: usize = 64 << 10;
 const SEARCH_BYTES: usize = 256;
 
@@ -46,8 +46,9 @@ const WRITE_BYTES: usize = 8 << 10;
 pub(super) struct TurnBudget {
     /// How much may be read, in bytes.
     most_input: usize,
-    /// How much may be put into each queue: with the next line, and at all.
+    /// How much may be put into each queue, the next line included, in bytes.
     most_output: usize,
+    /// How much may be put into each queue because of the limit for all queues together, in bytes.
     most_of_all: usize,
     /// How much was read, and how much held input was decoded, in bytes.
     pub(super) input_bytes: usize,
@@ -59,13 +60,13 @@ pub(super) struct TurnBudget {
     searched_bytes: usize,
     /// How many connections it has brought nearer to their end.
     pub(super) closing_flushes: usize,
-    /// How much it has put into one queue at most, in bytes: the batch, and everything for single
-    /// clients as if it were for one.
+    /// The most that it has put into one queue, in bytes: the batch, and what single clients are told, as if
+    /// all of that were for one client.
     pub(super) output_bytes: usize,
 }
 
 impl TurnBudget {
-    /// The budget of a turn that begins with so many members.
+    /// The budget of a turn that begins with this number of members.
     pub(super) fn new(members: usize, limits: &Limits) -> Self {
         let mut budget = Self {
             most_input: limits.turn_read_bytes,
@@ -109,7 +110,7 @@ impl TurnBudget {
         self.searched_bytes < SEARCHED_BYTES
     }
 
-    /// Counts a client of whose input so much is searched.
+    /// Counts a client, and how much of its input is searched.
     pub(super) fn count_search(&mut self, bytes: usize) {
         let bytes = bytes.saturating_add(SEARCH_BYTES);
         self.searched_bytes = self.searched_bytes.saturating_add(bytes);

@@ -36,7 +36,8 @@ impl<S: Stream, O: Observer> Engine<S, O> {
             self.room.forget_lines_of(&[id]);
         }
         let is_full = self.catch_up(id) == Pushed::Full;
-        // The output that does not fit was queued first, so the full queue is the reason.
+        // The output that does not fit was queued first, so the full queue is the reason. Not so if the member
+        // is claimed: the others would see it leave and join, and a lost connection has a full queue.
         let reason = if is_full && reason != CloseReason::Claimed {
             CloseReason::TooSlow
         } else {
@@ -449,8 +450,9 @@ impl<S: Stream> Client<S> {
     }
 }
 
-/// Whether a client that is closing for one reason does not get what it has not read yet, for another one.
-/// Whom an operator has closed may still read why, for as long as whoever is banned may.
+/// Whether a client that is closing already ends at once for another `reason`, and loses what it has not read.
+/// A ban does not cut off a client that an operator has closed: it has as much time to read why as a client
+/// that is closed by the ban.
 fn ends(closing: CloseReason, reason: CloseReason) -> bool {
     match reason {
         CloseReason::OutOfMemory => true,

@@ -1,6 +1,6 @@
 //! One telnet option on one side of a connection: [`TelnetOption`] is the state machine of RFC 1143
-//! ("the Q method"), which remembers one offer that has to wait. It distinguishes requests, which need an answer, from answers to
-//! our own requests, so that no negotiation can loop.
+//! ("the Q method"), which remembers one offer that has to wait. It distinguishes requests, which need an
+//! answer, from answers to our own requests, so that no negotiation can loop.
 //!
 //! "Yes" is WILL for an option of our side and DO for one of the peer's; "no" is WONT or DONT.
 //!

@@ -1,6 +1,6 @@
-//! Claims: whoever has asked for a token can come back over another connection as the same person, with its
-//! name, what it has set and whom it ignores. [`Claims`] knows the tokens, and what is kept of those who have
-//! gone.
+//! Claims: a person who has asked for a token can come back over another connection as the same person, with
+//! its name, its settings and the list of those whom it ignores. [`Claims`] knows the tokens, and what is kept
+//! of people who have gone.
 //!
 //! | a person | its claim |
 //! |---|---|
@@ -39,13 +39,14 @@ const MAX_KEPT: usize = 1024;
 /// The claims, by the serial numbers of the people.
 #[derive(Debug, Default)]
 pub(super) struct Claims {
-    /// Of those who are here.
+    /// The claims of members.
     present: BTreeMap<u64, Claim>,
-    /// Of those who have gone.
+    /// The claims of people who have gone.
     gone: BTreeMap<u64, (Claim, Gone)>,
-    /// Both, by the hashes of their names: a wrong token is not compared with all.
+    /// The serial numbers of both behind the hashes of their names, so that a wrong token is not compared with
+    /// all.
     by_name: BTreeSet<(u64, u64)>,
-    /// Where those are who came back, for others who know them by the number of their lost connection.
+    /// The connections of members who came back: others may know them by the number of the lost one.
     returned: BTreeMap<u64, ClientId>,
     /// When the first of those who have gone is forgotten, or earlier.
     next_end: Option<Moment>,
@@ -60,7 +61,7 @@ struct Claim {
     id: ClientId,
 }
 
-/// Somebody whose connection has ended, and what it gets back.
+/// A person whose connection has ended, with what it gets back.
 #[derive(Debug)]
 pub(super) struct Gone {
     pub(super) nick: Nick,
@@ -105,7 +106,7 @@ impl Claims {
         self.by_name.insert((*now, serial));
     }
 
-    /// A member has left for this reason. If it has a claim, it is kept unless it wanted to leave, or had to.
+    /// A member has left for this reason. If it has a claim and may have lost its connection, it is kept.
     pub(super) fn leave(
         &mut self,
         (nick, has_voice): (&Nick, bool),
@@ -162,7 +163,7 @@ impl Claims {
         self.next_end = self.gone.values().map(|(_, gone)| gone.expires_at).min();
     }
 
-    /// Makes room for one more who has gone. Returns whether there is any.
+    /// Makes room for one more person who has gone. Returns whether there is room.
     fn make_room(&mut self, new: &Person, now: Moment) -> bool {
         self.expire(now);
         let origin = new.from.origin();
@@ -208,7 +209,7 @@ impl Claims {
         Some(gone)
     }
 
-    /// Where somebody is who came back and is still here.
+    /// The connection of a person who came back and is still here.
     pub(super) fn returned(&self, serial: u64) -> Option<ClientId> {
         self.returned.get(&serial).copied()
     }
@@ -242,7 +243,7 @@ impl Room {
         self.claims.find(name, token, now)
     }
 
-    /// Makes a client somebody who has gone, by its serial number, unless the name is another's by now.
+    /// Makes a client the person of this serial number, who has gone, unless somebody else has its name by now.
     pub(crate) fn come_back(
         &mut self,
         id: ClientId,
