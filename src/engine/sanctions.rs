@@ -13,7 +13,8 @@ use crate::conn::stream::Stream;
 use crate::engine::Engine;
 use crate::events::Observer;
 use crate::protocol::target::TypedPeers;
-use crate::room::sanction::{Kept, Sanction, TOO_MANY, Whom};
+use crate::room::kept::{Kept, Whom};
+use crate::room::sanction::{Sanction, TOO_MANY};
 use crate::text;
 
 const HEADER: &str = "# line-chat: what is banned and muted; do not edit while the server runs\n";

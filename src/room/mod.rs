@@ -8,6 +8,7 @@ mod commands;
 mod given_up;
 mod history;
 mod ignore_list;
+pub(crate) mod kept;
 mod members;
 mod moderation;
 mod presence;

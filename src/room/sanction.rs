@@ -115,19 +115,3 @@ impl Muted {
         matches!(self, Self::Name { name, .. } if name.is_same(other))
     }
 }
-
-/// A ban or a mute as it is kept beyond the process.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Kept<'a> {
-    pub(crate) is_ban: bool,
-    pub(crate) whom: Whom<'a>,
-    pub(crate) by: &'a str,
-    pub(crate) why: &'a str,
-}
-
-/// Whom it is for.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Whom<'a> {
-    Name(&'a str),
-    Peers(PeerSet),
-}
