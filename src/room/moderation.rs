@@ -204,7 +204,11 @@ impl Room {
         order: Order<'_>,
         now: Moment,
     ) -> bool {
-        let is_meant = |person: &(ClientId, NameHash, Peer)| whom.is_for(person.1, Some(&person.2));
+        let is_meant = |person: &(ClientId, NameHash, Peer)| {
+            let (_, name, from) = person;
+            whom.is_for(*name, Some(from))
+                && !self.is_muted_longer(&whom, (*name, from), order.time, now)
+        };
         let meant: Vec<_> = self.members.people().filter(is_meant).collect();
         let mute = Sanction::new(whom, self.nick_of(by), order.why);
         let has_room = self.muted.add(mute, order.time, now);
@@ -217,6 +221,22 @@ impl Room {
                 .for_each(|&(id, ..)| self.outbox.send(id, told));
         }
         has_room
+    }
+
+    /// Whether a member is under another mute than this one that ends no sooner than in `time`. If it is, the
+    /// new one changes nothing for it, and it would take the shorter time for its own.
+    fn is_muted_longer(
+        &self,
+        whom: &Muted,
+        (name, from): (NameHash, &Peer),
+        time: Option<Duration>,
+        now: Moment,
+    ) -> bool {
+        let mut mutes = find_mutes(&self.muted, name, Some(from), now);
+        mutes.any(|(mute, left)| {
+            let is_longer = left.is_none_or(|left| time.is_some_and(|time| time <= left));
+            is_longer && mute.whom != *whom
+        })
     }
 
     /// Lists the mutes that are in force.

@@ -185,7 +185,7 @@ struct Room {
 const OFTEN: f64 = 0.1;
 
 /// What has to come about, or nothing is shown.
-const EVENTS: [&str; 93] = [
+const EVENTS: [&str; 94] = [
     "offered again",
     "a ban is over",
     "a banned nick",
@@ -241,6 +241,7 @@ const EVENTS: [&str; 93] = [
     "made room",
     "moderated as before",
     "muted",
+    "muted already for longer",
     "muted by its address",
     "muted for a time",
     "muted for a time and a reason",

@@ -152,6 +152,29 @@ fn who_comes_from_a_muted_address_is_told_so() {
 }
 
 #[test]
+fn who_is_muted_already_is_told_of_a_mute_that_lasts_longer_and_of_no_other() {
+    let (mut rig, op, _file) = moderated("longer");
+    let bob = join_from(&mut rig, HERE, "bob");
+    let told = |time| format!("* you are muted{time}: nobody sees what you say\r\n");
+    bob.received();
+    for (command, heard) in [
+        ("/mute bob 2h", told(" for 2 hours")),
+        ("/mute 192.0.2.1 5m", String::new()),
+        ("/mute 192.0.2.1 2h", String::new()),
+        ("/mute 192.0.2.1 3h", told(" for 3 hours")),
+        // It replaces its own, so it may be shorter.
+        ("/mute 192.0.2.1 150m", told(" for 2 hours 30 minutes")),
+        ("/mute bob", told("")),
+        ("/mute 192.0.2.1", String::new()),
+        ("/mute bob 1m", String::new()),
+    ] {
+        op.say(command);
+        rig.settle();
+        assert_eq!(bob.received(), heard, "{command}");
+    }
+}
+
+#[test]
 fn operators_are_told_of_each_mute_that_a_member_is_under() {
     let (mut rig, op, _file) = moderated("twice");
     let _bob = join_from(&mut rig, HERE, "bob");

@@ -242,9 +242,7 @@ impl Room {
         self.mutes.push(mute);
         self.show(number, &format!("* {nick} is muted{time}"));
         self.tell_left_out(number, typed);
-        if self.clients[other].is_person {
-            self.show(other, &told);
-        }
+        self.tell_muted_anew(other, &told);
         let ip = self.ip(other);
         let address = match ip == self.ip(number) {
             true => format!("* {nick} comes from the same address as you"),
@@ -269,10 +267,25 @@ impl Room {
         for member in self.members() {
             if self.ip(member) == ip && self.clients[member].is_person {
                 self.seen.insert("muted by its address");
-                self.show(member, &told);
+                self.tell_muted_anew(member, &told);
             }
         }
         true
+    }
+
+    /// A member is told of the last mute, unless it is under another one that lasts as long.
+    fn tell_muted_anew(&mut self, member: usize, told: &str) {
+        let (nick, ip) = (self.nick(member), self.ip(member));
+        let until = |it: &Sanction| it.terms.until.unwrap_or(u64::MAX);
+        let (new, others) = self.mutes.split_last().expect("the new one");
+        let mut its = others
+            .iter()
+            .filter(|it| it.is_of_name(&nick) || it.is_of_address(ip));
+        if its.any(|it| until(it) >= until(new)) {
+            self.seen.insert("muted already for longer");
+        } else if self.clients[member].is_person {
+            self.show(member, told);
+        }
     }
 
     pub(super) fn unmutes(&mut self, number: usize, whom: &str) -> bool {
