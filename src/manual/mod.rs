@@ -3,16 +3,16 @@
 //!
 //! | page | for |
 //! |---|---|
-//! | [`protocol`] | whoever writes a client or a script |
+//! | [`protocol`] | those who write a client or a script |
 //! | [`interactive`] | people at a prompt, and the operators among them |
-//! | [`operating`] | whoever runs the server: flags, log, metrics, limits, a public port |
-//! | [`packages`] | whoever installs it as a service, a package or a container |
-//! | [`security`] | whoever wants to know what is protected, or has found that it is not |
-//! | [`privacy`] | whoever is asked what is kept about people |
-//! | [`performance`] | whoever needs low latency, or wants to measure |
-//! | [`embedding`] | whoever puts a server into a program |
-//! | [`testing`] | whoever runs the tests, the simulation, the fuzz targets and the benches |
-//! | [`changing`] | whoever changes the code: which places are touched, and in which order |
+//! | [`operating`] | those who run the server: flags, log, metrics, limits, a public port |
+//! | [`packages`] | those who install it as a service, a package or a container |
+//! | [`security`] | those who want to know what is protected, or have found that it is not |
+//! | [`privacy`] | those who are asked what is kept about people |
+//! | [`performance`] | those who need low latency, or want to measure |
+//! | [`embedding`] | those who put a server into a program |
+//! | [`testing`] | those who run the tests, the simulation, the fuzz targets and the benches |
+//! | [`changing`] | those who change the code: which places are touched, and in which order |
 
 // What the pages link to.
 #[cfg(doc)]
