@@ -68,8 +68,9 @@
 //! | 7 | `room` | members, what a line becomes, who gets it, history, moderation | no socket |
 //! | 6 | `broadcast` | what the room hands to connections: the batch of a turn, lines for single clients | |
 //! | 6 | `events` | what happened, told to one observer | |
+//! | 6 | `relay` | one room on several servers: the log that they share, read in order and written | no socket, no engine |
 //! | 5 | `metrics` | what happened, in numbers | |
-//! | 4 | [`protocol`] | bytes and their meaning: telnet, lines, commands, every text that a client reads, the frames of NATS | |
+//! | 4 | [`protocol`] | bytes and their meaning: telnet, lines, commands, every text that a client reads, the frames of NATS, what servers tell each other | |
 //! | 3 | `config` | every number, with its unit and its reason; addresses, prefix, passwords | clap, with the feature `cli` |
 //! | 2 | [`text`] | the only road from a peer's bytes to another terminal; nicks | |
 //! | 1 | `time` | moments in eight bytes, timers, rates, what expires | no clock |
@@ -115,6 +116,8 @@ pub mod manual;
 mod metrics;
 mod peer;
 pub mod protocol;
+#[cfg(feature = "relay")]
+mod relay;
 mod room;
 pub mod server;
 mod session;

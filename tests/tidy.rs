@@ -17,7 +17,7 @@ const FLOORS: &[&[&str]] = &[
     &["config"],
     &["protocol"],
     &["metrics"],
-    &["events", "broadcast"],
+    &["events", "broadcast", "relay"],
     &["conn", "room"],
     &["session"],
     &["engine"],
