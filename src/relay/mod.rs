@@ -2,6 +2,7 @@
 //! log says, in its order. The log is kept by an engine, which is reached elsewhere: here are no sockets, no
 //! clock and no members.
 
+mod nodes;
 mod publisher;
 
 /// What the relay wants of the engine.
