@@ -4,6 +4,7 @@
 
 mod nodes;
 mod publisher;
+mod sequencer;
 
 /// What the relay wants of the engine.
 pub(crate) trait Engine {
