@@ -20,7 +20,7 @@
 //! | a line `gone X` is told | what is parked of X is dropped, and whatever comes of it later |
 //! | a beat `new X` | the same, but X is not said to be gone: that is up to a line |
 //! | too much is parked | the node with the most batches waits no longer for what is missing before its first one |
-//! | too many nodes are known | the one that was heard of the longest time ago is forgotten, first of those that are gone |
+//! | too many nodes are known | the one of which nothing was heard for longest is forgotten, those gone first |
 //!
 //! Whoever reads everything since the first entry of a node loses no line of it: a node has read back only
 //! what such a reader was told, too. Whoever begins in the middle, or has missed entries, tells no line twice and keeps

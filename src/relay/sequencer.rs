@@ -10,8 +10,8 @@
 //! | "missing", from a server that may be behind | what the log holds is asked, once; 50 ms later the entry again |
 //! | "not fetched": nobody leads the log | asked again after 250 ms |
 //! | no answer | asked again after 2 s |
-//! | what the log holds | what is missing below its first entry is lost; what is said to be behind its last one was never there |
-//! | too much waits | the latest is thrown away, to be asked for later; until half of it is read nothing later is asked for |
+//! | what the log holds | what is missing below its first entry is lost; nothing was ever behind its last one |
+//! | too much waits | the latest is thrown away, and nothing later is asked for until half is read |
 //! | the link is lost | nothing is known; what comes before it is open waits, because it may be of another log |
 //!
 //! An entry that was heard is not to be believed: on the subject on which the engine repeats its log somebody else
