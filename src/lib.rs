@@ -117,7 +117,7 @@ mod metrics;
 mod peer;
 pub mod protocol;
 #[cfg(feature = "relay")]
-#[allow(dead_code, reason = "no session uses it yet")]
+#[cfg_attr(not(test), expect(dead_code, reason = "no session uses it yet"))]
 mod relay;
 mod room;
 pub mod server;

@@ -52,8 +52,9 @@ pub(crate) struct Publisher {
     out_bytes: usize,
     /// The number of the next line that gets one.
     next: u64,
-    /// How many publications there were.
+    /// How many publications there were, and how many of them were not the first ones.
     published: u64,
+    again: u64,
     /// The publication that last wanted an answer, and where the log holds it, if it said so.
     probed: u64,
     stored_at: Option<u64>,
@@ -103,6 +104,7 @@ impl Publisher {
             out_bytes: 0,
             next: 0,
             published: 0,
+            again: 0,
             probed: 0,
             stored_at: None,
         }
@@ -139,6 +141,16 @@ impl Publisher {
     /// How many bytes wait to be read back.
     pub(crate) fn waiting_bytes(&self) -> usize {
         self.gathered_bytes.saturating_add(self.out_bytes)
+    }
+
+    /// How many batches are out.
+    pub(crate) fn out(&self) -> usize {
+        self.out.len()
+    }
+
+    /// How often a batch was published again.
+    pub(crate) fn published_again(&self) -> u64 {
+        self.again
     }
 
     /// How many lines have a number and are not settled.
@@ -282,6 +294,7 @@ impl Publisher {
             if !out.is_read && which(out) {
                 engine.publish(&out.bytes, false);
                 self.published = self.published.saturating_add(1);
+                self.again = self.again.saturating_add(1);
                 out.publications.1 = self.published;
                 out.last_at = now;
             }
@@ -296,6 +309,7 @@ impl Publisher {
         if let Some(oldest) = self.out.front_mut() {
             engine.publish(&oldest.bytes, true);
             self.published = self.published.saturating_add(1);
+            self.again = self.again.saturating_add(1);
             oldest.publications.1 = self.published;
             oldest.last_at = now;
             self.probed = self.published;
