@@ -619,10 +619,16 @@ mod tests {
         let batch = writer.finish(header(u64::MAX - 64, u64::MAX - 64, 0));
         assert!(batch.len() <= MAX_BATCH_BYTES, "{}", batch.len());
         assert_eq!(parse(&batch).map(|it| it.1.len()), Ok(64));
+        // To the last byte, with the longest header.
         let mut writer = BatchWriter::default();
-        while writer.push(0, Kind::Say, &longest[..1000]) {}
-        let room = MAX_BATCH_BYTES - writer.finish(header(0, 0, 0)).len();
-        assert!(room < 1050, "{room} bytes were left");
+        for bytes in (0..=1200).rev() {
+            writer.push(0, Kind::Say, &longest[..bytes]);
+        }
+        let count = u64::from(writer.len());
+        assert!((10..64).contains(&count), "{count} lines");
+        let batch = writer.finish(header(u64::MAX - count, u64::MAX - count, 0));
+        assert_eq!(batch.len(), MAX_BATCH_BYTES);
+        assert_eq!(parse(&batch).map(|it| it.1.len() as u64), Ok(count));
     }
 
     #[test]

@@ -703,6 +703,26 @@ mod tests {
     }
 
     #[test]
+    fn what_is_thrown_away_is_asked_for_again() {
+        let mut log = Sequencer::new(GAP);
+        let mut read = 0;
+        log.on_open(1, (1, 600), at(0), &mut |read| panic!("{read:?}"));
+        let payload = vec![b'x'; 16 << 10];
+        for first in [1, 258, 515, 601] {
+            let mut asked = Vec::new();
+            log.ask(at(0), &mut |ask| asked.push(ask));
+            let expected: Vec<_> = (first..=600).map(Ask::Fetch).collect();
+            assert_eq!(asked, expected);
+            // The first comes last, and only as much can wait for it as there is room for.
+            for sequence in (first..=600).rev() {
+                log.on_entry(sequence, &payload, at(0), &mut |_| read += 1);
+            }
+            assert_eq!(read, log.next() - 1);
+        }
+        assert_eq!(log.next(), 601);
+    }
+
+    #[test]
     fn who_says_that_there_is_more_is_not_believed() {
         let mut scene = Scene::new(1, 0, 0);
         scene.hear(u64::MAX);
