@@ -1,4 +1,4 @@
-//! One connection to an engine, which is nats-server with JetStream: [`Link`] makes of bytes what the relay
+//! One connection to an engine, which is nats-server with JetStream: [`NatsLink`] makes of bytes what the relay
 //! wants to know, and of what the relay wants bytes. It has no stream and no clock, and knows nothing of
 //! members or lines: a payload is bytes to it.
 //!
@@ -8,7 +8,7 @@
 //! | `Joining` | PONG | both streams are asked for; `Making` |
 //! | `Making` | a stream, made or as it has to be | the other one is awaited; after both `Open`, which is told |
 //! | `Making` | "exists with other settings" | what it has is asked for, and compared |
-//! | `Making` | 503, no leader | asked again with the next [`tick`](Link::tick) |
+//! | `Making` | 503, no leader | asked again with the next [`tick`](NatsLink::tick) |
 //! | `Open` | an entry, an answer, a private payload | told |
 //! | any | PING | PONG |
 //! | any | -ERR, a frame that is none, a stream that differs, no PONG to two PINGs | the link ends, with the reason |
@@ -125,7 +125,7 @@ pub(crate) enum LinkError {
 
 /// A connection to the engine.
 #[derive(Debug)]
-pub(crate) struct Link {
+pub(crate) struct NatsLink {
     identity: Identity,
     decoder: Decoder,
     phase: Phase,
@@ -172,7 +172,7 @@ enum Asked {
     Publish,
 }
 
-impl Link {
+impl NatsLink {
     /// A connection that has just been made. `salt` makes its inbox one that nobody can guess.
     pub(crate) fn new(identity: Identity, salt: u64) -> Self {
         let inbox = format!("_INBOX.{:016x}{salt:016x}.", identity.node);
@@ -561,7 +561,7 @@ mod tests {
     const INBOX: &str = "_INBOX.00000000000000ab0000000000000007.";
 
     struct Rig {
-        link: Link,
+        link: NatsLink,
         out: Vec<u8>,
     }
 
@@ -574,7 +574,7 @@ mod tests {
                 replicas: 1,
             };
             Self {
-                link: Link::new(identity, 7),
+                link: NatsLink::new(identity, 7),
                 out: Vec::new(),
             }
         }
