@@ -31,7 +31,7 @@ use crate::protocol::nats::info::{Info, InfoError};
 use crate::protocol::nats::jetstream::{
     self, ApiError, Entry, NoEntry, PubAck, Request, StreamConfig, StreamInfo,
 };
-use crate::protocol::nats::names;
+use crate::protocol::nats::names::{self, StreamName};
 use crate::protocol::nats::subject::{Filter, Subject};
 
 /// The subscriptions: what is said, what is for this server alone, and answers.
@@ -102,7 +102,7 @@ pub(crate) enum LinkError {
     Frame(FrameError),
     Info(InfoError),
     /// The engine lacks something that the relay needs.
-    Lacks(&'static str),
+    Lacks(Lack),
     /// The engine wants TLS, or a key.
     Wants(&'static str),
     /// Who this server is was not accepted.
@@ -123,10 +123,24 @@ pub(crate) enum LinkError {
     Silent,
 }
 
+/// What an engine lacks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lack {
+    JetStream,
+    Headers,
+    /// It takes no longer payloads than this, in bytes.
+    Payload {
+        max: u64,
+    },
+}
+
 /// A connection to the engine.
 #[derive(Debug)]
 pub(crate) struct NatsLink {
     identity: Identity,
+    /// The names of the two streams.
+    lines: StreamName,
+    claims: StreamName,
     decoder: Decoder,
     phase: Phase,
     /// Where answers come, with a dot behind it.
@@ -178,6 +192,8 @@ impl NatsLink {
         let inbox = format!("_INBOX.{:016x}{salt:016x}.", identity.node);
         let subject_in = names::lines_in(&identity.room);
         Self {
+            lines: StreamName::lines(&identity.room),
+            claims: StreamName::claims(&identity.room),
             identity,
             decoder: Decoder::default(),
             phase: Phase::Greeting,
@@ -328,15 +344,22 @@ impl NatsLink {
         }
     }
 
+    fn name(&self, which: Which) -> &StreamName {
+        match which {
+            Which::Lines => &self.lines,
+            Which::Claims => &self.claims,
+        }
+    }
+
     /// Asks what the log holds.
     pub(crate) fn ask_info(&mut self, out: &mut impl BufMut) {
-        let request = jetstream::stream_info(self.config(Which::Lines).name());
+        let request = jetstream::stream_info(&self.lines);
         self.ask(Asked::Info, &request, out);
     }
 
     /// Asks for an entry.
     pub(crate) fn fetch(&mut self, sequence: u64, out: &mut impl BufMut) {
-        let request = jetstream::get(self.config(Which::Lines).name(), sequence);
+        let request = jetstream::get(&self.lines, sequence);
         self.ask(Asked::Fetch { sequence }, &request, out);
     }
 
@@ -378,7 +401,7 @@ impl NatsLink {
     ) -> Result<Option<Heard<'i>>, LinkError> {
         match message.sid {
             LINES => Ok(Entry::parse(&message).ok().and_then(|entry| {
-                let is_ours = entry.stream == self.config(Which::Lines).name().as_str().as_bytes();
+                let is_ours = entry.stream == self.lines.as_str().as_bytes();
                 is_ours.then_some(Heard::Entry {
                     sequence: entry.sequence,
                     payload: entry.payload,
@@ -410,7 +433,7 @@ impl NatsLink {
             Asked::Create(which) => match jetstream::parse_stream(message.payload) {
                 Ok(info) => Ok(self.on_stream(which, info)),
                 Err(ApiError::OtherConfig) => {
-                    let request = jetstream::stream_info(self.config(which).name());
+                    let request = jetstream::stream_info(self.name(which));
                     self.ask(Asked::Compare(which), &request, out);
                     Ok(None)
                 }
@@ -470,7 +493,7 @@ impl NatsLink {
     }
 
     fn no_stream(&self, which: Which, why: ApiError) -> LinkError {
-        let stream = self.config(which).name().as_str().to_owned();
+        let stream = self.name(which).as_str().to_owned();
         LinkError::NoStream { stream, why }
     }
 
@@ -511,13 +534,14 @@ fn check(info: &Info, auth: &RelayAuth) -> Result<(), LinkError> {
         return Err(LinkError::Wants("a signature"));
     }
     if !info.headers {
-        return Err(LinkError::Lacks("headers"));
+        return Err(LinkError::Lacks(Lack::Headers));
     }
     if !info.jetstream {
-        return Err(LinkError::Lacks("JetStream"));
+        return Err(LinkError::Lacks(Lack::JetStream));
     }
     if info.max_payload < NEEDED_PAYLOAD_BYTES {
-        return Err(LinkError::Lacks("payloads of 20 KiB"));
+        let max = info.max_payload;
+        return Err(LinkError::Lacks(Lack::Payload { max }));
     }
     Ok(())
 }
@@ -529,12 +553,32 @@ fn words(text: &[u8]) -> String {
     text.chars().take(200).collect()
 }
 
+impl fmt::Display for Lack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::JetStream => f.write_str(
+                "the engine has no JetStream: start nats-server with -js, or give its configuration a block \
+                 \"jetstream\"",
+            ),
+            Self::Headers => f.write_str(
+                "the engine takes no headers: it has to be nats-server 2.9 or later, and its configuration must \
+                 not have no_header_support",
+            ),
+            Self::Payload { max } => write!(
+                f,
+                "the engine takes no more than {max} bytes in a message: set max_payload in its configuration to \
+                 {NEEDED_PAYLOAD_BYTES} or more"
+            ),
+        }
+    }
+}
+
 impl fmt::Display for LinkError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Frame(error) => write!(f, "the engine is no nats-server: {error}"),
             Self::Info(error) => write!(f, "{error}"),
-            Self::Lacks(what) => write!(f, "the engine has no {what}; start it with -js"),
+            Self::Lacks(lack) => write!(f, "{lack}"),
             Self::Wants(what) => write!(
                 f,
                 "the engine wants {what}: connect through a leaf node on this machine"
@@ -694,11 +738,18 @@ mod tests {
         for (info, why) in [
             (
                 r#"{"headers":true,"max_payload":1048576}"#,
-                "the engine has no JetStream; start it with -js",
+                "the engine has no JetStream: start nats-server with -js, or give its configuration a block \
+                 \"jetstream\"",
+            ),
+            (
+                r#"{"headers":true,"jetstream":true,"max_payload":20479}"#,
+                "the engine takes no more than 20479 bytes in a message: set max_payload in its configuration to \
+                 20480 or more",
             ),
             (
                 r#"{"jetstream":true,"max_payload":1048576}"#,
-                "the engine has no headers; start it with -js",
+                "the engine takes no headers: it has to be nats-server 2.9 or later, and its configuration must \
+                 not have no_header_support",
             ),
             (
                 r#"{"headers":true,"jetstream":true,"max_payload":1048576,"tls_required":true}"#,
