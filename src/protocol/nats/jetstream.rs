@@ -9,7 +9,7 @@
 //! | [`create_stream`] | `$JS.API.STREAM.CREATE.NAME` | [`parse_stream`] |
 //! | [`stream_info`] | `$JS.API.STREAM.INFO.NAME` | [`parse_stream`] |
 //! | [`delete_message`] | `$JS.API.STREAM.MSG.DELETE.NAME` | [`parse_deleted`] |
-//! | [`get`], [`get_last`] | `$JS.API.DIRECT.GET.NAME` | [`Entry::parse`]; none if there is no such stream |
+//! | [`get`], [`get_last`], [`get_next`] | `$JS.API.DIRECT.GET.NAME` | [`Entry::parse`]; none if there is no such stream |
 //! | a message to a subject of a stream | that subject | [`parse_ack`] |
 //!
 //! A stream that exists is never changed. If it was made otherwise the server says so and no more, and
@@ -24,7 +24,7 @@ use crate::config::relay::RelayRoom;
 use crate::protocol::nats::decode::Message;
 use crate::protocol::nats::headers::{self, Status};
 use crate::protocol::nats::names::{self, StreamName};
-use crate::protocol::nats::subject::Subject;
+use crate::protocol::nats::subject::{Filter, Subject};
 
 /// The most that is kept of what was said, in bytes, and the most that claims of nicks take.
 const MAX_STREAM_BYTES: u64 = 64 << 20;
@@ -83,6 +83,12 @@ pub fn get_last(stream: &StreamName, subject: &Subject) -> Request {
     Request::new("DIRECT.GET", stream, Some(&body))
 }
 
+/// Asks for the first message of a stream at a place or behind it whose subject matches.
+pub fn get_next(stream: &StreamName, filter: &Filter, sequence: u64) -> Request {
+    let body = json!({ "next_by_subj": filter.as_str(), "seq": sequence });
+    Request::new("DIRECT.GET", stream, Some(&body))
+}
+
 /// What a stream is asked to be.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StreamConfig {
@@ -107,7 +113,7 @@ impl StreamConfig {
     /// another.
     pub fn claims(room: &RelayRoom, replicas: u8) -> Self {
         let own = json!({
-            "subjects": [format!("lc.{room}.nick.*")],
+            "subjects": [names::all_claims(room).as_str()],
             "discard": "new",
             "max_msgs_per_subject": 1,
             "republish": null,
@@ -346,10 +352,10 @@ pub enum ApiError {
     OtherConfig,
     /// There is no such stream (10059).
     NoStream,
-    /// The last message is not where it was expected (10071).
+    /// The last message is not where it was expected (10071, and 10164 where another one is just being stored).
     WrongLastSequence {
-        /// Where it is: with that subject, if it was asked for by subject.
-        last: u64,
+        /// Where it is, if that is told: with that subject, if it was asked for by subject.
+        last: Option<u64>,
     },
     /// Anything else.
     Other {
@@ -371,12 +377,48 @@ impl ApiError {
         match (err_code, last) {
             (10058, _) => Self::OtherConfig,
             (10059, _) => Self::NoStream,
-            (10071, Some(last)) => Self::WrongLastSequence { last },
+            (10071 | 10164, last) => Self::WrongLastSequence { last },
             _ => Self::Other {
                 code,
                 err_code,
                 description,
             },
+        }
+    }
+
+    /// Whether a message was not stored because there is no room for more: in the stream (10077 for several reasons,
+    /// of which this is one), for the account (10002), or on the server (10023, 10047).
+    pub fn is_full(&self) -> bool {
+        match self {
+            Self::Other {
+                err_code,
+                description,
+                ..
+            } => match err_code {
+                10077 => description.starts_with("maximum "),
+                _ => matches!(err_code, 10002 | 10023 | 10047),
+            },
+            _ => false,
+        }
+    }
+
+    /// Whether there is no message to delete: it was deleted before (10043), or was never there (10057 for several
+    /// reasons, of which these are two).
+    pub fn is_missing(&self) -> bool {
+        match self {
+            Self::NoStream => true,
+            Self::Other {
+                err_code,
+                description,
+                ..
+            } => match err_code {
+                10057 => matches!(
+                    description.as_str(),
+                    "no message found" | "stream store EOF"
+                ),
+                _ => *err_code == 10043,
+            },
+            _ => false,
         }
     }
 }
@@ -386,7 +428,10 @@ impl fmt::Display for ApiError {
         match self {
             Self::OtherConfig => f.write_str("the stream exists with other settings"),
             Self::NoStream => f.write_str("there is no such stream"),
-            Self::WrongLastSequence { last } => write!(f, "the last message is at {last}"),
+            Self::WrongLastSequence { last: Some(last) } => {
+                write!(f, "the last message is at {last}")
+            }
+            Self::WrongLastSequence { last: None } => f.write_str("the last message is elsewhere"),
             Self::Other {
                 code,
                 err_code,
@@ -488,6 +533,11 @@ mod tests {
                 get_last(&StreamName::claims(&room()), &claim),
                 "$JS.API.DIRECT.GET.LCN_t",
                 r#"{"last_by_subj":"lc.t.nick.0000000000000000000000000000000f"}"#,
+            ),
+            (
+                get_next(&StreamName::claims(&room()), &names::all_claims(&room()), 7),
+                "$JS.API.DIRECT.GET.LCN_t",
+                r#"{"next_by_subj":"lc.t.nick.*","seq":7}"#,
             ),
         ] {
             assert_eq!(text(&request), (subject, body));
@@ -628,11 +678,15 @@ mod tests {
             ),
             (
                 r#"{"error":{"code":400,"err_code":10071,"description":"wrong last sequence: 4"},"stream":"LC_t","seq":0}"#,
-                ApiError::WrongLastSequence { last: 4 },
+                ApiError::WrongLastSequence { last: Some(4) },
             ),
             (
                 r#"{"error":{"code":400,"err_code":10071,"description":"wrong last sequence: -4"},"stream":"LC_t","seq":0}"#,
-                other(400, 10071, "wrong last sequence: -4"),
+                ApiError::WrongLastSequence { last: None },
+            ),
+            (
+                r#"{"error":{"code":400,"err_code":10164,"description":"wrong last sequence"},"stream":"LC_t","seq":0}"#,
+                ApiError::WrongLastSequence { last: None },
             ),
             (
                 r#"{"error":{"code":500,"err_code":10057,"description":"no message found"}}"#,
@@ -644,6 +698,36 @@ mod tests {
             assert_eq!(parse_stream(answer.as_bytes()).map(|_| ()), error);
             assert_eq!(parse_ack(answer.as_bytes()).map(|_| ()), error);
             assert_eq!(parse_deleted(answer.as_bytes()), error);
+        }
+    }
+
+    #[test]
+    fn what_is_full_and_what_is_not_there_are_known_by_their_numbers() {
+        for (err_code, description, is_full, is_missing) in [
+            (10077, "maximum bytes exceeded", true, false),
+            (10077, "maximum messages exceeded", true, false),
+            (10077, "no space left on device", false, false),
+            (10002, "resource limits exceeded for account", true, false),
+            (10023, "insufficient resources", true, false),
+            (
+                10047,
+                "insufficient storage resources available",
+                true,
+                false,
+            ),
+            (10043, "sequence 3 not found", false, true),
+            (10057, "stream store EOF", false, true),
+            (10057, "no message found", false, true),
+            (10057, "input/output error", false, false),
+            (10059, "stream not found", false, true),
+            (10071, "wrong last sequence: 4", false, false),
+        ] {
+            let error = ApiError::new(400, err_code, description.to_owned());
+            assert_eq!(
+                (error.is_full(), error.is_missing()),
+                (is_full, is_missing),
+                "{error}"
+            );
         }
     }
 

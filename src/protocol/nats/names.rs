@@ -8,7 +8,7 @@
 //! | `lc.ROOM.nick.HASH` | a claim of a nick; what the stream `LCN_ROOM` stores |
 
 use crate::config::relay::RelayRoom;
-use crate::protocol::nats::subject::Subject;
+use crate::protocol::nats::subject::{Filter, Subject};
 
 /// The name of a stream.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -51,9 +51,45 @@ pub fn claim(room: &RelayRoom, hash: u128) -> Subject {
     Subject::known(format!("lc.{room}.nick.{hash:032x}"))
 }
 
+/// Where all nicks are claimed.
+pub fn all_claims(room: &RelayRoom) -> Filter {
+    Filter::known(format!("lc.{room}.nick.*"))
+}
+
+/// The hash of the key that is claimed with this subject.
+pub fn claimed(room: &RelayRoom, subject: &[u8]) -> Option<u128> {
+    let subject = str::from_utf8(subject).ok()?;
+    let subject = subject.strip_prefix("lc.")?.strip_prefix(room.as_str())?;
+    let hash = subject.strip_prefix(".nick.")?;
+    let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    let is_hash = hash.len() == 32 && hash.bytes().all(is_digit);
+    is_hash.then(|| u128::from_str_radix(hash, 16).ok())?
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_hash_is_read_back_from_its_subject_and_from_no_other() {
+        let room: RelayRoom = "my_room-1".parse().expect("a name");
+        for hash in [0, 1, 1 << 127, u128::MAX] {
+            let subject = claim(&room, hash);
+            assert_eq!(claimed(&room, subject.as_str().as_bytes()), Some(hash));
+        }
+        let hash = "0".repeat(32);
+        for subject in [
+            format!("lc.my_room-1.nick.{}", "0".repeat(31)),
+            format!("lc.my_room-1.nick.{}F", "0".repeat(31)),
+            format!("lc.my_room-1.nick.+{}", "0".repeat(31)),
+            format!("lc.my_room-1.nick.{hash}0"),
+            format!("lc.my_room-1.in.{hash}"),
+            format!("lc.my_room-11.nick.{hash}"),
+            hash,
+        ] {
+            assert_eq!(claimed(&room, subject.as_bytes()), None, "{subject}");
+        }
+    }
 
     #[test]
     fn a_room_has_two_streams_and_four_kinds_of_subjects() {

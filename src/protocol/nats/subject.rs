@@ -67,6 +67,12 @@ impl fmt::Display for Subject {
 }
 
 impl Filter {
+    /// Makes a filter of a text that is known to be one.
+    pub(super) fn known(text: String) -> Self {
+        debug_assert_eq!(check(&text, true), Ok(()), "{text}");
+        Self(text.into())
+    }
+
     /// Returns the filter as text.
     pub fn as_str(&self) -> &str {
         &self.0

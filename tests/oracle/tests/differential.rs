@@ -531,6 +531,8 @@ fn both_are_told_what_is_not_there() {
             panic!("{theirs:?}");
         };
         assert_eq!((usize::from(code), err_code), (error.code(), 10057));
+        let again = ours::parse_deleted(&again.payload).map_err(|it| it.is_missing());
+        assert_eq!(again, Err(true));
         assert_eq!(error.error_code(), ErrorCode::STREAM_MESSAGE_DELETE_FAILED);
 
         for sequence in [1, 3, u64::MAX] {
@@ -570,7 +572,8 @@ fn a_claim_is_had_once_by_either() {
         };
         let first = ours::parse_ack(&ask(&new).payload).expect("it is free");
         let taken = ours::parse_ack(&ask(&new).payload);
-        assert_eq!(taken, Err(ApiError::WrongLastSequence { last: first.seq }));
+        let last = Some(first.seq);
+        assert_eq!(taken, Err(ApiError::WrongLastSequence { last }));
         let theirs = || async {
             let mut headers = HeaderMap::new();
             headers.insert("Nats-Expected-Last-Subject-Sequence", HeaderValue::from(0));
