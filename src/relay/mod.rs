@@ -27,6 +27,7 @@
 //! Where the log has another end than it had, or another entry where the last one was read, it was made anew or has lost
 //! its end: all of it is read from where this server once began. What is known already is dropped by its numbers.
 
+pub(crate) mod claims;
 mod core;
 mod nodes;
 mod presence;
