@@ -9,7 +9,7 @@
 //! | `Making` | a stream, made or as it has to be | the other one is awaited; after both `Open`, which is told |
 //! | `Making` | "exists with other settings" | what it has is asked for, and compared |
 //! | `Making` | 503, no leader | asked again with the next [`tick`](NatsLink::tick) |
-//! | `Open` | an entry, an answer, a private payload | told |
+//! | `Open` | an entry, an answer, a private payload | told; a claim that is refused is told like one that is stored |
 //! | any | PING | PONG |
 //! | any | -ERR, a frame that is none, a stream that differs, no PONG to two PINGs | the link ends, with the reason |
 //!
@@ -26,13 +26,14 @@ use bytes::BufMut;
 
 use crate::config::relay::{RelayAuth, RelayRoom};
 use crate::protocol::nats::decode::{Decoder, Frame, FrameError, Message, ServerErrorKind};
-use crate::protocol::nats::encode::{self, Connect};
+use crate::protocol::nats::encode::{self, Connect, Header};
 use crate::protocol::nats::info::{Info, InfoError};
 use crate::protocol::nats::jetstream::{
     self, ApiError, Entry, NoEntry, PubAck, Request, StreamConfig, StreamInfo,
 };
 use crate::protocol::nats::names::{self, StreamName};
 use crate::protocol::nats::subject::{Filter, Subject};
+use crate::relay::claims::{Answer, ClaimEngine, KeyHash};
 
 /// The subscriptions: what is said, what is for this server alone, and answers.
 const LINES: u64 = 1;
@@ -63,8 +64,8 @@ pub(crate) struct Identity {
 /// What the relay gets to know.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Heard<'i> {
-    /// The streams are there: what the one of lines holds.
-    Open(StreamInfo),
+    /// The streams are there: what they hold.
+    Open(Box<Streams>),
     /// An entry of the log, which was just stored.
     Entry { sequence: u64, payload: &'i [u8] },
     /// An entry that was asked for.
@@ -79,12 +80,21 @@ pub(crate) enum Heard<'i> {
     Stored { sequence: u64 },
     /// It is not, for this reason.
     NotStored(Refusal),
+    /// What became of a request about claims.
+    Claim { request: u64, answer: Answer<'i> },
     /// A payload for this server alone.
     Private(&'i [u8]),
     /// Where else the engine is, and whether this server of it is about to end.
     Servers { info: Box<Info> },
     /// The engine refuses a publication or a subscription, in its words.
     Forbidden(&'i [u8]),
+}
+
+/// The streams of a room.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Streams {
+    pub(crate) lines: StreamInfo,
+    pub(crate) claims: StreamInfo,
 }
 
 /// Why something is not stored.
@@ -156,10 +166,10 @@ pub(crate) struct NatsLink {
 enum Phase {
     Greeting,
     Joining,
-    /// What the stream of lines holds, once that is known, and whether the one of claims is there.
+    /// What the streams hold, once that is known.
     Making {
         lines: Option<StreamInfo>,
-        has_claims: bool,
+        claims: Option<StreamInfo>,
     },
     Open,
 }
@@ -184,6 +194,10 @@ enum Asked {
         sequence: u64,
     },
     Publish,
+    /// A request about claims, with its number there.
+    Claim(u64),
+    Look(u64),
+    GiveUp(u64),
 }
 
 impl NatsLink {
@@ -297,7 +311,7 @@ impl NatsLink {
         if matches!(self.phase, Phase::Joining) {
             self.phase = Phase::Making {
                 lines: None,
-                has_claims: false,
+                claims: None,
             };
             self.create(Which::Lines, out);
             self.create(Which::Claims, out);
@@ -375,6 +389,11 @@ impl NatsLink {
         encode::publish(out, &subject, None, payload);
     }
 
+    /// The link as an engine for claims.
+    pub(crate) fn with<'l, B: BufMut>(&'l mut self, out: &'l mut B) -> LinkOut<'l, B> {
+        LinkOut { link: self, out }
+    }
+
     fn ask(&mut self, asked: Asked, request: &Request, out: &mut impl BufMut) {
         let reply = self.request(asked);
         encode::publish(out, &request.subject, reply.as_ref(), &request.body);
@@ -446,6 +465,18 @@ impl NatsLink {
                 Err(_) => Ok(None),
             },
             Asked::Fetch { sequence } => Ok(Some(fetched(sequence, &message))),
+            Asked::Claim(request) => {
+                let answer = claimed(status, message.payload);
+                Ok(Some(Heard::Claim { request, answer }))
+            }
+            Asked::Look(request) => {
+                let answer = self.holder(&message);
+                Ok(Some(Heard::Claim { request, answer }))
+            }
+            Asked::GiveUp(request) => {
+                let answer = given_up(status, message.payload);
+                Ok(Some(Heard::Claim { request, answer }))
+            }
             Asked::Publish => Ok(Some(
                 match (status, jetstream::parse_ack(message.payload)) {
                     (Some(status), _) => Heard::NotStored(Refusal::Status(status)),
@@ -480,16 +511,17 @@ impl NatsLink {
 
     /// A stream is there.
     fn on_stream<'i>(&mut self, which: Which, info: StreamInfo) -> Option<Heard<'i>> {
-        let Phase::Making { lines, has_claims } = &mut self.phase else {
+        let Phase::Making { lines, claims } = &mut self.phase else {
             return None;
         };
         match which {
             Which::Lines => *lines = Some(info),
-            Which::Claims => *has_claims = true,
+            Which::Claims => *claims = Some(info),
         }
-        let lines = lines.take_if(|_| *has_claims)?;
+        let lines = lines.take_if(|_| claims.is_some())?;
+        let claims = claims.take()?;
         self.phase = Phase::Open;
-        Some(Heard::Open(lines))
+        Some(Heard::Open(Box::new(Streams { lines, claims })))
     }
 
     fn no_stream(&self, which: Which, why: ApiError) -> LinkError {
@@ -497,9 +529,72 @@ impl NatsLink {
         LinkError::NoStream { stream, why }
     }
 
+    /// What is claimed, as the answer to a look says.
+    fn holder<'i>(&self, message: &Message<'i>) -> Answer<'i> {
+        match Entry::parse(message) {
+            Ok(entry) => Answer::Holder {
+                sequence: entry.sequence,
+                key: names::claimed(&self.identity.room, entry.subject).map(KeyHash),
+                payload: entry.payload,
+            },
+            Err(NoEntry::NotFound) => Answer::Nobody,
+            Err(NoEntry::Status(_) | NoEntry::Malformed) => Answer::NotNow,
+        }
+    }
+
     /// How many requests are out.
     pub(crate) fn requests(&self) -> usize {
         self.requests.len()
+    }
+}
+
+/// A link and where it writes.
+#[derive(Debug)]
+pub(crate) struct LinkOut<'l, B> {
+    link: &'l mut NatsLink,
+    out: &'l mut B,
+}
+
+impl<B: BufMut> ClaimEngine for LinkOut<'_, B> {
+    fn claim(&mut self, request: u64, key: KeyHash, expected: u64, payload: &[u8]) {
+        let subject = names::claim(&self.link.identity.room, key.0);
+        let reply = self.link.request(Asked::Claim(request));
+        let headers = [Header::expected_last_subject_sequence(expected)];
+        encode::publish_with_headers(self.out, &subject, reply.as_ref(), &headers, payload);
+    }
+
+    fn look(&mut self, request: u64, key: KeyHash) {
+        let subject = names::claim(&self.link.identity.room, key.0);
+        let get = jetstream::get_last(&self.link.claims, &subject);
+        self.link.ask(Asked::Look(request), &get, self.out);
+    }
+
+    fn look_from(&mut self, request: u64, sequence: u64) {
+        let filter = names::all_claims(&self.link.identity.room);
+        let get = jetstream::get_next(&self.link.claims, &filter, sequence);
+        self.link.ask(Asked::Look(request), &get, self.out);
+    }
+
+    fn give_up(&mut self, request: u64, sequence: u64) {
+        let delete = jetstream::delete_message(&self.link.claims, sequence);
+        self.link.ask(Asked::GiveUp(request), &delete, self.out);
+    }
+}
+
+fn claimed(status: Option<u16>, answer: &[u8]) -> Answer<'static> {
+    match (status, jetstream::parse_ack(answer)) {
+        (None, Ok(PubAck { seq, .. })) => Answer::Stored { sequence: seq },
+        (None, Err(ApiError::WrongLastSequence { last })) => Answer::Taken { last },
+        (None, Err(error)) if error.is_full() => Answer::Full,
+        _ => Answer::NotNow,
+    }
+}
+
+fn given_up(status: Option<u16>, answer: &[u8]) -> Answer<'static> {
+    match (status, jetstream::parse_deleted(answer)) {
+        (None, Ok(())) => Answer::GivenUp,
+        (None, Err(error)) if error.is_missing() => Answer::GivenUp,
+        _ => Answer::NotNow,
     }
 }
 
@@ -672,7 +767,11 @@ mod tests {
     fn short(heard: &Heard<'_>) -> String {
         let text = |payload: &[u8]| String::from_utf8_lossy(payload).into_owned();
         match heard {
-            Heard::Open(info) => format!("open, last {}", info.last_seq),
+            Heard::Open(streams) => {
+                let Streams { lines, claims } = &**streams;
+                assert_eq!(claims.config["name"], "LCN_t");
+                format!("open, last {}", lines.last_seq)
+            }
             Heard::Info(info) => format!("info, last {}", info.last_seq),
             Heard::Entry { sequence, payload } => format!("entry {sequence} {}", text(payload)),
             Heard::Fetched { sequence, payload } => format!("fetched {sequence} {}", text(payload)),
@@ -832,6 +931,84 @@ mod tests {
         assert_eq!(rig.link.requests(), 0);
         let forbidden = rig.hear("-ERR 'Permissions Violation for Publish to \"lc.t.in\"'\r\n");
         assert_eq!(forbidden.map(|it| it.len()), Ok(1), "the link goes on");
+    }
+
+    #[test]
+    fn claims_are_published_looked_for_and_given_up() {
+        let mut rig = Rig::open();
+        let mut engine = rig.link.with(&mut rig.out);
+        let (key, payload) = (KeyHash(0xf), b"1 00000000000000ab 7 bob");
+        engine.claim(21, key, 5, payload);
+        engine.look(22, key);
+        engine.look_from(23, 9);
+        engine.give_up(24, 6);
+        let subject = "lc.t.nick.0000000000000000000000000000000f";
+        let expected = [
+            &format!("HPUB {subject} {INBOX}3 52 76"),
+            "NATS/1.0",
+            "Nats-Expected-Last-Subject-Sequence: 5",
+            "",
+            "1 00000000000000ab 7 bob",
+            &format!("PUB $JS.API.DIRECT.GET.LCN_t {INBOX}4 61"),
+            &format!(r#"{{"last_by_subj":"{subject}"}}"#),
+            &format!("PUB $JS.API.DIRECT.GET.LCN_t {INBOX}5 38"),
+            r#"{"next_by_subj":"lc.t.nick.*","seq":9}"#,
+            &format!("PUB $JS.API.STREAM.MSG.DELETE.LCN_t {INBOX}6 25"),
+            r#"{"no_erase":true,"seq":6}"#,
+        ];
+        assert_eq!(rig.sent(), expected);
+        let place =
+            format!("Nats-Stream: LCN_t\r\nNats-Subject: {subject}\r\nNats-Sequence: 6\r\n");
+        let holder = entry(&format!("{INBOX}4"), 3, &place, "1 00000000000000ab 7 bob");
+        let sequence = 6;
+        let key = Some(key);
+        let answer = Answer::Holder {
+            sequence,
+            key,
+            payload,
+        };
+        let told = |request, answer| Ok(vec![format!("{:?}", Heard::Claim { request, answer })]);
+        assert_eq!(rig.hear(&holder), told(22, answer));
+        assert_eq!(
+            rig.status(5, "404 Message Not Found"),
+            told(23, Answer::Nobody)
+        );
+        let success = r#"{"success":true}"#;
+        assert_eq!(rig.answer(6, success), told(24, Answer::GivenUp));
+        let ack = r#"{"stream":"LCN_t", "seq":6}"#;
+        assert_eq!(rig.answer(3, ack), told(21, Answer::Stored { sequence }));
+        assert_eq!(rig.answer(3, ack), Ok(vec![]), "once");
+        // What is refused, and what nobody can do.
+        let error = |err_code, words| {
+            format!(r#"{{"error":{{"code":400,"err_code":{err_code},"description":"{words}"}}}}"#)
+        };
+        let taken = |last| Answer::Taken { last };
+        for (at, (words, answer)) in [
+            (error(10071, "wrong last sequence: 4"), taken(Some(4))),
+            (error(10164, "wrong last sequence"), taken(None)),
+            (error(10077, "maximum bytes exceeded"), Answer::Full),
+            (error(10077, "disk"), Answer::NotNow),
+            ("?".to_owned(), Answer::NotNow),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let number = 7 + at as u64;
+            rig.link
+                .with(&mut rig.out)
+                .claim(number, KeyHash(1), 0, b"");
+            assert_eq!(rig.answer(number, &words), told(number, answer));
+        }
+        let mut engine = rig.link.with(&mut rig.out);
+        engine.claim(12, KeyHash(1), 0, b"");
+        engine.look(13, KeyHash(1));
+        engine.give_up(14, 1);
+        engine.give_up(15, 1);
+        for number in 12..=14 {
+            assert_eq!(rig.status(number, "503"), told(number, Answer::NotNow));
+        }
+        let gone = error(10043, "sequence 1 not found");
+        assert_eq!(rig.answer(15, &gone), told(15, Answer::GivenUp));
     }
 
     #[test]
