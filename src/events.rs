@@ -11,7 +11,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::client_id::ClientId;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, RelayState};
 use crate::peer::Peer;
 use crate::protocol::close_reason::CloseReason;
 
@@ -224,6 +224,34 @@ pub enum Event<'a> {
         reason: CloseReason,
         /// How many lines were queued for it. Further ones are lost until it is written again.
         lost_lines: u64,
+    },
+
+    // Other servers.
+    /// The engine that joins this server and others can be used.
+    EngineOpen {
+        /// Where it is.
+        peer: Peer,
+    },
+    /// The server of the engine that this server is connected to says that it is about to end.
+    EngineLeaves,
+    /// The connection to it has ended, or was not made. Another one follows.
+    EngineLost {
+        /// Where it is.
+        peer: Peer,
+        /// Why.
+        reason: CloseReason,
+        /// What is wrong with the engine, and what to do, if that is known.
+        error: Option<&'a str>,
+    },
+    /// The engine refuses a publication or a subscription.
+    EngineForbids {
+        /// Its words.
+        words: &'a [u8],
+    },
+    /// How this server stands to the others has changed.
+    RelayChanged {
+        /// How it stands now.
+        state: RelayState,
     },
 
     // Rights.

@@ -116,8 +116,10 @@ pub mod manual;
 mod metrics;
 mod peer;
 pub mod protocol;
-#[cfg(feature = "relay")]
-#[cfg_attr(not(test), expect(dead_code, reason = "no session uses it yet"))]
+#[cfg_attr(
+    not(feature = "relay"),
+    allow(dead_code, reason = "nothing connects to the engine of other servers")
+)]
 mod relay;
 mod room;
 pub mod server;
@@ -135,13 +137,14 @@ pub use config::network::{Network, NetworkError};
 pub use config::password::{Password, PasswordError};
 pub use config::prefix::{Prefix, PrefixError};
 pub use config::relay::{
-    RelayAuth, RelayHost, RelayRoom, RelayRoomError, RelaySecret, RelayUrl, RelayUrlError,
+    RelayAuth, RelayConfig, RelayHost, RelayRoom, RelayRoomError, RelaySecret, RelayTimes,
+    RelayUrl, RelayUrlError,
 };
 pub use config::tls::TlsFiles;
 pub use config::unix_socket::{Group, UnixName, UnixSocket};
 pub use config::{Config, ConfigError, Lag, Limits};
 pub use events::{Event, Heard, Observer};
-pub use metrics::{AcceptFailure, Histogram, Metrics, ProcessStats};
+pub use metrics::{AcceptFailure, Histogram, Metrics, ProcessStats, RelayMetrics, RelayState};
 pub use peer::{Origin, Peer};
 pub use protocol::close_reason::CloseReason;
 pub use server::handle::Handle;

@@ -3,7 +3,7 @@
 //! kind of peer is a new variant and no search through the code.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use ipnet::IpNet;
 use rustix::process::geteuid;
@@ -33,6 +33,10 @@ pub enum Peer {
 }
 
 impl Peer {
+    /// Whoever is connected to another server of the room: where from, only that one knows.
+    pub(crate) const ELSEWHERE: Self =
+        Self::Ip(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0));
+
     /// What limits and wrong passwords are counted by.
     pub fn origin(&self) -> Origin {
         match *self {

@@ -16,6 +16,8 @@ use line_chat::Prefix;
 use line_chat::TlsFiles;
 use line_chat::{Config, ConfigError, Limits};
 use line_chat::{ListenAddr, ListenAddrError, Network, NetworkError};
+#[cfg(feature = "relay")]
+use line_chat::{RelayConfig, RelayRoom, RelayUrl};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -88,6 +90,10 @@ pub(crate) struct Args {
 
     #[command(flatten)]
     tls: TlsArgs,
+
+    #[cfg(feature = "relay")]
+    #[command(flatten)]
+    relay: RelayArgs,
 
     #[command(flatten)]
     limits: Limits,
@@ -173,6 +179,14 @@ impl Args {
                         _ => "--ops-password-file",
                     };
                     format!("{flag} is for people at a prompt: add --interactive")
+                }
+                ConfigError::RelayWithWait => {
+                    "--lag wait cannot be used with --relay, because one slow client \
+                     would make all servers wait: use skip or disconnect"
+                        .to_owned()
+                }
+                ConfigError::LineTooLongForRelay => {
+                    "--max-line is too long for --relay: make it 4096 or less".to_owned()
                 }
                 other => other.to_string(),
             };
@@ -269,6 +283,10 @@ impl Args {
             limits: self.limits.clone(),
             handle_signals: true,
             recorded: self.transcript.is_some(),
+            #[cfg(feature = "relay")]
+            relay: self.relay.config(),
+            #[cfg(not(feature = "relay"))]
+            relay: None,
             spin: self.spin,
         }
     }
@@ -330,6 +348,56 @@ impl TlsArgs {
             key_file: self.tls_key.clone()?,
             client_ca_file: self.tls_client_ca.clone(),
         })
+    }
+}
+
+/// The engine that joins several servers.
+#[cfg(feature = "relay")]
+#[derive(Debug, clap::Args)]
+struct RelayArgs {
+    /// Share one room with other servers through NATS with JetStream at this URL:
+    /// nats://[USER:PASSWORD@|TOKEN@]HOST[:PORT][,HOST[:PORT]]. Needs --relay-room. A secret in it is better
+    /// given by the variable, because everybody on this machine can see the arguments of processes
+    #[arg(
+        long,
+        help_heading = "Many servers",
+        value_name = "URL",
+        env = "LINE_CHAT_RELAY",
+        hide_env_values = true,
+        requires = "relay_room"
+    )]
+    relay: Option<RelayUrl>,
+
+    /// The name of the room there, which all its servers are given: a-z, 0-9, _ and -
+    #[arg(
+        long,
+        help_heading = "Many servers",
+        value_name = "NAME",
+        env = "LINE_CHAT_RELAY_ROOM",
+        requires = "relay"
+    )]
+    relay_room: Option<RelayRoom>,
+
+    /// On how many servers of the engine the room is kept, if it has to be made there: 3 in a cluster of
+    /// three
+    #[arg(
+        long,
+        help_heading = "Many servers",
+        value_name = "COUNT",
+        env = "LINE_CHAT_RELAY_COPIES",
+        default_value_t = 1,
+        value_parser = clap::value_parser!(u8).range(1..=5)
+    )]
+    relay_copies: u8,
+}
+
+#[cfg(feature = "relay")]
+impl RelayArgs {
+    fn config(&self) -> Option<RelayConfig> {
+        let (url, room) = (self.relay.clone()?, self.relay_room.clone()?);
+        let mut config = RelayConfig::new(url, room);
+        config.replicas = self.relay_copies;
+        Some(config)
     }
 }
 

@@ -22,6 +22,7 @@ use crate::config::addr::{ListenAddr, Place, Service};
 use crate::config::interactive::{Interactive, Profile};
 use crate::config::network::Network;
 use crate::config::prefix::Prefix;
+use crate::config::relay::RelayConfig;
 use crate::config::tls::TlsFiles;
 use crate::text::ISOLATE_BYTES;
 #[cfg(feature = "cli")]
@@ -76,6 +77,8 @@ pub struct Config {
     /// Whether there is a transcript, which people are told of: see
     /// [`Server::record`](crate::Server::record). Default: no.
     pub recorded: bool,
+    /// The engine that joins this server and others in one room; needs the feature `relay`. Default: none.
+    pub relay: Option<RelayConfig>,
     /// Whether the loop never sleeps. That saves a wake-up for each line and uses up a processor.
     /// Default: no.
     pub spin: bool,
@@ -94,6 +97,7 @@ impl Default for Config {
             limits: Limits::default(),
             handle_signals: false,
             recorded: false,
+            relay: None,
             spin: false,
         }
     }
@@ -110,6 +114,9 @@ const TRANSCRIPT_SHARE: usize = 4;
 
 /// The longest notice to a plain client, without the nick in it, in bytes.
 const NOTICE_BYTES: usize = 128;
+
+/// The longest line that goes through a relay, in bytes: each may become three bytes long there.
+const MAX_RELAYED_BYTES: usize = 4096;
 
 /// The longest time-out: 31 years, which overflows no clock in this crate.
 const MAX_TIMEOUT: Duration = Duration::from_secs(1_000_000_000);
@@ -193,9 +200,25 @@ impl Config {
         if self.recorded && total > 0 && total < needed {
             return Err(ConfigError::TotalTooSmallForTranscript { needed });
         }
+        if self.relay.is_some() {
+            self.check_relay()?;
+        }
         let needed = self.longest_line_bytes();
         if limits.max_pending_bytes < needed {
             return Err(ConfigError::PendingTooSmall { needed });
+        }
+        Ok(())
+    }
+
+    fn check_relay(&self) -> Result<(), ConfigError> {
+        if !cfg!(feature = "relay") {
+            return Err(ConfigError::NoRelay);
+        }
+        if self.limits.lag == Lag::Wait {
+            return Err(ConfigError::RelayWithWait);
+        }
+        if self.limits.max_line_bytes > MAX_RELAYED_BYTES {
+            return Err(ConfigError::LineTooLongForRelay);
         }
         Ok(())
     }
@@ -285,6 +308,12 @@ pub enum ConfigError {
     NotInteractive(&'static str),
     /// There is a listener for TLS and no certificate.
     NoCertificate,
+    /// The program was built without the feature `relay`.
+    NoRelay,
+    /// One slow member would make all servers of the room wait.
+    RelayWithWait,
+    /// A line is longer than an engine is given.
+    LineTooLongForRelay,
     /// The prefix begins with `** `, which marks what members do (`/me`).
     PrefixIsAction,
     /// `max_pending_bytes` is too small for the greetings and answers that people get.
@@ -335,6 +364,16 @@ impl fmt::Display for ConfigError {
             }
             Self::NoCertificate => f.write_str(
                 "a listener for TLS needs a certificate and its key: name both (--tls-cert and --tls-key)",
+            ),
+            Self::NoRelay => f.write_str(
+                "this program was built without the feature relay: build it with that, or leave the relay out",
+            ),
+            Self::RelayWithWait => f.write_str(
+                "with a relay one slow client would make all servers wait: set lag to skip or disconnect",
+            ),
+            Self::LineTooLongForRelay => write!(
+                f,
+                "lines are too long for a relay: make the longest {MAX_RELAYED_BYTES} bytes or less"
             ),
             Self::PrefixIsAction => f.write_str(
                 "the prefix begins with \"** \" as what members do is shown: begin it otherwise",
@@ -697,6 +736,25 @@ mod tests {
         assert_eq!(config.check(), Ok(()));
         config.limits.max_pending_bytes = needed - 1;
         assert_eq!(config.check(), Err(ConfigError::PendingTooSmall { needed }));
+    }
+
+    #[test]
+    #[cfg(feature = "relay")]
+    fn a_relay_waits_for_no_reader_and_takes_no_longer_lines() {
+        let url = "nats://127.0.0.1".parse().expect("a URL");
+        let room = "lobby".parse().expect("a name");
+        let mut config = Config {
+            relay: Some(RelayConfig::new(url, room)),
+            ..Config::default()
+        };
+        assert_eq!(config.check(), Ok(()));
+        config.limits.max_line_bytes = 4097;
+        assert_eq!(config.check(), Err(ConfigError::LineTooLongForRelay));
+        config.limits.max_line_bytes = 4096;
+        config.limits.lag = Lag::Wait;
+        assert_eq!(config.check(), Err(ConfigError::RelayWithWait));
+        config.relay = None;
+        assert_eq!(config.check(), Ok(()));
     }
 
     #[test]

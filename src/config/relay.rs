@@ -8,6 +8,7 @@
 use std::fmt;
 use std::net::{Ipv6Addr, SocketAddr};
 use std::str::FromStr;
+use std::time::Duration;
 
 use crate::config::addr::{is_host, is_like_ipv4, is_number};
 
@@ -88,6 +89,90 @@ impl RelaySecret {
 impl fmt::Debug for RelaySecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("RelaySecret(..)")
+    }
+}
+
+/// How a server joins others in one room: where the engine is, and which room.
+///
+/// ```
+/// use line_chat::{Config, RelayConfig};
+///
+/// let relay = RelayConfig::new("nats://127.0.0.1".parse()?, "lobby".parse()?);
+/// let config = Config {
+///     relay: Some(relay),
+///     ..Config::default()
+/// };
+/// assert_eq!(config.check(), Ok(()));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct RelayConfig {
+    /// Where the engine is, and who this server is to it.
+    pub url: RelayUrl,
+    /// The room there. Servers with the same one share it.
+    pub room: RelayRoom,
+    /// On how many servers of the engine the streams are kept, if this server makes them: 1, 3 or 5.
+    pub replicas: u8,
+    /// How long it waits for what.
+    pub times: RelayTimes,
+}
+
+impl RelayConfig {
+    /// One copy of the streams, and the usual times.
+    pub fn new(url: RelayUrl, room: RelayRoom) -> Self {
+        Self {
+            url,
+            room,
+            replicas: 1,
+            times: RelayTimes::default(),
+        }
+    }
+}
+
+/// How long a server of several waits for what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RelayTimes {
+    /// How often it says that it lives. Default: 5 s.
+    pub beat: Duration,
+    /// How long nobody is told that the engine is away, if it keeps one copy of the streams. Default: 2 s.
+    pub hold_one: Duration,
+    /// The same if it keeps several, because its servers may have to elect a leader. Default: 10 s.
+    pub hold_more: Duration,
+    /// After how long without a word another server is gone. Default: 15 s.
+    pub gone: Duration,
+    /// How long an entry that is missing in the middle may be late before it is fetched. Default: 50 ms.
+    pub gap: Duration,
+    /// How long what was published may take to come back before it is sent again. Default: 1 s.
+    pub probe: Duration,
+}
+
+impl Default for RelayTimes {
+    fn default() -> Self {
+        Self {
+            beat: Duration::from_secs(5),
+            hold_one: Duration::from_secs(2),
+            hold_more: Duration::from_secs(10),
+            gone: Duration::from_secs(15),
+            gap: Duration::from_millis(50),
+            probe: Duration::from_secs(1),
+        }
+    }
+}
+
+impl RelayTimes {
+    /// All of them divided by a number, for tests.
+    #[doc(hidden)]
+    pub fn divided_by(self, n: u32) -> Self {
+        let part = |time: Duration| time.checked_div(n).unwrap_or(time);
+        Self {
+            beat: part(self.beat),
+            hold_one: part(self.hold_one),
+            hold_more: part(self.hold_more),
+            gone: part(self.gone),
+            gap: part(self.gap),
+            probe: part(self.probe),
+        }
     }
 }
 

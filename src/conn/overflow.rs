@@ -79,6 +79,8 @@ pub(crate) enum Overflow {
         /// Since when the queue exceeds the limit. It ends when half of the queue is free.
         over_since: Option<Moment>,
     },
+    /// It is a connection of the server's own, which limits by itself what it queues.
+    Own,
     /// The client is about to be closed because of its memory: nothing more is appended but its last
     /// words.
     Sealed,
@@ -116,7 +118,7 @@ impl Overflow {
     pub(super) fn is_calm(&self) -> bool {
         match self {
             Self::Skip { untold, level } => *untold == 0 && *level == SkipLevel::Nothing,
-            Self::Disconnect | Self::Newcomer => true,
+            Self::Disconnect | Self::Newcomer | Self::Own => true,
             Self::Wait { untold, over_since } => *untold == 0 && over_since.is_none(),
             Self::Sealed => false,
         }
@@ -143,7 +145,7 @@ impl Overflow {
             Self::Skip { level, .. } => {
                 *level == SkipLevel::All || (level.skips(class) && with <= limit)
             }
-            Self::Disconnect | Self::Newcomer | Self::Wait { .. } => false,
+            Self::Disconnect | Self::Newcomer | Self::Own | Self::Wait { .. } => false,
             Self::Sealed => true,
         }
     }
@@ -180,6 +182,7 @@ impl Overflow {
             }
             Self::Disconnect | Self::Newcomer => append_or_refuse(with, limit),
             Self::Wait { over_since, .. } => wait_verdict(over_since, with, content, now, limit),
+            Self::Own => Verdict::Append,
             Self::Sealed => Verdict::Skip,
         };
         match verdict {
@@ -202,7 +205,7 @@ impl Overflow {
                 *untold = sum.unwrap_or(*untold);
                 sum.is_some()
             }
-            Self::Disconnect | Self::Newcomer | Self::Sealed => true,
+            Self::Disconnect | Self::Newcomer | Self::Own | Self::Sealed => true,
         }
     }
 
@@ -212,7 +215,7 @@ impl Overflow {
         match self {
             Self::Skip { untold, .. } => *untold,
             Self::Wait { untold, .. } => u64::from(*untold),
-            Self::Disconnect | Self::Newcomer | Self::Sealed => 0,
+            Self::Disconnect | Self::Newcomer | Self::Own | Self::Sealed => 0,
         }
     }
 
@@ -221,7 +224,7 @@ impl Overflow {
         match self {
             Self::Skip { untold, .. } => *untold = 0,
             Self::Wait { untold, .. } => *untold = 0,
-            Self::Disconnect | Self::Newcomer | Self::Sealed => {}
+            Self::Disconnect | Self::Newcomer | Self::Own | Self::Sealed => {}
         }
     }
 
@@ -241,7 +244,7 @@ impl Overflow {
                 }
                 has_room && *untold > 0
             }
-            Self::Disconnect | Self::Newcomer | Self::Sealed => false,
+            Self::Disconnect | Self::Newcomer | Self::Own | Self::Sealed => false,
         }
     }
 
@@ -255,7 +258,8 @@ impl Overflow {
     pub(crate) fn holds_up_since(&self) -> Option<Moment> {
         match self {
             Self::Wait { over_since, .. } => *over_since,
-            Self::Skip { .. } | Self::Disconnect | Self::Newcomer | Self::Sealed => None,
+            Self::Skip { .. } | Self::Disconnect | Self::Newcomer => None,
+            Self::Own | Self::Sealed => None,
         }
     }
 }

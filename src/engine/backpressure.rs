@@ -15,6 +15,8 @@ pub(super) struct Backpressure {
     pub(super) stalled: usize,
     /// The room waits for them: [`Lag::Wait`](crate::Lag).
     pub(super) holding_up: usize,
+    /// What was said here is not on its way to the other servers yet, and it is too much.
+    pub(super) is_relay_full: bool,
 }
 
 impl Backpressure {
@@ -45,7 +47,7 @@ impl Backpressure {
             .saturating_add(self.stalled)
             .saturating_add(self.holding_up);
         let others_current = members.saturating_sub(behind).saturating_sub(1);
-        let sparse = self.holding_up == 0;
+        let sparse = self.holding_up == 0 && !self.is_relay_full;
         Gates {
             sparse,
             bulk: sparse && self.lagging <= others_current,
@@ -67,13 +69,23 @@ mod tests {
                 let pressure = Backpressure {
                     lagging,
                     stalled,
-                    holding_up: 0,
+                    ..Backpressure::default()
                 };
                 let gates = pressure.gates(1 + current + lagging + stalled);
                 assert_eq!(gates.bulk, is_open, "{pressure:?}");
                 assert!(gates.sparse);
             }
         }
+    }
+
+    #[test]
+    fn everybody_waits_for_a_relay_that_is_full() {
+        let pressure = Backpressure {
+            is_relay_full: true,
+            ..Backpressure::default()
+        };
+        let gates = pressure.gates(9);
+        assert!(!gates.sparse && !gates.bulk);
     }
 
     #[test]

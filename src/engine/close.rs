@@ -156,9 +156,9 @@ impl<S: Stream, O: Observer> Engine<S, O> {
     fn leave(&mut self, id: ClientId, reason: CloseReason) {
         self.budget.count_close();
         let client = self.clients.get(id.index());
-        let is_transcript = client.is_some_and(|it| matches!(it.session, Session::Transcript));
-        if is_transcript {
-            self.forget_writer(id, reason);
+        let is_own = client.is_some_and(|client| client.session.is_own());
+        if is_own {
+            self.end_own(id, reason);
         }
         let Some(client) = self.clients.get_mut(id.index()) else {
             return;
@@ -177,7 +177,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         (client.is_going, client.is_due) = (false, false);
         self.env.count_session(client.session.memory_bytes(), 0);
         client.session = Session::Closing(Closing::Done { reason });
-        if is_transcript {
+        if is_own {
             return;
         }
         let nick = self.room.leave(id, &peer, reason, self.env.now);
@@ -189,6 +189,16 @@ impl<S: Stream, O: Observer> Engine<S, O> {
             heard,
             reason,
         });
+    }
+
+    /// A connection of the server's own ends.
+    fn end_own(&mut self, id: ClientId, reason: CloseReason) {
+        let client = self.clients.get(id.index());
+        if client.is_some_and(|it| matches!(it.session, Session::Transcript)) {
+            return self.forget_writer(id, reason);
+        }
+        #[cfg(feature = "relay")]
+        self.end_link(id, reason);
     }
 
     /// Closes a client at once that has no nick, is leaving, or speaks HTTP, because somebody else needs its

@@ -5,6 +5,8 @@
 //! What is queued keeps its order, because whatever else a client is told comes behind what was said
 //! before: see [`catch_up`](Engine::catch_up).
 
+use std::time::Duration;
+
 use slab::Slab;
 
 use crate::broadcast::batch::Cursor;
@@ -25,6 +27,7 @@ use crate::protocol::message::Link;
 use crate::room::{Room, Share, SpecialPass};
 use crate::session::closing::Closing;
 use crate::session::{Effect, Session, Watch};
+use crate::time::moment::Moment;
 
 impl<S: Stream, O: Observer> Engine<S, O> {
     /// Delivers and writes everything that is pending. That may close clients; the others are told in
@@ -224,6 +227,18 @@ impl<S: Stream, O: Observer> Engine<S, O> {
                 Effect::TellOrigin { by, id } => self.tell_origin(by, id, Room::tell_origin),
                 Effect::TellMuted { by, id } => self.tell_origin(by, id, Room::tell_muted_at),
                 Effect::Whois { to, id } => self.tell_whois(to, id),
+                #[cfg(feature = "relay")]
+                Effect::AnswerWhois { id, asked } => {
+                    self.with_whois(id, |room, silent_for, from, now| {
+                        room.answer_whois(id, asked, silent_for, from, now);
+                    });
+                }
+                Effect::Resume(id) => {
+                    if let Some(client) = self.clients.get_mut(id.index()) {
+                        client.session.resume();
+                    }
+                    self.wake(id);
+                }
                 Effect::Dial(to, service) => self.upkeep.dials.push((to, service)),
             }
         }
@@ -245,6 +260,18 @@ impl<S: Stream, O: Observer> Engine<S, O> {
     }
 
     fn tell_whois(&mut self, to: ClientId, id: ClientId) {
+        self.with_whois(id, |room, silent_for, from, now| {
+            room.tell_whois(to, id, silent_for, from, now);
+        });
+    }
+
+    /// Hands out what is known of a member besides its name: for how long it has been silent, and where it comes
+    /// from by which kind of connection.
+    fn with_whois(
+        &mut self,
+        id: ClientId,
+        tell: impl FnOnce(&mut Room, Duration, (Peer, Link), Moment),
+    ) {
         let Some(client) = self.clients.get(id.index()) else {
             return;
         };
@@ -256,7 +283,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
             Peer::Ip(_) if client.io.stream.is_encrypted() => Link::Tls,
             Peer::Ip(_) => Link::WithoutTls,
         };
-        self.room.tell_whois(to, id, silent_for, (peer, link), now);
+        tell(&mut self.room, silent_for, (peer, link), now);
     }
 
     /// Queues for a member what was said and it has not been given. That must happen before anything
@@ -433,8 +460,8 @@ impl<S: Stream> Client<S> {
 /// back, however many there are.
 fn shed_memory<S: Stream>(clients: &mut Slab<Client<S>>, env: &mut Env, effects: &mut Vec<Effect>) {
     let holders = clients.iter();
-    // The transcript's queue is at most a part of what there may be: see `Config::check`.
-    let holders = holders.filter(|(_, client)| !matches!(client.session, Session::Transcript));
+    // What serves the server itself holds at most a part of what there may be: see `Config::check`.
+    let holders = holders.filter(|(_, client)| !client.session.is_own());
     let holders = holders.map(|(id, client)| (client.memory_bytes(), id));
     let mut holders: Vec<(usize, usize)> = holders.filter(|&(bytes, _)| bytes > 0).collect();
     holders.sort_unstable();

@@ -22,6 +22,8 @@ mod flush;
 mod handshakes;
 mod liveness;
 mod read;
+#[cfg(feature = "relay")]
+mod relay;
 mod run_queue;
 mod sanctions;
 mod survey;
@@ -53,6 +55,8 @@ use crate::room::Room;
 use crate::session::admission::Admission;
 use crate::session::auth::Auth;
 use crate::session::reclaimable::{HTTP_PATIENCE, Reclaimable};
+#[cfg(feature = "relay")]
+use crate::session::relay::Relayed;
 use crate::session::secrets::{Flaw, Secrets};
 use crate::session::{Ctx, Effect, LongestLine, Session, Watch};
 use crate::time::minute_of;
@@ -137,6 +141,9 @@ pub struct Engine<S, O: Observer = ()> {
     effects: Vec<Effect>,
     upkeep: Upkeep,
     transcript: Transcript,
+    /// What joins this server and others, if there are any.
+    #[cfg(feature = "relay")]
+    relay: Option<Box<Relayed>>,
     observer: O,
 }
 
@@ -228,6 +235,8 @@ impl<S: Stream, O: Observer> Engine<S, O> {
                 lines_counted: 0,
             },
             transcript: Transcript::default(),
+            #[cfg(feature = "relay")]
+            relay: None,
             observer,
         };
         engine.use_secrets(secrets);
@@ -537,9 +546,17 @@ impl<S: Stream, O: Observer> Engine<S, O> {
             self.room.set_minute(minute_of((self.env.wall_clock)()));
         }
         self.room.on_time(self.env.now);
+        #[cfg(feature = "relay")]
+        if self.is_relayed() {
+            self.relay_on_time(registry);
+        }
         self.close_listed();
         self.read_starved();
         self.read_ready(registry);
+        #[cfg(feature = "relay")]
+        if self.is_relayed() {
+            self.relay_lines(registry);
+        }
         self.check_peers(registry);
         self.flush_all(registry);
         // Only now: whoever has sent something, or takes output again, is not silent.
@@ -596,6 +613,8 @@ impl<S: Stream, O: Observer> Engine<S, O> {
             self.upkeep.read_again_at,
             self.rounds.next(),
             self.first_bulk_is_sparse_at(),
+            #[cfg(feature = "relay")]
+            self.next_relay_deadline(),
         ];
         let deadline = deadlines.into_iter().flatten().min();
         let deadline = deadline.and_then(|at| self.env.clock.instant(at));
@@ -620,7 +639,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         self.upkeep.shutdown_ends = now.checked_add(self.env.limits.goodbye_timeout);
         self.env.is_ending = true;
         let clients = self.clients.iter();
-        let clients = clients.filter(|(_, client)| !matches!(client.session, Session::Http(_)));
+        let clients = clients.filter(|(_, client)| !client.session.outlives_shutdown());
         let all: Vec<ClientId> = clients.map(|(id, _)| ClientId::from_index(id)).collect();
         self.list_to_close(&all, CloseReason::Shutdown);
     }
@@ -692,6 +711,8 @@ impl<S: Stream, O: Observer> Engine<S, O> {
             auth: &mut self.auth,
             env: &mut self.env,
             effects: &mut self.effects,
+            #[cfg(feature = "relay")]
+            relay: &mut self.relay,
             watch: Watch::new(&mut self.observer, instant),
         };
         act(&mut client.session, &mut client.io, &mut cx);

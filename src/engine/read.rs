@@ -373,6 +373,8 @@ impl<S: Stream, O: Observer> Engine<S, O> {
                 auth: &mut self.auth,
                 env: &mut self.env,
                 effects: &mut self.effects,
+                #[cfg(feature = "relay")]
+                relay: &mut self.relay,
                 watch: Watch::new(&mut self.observer, instant),
             };
             let step = session.on_input(input, out, &mut cx);
@@ -392,7 +394,8 @@ impl<S: Stream, O: Observer> Engine<S, O> {
                 self.budget.input_bytes = self.budget.input_bytes.saturating_add(step.used);
             }
             io.consume(step.used, &mut fresh, &mut self.env);
-            if step.flow == Flow::Wait {
+            // What stands behind a line that waits is handled after it.
+            if matches!(step.flow, Flow::Wait | Flow::AwaitNick) {
                 io.hold(fresh, &mut self.env);
             }
             let goes_on = self.finish_step(id, step, replies_before);
@@ -445,7 +448,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
             Flow::Continue | Flow::CheckPeer(_) | Flow::TakeOver(_) | Flow::Survey => {
                 return client.session.listens();
             }
-            Flow::Starved | Flow::Wait => {}
+            Flow::Starved | Flow::Wait | Flow::AwaitNick => {}
             Flow::Close(reason) => self.begin_close(id, reason),
             Flow::Drop => self.mark_closed(id),
         }

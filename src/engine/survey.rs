@@ -24,6 +24,8 @@ impl<S: Stream, O: Observer> Engine<S, O> {
             longest_queue_bytes: queues.max().unwrap_or(0),
             buffer_bytes: self.env.memory_bytes(),
             log_lines_dropped: (self.env.log_lines_dropped)(),
+            #[cfg(feature = "relay")]
+            relay: self.relay_metrics(),
             ..self.env.metrics
         }
     }

@@ -13,7 +13,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::config::Limits;
-use crate::metrics::{AcceptFailure, Histogram, Metrics, ProcessStats};
+use crate::metrics::{AcceptFailure, Histogram, Metrics, ProcessStats, RelayMetrics, RelayState};
 use crate::protocol::close_reason::CloseReason;
 
 /// The media type of the page. Prometheus 3 rejects a page without a version in it.
@@ -46,6 +46,9 @@ impl Collector for Page {
         encode_limits(limits, &mut to)?;
         encode_counters(metrics, &mut to)?;
         encode_labelled(metrics, &mut to)?;
+        if let Some(relay) = &metrics.relay {
+            encode_relay(relay, &mut to)?;
+        }
         let help = "How long turns took, without their waits";
         let turns = to.encode_descriptor("turn", help, SECONDS, MetricType::Histogram)?;
         encode_histogram(turns, &metrics.turn_times)?;
@@ -217,6 +220,80 @@ fn encode_labelled(metrics: &Metrics, to: &mut DescriptorEncoder<'_>) -> fmt::Re
     .encode_counters(to, by_error)
 }
 
+/// What is known of the other servers of the room.
+fn encode_relay(relay: &RelayMetrics, to: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    let is_up = usize::from(relay.state == RelayState::Up);
+    for (name, help, value) in [
+        (
+            "relay_up",
+            "1 if what is said here is heard on all servers",
+            is_up,
+        ),
+        (
+            "relay_nodes",
+            "Servers that share the room, this one included",
+            relay.nodes,
+        ),
+        (
+            "relay_members_elsewhere",
+            "Members that are connected to other servers",
+            relay.members_elsewhere,
+        ),
+        (
+            "relay_parked",
+            "Batches of others that wait for one before them",
+            relay.parked,
+        ),
+    ] {
+        encode(to, name, help, None, &gauge(value))?;
+    }
+    for (name, help, value) in [
+        (
+            "relay_batches",
+            "Batches that were published",
+            relay.batches,
+        ),
+        ("relay_lines", "Lines in those batches", relay.lines),
+        (
+            "relay_fetched",
+            "Entries that did not come, and were fetched",
+            relay.fetched,
+        ),
+        (
+            "relay_lost_lines",
+            "Lines of other servers that can be had no more",
+            relay.lost_lines,
+        ),
+        (
+            "relay_doubles",
+            "Batches that were stored twice, of which one was left out",
+            relay.doubles,
+        ),
+        (
+            "relay_malformed",
+            "Entries that no server of the room can have written",
+            relay.malformed,
+        ),
+        (
+            "relay_splits",
+            "How often this server was cut off from the others",
+            relay.splits,
+        ),
+    ] {
+        encode(to, name, help, None, &ConstCounter::new(value))?;
+    }
+    let help = "How long the server was in each state of its relay";
+    let mut family = to.encode_descriptor("relay_state", help, SECONDS, MetricType::Counter)?;
+    for state in RelayState::ALL {
+        let label = [("state", state.to_string())];
+        let time = ConstCounter::new(relay.time_in(state).as_secs_f64());
+        time.encode(family.encode_family(&label)?)?;
+    }
+    let help = "How long it took until what was published was read back";
+    let trips = to.encode_descriptor("relay_round_trip", help, SECONDS, MetricType::Histogram)?;
+    encode_histogram(trips, &relay.round_trips)
+}
+
 /// A metric with one label, whose values are the words of an enum.
 #[derive(Debug)]
 struct Family {
@@ -385,6 +462,36 @@ mod tests {
     }
 
     #[test]
+    fn a_server_of_several_tells_how_it_stands_to_the_others() {
+        let mut relay = RelayMetrics {
+            state: RelayState::Split,
+            nodes: 1,
+            lost_lines: 7,
+            ..RelayMetrics::default()
+        };
+        relay.count_time(RelayState::Up, Duration::from_millis(2500));
+        relay.round_trips.record(Duration::from_micros(90), 3);
+        let metrics = Metrics {
+            relay: Some(relay),
+            ..Metrics::default()
+        };
+        let page = page(&metrics, &Limits::default(), None);
+        for line in [
+            "line_chat_relay_up 0",
+            "line_chat_relay_nodes 1",
+            "line_chat_relay_lost_lines_total 7",
+            "line_chat_relay_state_seconds_total{state=\"up\"} 2.5",
+            "line_chat_relay_state_seconds_total{state=\"split\"} 0.0",
+            "line_chat_relay_round_trip_seconds_bucket{le=\"0.0001\"} 3",
+        ] {
+            assert!(
+                page.lines().any(|it| it == line),
+                "{line} is missing:\n{page}"
+            );
+        }
+    }
+
+    #[test]
     fn what_is_not_known_or_not_limited_is_not_on_the_page() {
         let limits = Limits {
             max_clients: None,
@@ -393,7 +500,7 @@ mod tests {
         };
         let page = page(&Metrics::default(), &limits, None);
         assert!(
-            !page.contains("process_") && !page.contains("_limit"),
+            !page.contains("process_") && !page.contains("_limit") && !page.contains("relay"),
             "{page}"
         );
     }

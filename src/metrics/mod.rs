@@ -3,6 +3,7 @@
 
 mod exposition;
 mod histogram;
+mod relay;
 
 use std::fmt;
 use std::time::Duration;
@@ -11,6 +12,7 @@ use crate::client_id::ClientId;
 use crate::protocol::close_reason::CloseReason;
 pub(crate) use exposition::{CONTENT_TYPE, page};
 pub use histogram::Histogram;
+pub use relay::{RelayMetrics, RelayState};
 
 /// What the operating system tells of the process. A program that embeds the engine has nothing to tell
 /// by default.
@@ -149,6 +151,8 @@ pub struct Metrics {
     /// How long lines took, from the beginning of the turn in which they were read to its end. Lines that
     /// wait in a queue after that are not in it.
     pub delivery_times: Histogram,
+    /// What is counted of the relay, if there is one.
+    pub relay: Option<RelayMetrics>,
 }
 
 impl Metrics {

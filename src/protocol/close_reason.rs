@@ -74,11 +74,17 @@ pub enum CloseReason {
     Answered,
     /// The server dialed a peer and could not connect to it.
     Unreachable,
+    /// The engine that joins several servers does not take this one, or says what no engine does.
+    EngineRefused,
+    /// A server of that engine is about to end.
+    EngineLeaves,
+    /// Somebody on another server of the room has the member's nick.
+    NickLost,
 }
 
 impl CloseReason {
     /// Every reason, in the order of declaration, which is also the order of the counters.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 31] = [
         Self::HungUp,
         Self::Broken,
         Self::TooSlow,
@@ -107,6 +113,9 @@ impl CloseReason {
         Self::Shutdown,
         Self::Answered,
         Self::Unreachable,
+        Self::EngineRefused,
+        Self::EngineLeaves,
+        Self::NickLost,
     ];
 
     /// The last notice for the client, without the `* ` before it. `None` if nothing can reach it any
@@ -114,6 +123,7 @@ impl CloseReason {
     pub(crate) fn goodbye(self) -> Option<&'static str> {
         Some(match self {
             Self::HungUp | Self::Broken | Self::Unreachable => return None,
+            Self::EngineRefused | Self::EngineLeaves => return None,
             Self::Answered | Self::HandshakeTimeout | Self::HandshakeFailed => return None,
             Self::NoNick | Self::WrongPassword | Self::Kicked => return None,
             Self::OtherProtocol | Self::RequestTimeout => return None,
@@ -136,6 +146,7 @@ impl CloseReason {
             Self::NoProxyHeader => "this port is only for proxies that send the PROXY header",
             Self::MadeRoom => "server is full and you have given no nick, goodbye",
             Self::Shutdown => "server is shutting down",
+            Self::NickLost => "somebody on another server has your nick, goodbye",
         })
     }
 
@@ -223,6 +234,9 @@ impl fmt::Display for CloseReason {
             Self::Shutdown => "server is shutting down",
             Self::Answered => "answered",
             Self::Unreachable => "unreachable",
+            Self::EngineRefused => "engine refused",
+            Self::EngineLeaves => "engine is shutting down",
+            Self::NickLost => "nick lost",
         })
     }
 }

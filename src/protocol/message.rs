@@ -79,6 +79,21 @@ pub(crate) enum Message<'a> {
         renamed: u32,
     },
     /// The old nick and the new one.
+    // Other servers.
+    /// Only so many people on this server hear each other from now on.
+    CutOff(usize),
+    /// So many lines were said elsewhere while this server was cut off.
+    IsBack(u64),
+    /// So many lines were said here meanwhile.
+    Unheard(u64),
+    /// So many lines can be had no more.
+    LinesLost(u64),
+    /// Somebody on another server has the first nick, so the member has the second one.
+    NickLost(&'a Nick, &'a Nick),
+    /// The server of a member does not answer, or not as it should.
+    NotReached(&'a Nick),
+    /// Another server is gone, with so many members.
+    ServerIsGone(usize),
     ChangesNick(&'a Nick, &'a Nick),
     YouAreNow(&'a Nick),
 
@@ -241,6 +256,8 @@ pub(crate) enum Message<'a> {
 pub(crate) struct Listed<'a> {
     pub(crate) some: &'a [(&'a Nick, Mark)],
     pub(crate) more: usize,
+    /// How many of all are connected to other servers.
+    pub(crate) elsewhere: usize,
 }
 
 /// What `/who` shows behind the name of a member.
@@ -271,6 +288,25 @@ pub(crate) enum Link {
     WithoutTls,
     /// They do not leave this machine.
     UnixSocket,
+}
+
+impl Link {
+    const WORDS: [(Self, &'static str); 3] = [
+        (Self::Tls, "tls"),
+        (Self::WithoutTls, "clear"),
+        (Self::UnixSocket, "unix"),
+    ];
+
+    /// The word for it between servers.
+    pub(crate) fn word(self) -> &'static str {
+        let mut words = Self::WORDS.into_iter();
+        words.find(|it| it.0 == self).map_or("", |(_, word)| word)
+    }
+
+    pub(crate) fn of_word(word: &str) -> Option<Self> {
+        let mut words = Self::WORDS.into_iter();
+        words.find(|it| it.1 == word).map(|(link, _)| link)
+    }
 }
 
 /// Some names, and the number of those that are not listed.
@@ -423,6 +459,39 @@ impl Message<'_> {
                     write!(to, "{} {what}", People(count))?;
                 }
                 changes.try_for_each(|(count, what)| write!(to, ", {count} {what}"))
+            }
+            Self::CutOff(1) => write!(
+                to,
+                "cut off from the other servers: nobody hears you for now"
+            ),
+            Self::CutOff(here) => write!(
+                to,
+                "cut off from the other servers: only the {here} people here hear each other"
+            ),
+            Self::IsBack(0) => write!(to, "back: nothing was said elsewhere"),
+            Self::IsBack(1) => write!(to, "back: the line above was said elsewhere"),
+            Self::IsBack(lines) => {
+                write!(to, "back: the {lines} lines above were said elsewhere")
+            }
+            Self::Unheard(1) => write!(to, "the others did not hear 1 line said here"),
+            Self::Unheard(lines) => {
+                write!(to, "the others did not hear {lines} lines said here")
+            }
+            Self::LinesLost(1) => write!(to, "1 line from other servers was lost"),
+            Self::LinesLost(lines) => write!(to, "{lines} lines from other servers were lost"),
+            Self::NickLost(old, new) => write!(
+                to,
+                "somebody on another server was {old} before you, so you are now {new}"
+            ),
+            Self::NotReached(nick) => {
+                write!(
+                    to,
+                    "no answer from the server of {nick}, who may not have got that"
+                )
+            }
+            Self::ServerIsGone(1) => write!(to, "1 person on another server is gone"),
+            Self::ServerIsGone(count) => {
+                write!(to, "{count} people on another server are gone")
             }
             Self::ChangesNick(old, new) => write!(to, "{old} changes nick to {new}"),
             Self::YouAreNow(new) => write!(to, "you are now {new}"),
@@ -858,14 +927,22 @@ struct Here<'a>(&'a str, Listed<'a>);
 
 impl fmt::Display for Here<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Listed { some, more } = self.1;
+        let Listed {
+            some,
+            more,
+            elsewhere,
+        } = self.1;
         match some.len().saturating_add(more) {
             0 if self.0.is_empty() => return f.write_str("nobody is here"),
             0 => {
                 let name = Short(self.0);
                 return write!(f, "nobody here has a name that begins with \"{name}\"");
             }
-            count => write!(f, "{count} here")?,
+            count if elsewhere == 0 => write!(f, "{count} here")?,
+            count => {
+                let here = count.saturating_sub(elsewhere);
+                write!(f, "{here} here, {elsewhere} elsewhere")?;
+            }
         }
         let mut before = ": ";
         for (nick, mark) in some {
@@ -1412,6 +1489,7 @@ mod tests {
                         },
                     )],
                     more: 0,
+                    elsewhere: 0,
                 },
             ),
             Message::Refused(&taken, Profile::Interactive),

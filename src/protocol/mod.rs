@@ -13,7 +13,6 @@ pub(crate) mod message;
 pub mod nats;
 mod negotiation;
 pub(crate) mod proxy_header;
-#[cfg(feature = "relay")]
 pub mod relay_batch;
 pub(crate) mod sniff;
 pub(crate) mod target;

@@ -16,7 +16,7 @@
 //! | count | 1 to 64; 0 for a beat |
 //! | conn | the number of the connection that the line is about |
 //! | kind | a word of [`Kind`] |
-//! | text | without control characters, at most 4096 bytes; it may be empty |
+//! | text | without control characters, at most 13 KiB; it may be empty |
 //!
 //! A beat is alone in its batch. It is no line: it takes no number, and `first` is the number of the next one. What
 //! is for a single server is not counted either: its `first` and `open` are 0.
@@ -33,8 +33,8 @@ pub const MAX_BATCH_BYTES: usize = 16 << 10;
 /// The most lines in a batch.
 pub const MAX_LINES: u8 = 64;
 
-/// The longest text of a line, in bytes.
-pub const MAX_TEXT_BYTES: usize = 4096;
+/// The longest text of a line, in bytes: 4 KiB that are not UTF-8 become three times as long, and a nick is before them.
+pub const MAX_TEXT_BYTES: usize = 13 << 10;
 
 /// The longest header, in bytes, with its line feed: `first` and `open` may have 20 digits.
 const MAX_HEADER_BYTES: usize = "1 ".len() + 16 + 3 + 20 + 20 + 2 + "\n".len();
@@ -72,6 +72,8 @@ impl FromStr for NodeId {
 )]
 pub enum Kind {
     Say,
+    /// A member says something that has said more than anybody can read.
+    Flood,
     Act,
     Notice,
     Join,
@@ -81,10 +83,14 @@ pub enum Kind {
     Announce,
     Kick,
     Ban,
+    Unban,
     Mute,
+    Unmute,
     Forget,
     Voice,
     Moderate,
+    /// A ban, a mute or another rule that is in force, for servers that have just come.
+    Kept,
     /// The server lives; the text is a [`Beat`].
     Beat,
     /// The server of this [`NodeId`] lives no more.
@@ -96,8 +102,9 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds and their words.
-    pub const WORDS: [(Self, &'static str); 19] = [
+    pub const WORDS: [(Self, &'static str); 23] = [
         (Self::Say, "say"),
+        (Self::Flood, "flood"),
         (Self::Act, "act"),
         (Self::Notice, "notice"),
         (Self::Join, "join"),
@@ -107,10 +114,13 @@ impl Kind {
         (Self::Announce, "announce"),
         (Self::Kick, "kick"),
         (Self::Ban, "ban"),
+        (Self::Unban, "unban"),
         (Self::Mute, "mute"),
+        (Self::Unmute, "unmute"),
         (Self::Forget, "forget"),
         (Self::Voice, "voice"),
         (Self::Moderate, "moderate"),
+        (Self::Kept, "kept"),
         (Self::Beat, "beat"),
         (Self::Gone, "gone"),
         (Self::Word, "word"),
@@ -123,7 +133,8 @@ impl Kind {
         words.find(|it| it.1 == word).map(|(kind, _)| kind)
     }
 
-    fn word(self) -> &'static str {
+    /// Its word.
+    pub fn word(self) -> &'static str {
         let mut words = Self::WORDS.into_iter();
         words.find(|it| it.0 == self).map_or("", |(_, word)| word)
     }
@@ -320,7 +331,7 @@ impl BatchWriter {
     /// has room in an empty batch alone, and whatever is put into one fits.
     ///
     /// What a text must not have is changed: tabulators become blanks, other control characters U+FFFD, and the text
-    /// ends after 4096 bytes. What is no node in a `gone`, or no [`Beat`] in a beat, never fits.
+    /// ends after 13 KiB. What is no node in a `gone`, or no [`Beat`] in a beat, never fits.
     pub fn push(&mut self, conn: u64, kind: Kind, text: &str) -> bool {
         let is_beat = kind == Kind::Beat;
         let is_understood = match kind {
@@ -416,7 +427,7 @@ pub enum BatchError {
     Line,
     /// A kind is unknown.
     Kind,
-    /// A text is longer than 4096 bytes.
+    /// A text is longer than 13 KiB.
     TextTooLong,
     /// A text has a control character.
     Control,
@@ -538,7 +549,7 @@ mod tests {
             (" 0 0 1\n".to_owned(), Count),
             (" 0 0 0\n".to_owned(), Count),
             (" 0 0 0\n0 beat \n0 beat \n".to_owned(), Count),
-            (text(4097), TextTooLong),
+            (text(MAX_TEXT_BYTES + 1), TextTooLong),
             (text(16 << 10), TooLong),
             (ends("x"), Line),
             (ends("x\n\n"), Line),
@@ -614,7 +625,7 @@ mod tests {
         let mut writer = BatchWriter::default();
         let longest = "x".repeat(MAX_TEXT_BYTES);
         while writer.push(u64::MAX, Kind::Announce, &longest) {}
-        assert_eq!(writer.len(), 3, "the longest line goes into an empty batch");
+        assert_eq!(writer.len(), 1, "the longest line goes into an empty batch");
         while writer.push(0, Kind::Say, "") {}
         let batch = writer.finish(header(u64::MAX - 64, u64::MAX - 64, 0));
         assert!(batch.len() <= MAX_BATCH_BYTES, "{}", batch.len());
@@ -660,15 +671,17 @@ mod tests {
 
     #[test]
     fn a_text_is_made_fit() {
-        let mut writer = BatchWriter::default();
-        assert!(writer.push(0, Kind::Say, "a\tb\nc\u{9b}"));
-        assert!(writer.push(0, Kind::Say, &"é".repeat(2049)));
-        assert!(writer.push(0, Kind::Say, &format!("x{}", "é".repeat(2048))));
-        let batch = writer.finish(header(0, 0, 0));
-        let (_, lines) = parse(&batch).expect("it is a batch");
-        assert_eq!(lines[0].2, "a b\u{fffd}c\u{fffd}");
-        assert_eq!(lines[1].2.len(), 4096);
-        assert_eq!(lines[2].2.len(), 4095);
+        let fit = |text: &str| {
+            let mut writer = BatchWriter::default();
+            assert!(writer.push(0, Kind::Say, text));
+            let batch = writer.finish(header(0, 0, 0));
+            let (_, lines) = parse(&batch).expect("it is a batch");
+            lines[0].2.to_owned()
+        };
+        let too_many = "é".repeat(MAX_TEXT_BYTES / 2 + 1);
+        assert_eq!(fit("a\tb\nc\u{9b}"), "a b\u{fffd}c\u{fffd}");
+        assert_eq!(fit(&too_many).len(), MAX_TEXT_BYTES);
+        assert_eq!(fit(&format!("x{too_many}")).len(), MAX_TEXT_BYTES - 1);
     }
 
     fn any_kind() -> impl Strategy<Value = Kind> {

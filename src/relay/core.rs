@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+#[cfg(feature = "relay")]
+use super::claims::Life;
 use super::nodes::{Nodes, Told};
 use super::presence::Presence;
 use super::publisher::{MOST_WAITING_BYTES, Publisher};
@@ -105,6 +107,16 @@ impl Core {
             is_clogged: false,
             beat_at: Moment::BEGINNING,
             figures: Figures::default(),
+        }
+    }
+
+    /// Whether a node lives, as far as is known.
+    #[cfg(feature = "relay")]
+    pub(super) fn life(&self, node: NodeId) -> Life {
+        match (self.nodes.is_gone(node), self.presence.knows(node)) {
+            (true, _) => Life::Gone,
+            (false, true) => Life::Lives,
+            (false, false) => Life::Unknown,
         }
     }
 
@@ -642,7 +654,7 @@ impl Core {
 
 /// Whether somebody has said it, so that others miss it if they do not hear it.
 fn is_said(kind: Kind) -> bool {
-    matches!(kind, Kind::Say | Kind::Act | Kind::Announce)
+    matches!(kind, Kind::Say | Kind::Flood | Kind::Act | Kind::Announce)
 }
 
 /// Another id, as random as this one.

@@ -27,6 +27,7 @@
 //! Where the log has another end than it had, or another entry where the last one was read, it was made anew or has lost
 //! its end: all of it is read from where this server once began. What is known already is dropped by its numbers.
 
+#[cfg(feature = "relay")]
 pub(crate) mod claims;
 mod core;
 mod nodes;
@@ -36,9 +37,8 @@ mod sequencer;
 #[cfg(test)]
 mod tests;
 
-use std::time::Duration;
-
 use self::core::Core;
+use crate::config::relay::RelayTimes as Times;
 use crate::metrics::Histogram;
 use crate::protocol::relay_batch::{Kind, Line, NodeId};
 use crate::time::moment::Moment;
@@ -141,35 +141,6 @@ pub(crate) enum Phase {
     Rejoining,
 }
 
-/// How long things take.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Times {
-    /// Between two beats.
-    pub(crate) beat: Duration,
-    /// Until the room is split, if the log is kept by one server only, or by more: those elect another leader.
-    pub(crate) hold_one: Duration,
-    pub(crate) hold_more: Duration,
-    /// Until a silent server is gone.
-    pub(crate) gone: Duration,
-    /// Until an entry that did not come is fetched.
-    pub(crate) gap: Duration,
-    /// Until something is asked or published again.
-    pub(crate) probe: Duration,
-}
-
-impl Default for Times {
-    fn default() -> Self {
-        Self {
-            beat: Duration::from_secs(5),
-            hold_one: Duration::from_secs(2),
-            hold_more: Duration::from_secs(10),
-            gone: Duration::from_secs(15),
-            gap: Duration::from_millis(50),
-            probe: Duration::from_secs(1),
-        }
-    }
-}
-
 /// What was done, in numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Figures {
@@ -212,6 +183,12 @@ impl Relay {
     /// The id of this server. It may be another one after any call.
     pub(crate) fn node(&self) -> NodeId {
         self.core.node()
+    }
+
+    /// Whether a server lives, as far as is known.
+    #[cfg(feature = "relay")]
+    pub(crate) fn life(&self, node: NodeId) -> claims::Life {
+        self.core.life(node)
     }
 
     pub(crate) fn phase(&self) -> Phase {

@@ -172,10 +172,17 @@ impl Nodes {
     }
 
     /// The nodes that were not said to be gone, in their order.
+    #[cfg(test)]
     pub(crate) fn living(&self) -> impl Iterator<Item = NodeId> {
         let is_gone = |node: &Node| matches!(node.state, State::Gone { is_told: true, .. });
         let living = self.nodes.iter().filter(move |(_, node)| !is_gone(node));
         living.map(|(&id, _)| id)
+    }
+
+    /// Whether a node was said to be gone.
+    pub(crate) fn is_gone(&self, node: NodeId) -> bool {
+        let node = self.nodes.get(&node);
+        node.is_some_and(|node| matches!(node.state, State::Gone { .. }))
     }
 
     /// What was read, in numbers.

@@ -60,6 +60,11 @@ impl Presence {
         self.nodes.len()
     }
 
+    /// Whether something was heard of a server, and it is not gone.
+    pub(crate) fn knows(&self, node: NodeId) -> bool {
+        self.nodes.contains_key(&node)
+    }
+
     /// A server has said something.
     pub(crate) fn on_heard(&mut self, node: NodeId, now: Moment) {
         let beats = self.beats;

@@ -166,6 +166,7 @@ impl Sequencer {
     }
 
     /// The sequence that is read next: all before it are read or lost.
+    #[cfg(test)]
     pub(crate) fn next(&self) -> u64 {
         self.next
     }
@@ -176,6 +177,7 @@ impl Sequencer {
     }
 
     /// The number of entries that wait, and their bytes.
+    #[cfg(test)]
     pub(crate) fn waiting(&self) -> (usize, usize) {
         (self.waiting.len(), self.waiting_bytes)
     }

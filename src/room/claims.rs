@@ -263,8 +263,12 @@ impl Room {
         let is_secret = gone.is_secret;
         self.members.restore(id, gone);
         match is_secret {
-            true if was_operator => self.tell_other_operators(id, Message::IsNoOperator),
-            true => {}
+            true => {
+                if was_operator {
+                    self.tell_other_operators(id, Message::IsNoOperator);
+                }
+                self.share_return(id);
+            }
             false => self.announce_join(id, from, now),
         }
         self.replay(id, self.lines_shown, now, |_| true);

@@ -35,14 +35,40 @@ impl Room {
 
     pub(crate) fn who(&mut self, id: ClientId, name: CleanText<'_>) {
         let (some, more) = self.members.listed_beginning(name.as_str(), MAX_LISTED);
-        let listed = Listed { some: &some, more };
+        let elsewhere = self.count_elsewhere(name.as_str());
+        let listed = Listed {
+            some: &some,
+            more,
+            elsewhere,
+        };
         self.outbox.send(id, Message::Who(name.as_str(), listed));
     }
 
     /// Writes who is here, for a client that is no member yet.
     pub(crate) fn write_who(&self, line: &mut Vec<u8>) {
         let (some, more) = self.members.listed_beginning("", MAX_LISTED);
-        Message::Who("", Listed { some: &some, more }).write(line);
+        let elsewhere = self.count_elsewhere("");
+        let listed = Listed {
+            some: &some,
+            more,
+            elsewhere,
+        };
+        Message::Who("", listed).write(line);
+    }
+
+    /// How many of those whose names begin with this are connected to other servers.
+    fn count_elsewhere(&self, name: &str) -> usize {
+        let elsewhere = self.members.elsewhere();
+        match elsewhere.len() {
+            0 => 0,
+            all if name.is_empty() => all,
+            _ => {
+                let beginning = self.members.beginning(name);
+                beginning
+                    .filter(|id| id.place_elsewhere().is_some())
+                    .count()
+            }
+        }
     }
 
     /// Tells a member about another one that has sent nothing for some time, and an operator also where it
@@ -163,6 +189,7 @@ impl Room {
             });
         }
         let (new, name) = self.nick(name.as_str().as_bytes(), now)?;
+        self.take_answer(id, &new)?;
         let old = self.members.get(id).map_or(&new, |it| &it.nick).clone();
         let origin = from.origin();
         let renamed = self.members.rename(id, new.clone(), name, origin, now);
@@ -201,14 +228,34 @@ impl Room {
         text: CleanText<'_>,
         class: Class,
     ) -> bool {
+        let Some(other) = self.members.get(to) else {
+            return false;
+        };
+        if other.person.is_none() {
+            self.outbox.send(id, Message::IsPlain(&other.nick));
+            return false;
+        }
+        if to.place_elsewhere().is_some() {
+            return self.tell_elsewhere(id, to, text);
+        }
+        self.outbox.send(id, Message::YouTell(&other.nick, text));
+        self.deliver_words(id, to, text, class)
+    }
+
+    /// A person here gets what another one tells it in private. Returns whether it does.
+    pub(super) fn deliver_words(
+        &mut self,
+        id: ClientId,
+        to: ClientId,
+        text: CleanText<'_>,
+        class: Class,
+    ) -> bool {
         let (Some(by), Some(other)) = (self.members.get(id), self.members.get(to)) else {
             return false;
         };
         let Some(person) = other.person.as_ref() else {
-            self.outbox.send(id, Message::IsPlain(&other.nick));
             return false;
         };
-        self.outbox.send(id, Message::YouTell(&other.nick, text));
         if person.ignores(by.identity()) {
             // An ignored member is not told, or it would come back under another name.
             return false;

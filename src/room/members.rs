@@ -20,6 +20,7 @@ use crate::peer::{Origin, Peer};
 use crate::protocol::message::Mark;
 use crate::room::MAX_NAMED;
 use crate::room::claims::Gone;
+use crate::room::elsewhere::{Elsewhere, Place};
 use crate::room::given_up::{Doubt, GivenUp, GivenUpNames, Guess};
 use crate::room::ignore_list::IgnoreList;
 use crate::room::renames::Renamed;
@@ -146,6 +147,19 @@ pub(super) struct TypedName<'a> {
 }
 
 impl Member {
+    /// A member without a seat.
+    pub(super) fn new(nick: Nick, name: NameHash, person: Option<Box<Person>>) -> Self {
+        Self {
+            is_right_to_left: !name.is_ascii() && text::is_right_to_left(nick.as_str()),
+            nick,
+            name,
+            person,
+            ends_lines_with_lf: false,
+            has_voice: false,
+            seat: u32::MAX,
+        }
+    }
+
     pub(super) fn identity(&self) -> Identity {
         Identity {
             name: self.name,
@@ -295,7 +309,9 @@ pub(crate) struct Members {
     by_id: Vec<Option<Member>>,
     /// The seats of all members, in no particular order.
     seats: Vec<Seat>,
-    /// The members in the order of their keys. Four bytes are enough for a number.
+    /// Those who are connected to other servers of the room. They have no seats.
+    elsewhere: Elsewhere,
+    /// The members in the order of their keys, those of other servers included. Four bytes are enough for a number.
     by_name: Vec<u32>,
     /// Both looks of each member whose name is not ASCII, with the number of the member.
     by_look: BTreeSet<(u32, u32)>,
@@ -321,6 +337,7 @@ impl Members {
             max_nick_chars,
             by_id: Vec::new(),
             seats: Vec::new(),
+            elsewhere: Elsewhere::default(),
             by_name: Vec::new(),
             by_look: BTreeSet::new(),
             hasher: NameHasher::default(),
@@ -352,29 +369,13 @@ impl Members {
         person_from: Option<Peer>,
         (cursor, now): (Cursor, Moment),
     ) -> Result<(), Taken> {
-        let rank = match self.rank(nick.key()) {
-            Ok(rank) => return Err(self.taken(nick, self.id_at(rank))),
-            Err(rank) => rank,
-        };
-        if let Some(owner) = self.looking_like(&nick, name, id) {
-            return Err(self.taken(nick, Some(owner)));
-        }
         let is_person = person_from.is_some();
-        self.by_name.insert(rank, number(id.index()));
+        let serial = self.insert_name(id, &nick, name, is_person)?;
         self.persons = self.persons.saturating_add(usize::from(is_person));
-        self.remembers |= is_person;
-        self.last_serial = self.last_serial.wrapping_add(u64::from(is_person));
-        let serial = self.last_serial;
         let person = person_from.map(|from| Box::new(Person::new(serial, from, now)));
-        self.insert_looks(id, name);
         let member = Member {
-            is_right_to_left: !name.is_ascii() && text::is_right_to_left(nick.as_str()),
-            nick,
-            name,
-            person,
-            ends_lines_with_lf: false,
-            has_voice: false,
             seat: number(self.seats.len()),
+            ..Member::new(nick, name, person)
         };
         self.seats.push(Seat {
             id,
@@ -390,6 +391,83 @@ impl Members {
             *slot = Some(member);
         }
         Ok(())
+    }
+
+    /// Notes that a member has this name. Returns the serial number that it has if it is a person, or the other
+    /// member if the nick is like that of one.
+    fn insert_name(
+        &mut self,
+        id: ClientId,
+        nick: &Nick,
+        name: NameHash,
+        is_person: bool,
+    ) -> Result<u64, Taken> {
+        let rank = match self.rank(nick.key()) {
+            Ok(rank) => return Err(self.taken(nick.clone(), self.id_at(rank))),
+            Err(rank) => rank,
+        };
+        if let Some(owner) = self.looking_like(nick, name, id) {
+            return Err(self.taken(nick.clone(), Some(owner)));
+        }
+        self.by_name.insert(rank, number(id.index()));
+        self.insert_looks(id, name);
+        self.remembers |= is_person;
+        self.last_serial = self.last_serial.wrapping_add(u64::from(is_person));
+        Ok(self.last_serial)
+    }
+
+    /// Adds a member of another server. Returns the other member if the nick is like that of one, and `None` if
+    /// there is no number left.
+    pub(super) fn add_elsewhere(
+        &mut self,
+        place: Place,
+        nick: Nick,
+        name: NameHash,
+        is_person: bool,
+        now: Moment,
+    ) -> Result<Option<ClientId>, Taken> {
+        let Some(id) = self.elsewhere.next_id() else {
+            return Ok(None);
+        };
+        let serial = self.insert_name(id, &nick, name, is_person)?;
+        let person = is_person.then(|| Box::new(Person::new(serial, Peer::ELSEWHERE, now)));
+        let member = Member::new(nick, name, person);
+        self.elsewhere.add(id, place, member);
+        Ok(Some(id))
+    }
+
+    /// Removes a member of another server. `None` if there is none of this number. `is_news`: people here may have
+    /// known it.
+    pub(super) fn remove_elsewhere(
+        &mut self,
+        id: ClientId,
+        is_news: bool,
+        now: Moment,
+    ) -> Option<Member> {
+        if let Some(Ok(rank)) = self.get(id).map(|member| self.rank(member.nick.key())) {
+            self.by_name.remove(rank);
+        }
+        let member = self.elsewhere.remove(id)?;
+        self.remove_looks(id, member.name);
+        if is_news {
+            let origin = Peer::ELSEWHERE.origin();
+            self.remember(member.name, &member.nick, member.serial(), origin, now);
+        }
+        Some(member)
+    }
+
+    /// Those who are connected to other servers.
+    pub(super) fn elsewhere(&self) -> &Elsewhere {
+        &self.elsewhere
+    }
+
+    pub(super) fn elsewhere_mut(&mut self) -> &mut Elsewhere {
+        &mut self.elsewhere
+    }
+
+    /// How many members there are, those of other servers included.
+    pub(super) fn count_everywhere(&self) -> usize {
+        self.by_name.len()
     }
 
     /// Removes a member; its nick is free at once. `None` if it was no member.
@@ -503,11 +581,9 @@ impl Members {
         let not_ascii = looks.flat_map(|look| self.by_look.range((look, 0)..=(look, u32::MAX)));
         let not_ascii = not_ascii.map(|&(_, other)| ClientId::from_index(other as usize));
         let is_compared = !name.is_ascii() && name.has_look_of_ascii();
-        let ascii = self
-            .seats
-            .iter()
-            .filter(move |_| is_compared)
-            .map(|seat| seat.id);
+        let here = self.seats.iter().map(|seat| seat.id);
+        let ascii = here.chain(self.elsewhere.ids());
+        let ascii = ascii.filter(move |_| is_compared);
         let all = not_ascii.chain(ascii);
         all.filter(move |&id| self.get(id).is_some_and(|it| it.name.is_alike(name)))
     }
@@ -535,20 +611,29 @@ impl Members {
         self.given_up.expire(now);
     }
 
+    #[inline]
     pub(crate) fn get(&self, id: ClientId) -> Option<&Member> {
-        self.by_id.get(id.index())?.as_ref()
+        match self.by_id.get(id.index()) {
+            Some(member) => member.as_ref(),
+            None => self.elsewhere.get(id),
+        }
     }
 
     /// The person of this serial number, if it is still a member.
     pub(super) fn person_of(&self, serial: u64) -> Option<&Member> {
-        let members = self.seats.iter().filter_map(|seat| self.get(seat.id));
+        let here = self.seats.iter().map(|seat| seat.id);
+        let members = here.chain(self.elsewhere.ids());
+        let members = members.filter_map(|id| self.get(id));
         members
             .filter(|it| it.serial() != 0)
             .find(|it| it.serial() == serial)
     }
 
     fn get_mut(&mut self, id: ClientId) -> Option<&mut Member> {
-        self.by_id.get_mut(id.index())?.as_mut()
+        match self.by_id.get_mut(id.index()) {
+            Some(member) => member.as_mut(),
+            None => self.elsewhere.get_mut(id),
+        }
     }
 
     pub(super) fn person(&self, id: ClientId) -> Option<&Person> {
@@ -559,7 +644,7 @@ impl Members {
         self.get_mut(id)?.person.as_deref_mut()
     }
 
-    /// How many members there are.
+    /// How many members there are on this server.
     #[inline]
     pub(crate) fn len(&self) -> usize {
         self.seats.len()

@@ -3,8 +3,18 @@
 //! needed to test it. What people can ask of it beside talking is in `commands`, and what operators
 //! can in `moderation`.
 
+#[cfg_attr(
+    not(feature = "relay"),
+    allow(dead_code, reason = "nothing connects to other servers")
+)]
+pub(crate) mod asking;
 pub(crate) mod claims;
 mod commands;
+#[cfg_attr(
+    not(feature = "relay"),
+    allow(dead_code, reason = "nothing connects to other servers")
+)]
+mod elsewhere;
 mod given_up;
 mod history;
 mod ignore_list;
@@ -12,10 +22,20 @@ pub(crate) mod kept;
 mod members;
 mod moderation;
 mod presence;
+#[cfg_attr(
+    not(feature = "relay"),
+    allow(dead_code, reason = "nothing connects to other servers")
+)]
+pub(crate) mod private;
 mod recall;
 mod renames;
 pub(crate) mod sanction;
 mod settings;
+#[cfg_attr(
+    not(feature = "relay"),
+    allow(dead_code, reason = "nothing connects to other servers")
+)]
+mod shared;
 mod voice;
 
 use std::iter;
@@ -33,6 +53,7 @@ use crate::peer::{Origin, Peer, PeerSet};
 use crate::protocol::close_reason::CloseReason;
 use crate::protocol::layout::Columns;
 use crate::protocol::message::{Message, Names};
+use crate::protocol::relay_batch::Kind as Entry;
 use crate::text::alike::{Identity, NameHash};
 use crate::text::nick::{Nick, NickError};
 use crate::text::{self, CleanText};
@@ -44,6 +65,7 @@ use members::{Member, Members, Seat, Taken};
 use presence::{Change, Counted, Presence};
 use renames::{Renamed, Renames};
 use sanction::{BannedNick, Muted, Sanction};
+use shared::{Shared, said_by};
 
 /// The most bytes of old lines that are kept, and handed out at once.
 const MAX_HISTORY_BYTES: usize = 64 << 10;
@@ -96,6 +118,8 @@ pub(crate) struct Room {
     /// Somebody may not be heard, or renames are to be told of at once: one look tells a line that nothing is
     /// in its way.
     is_watched: bool,
+    /// What it keeps if it is shared with other servers.
+    shared: Option<Box<Shared>>,
     /// Where unclean text is cleaned.
     scratch: String,
 }
@@ -189,6 +213,37 @@ impl<'a> Medium<'a> {
         }
     }
 
+    fn act(
+        self,
+        member: &'a Member,
+        id: ClientId,
+        from: &Peer,
+        text: CleanText<'a>,
+        class: Class,
+        now: Moment,
+    ) -> Spoken<'a> {
+        let speaker = member.speaker(id);
+        let message = Message::PlainAction(self.prefix, &member.nick, text);
+        let plain = self
+            .batch
+            .say(speaker, class, Kind::PlainAction, |line| {
+                message.write(line);
+            })
+            .len();
+        let message = Message::Action(&member.nick, text);
+        let line = self.batch.say(speaker, class, Kind::Action, |line| {
+            message.write(line);
+        });
+        keep(self.history, line, member, from, now);
+        Spoken {
+            nick: &member.nick,
+            text,
+            line,
+            bytes: line.len().max(plain),
+            is_written_twice: true,
+        }
+    }
+
     /// Writes a line in the form that is shown at a prompt, if that differs from the one for scripts:
     /// with the nick isolated, if it is written from right to left, and with runs of blanks so short
     /// that wrapped text never looks like another line.
@@ -258,6 +313,7 @@ impl Room {
             sanctions_version: 0,
             is_moderated: false,
             is_watched: false,
+            shared: None,
             scratch: String::new(),
         }
     }
@@ -303,6 +359,7 @@ impl Room {
         let nick = self.nick(line, now)?;
         let added = self.try_add(id, from, nick, profile, now);
         added.map_err(|refusal| refusal.why)?;
+        self.share_return(id);
         self.mute_newcomer(id, from, now);
         Ok(())
     }
@@ -319,6 +376,9 @@ impl Room {
         if self.renames.has_fresh() {
             // They are older than the member.
             self.tell_renames();
+        }
+        if self.shared.is_some() {
+            self.take_answer(id, &nick)?;
         }
         let cursor = self.batch.end();
         self.members
@@ -337,6 +397,9 @@ impl Room {
     }
 
     fn announce_join(&mut self, id: ClientId, from: &Peer, now: Moment) {
+        if self.shared.is_some() && self.share_join(id) {
+            return;
+        }
         if self.is_named(Change::Joined, Some(from), now)
             && let Some(member) = self.members.get(id)
         {
@@ -391,7 +454,7 @@ impl Room {
         let some = self.members.named(others.take(MAX_WELCOMED));
         let more = self
             .members
-            .len()
+            .count_everywhere()
             .saturating_sub(some.len())
             .saturating_sub(1);
         let others = Names { some: &some, more };
@@ -402,6 +465,9 @@ impl Room {
         self.outbox.send(id, message);
         if self.is_moderated {
             self.outbox.send(id, Message::IsModerated);
+        }
+        if self.is_cut_off() {
+            self.outbox.send(id, Message::CutOff(self.members.len()));
         }
     }
 
@@ -416,6 +482,11 @@ impl Room {
     #[inline]
     pub(crate) fn len(&self) -> usize {
         self.members.len()
+    }
+
+    /// How many members are connected to other servers.
+    pub(crate) fn len_elsewhere(&self) -> usize {
+        self.members.elsewhere().len()
     }
 
     /// How many of them are people at a prompt.
@@ -451,7 +522,10 @@ impl Room {
         if reason != CloseReason::Shutdown {
             self.tell_rename_of(id, now);
         }
-        let member = self.members.remove(id, from.origin(), now)?;
+        let Some(member) = self.members.remove(id, from.origin(), now) else {
+            self.forget_asking(id);
+            return None;
+        };
         self.keep_muted(member.name, from, now);
         self.renames.forget(member.serial());
         let (speaker, nick) = (member.speaker(id), member.nick);
@@ -461,13 +535,22 @@ impl Room {
         }
         let message = match reason {
             // At the end nobody needs to know, and of a claim only who has it.
-            CloseReason::Shutdown | CloseReason::Claimed => return Some(nick),
+            CloseReason::Shutdown | CloseReason::Claimed => None,
             // The others were told when it was asked for, with the words.
-            CloseReason::Quit | CloseReason::Kicked => return Some(nick),
-            CloseReason::HungUp | CloseReason::Broken => Message::HasLeft(&nick),
-            reason => Message::HasLeftBecause(&nick, reason),
+            CloseReason::Quit | CloseReason::Kicked => None,
+            CloseReason::HungUp | CloseReason::Broken => Some(Message::HasLeft(&nick)),
+            reason => Some(Message::HasLeftBecause(&nick, reason)),
         };
-        if self.is_named(Change::Left, Some(from), now) {
+        if self.shared.is_some() {
+            // On other servers nobody knows that this one shuts down.
+            let is_told = message.is_some() || reason == CloseReason::Shutdown;
+            if self.share_leave(id, &nick, is_told.then_some(reason)) {
+                return Some(nick);
+            }
+        }
+        if let Some(message) = message
+            && self.is_named(Change::Left, Some(from), now)
+        {
             self.say_presence(speaker, message);
         }
         Some(nick)
@@ -482,6 +565,9 @@ impl Room {
         now: Moment,
     ) {
         self.tell_rename_of(id, now);
+        if self.shared.is_some() && self.share_quit(id, words) {
+            return;
+        }
         if !self.is_named_after_leaving(Some(from), now) {
             return;
         }
@@ -492,9 +578,13 @@ impl Room {
         if words.as_str().is_empty() {
             return self.say_presence(speaker, Message::HasLeft(&nick));
         }
-        // Those who ignore the member see that it leaves, but not its words.
-        self.say_as(speaker, Kind::LastWords, Message::HasQuit(&nick, words));
-        self.say_as(speaker, Kind::WordlessLeave, Message::HasLeft(&nick));
+        self.say_last_words(speaker, &nick, words);
+    }
+
+    /// Those who ignore the member see that it leaves, but not its words.
+    fn say_last_words(&mut self, of: Speaker, nick: &Nick, words: CleanText<'_>) {
+        self.say_as(of, Kind::LastWords, Message::HasQuit(nick, words));
+        self.say_as(of, Kind::WordlessLeave, Message::HasLeft(nick));
     }
 
     /// The server says something to all people.
@@ -567,11 +657,13 @@ impl Room {
 
     /// When there is something to say, or to forget, although nothing happens.
     pub(crate) fn next_deadline(&self) -> Option<Moment> {
+        let private = self.shared.as_ref().and_then(|it| it.private.next_end());
         let ends = [
             self.presence.due(),
             self.renames.next_end(),
             self.claims.next_end(),
             self.members.next_forgotten(),
+            private,
         ];
         ends.into_iter().flatten().min()
     }
@@ -583,6 +675,10 @@ impl Room {
 
     /// Says what is due, and forgets whose time is over.
     pub(crate) fn on_time(&mut self, now: Moment) {
+        if let Some(shared) = &mut self.shared {
+            shared.now = now;
+            self.give_up_questions(now);
+        }
         self.claims.expire(now);
         self.members.forget_given_up(now);
         if let Some(counted) = self.presence.take_due(now)
@@ -616,6 +712,9 @@ impl Room {
             return 0;
         };
         let (who, nick) = (member.renamed(id), member.nick.clone());
+        if self.shared.is_some() && self.share_rename(id, old) {
+            return 0;
+        }
         let from = limited(Some(from));
         // They are gathered where nobody is told as well: a member that is refused another name can be named.
         let is_at_once = self.renames.gather(who, from, old, now);
@@ -703,8 +802,13 @@ impl Room {
         if line.is_empty() {
             return None;
         }
-        if self.is_watched && !self.may_say(id, from, now) {
-            return None;
+        if self.is_watched {
+            if !self.may_say(id, from, now) {
+                return None;
+            }
+            if self.passes_on() {
+                return self.share_line(id, line, class);
+            }
         }
         let (medium, members, scratch) = self.medium();
         let text = text::clean(line, scratch);
@@ -720,7 +824,7 @@ impl Room {
         if self.renames.has_fresh() {
             self.tell_renames();
         }
-        self.is_watched = !self.muted.is_empty() || self.is_moderated;
+        self.is_watched = !self.muted.is_empty() || self.is_moderated || self.shared.is_some();
         let why = match self.is_muted_at(id, Some(from), now) {
             true => Message::MutedLine,
             false if self.is_voiceless(id) => {
@@ -743,6 +847,9 @@ impl Room {
     ) -> Option<Spoken<'a>> {
         if self.renames.has_fresh() {
             self.tell_renames();
+        }
+        if self.passes_on() {
+            return self.share_words(id, text, said_by(class));
         }
         let (medium, members, _) = self.medium();
         let (member, seat) = members.seat_mut(id)?;
@@ -775,28 +882,13 @@ impl Room {
         if self.renames.has_fresh() {
             self.tell_renames();
         }
-        let (member, seat) = self.members.seat_mut(id)?;
+        if self.passes_on() {
+            return self.share_words(id, text, Entry::Act);
+        }
+        let (medium, members, _) = self.medium();
+        let (member, seat) = members.seat_mut(id)?;
         seat.is_filtered = true;
-        let speaker = member.speaker(id);
-        let message = Message::PlainAction(&self.prefix, &member.nick, text);
-        let plain = self
-            .batch
-            .say(speaker, class, Kind::PlainAction, |line| {
-                message.write(line);
-            })
-            .len();
-        let message = Message::Action(&member.nick, text);
-        let line = self.batch.say(speaker, class, Kind::Action, |line| {
-            message.write(line);
-        });
-        keep(&mut self.history, line, member, from, now);
-        Some(Spoken {
-            nick: &member.nick,
-            text,
-            line,
-            bytes: line.len().max(plain),
-            is_written_twice: true,
-        })
+        Some(medium.act(member, id, from, text, class, now))
     }
 
     /// The server says to all other people that a member is here, or no longer.

@@ -471,7 +471,7 @@ impl Room {
             self.batch
                 .say(speaker, class, kind, |line| message.write(line));
         }
-        let others = self.members.len().saturating_sub(1);
+        let others = self.members.count_everywhere().saturating_sub(1);
         self.outbox.send(by, Message::Announced(others));
         said_bytes
     }

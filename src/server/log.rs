@@ -22,10 +22,12 @@ use std::time::Instant;
 use log::{Level, LevelFilter, debug, error, info, log_enabled, trace, warn};
 
 use crate::events::{Event, Heard, Observer};
+use crate::metrics::RelayState;
 use crate::protocol::close_reason::CloseReason;
 use crate::server::log_lines::{
-    AcceptFailure, FailedHandshake, Joined, Left, LeftWithout, Listeners, Nobody, OperatorCommand,
-    OperatorMade, Refusal, Renamed, Stranger, Throttle, Unregistrable, WrongPassword, write_about,
+    AcceptFailure, EngineLost, FailedHandshake, Joined, Left, LeftWithout, Listeners, Nobody,
+    OperatorCommand, OperatorMade, Refusal, Renamed, Stranger, Throttle, Unregistrable,
+    WrongPassword, write_about,
 };
 use crate::time::log_throttle::LogThrottle;
 
@@ -69,6 +71,7 @@ pub(super) struct Log {
     without_request: LogThrottle<LeftWithout>,
     wrong_passwords: LogThrottle<WrongPassword>,
     accept_failures: LogThrottle<AcceptFailure>,
+    engine_losses: LogThrottle<EngineLost>,
 }
 
 impl Default for Log {
@@ -89,6 +92,7 @@ impl Default for Log {
             without_request: LogThrottle::default(),
             wrong_passwords: LogThrottle::default(),
             accept_failures: LogThrottle::default(),
+            engine_losses: LogThrottle::default(),
         }
     }
 }
@@ -275,6 +279,43 @@ impl Observer for Log {
             Event::TranscriptEnded { reason, lost_lines } => {
                 error!(target: SERVER, "the transcript's writer has ended: {reason}; lines lost: {lost_lines}");
             }
+            Event::EngineOpen { peer } => {
+                self.engine_losses.log_rest();
+                info!(target: SERVER, "connected to the engine of the relay at {peer}");
+            }
+            Event::EngineLost {
+                reason: CloseReason::Shutdown,
+                ..
+            } => {}
+            Event::EngineLost {
+                reason,
+                error,
+                peer,
+            } => {
+                let why = error.map_or_else(|| reason.to_string(), ToOwned::to_owned);
+                self.engine_losses.log(now, EngineLost { peer, why });
+            }
+            Event::EngineLeaves => {
+                info!(target: SERVER, "this server of the relay's engine is about to end");
+            }
+            Event::EngineForbids { words } => {
+                warn!(target: SERVER, "the engine of the relay forbids something: {}", Text(words));
+            }
+            Event::RelayChanged { state } => match state {
+                RelayState::Starting => {}
+                RelayState::Up => {
+                    info!(target: SERVER, "the relay is up: what is said here is heard everywhere");
+                }
+                RelayState::Holding => {
+                    info!(target: SERVER, "the relay waits: the engine does not answer");
+                }
+                RelayState::Split => {
+                    warn!(target: SERVER, "the relay is cut off: what is said here is heard here only");
+                }
+                RelayState::Rejoining => {
+                    info!(target: SERVER, "the relay is back, and fetches what was said elsewhere");
+                }
+            },
             Event::Authenticated { id, peer } => {
                 about!(
                     Debug,
@@ -407,6 +448,7 @@ impl Log {
             self.without_request.deadline(),
             self.wrong_passwords.deadline(),
             self.accept_failures.deadline(),
+            self.engine_losses.deadline(),
         ];
         deadlines.into_iter().flatten().min()
     }
@@ -427,6 +469,7 @@ impl Log {
         self.without_request.log_due(now);
         self.wrong_passwords.log_due(now);
         self.accept_failures.log_due(now);
+        self.engine_losses.log_due(now);
     }
 
     /// Writes the counted events that are not logged yet, because no more will follow.
@@ -445,6 +488,7 @@ impl Log {
         self.without_request.log_rest();
         self.wrong_passwords.log_rest();
         self.accept_failures.log_rest();
+        self.engine_losses.log_rest();
     }
 
     /// A peer that says nothing, or not who it is, can come again at once.

@@ -571,3 +571,26 @@ impl Throttled for AcceptFailure {
         format!("cannot accept connections ({n} times): {error}; {hint}")
     }
 }
+
+/// A connection to the engine of the relay has ended, or was not made.
+#[derive(Debug)]
+pub(super) struct EngineLost {
+    pub(super) peer: Peer,
+    pub(super) why: String,
+}
+
+impl Throttled for EngineLost {
+    const TARGET: &'static str = SERVER;
+    const LEVEL: Level = Level::Warn;
+    const IS_KEPT: bool = false;
+
+    fn one(&self) -> String {
+        let Self { peer, why } = self;
+        format!("no connection to the engine of the relay at {peer}: {why}")
+    }
+
+    fn many(&self, n: u64) -> String {
+        let Self { peer, why } = self;
+        format!("no connection to the engine of the relay ({n} times), the last at {peer}: {why}")
+    }
+}

@@ -23,6 +23,8 @@ use std::fmt;
 use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
+#[cfg(feature = "relay")]
+use std::net::ToSocketAddrs;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
@@ -37,6 +39,8 @@ use signal_hook_mio::v1_0::Signals;
 use crate::client_id::ClientId;
 use crate::config::addr::{ListenAddr, Place, Role, Service};
 use crate::config::interactive::{Interactive, Profile};
+#[cfg(feature = "relay")]
+use crate::config::relay::{RelayConfig, RelayHost};
 use crate::config::unix_socket::UnixName;
 use crate::config::{Config, ConfigError};
 use crate::engine::{Engine, Interest, Liveness, Registry, SanctionsError};
@@ -121,6 +125,9 @@ pub struct Server<O: Observer = ()> {
     keepalive: Keepalive,
     /// Which files are read again.
     interactive: Interactive,
+    /// Where the engine is that joins this server and others.
+    #[cfg(feature = "relay")]
+    relay: Option<RelayConfig>,
     /// What listeners for TLS have.
     certificates: Option<Arc<Certificates>>,
     /// Never sleep.
@@ -173,6 +180,8 @@ impl<O: Observer> Server<O> {
         }
         let interactive = config.interactive.clone();
         let tls_files = config.tls.clone();
+        #[cfg(feature = "relay")]
+        let relay = config.relay.clone();
         let (spin, handle_signals) = (config.spin, config.handle_signals);
         let accepts_per_turn = config.limits.accepts_per_turn;
         let keepalive = Keepalive::new(&config.limits);
@@ -218,6 +227,11 @@ impl<O: Observer> Server<O> {
         engine.set_wall_clock(SystemTime::now);
         engine.set_random(process::random);
         engine.set_process_stats(process::stats);
+        #[cfg(feature = "relay")]
+        if let Some(relay) = &relay {
+            let addrs = relay_addrs(relay)?;
+            engine.join_others(relay, addrs, Instant::now());
+        }
         for error in &errors {
             report(&mut engine, Event::ListenFailed { error });
         }
@@ -262,6 +276,8 @@ impl<O: Observer> Server<O> {
             system,
             keepalive,
             interactive,
+            #[cfg(feature = "relay")]
+            relay,
             certificates,
             spin,
             clock: TurnClock::new(now),
@@ -303,6 +319,11 @@ impl<O: Observer> Server<O> {
     pub fn reload(&mut self) -> io::Result<()> {
         let certificates = self.certificates.as_deref();
         let certificates = certificates.map(Certificates::read_again).transpose()?;
+        #[cfg(feature = "relay")]
+        if let Some(relay) = &self.relay {
+            let addrs = relay_addrs(relay)?;
+            self.engine.set_relay_addrs(addrs);
+        }
         self.engine.reload(&self.interactive)?;
         if let Some(certificates) = certificates.flatten() {
             let certificates = Arc::new(certificates);
@@ -836,6 +857,26 @@ impl Registry<Transport> for Registrations<'_> {
     fn dial(&mut self, to: SocketAddr) -> io::Result<Transport> {
         Transport::dial(to, self.keepalive)
     }
+}
+
+/// The addresses of an engine. Its names are resolved, which may take seconds.
+#[cfg(feature = "relay")]
+fn relay_addrs(relay: &RelayConfig) -> io::Result<Vec<SocketAddr>> {
+    let mut addrs = Vec::new();
+    for host in &relay.url.hosts {
+        match host {
+            RelayHost::Addr(addr) => addrs.push(*addr),
+            RelayHost::Name { name, port } => {
+                let found = (name.as_str(), *port).to_socket_addrs();
+                let found = found.map_err(|error| {
+                    let text = format!("cannot find the engine of the relay, {name}: {error}");
+                    io::Error::new(error.kind(), text)
+                })?;
+                addrs.extend(found);
+            }
+        }
+    }
+    Ok(addrs)
 }
 
 /// PRIORITY, because only it tells that urgent data stands in the way of a read.

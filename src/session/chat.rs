@@ -71,6 +71,8 @@ pub(super) struct Talk {
     pub(super) leaves: bool,
     /// It was told that lines of it wait, and has not caught up since.
     pub(super) is_told_ahead: bool,
+    /// It waits for other servers to say whether it can have a nick.
+    pub(super) awaits_nick: bool,
     /// How many bytes at the head of the next input are known to hold no telnet command.
     pub(super) known_data: u16,
     /// Since when it has no nick; for a member, since when it has sent nothing.
@@ -126,6 +128,7 @@ impl ChatSession {
                 sent: Sent::Begun(Opening::Nothing),
                 leaves: false,
                 is_told_ahead: false,
+                awaits_nick: false,
                 known_data: 0,
                 since: env.now,
                 said: TokenBucket::default(),
@@ -215,6 +218,7 @@ impl ChatSession {
             }
         };
         step.used = used;
+        talk.awaits_nick = step.flow == Flow::AwaitNick;
         if talk.stage == (Stage::OpPassword { is_asked: false }) {
             step.flow = talk.ask_op_password(decoder.telnet(), out, cx);
         }

@@ -11,11 +11,14 @@ use crate::broadcast::priority::Class;
 use crate::client_id::ClientId;
 use crate::conn::send_queue::{Pushed, SendQueue};
 use crate::events::Event;
+#[cfg(feature = "relay")]
+use crate::peer::Peer;
 use crate::peer::PeerSet;
 use crate::protocol::claim_token::ClaimToken;
 use crate::protocol::close_reason::CloseReason;
 use crate::protocol::command::{self, Help, Role, Typed, is_slash, nearest, time_and_reason};
 use crate::protocol::message::Message;
+use crate::protocol::relay_batch::Kind;
 use crate::protocol::target::{Target, TypedPeers};
 use crate::room::sanction::{Order, Sanction};
 use crate::session::login::count_wrong_password;
@@ -351,6 +354,16 @@ impl Call<'_, '_> {
                 false => Message::MutedLine,
             });
         }
+        if let Some(order) = order_of(row)
+            && self.cx.room.is_together()
+            && self.order(order, row, arguments)
+        {
+            return;
+        }
+        self.carry_out(row, arguments, line);
+    }
+
+    fn carry_out(&mut self, row: &'static Row, arguments: CleanText<'_>, line: CleanText<'_>) {
         if self.run(&row.run, arguments).is_none() {
             self.answer(Message::Usage(&row.help));
         }
@@ -361,6 +374,37 @@ impl Call<'_, '_> {
             self.cx.room.note_sanction();
             self.tell_operators(line);
         }
+    }
+
+    /// Has all servers of the room carry out a command, each when it comes to it in the log. Returns whether that
+    /// was done, or the operator was told why not.
+    fn order(&mut self, order: Kind, row: &Row, arguments: CleanText<'_>) -> bool {
+        let (id, now) = (self.cx.id, self.cx.env.now);
+        let (first, rest) = arguments.split_word();
+        let (target, ..) = Target::split(arguments);
+        let is_of_members = match row.run {
+            Run::WordAndText(_) => true,
+            Run::Word(_) => order == Kind::Voice,
+            _ => order == Kind::Mute && matches!(target, Target::Name(_)),
+        };
+        if let Target::Peers(typed) = &target
+            && matches!(order, Kind::Ban | Kind::Mute)
+            && typed.set.contains(&self.cx.peer)
+        {
+            // It is told that this is its own address, which only this server knows.
+            return false;
+        }
+        if !is_of_members {
+            self.cx.room.share_order(id, order, &[arguments.as_str()]);
+            return true;
+        }
+        // Its whole name, so that all servers mean the same one.
+        if let Some(meant) = self.cx.room.meant_other(id, first, now) {
+            let nick = self.cx.room.nick_of(meant).to_owned();
+            let words = [nick.as_str(), rest.as_str()];
+            self.cx.room.share_order(id, order, &words);
+        }
+        true
     }
 
     /// Tells the other operators what this one has done. Nobody gets the words of one that is muted.
@@ -510,6 +554,57 @@ impl Call<'_, '_> {
     }
 }
 
+/// The entry of the log by which all servers of a room carry out a command.
+fn order_of(row: &Row) -> Option<Kind> {
+    ORDERS.into_iter().find(|it| it.word() == row.help.name)
+}
+
+/// What operators order on all servers at once.
+const ORDERS: [Kind; 9] = [
+    Kind::Announce,
+    Kind::Kick,
+    Kind::Ban,
+    Kind::Unban,
+    Kind::Mute,
+    Kind::Unmute,
+    Kind::Forget,
+    Kind::Voice,
+    Kind::Moderate,
+];
+
+/// Whether an entry of the log is what an operator orders.
+#[cfg(feature = "relay")]
+pub(super) fn is_order(kind: Kind) -> bool {
+    ORDERS.contains(&kind)
+}
+
+/// Carries out what an operator, perhaps of another server, has ordered on all servers.
+#[cfg(feature = "relay")]
+pub(super) fn obey(by: (ClientId, Peer), order: Kind, arguments: &str, cx: &mut Ctx<'_>) {
+    let Some(row) = find(order.word()) else {
+        return;
+    };
+    let (mut scratch, mut whole) = (String::new(), String::new());
+    let arguments = text::clean(arguments.as_bytes(), &mut scratch);
+    let line = format!("/{} {}", order.word(), arguments.as_str());
+    let line = text::clean(line.as_bytes(), &mut whole);
+    let client = (cx.id, cx.peer);
+    (cx.id, cx.peer) = by;
+    let mut call = Call {
+        cx,
+        lines: &mut TokenBucket::default(),
+        class: Class::Sparse,
+        is_checked: true,
+        said_bytes: 0,
+        least_cost: COMMAND_BYTES,
+        has_moderated: false,
+        has_muted_reason: false,
+        flow: Flow::Continue,
+    };
+    call.carry_out(row, arguments, line);
+    (cx.id, cx.peer) = client;
+}
+
 /// Parses `on`, `off` or nothing; `None` if it is something else.
 fn switch(word: &str) -> Option<Option<bool>> {
     let words = [("", None), ("on", Some(true)), ("off", Some(false))];
@@ -546,8 +641,10 @@ fn who(call: &mut Call<'_, '_>, name: CleanText<'_>) {
 
 fn whois(call: &mut Call<'_, '_>, name: CleanText<'_>) {
     let (to, now) = (call.cx.id, call.cx.env.now);
-    if let Some(id) = call.cx.room.meant(to, name, now) {
-        call.cx.effects.push(Effect::Whois { to, id });
+    match call.cx.room.meant(to, name, now) {
+        Some(id) if id.place_elsewhere().is_some() => call.cx.room.ask_whois(to, id),
+        Some(id) => call.cx.effects.push(Effect::Whois { to, id }),
+        None => {}
     }
 }
 
@@ -560,6 +657,10 @@ fn nick(call: &mut Call<'_, '_>, name: CleanText<'_>) {
         watch,
         ..
     } = &mut *call.cx;
+    if room.must_wait_for_nick(*id, name.as_str().as_bytes(), env.now) {
+        call.flow = Flow::AwaitNick;
+        return;
+    }
     match room.rename(*id, peer, name, env.now) {
         Ok(new) if new.is_another => {
             call.said_bytes = new.said_bytes;

@@ -16,7 +16,7 @@ use crate::config::Limits;
 use crate::conn::Env;
 use crate::conn::send_queue::SendQueue;
 use crate::conn::timeouts::Timeout;
-use crate::metrics::{self, Metrics, Survey};
+use crate::metrics::{self, Metrics, RelayState, Survey};
 use crate::protocol::close_reason::CloseReason;
 use crate::session::{Ctx, Flow, Step, page};
 use crate::time::moment::Moment;
@@ -174,7 +174,15 @@ fn readiness(metrics: &Metrics, limits: &Limits) -> (&'static str, String) {
         Some(most) if clients >= most => {
             unavailable(format!("full: there are {clients} of {most} clients\n"))
         }
-        _ => ("200 OK", "ready\n".to_owned()),
+        _ => match metrics.relay.map(|relay| relay.state) {
+            Some(RelayState::Starting) => {
+                unavailable("starting: the other servers were not heard yet\n")
+            }
+            Some(RelayState::Split | RelayState::Rejoining) => {
+                unavailable("cut off: the other servers do not hear this one\n")
+            }
+            Some(RelayState::Up | RelayState::Holding) | None => ("200 OK", "ready\n".to_owned()),
+        },
     }
 }
 
@@ -215,6 +223,7 @@ impl Response {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::RelayMetrics;
 
     fn request(head: &[u8]) -> Option<(Request, bool)> {
         let mut session = HttpSession::new(Moment::BEGINNING);
@@ -304,5 +313,25 @@ mod tests {
         let response = Request::Readiness.response(&survey, &env);
         assert_eq!(response.body, "full: there are 2 of 2 clients\n");
         assert_eq!(response.line, "503 Service Unavailable");
+    }
+
+    #[test]
+    fn a_server_that_others_do_not_hear_is_not_ready() {
+        let env = Env::new(Limits::default(), std::time::Instant::now());
+        let mut survey = Survey::default();
+        for (state, line) in [
+            (RelayState::Starting, "503 Service Unavailable"),
+            (RelayState::Up, "200 OK"),
+            (RelayState::Holding, "200 OK"),
+            (RelayState::Split, "503 Service Unavailable"),
+            (RelayState::Rejoining, "503 Service Unavailable"),
+        ] {
+            survey.metrics.relay = Some(RelayMetrics {
+                state,
+                ..RelayMetrics::default()
+            });
+            let response = Request::Readiness.response(&survey, &env);
+            assert_eq!(response.line, line, "{state}");
+        }
     }
 }

@@ -256,6 +256,9 @@ impl Talk {
         out: &mut SendQueue,
         cx: &mut Ctx<'_>,
     ) -> Flow {
+        if cx.room.must_wait_for_nick(cx.id, line, cx.env.now) {
+            return Flow::AwaitNick;
+        }
         if let Err(refusal) = cx
             .room
             .join(cx.id, &cx.peer, line, self.profile, cx.env.now)
@@ -291,6 +294,9 @@ impl Talk {
             }
             Claimed::Gone(serial) => serial,
         };
+        if cx.room.must_wait_for_nick(cx.id, attempt.name, now) {
+            return Flow::AwaitNick;
+        }
         if let Err(refusal) = cx.room.come_back(cx.id, &cx.peer, serial, now) {
             return match refusal.holder.filter(|_| !is_checked) {
                 Some(holder) => Flow::CheckPeer(holder),

@@ -16,7 +16,6 @@ mod login;
 mod page;
 pub(crate) mod reclaimable;
 #[cfg(feature = "relay")]
-#[cfg_attr(not(test), expect(dead_code, reason = "no session speaks it yet"))]
 pub(crate) mod relay;
 pub(crate) mod secrets;
 
@@ -37,12 +36,16 @@ use crate::protocol::close_reason::CloseReason;
 use crate::protocol::layout::{Columns, each_line};
 use crate::protocol::message::Message;
 use crate::room::Room;
+#[cfg(feature = "relay")]
+use crate::room::private::Asked;
 use crate::time::moment::Moment;
 use crate::time::rate_limit::TokenBucket;
 use auth::Auth;
 use chat::ChatSession;
 use closing::Closing;
 use http::HttpSession;
+#[cfg(feature = "relay")]
+use relay::{RelaySession, Relayed};
 
 /// What a connection speaks.
 #[derive(Debug)]
@@ -53,6 +56,9 @@ pub(crate) enum Session {
     Http(HttpSession),
     /// Nothing that is read: the transcript is written to it.
     Transcript,
+    /// What the engine says that joins several servers.
+    #[cfg(feature = "relay")]
+    Relay(Box<RelaySession>),
     /// Nothing any more: the connection is being closed.
     Closing(Closing),
 }
@@ -67,6 +73,9 @@ pub(crate) struct Ctx<'a> {
     pub(crate) auth: &'a mut Auth,
     pub(crate) env: &'a mut Env,
     pub(crate) effects: &'a mut Vec<Effect>,
+    /// What joins this server and others, if there are any.
+    #[cfg(feature = "relay")]
+    pub(crate) relay: &'a mut Option<Box<Relayed>>,
     pub(crate) watch: Watch<'a>,
 }
 
@@ -95,6 +104,14 @@ pub(crate) enum Effect {
         to: ClientId,
         id: ClientId,
     },
+    /// Tell another server what is known of a member here, as it has asked.
+    #[cfg(feature = "relay")]
+    AnswerWhois {
+        id: ClientId,
+        asked: Asked,
+    },
+    /// Other servers have said whether a client can have its nick.
+    Resume(ClientId),
     /// Close all clients of these peers.
     ClosePeers(PeerSet),
     /// Connect to this address, and speak that with it.
@@ -136,6 +153,9 @@ pub(crate) enum Flow {
     /// A line proves that this client is the same person, so it is to be closed first. The session keeps the
     /// line, and is called again once that was done.
     TakeOver(ClientId),
+    /// A line asks for a nick of which other servers have to say first whether it can be had. The session keeps
+    /// the line, reads nothing more, and goes on when it is [resumed](Session::resume).
+    AwaitNick,
     /// The answer needs a look at every client. The session is called again once that was taken.
     Survey,
     /// Close the client for this reason.
@@ -183,7 +203,7 @@ impl Session {
     pub(crate) fn debt(&self) -> TokenBucket {
         match self {
             Self::Chat(chat) => chat.talk.said,
-            Self::Http(_) | Self::Transcript | Self::Closing(_) => TokenBucket::default(),
+            _ => TokenBucket::default(),
         }
     }
 
@@ -197,7 +217,7 @@ impl Session {
         match self {
             Self::Chat(chat) if chat.is_member() => chat.lay_out(out),
             Self::Chat(chat) => chat.greet(is_authenticated, out, cx),
-            Self::Http(_) | Self::Transcript | Self::Closing(_) => {}
+            _ => {}
         }
     }
 
@@ -207,6 +227,8 @@ impl Session {
             Self::Chat(chat) => chat.on_input(input, out, cx),
             Self::Http(http) => http.on_input(input, out, cx),
             Self::Transcript => Step::new(input.len(), Flow::Starved),
+            #[cfg(feature = "relay")]
+            Self::Relay(relay) => relay.on_input(input, out, cx),
             Self::Closing(closing) => closing.on_input(input, cx.env.limits.linger_bytes),
         }
     }
@@ -215,6 +237,8 @@ impl Session {
     pub(crate) fn goodbye(&self, reason: CloseReason, limits: &Limits) -> Option<Message<'static>> {
         match self {
             Self::Chat(chat) => chat.goodbye(reason, limits),
+            #[cfg(feature = "relay")]
+            Self::Relay(_) => None,
             Self::Http(_) | Self::Transcript | Self::Closing(_) => {
                 reason.goodbye().map(Message::Goodbye)
             }
@@ -227,6 +251,8 @@ impl Session {
         match self {
             Self::Chat(chat) => chat.decoder.memory_bytes(),
             Self::Http(http) => http.memory_bytes(),
+            #[cfg(feature = "relay")]
+            Self::Relay(relay) => relay.memory_bytes(),
             Self::Transcript | Self::Closing(_) => 0,
         }
     }
@@ -236,7 +262,7 @@ impl Session {
         match self {
             Self::Chat(chat) => chat.forget_input(),
             Self::Http(http) => http.forget_input(),
-            Self::Transcript | Self::Closing(_) => {}
+            _ => {}
         }
     }
 
@@ -250,8 +276,37 @@ impl Session {
     /// Whether its input is read.
     pub(crate) fn listens(&self) -> bool {
         match self {
-            Self::Chat(_) | Self::Http(_) | Self::Transcript => true,
+            Self::Chat(chat) => !chat.talk.awaits_nick,
             Self::Closing(closing) => closing.listens(),
+            _ => true,
+        }
+    }
+
+    /// Whether it serves the server itself and no client, so that its memory is not given up for one.
+    pub(crate) fn is_own(&self) -> bool {
+        match self {
+            Self::Transcript => true,
+            #[cfg(feature = "relay")]
+            Self::Relay(_) => true,
+            Self::Chat(_) | Self::Http(_) | Self::Closing(_) => false,
+        }
+    }
+
+    /// Whether it goes on when the server shuts down: requests are answered, and other servers get to know who has
+    /// left.
+    pub(crate) fn outlives_shutdown(&self) -> bool {
+        match self {
+            Self::Http(_) => true,
+            #[cfg(feature = "relay")]
+            Self::Relay(_) => true,
+            Self::Chat(_) | Self::Transcript | Self::Closing(_) => false,
+        }
+    }
+
+    /// What other servers were asked was answered: its line is to be handled again.
+    pub(crate) fn resume(&mut self) {
+        if let Self::Chat(chat) = self {
+            chat.talk.awaits_nick = false;
         }
     }
 
@@ -262,7 +317,7 @@ impl Session {
     /// Whether it may take nothing of what is queued for as long as it likes: its end has a time of its
     /// own, or, for a transcript, a disk may stall and be well again.
     pub(crate) fn may_stall(&self) -> bool {
-        matches!(self, Self::Closing(_) | Self::Transcript)
+        self.is_own() || matches!(self, Self::Closing(_))
     }
 
     /// Whether it is to be freed at the end of the turn.
@@ -289,7 +344,7 @@ impl Session {
         match self {
             Self::Chat(chat) => chat.heard(),
             Self::Http(_) => Heard::Http,
-            Self::Transcript | Self::Closing(_) => Heard::Something,
+            _ => Heard::Something,
         }
     }
 
@@ -297,7 +352,7 @@ impl Session {
     pub(crate) fn last_input(&self) -> Option<Moment> {
         match self {
             Self::Chat(chat) => chat.last_input(),
-            Self::Http(_) | Self::Transcript | Self::Closing(_) => None,
+            _ => None,
         }
     }
 
@@ -316,7 +371,7 @@ impl Session {
     pub(crate) fn look_for_leaving(&mut self, input: &[u8], has_ended: bool) -> bool {
         match self {
             Self::Chat(chat) => chat.is_member() && chat.look_for_leaving(input, has_ended),
-            Self::Http(_) | Self::Transcript | Self::Closing(_) => false,
+            _ => false,
         }
     }
 
@@ -325,7 +380,7 @@ impl Session {
     pub(crate) fn is_to_look_ahead(&self, env: &Env, is_news: bool) -> bool {
         match self {
             Self::Chat(chat) => chat.is_ahead(env) && (is_news || !chat.is_told_ahead()),
-            Self::Http(_) | Self::Transcript | Self::Closing(_) => false,
+            _ => false,
         }
     }
 
@@ -346,7 +401,7 @@ impl Session {
     pub(crate) fn lane(&self, now: Moment) -> Lane {
         match self {
             Self::Chat(chat) => chat.lane(now),
-            Self::Http(_) | Self::Transcript | Self::Closing(_) => Lane::Login,
+            _ => Lane::Login,
         }
     }
 
@@ -354,7 +409,7 @@ impl Session {
     pub(crate) fn throttled_until(&self, env: &Env) -> Option<Moment> {
         match self {
             Self::Chat(chat) => env.line_rate.next_at(&chat.talk.lines, env.now),
-            Self::Http(_) | Self::Transcript | Self::Closing(_) => None,
+            _ => None,
         }
     }
 
@@ -362,7 +417,7 @@ impl Session {
     pub(crate) fn next_line_at(&self, env: &Env) -> Option<Moment> {
         match self {
             Self::Chat(chat) => env.line_rate.allowed_at(&chat.talk.lines),
-            Self::Http(_) | Self::Transcript | Self::Closing(_) => None,
+            _ => None,
         }
     }
 
@@ -370,7 +425,10 @@ impl Session {
     pub(crate) fn longest_output(&self, input_bytes: usize, longest: &LongestLine) -> usize {
         match self {
             Self::Chat(chat) => chat.longest_output(input_bytes, longest),
-            Self::Http(_) | Self::Transcript | Self::Closing(_) => 0,
+            // What comes from the engine was as long before, or has a frame around it.
+            #[cfg(feature = "relay")]
+            Self::Relay(relay) => relay.memory_bytes().saturating_add(input_bytes),
+            _ => 0,
         }
     }
 
@@ -379,6 +437,8 @@ impl Session {
         match self {
             Self::Chat(chat) => Some(chat.talk.since()),
             Self::Http(http) => Some(http.since()),
+            #[cfg(feature = "relay")]
+            Self::Relay(relay) => Some(relay.since()),
             Self::Transcript | Self::Closing(_) => None,
         }
     }
@@ -389,6 +449,8 @@ impl Session {
             Self::Chat(chat) => chat.timeout(limits),
             Self::Http(http) => Some(http.timeout()),
             Self::Transcript => None,
+            #[cfg(feature = "relay")]
+            Self::Relay(relay) => relay.timeout(),
             Self::Closing(closing) => closing.timeout(limits),
         }
     }
@@ -524,7 +586,10 @@ impl Watch<'_> {
 impl Flow {
     /// Whether the session keeps its line until the engine has done what it asks for.
     pub(crate) fn is_request(self) -> bool {
-        matches!(self, Self::CheckPeer(_) | Self::TakeOver(_))
+        matches!(
+            self,
+            Self::CheckPeer(_) | Self::TakeOver(_) | Self::AwaitNick
+        )
     }
 }
 

@@ -210,6 +210,10 @@ pub(crate) enum NickError {
     },
     /// A token came with it with which nobody can come back, or not any more.
     WrongToken,
+    /// The engine that several servers share has no room for more nicks.
+    TooMany,
+    /// That engine has not said in time whether it can be had.
+    NoAnswer,
 }
 
 impl fmt::Display for NickError {
@@ -245,6 +249,8 @@ impl fmt::Display for NickError {
             }
             Self::NoticeWord { nick, word } => refuse(f, nick, word, "reserved"),
             Self::WrongToken => write!(f, "that token is wrong, used up or too old"),
+            Self::TooMany => write!(f, "there are as many nicks as there can be"),
+            Self::NoAnswer => write!(f, "the servers cannot agree on nicks now"),
             Self::LineTooLong { max_line_bytes } => {
                 write!(
                     f,
@@ -263,6 +269,7 @@ impl NickError {
             Self::Taken { free, .. } => Some(format!("; {} is free", free.as_ref()?)),
             Self::Unsafe => Some(": type the nick again".to_owned()),
             Self::WrongToken => Some(": type another nick".to_owned()),
+            Self::TooMany | Self::NoAnswer => Some(": try again later".to_owned()),
             _ => None,
         }
     }

@@ -119,7 +119,7 @@ fn help_shows_examples_and_fits_a_terminal() {
 }
 
 /// Each flag, its variable without `LINE_CHAT_`, and its default, in the order of help.
-pub(crate) const FLAGS: [(&str, &str, &str); 36] = [
+pub(crate) const FLAGS: [(&str, &str, &str); 39] = [
     ("[ADDR]...", "ADDR", "6142"),
     ("--prefix <TEMPLATE>", "PREFIX", "{nick}:"),
     ("--proxy-from <NETWORK>", "PROXY_FROM", "this machine"),
@@ -153,6 +153,9 @@ pub(crate) const FLAGS: [(&str, &str, &str); 36] = [
     ("--tls-cert <FILE>", "TLS_CERT", ""),
     ("--tls-key <FILE>", "TLS_KEY", ""),
     ("--tls-client-ca <FILE>", "TLS_CLIENT_CA", ""),
+    ("--relay <URL>", "RELAY", ""),
+    ("--relay-room <NAME>", "RELAY_ROOM", ""),
+    ("--relay-copies <COUNT>", "RELAY_COPIES", "1"),
     ("--max-pending <BYTES>", "MAX_PENDING", "1048576"),
     (
         "--max-pending-total <BYTES>",
@@ -292,6 +295,24 @@ fn usage_errors_are_claps_and_exit_with_2() {
         ),
         (&["::1:6142"], "an IPv6 address stands in brackets"),
         (&["-v", "-q"], "cannot be used with"),
+        (&["--relay", "nats://127.0.0.1"], "--relay-room <NAME>"),
+        (&["--relay-room", "lobby"], "--relay <URL>"),
+        (
+            &["--relay", "127.0.0.1", "--relay-room", "lobby"],
+            "nats://",
+        ),
+        (&["--relay", "nats://h", "--relay-room", "The Lobby"], "a-z"),
+        (
+            &[
+                "--relay",
+                "nats://127.0.0.1",
+                "--relay-room",
+                "lobby",
+                "--lag",
+                "wait",
+            ],
+            "use skip or disconnect",
+        ),
         (&["--unknown"], "--unknown"),
     ] {
         expect_usage_error(&mut command(args), part);

@@ -29,6 +29,10 @@ use crate::protocol::nats::subject::{Filter, Subject};
 /// The most that is kept of what was said, in bytes, and the most that claims of nicks take.
 const MAX_STREAM_BYTES: u64 = 64 << 20;
 
+/// The longest entry of a stream, in bytes: the longest batch, and headers. A longer one would end each connection
+/// that it comes to, and again when it is fetched.
+const MAX_ENTRY_BYTES: u64 = 20 << 10;
+
 /// What a stream must not have beside its settings.
 const MUST_BE_ABSENT: [&str; 3] = ["mirror", "sources", "subject_transform"];
 
@@ -133,7 +137,7 @@ impl StreamConfig {
             "max_bytes": MAX_STREAM_BYTES,
             "max_msgs": -1,
             "max_age": 0,
-            "max_msg_size": -1,
+            "max_msg_size": MAX_ENTRY_BYTES,
             "max_consumers": -1,
             "allow_direct": true,
             "no_ack": false,
@@ -566,7 +570,7 @@ mod tests {
         ] {
             let mut expected = json!({
                 "retention": "limits", "storage": "file", "max_bytes": 67_108_864, "max_msgs": -1,
-                "max_age": 0, "max_msg_size": -1, "max_consumers": -1, "allow_direct": true,
+                "max_age": 0, "max_msg_size": 20480, "max_consumers": -1, "allow_direct": true,
                 "no_ack": false, "sealed": false, "deny_delete": false, "deny_purge": false,
                 "allow_rollup_hdrs": false,
             });
@@ -580,8 +584,8 @@ mod tests {
 
     /// What nats-server 2.9.10 says of the stream that was asked for, and what another version may: it leaves
     /// out what is `false`, and knows more.
-    const CREATED: &str = r#"{"type":"io.nats.jetstream.api.v1.stream_create_response","config":{"name":"LC_t","subjects":["lc.t.in"],"retention":"limits","max_consumers":-1,"max_msgs":-1,"max_bytes":67108864,"max_age":0,"max_msgs_per_subject":-1,"max_msg_size":-1,"discard":"old","storage":"file","num_replicas":1,"duplicate_window":120000000000,"republish":{"src":"lc.t.in","dest":"lc.t.out"},"allow_direct":true,"mirror_direct":false,"sealed":false,"deny_delete":false,"deny_purge":false,"allow_rollup_hdrs":false},"created":"2026-11-27T20:06:01.038257452Z","state":{"messages":3,"bytes":102,"first_seq":2,"first_ts":"0001-01-01T00:00:00Z","last_seq":4,"last_ts":"0001-01-01T00:00:00Z","consumer_count":0},"did_create":true}"#;
-    const TERSE: &str = r#"{"type":"io.nats.jetstream.api.v1.stream_info_response","total":0,"offset":0,"limit":0,"config":{"name":"LC_t","subjects":["lc.t.in"],"retention":"limits","max_consumers":-1,"max_msgs":-1,"max_bytes":67108864,"max_age":0,"max_msgs_per_subject":-1,"max_msg_size":-1,"discard":"old","storage":"file","num_replicas":3,"compression":"none","republish":{"src":"lc.t.in","dest":"lc.t.out","headers_only":false},"allow_direct":true,"metadata":{"_nats.level":"2"}},"created":"2026-11-27T20:06:01.038257452Z","state":{"messages":3,"bytes":102,"first_seq":2,"last_seq":4},"cluster":{"name":"C","leader":"a","replicas":[{"name":"b","current":true,"active":5}]},"ts":"2026-11-27T20:06:01.038257452Z"}"#;
+    const CREATED: &str = r#"{"type":"io.nats.jetstream.api.v1.stream_create_response","config":{"name":"LC_t","subjects":["lc.t.in"],"retention":"limits","max_consumers":-1,"max_msgs":-1,"max_bytes":67108864,"max_age":0,"max_msgs_per_subject":-1,"max_msg_size":20480,"discard":"old","storage":"file","num_replicas":1,"duplicate_window":120000000000,"republish":{"src":"lc.t.in","dest":"lc.t.out"},"allow_direct":true,"mirror_direct":false,"sealed":false,"deny_delete":false,"deny_purge":false,"allow_rollup_hdrs":false},"created":"2026-11-27T20:06:01.038257452Z","state":{"messages":3,"bytes":102,"first_seq":2,"first_ts":"0001-01-01T00:00:00Z","last_seq":4,"last_ts":"0001-01-01T00:00:00Z","consumer_count":0},"did_create":true}"#;
+    const TERSE: &str = r#"{"type":"io.nats.jetstream.api.v1.stream_info_response","total":0,"offset":0,"limit":0,"config":{"name":"LC_t","subjects":["lc.t.in"],"retention":"limits","max_consumers":-1,"max_msgs":-1,"max_bytes":67108864,"max_age":0,"max_msgs_per_subject":-1,"max_msg_size":20480,"discard":"old","storage":"file","num_replicas":3,"compression":"none","republish":{"src":"lc.t.in","dest":"lc.t.out","headers_only":false},"allow_direct":true,"metadata":{"_nats.level":"2"}},"created":"2026-11-27T20:06:01.038257452Z","state":{"messages":3,"bytes":102,"first_seq":2,"last_seq":4},"cluster":{"name":"C","leader":"a","replicas":[{"name":"b","current":true,"active":5}]},"ts":"2026-11-27T20:06:01.038257452Z"}"#;
 
     #[test]
     fn a_stream_is_what_was_asked_for_whatever_else_is_said_of_it() {

@@ -335,6 +335,11 @@ impl Claims {
         }
     }
 
+    /// How many claims there are, with those that wait to be given up.
+    pub(crate) fn len(&self) -> usize {
+        self.claims.len()
+    }
+
     /// The next thing that became of a claim. They are to be taken after every other call.
     pub(crate) fn next_outcome(&mut self) -> Option<Outcome> {
         self.outcomes.pop_front()

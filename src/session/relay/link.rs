@@ -543,6 +543,7 @@ impl NatsLink {
     }
 
     /// How many requests are out.
+    #[cfg(test)]
     pub(crate) fn requests(&self) -> usize {
         self.requests.len()
     }
@@ -553,6 +554,13 @@ impl NatsLink {
 pub(crate) struct LinkOut<'l, B> {
     link: &'l mut NatsLink,
     out: &'l mut B,
+}
+
+impl<B> LinkOut<'_, B> {
+    /// The link, and where it writes.
+    pub(crate) fn parts(&mut self) -> (&mut NatsLink, &mut B) {
+        (self.link, self.out)
+    }
 }
 
 impl<B: BufMut> ClaimEngine for LinkOut<'_, B> {

@@ -316,7 +316,7 @@ mod tests {
         // There is room for about eight.
         let mut out = Vec::new();
         let update: Subject = "$JS.API.STREAM.UPDATE.LCN_t".parse().expect("a subject");
-        let config = br#"{"name":"LCN_t","subjects":["lc.t.nick.*"],"storage":"file","num_replicas":1,"max_bytes":1000,"max_msgs":-1,"max_msgs_per_subject":1,"max_msg_size":-1,"max_consumers":-1,"discard":"new","allow_direct":true}"#;
+        let config = br#"{"name":"LCN_t","subjects":["lc.t.nick.*"],"storage":"file","num_replicas":1,"max_bytes":1000,"max_msgs":-1,"max_msgs_per_subject":1,"max_msg_size":20480,"max_consumers":-1,"discard":"new","allow_direct":true}"#;
         encode::publish(&mut out, &update, None, config);
         one.stream.write_all(&out).expect("it is open");
         let names: Vec<_> = (0..20).map(|number| format!("nick{number}")).collect();

@@ -1,0 +1,825 @@
+//! A room that several servers share: [`Shared`] gathers what is to be said everywhere, and
+//! [`on_event`](relay::Room::on_event) does what the log says, in its order, which is the same on all servers. So
+//! a line of a member here is heard here as well only when it comes back.
+//!
+//! | state | a member says something | the log says something | cut off | back |
+//! |---|---|---|---|---|
+//! | `Joining` | waits | is kept for those who join later | `Alone` | - |
+//! | `Together` | waits for the log | everybody hears it | `Alone`; those elsewhere leave | - |
+//! | `Alone` | is heard here, and nowhere else | everybody hears it: it was said meanwhile | - | `Together` |
+//!
+//! In an entry of the log a nick stands before what its owner says, so a line can be shown whoever has left
+//! meanwhile. What another server sends is checked as if it came from a client.
+
+use std::collections::BTreeMap;
+
+use crate::broadcast::batch::{Batch, Kind as LineKind, Speaker};
+use crate::broadcast::priority::Class;
+use crate::client_id::ClientId;
+use crate::config::prefix::Prefix;
+use crate::peer::Peer;
+use crate::protocol::close_reason::CloseReason;
+use crate::protocol::message::Message;
+use crate::protocol::relay_batch::{Kind, Line, NodeId};
+use crate::relay::{self, Event};
+use crate::room::asking::Asking;
+use crate::room::elsewhere::Place;
+use crate::room::members::Member;
+use crate::room::presence::Change;
+use crate::room::private::Private;
+use crate::room::{Room, Spoken};
+use crate::text::nick::Nick;
+use crate::text::{self, CleanText};
+use crate::time::expiring_set::MAX_ENTRIES;
+use crate::time::moment::Moment;
+
+/// How many members of other servers may wait for their nicks.
+const MAX_DISPLACED: usize = 4096;
+
+/// What a room keeps that is shared with other servers.
+#[derive(Debug)]
+pub(super) struct Shared {
+    state: State,
+    /// The time of this turn.
+    pub(super) now: Moment,
+    outgoing: Outgoing,
+    /// The numbers under which other servers know the members here. No number is used twice.
+    conn_of: BTreeMap<ClientId, u64>,
+    by_conn: BTreeMap<u64, ClientId>,
+    last_conn: u64,
+    /// Somebody has asked who is here.
+    is_asked: bool,
+    /// A server is gone.
+    has_gone: bool,
+    /// How many lines of others were told since the room was cut off.
+    missed: u64,
+    /// How many lines were said here while it was.
+    said_alone: u64,
+    /// The last line that was passed on, as others will see it.
+    line: Vec<u8>,
+    pub(super) private: Private,
+    /// Bans and mutes of which others have told.
+    kept: Vec<String>,
+    /// Members of other servers whose nicks are taken here, and whether they are people.
+    displaced: BTreeMap<Place, (Nick, bool)>,
+    pub(super) asking: Asking,
+}
+
+/// How the room stands to the other servers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Joining,
+    Together,
+    Alone,
+}
+
+/// What is to be said everywhere, in the order in which it was said here.
+#[derive(Debug, Default)]
+struct Outgoing {
+    text: String,
+    entries: Vec<(u64, Kind, usize)>,
+}
+
+impl Outgoing {
+    /// Adds an entry whose text is these words with blanks between them.
+    fn push(&mut self, conn: u64, kind: Kind, words: &[&str]) {
+        for (n, word) in words.iter().enumerate() {
+            if n > 0 {
+                self.text.push(' ');
+            }
+            self.text.push_str(word);
+        }
+        self.entries.push((conn, kind, self.text.len()));
+    }
+
+    fn take(&mut self, mut each: impl FnMut(u64, Kind, &str)) {
+        let mut from = 0;
+        for (conn, kind, to) in self.entries.drain(..) {
+            each(conn, kind, self.text.get(from..to).unwrap_or_default());
+            from = to;
+        }
+        self.text.clear();
+        self.text.shrink_to(64 << 10);
+    }
+}
+
+impl Shared {
+    fn new(now: Moment) -> Self {
+        Self {
+            state: State::Joining,
+            now,
+            outgoing: Outgoing::default(),
+            conn_of: BTreeMap::new(),
+            by_conn: BTreeMap::new(),
+            last_conn: 0,
+            is_asked: false,
+            has_gone: false,
+            missed: 0,
+            said_alone: 0,
+            line: Vec::new(),
+            private: Private::default(),
+            kept: Vec::new(),
+            displaced: BTreeMap::new(),
+            asking: Asking::default(),
+        }
+    }
+
+    /// The number under which others know a member here.
+    pub(super) fn conn_of(&self, id: ClientId) -> Option<u64> {
+        self.conn_of.get(&id).copied()
+    }
+
+    /// The number under which others know a client here, or will.
+    pub(super) fn number(&mut self, id: ClientId) -> u64 {
+        if let Some(conn) = self.conn_of(id) {
+            return conn;
+        }
+        self.last_conn = self.last_conn.saturating_add(1);
+        self.conn_of.insert(id, self.last_conn);
+        self.by_conn.insert(self.last_conn, id);
+        self.last_conn
+    }
+
+    fn remove(&mut self, id: ClientId) -> Option<u64> {
+        let conn = self.conn_of.remove(&id)?;
+        self.by_conn.remove(&conn);
+        self.asking.leave(conn);
+        Some(conn)
+    }
+
+    fn is_alone(&self) -> bool {
+        self.state == State::Alone
+    }
+}
+
+/// What stands behind the nick of somebody who joins: whether it is a person or a script.
+const PERSON: &str = "person";
+const SCRIPT: &str = "script";
+
+/// Behind that: it may talk in a moderated room.
+const VOICE: &str = "voice";
+
+/// The room is moderated.
+const MODERATED: &str = "moderated";
+
+/// What stands behind the nick of somebody who leaves: by itself, perhaps with words, or for a reason. Nothing
+/// stands there if the others were told before.
+const QUIT: &str = "quit";
+const BECAUSE: &str = "because";
+
+impl Room {
+    /// Shares the room with other servers from now on.
+    pub(crate) fn share(&mut self, now: Moment) {
+        let mut shared = Shared::new(now);
+        for seat in self.members.seats().0 {
+            shared.number(seat.id);
+        }
+        self.is_watched = true;
+        self.shared = Some(Box::new(shared));
+    }
+
+    /// Hands out what is to be said everywhere.
+    pub(crate) fn take_outgoing(&mut self, each: impl FnMut(u64, Kind, &str)) {
+        if let Some(shared) = &mut self.shared {
+            shared.outgoing.take(each);
+        }
+    }
+
+    /// Whether another server has asked who is here, and what is in force.
+    pub(crate) fn is_asked(&self) -> bool {
+        self.shared.as_ref().is_some_and(|shared| shared.is_asked)
+    }
+
+    /// Tells all servers who is here, and what is in force: each of these bans and mutes, and whether the room is
+    /// moderated.
+    pub(crate) fn name_all<'k>(&mut self, kept: impl Iterator<Item = &'k str>) {
+        let Some(shared) = &mut self.shared else {
+            return;
+        };
+        shared.is_asked = false;
+        for line in kept {
+            shared.outgoing.push(0, Kind::Kept, &[line]);
+        }
+        if self.is_moderated {
+            shared.outgoing.push(0, Kind::Kept, &[MODERATED]);
+        }
+        for (&conn, &id) in &shared.by_conn {
+            if let Some(member) = self.members.get(id) {
+                let voice = if member.has_voice { VOICE } else { "" };
+                let words = [member.nick.as_str(), kind_of(member), voice];
+                shared.outgoing.push(conn, Kind::Here, &words);
+            }
+        }
+        shared.outgoing.push(0, Kind::Here, &[]);
+    }
+
+    /// A client has become a member. Returns whether the others are told of it by the log.
+    pub(super) fn share_join(&mut self, id: ClientId) -> bool {
+        let (Some(shared), Some(member)) = (&mut self.shared, self.members.get(id)) else {
+            return false;
+        };
+        let conn = shared.number(id);
+        if shared.is_alone() {
+            return false;
+        }
+        let words = [member.nick.as_str(), kind_of(member)];
+        shared.outgoing.push(conn, Kind::Join, &words);
+        true
+    }
+
+    /// A client has left that was no member, and may have asked for a nick.
+    pub(super) fn forget_asking(&mut self, id: ClientId) {
+        if let Some(shared) = &mut self.shared {
+            shared.remove(id);
+        }
+    }
+
+    /// A client is a member again, of which nobody is told: other servers have to know where it is.
+    pub(super) fn share_return(&mut self, id: ClientId) {
+        let (Some(shared), Some(member)) = (&mut self.shared, self.members.get(id)) else {
+            return;
+        };
+        let conn = shared.number(id);
+        if !shared.is_alone() {
+            let words = [member.nick.as_str(), kind_of(member)];
+            shared.outgoing.push(conn, Kind::Here, &words);
+        }
+    }
+
+    /// A member is about to leave, with these words. Returns whether the others are told by the log.
+    pub(super) fn share_quit(&mut self, id: ClientId, words: CleanText<'_>) -> bool {
+        if !self.is_together() {
+            return false;
+        }
+        self.share_order(id, Kind::Left, &[QUIT, words.as_str()]);
+        true
+    }
+
+    /// A member has another nick. Returns whether the others are told by the log.
+    pub(super) fn share_rename(&mut self, id: ClientId, old: &Nick) -> bool {
+        if !self.is_together() {
+            return false;
+        }
+        let (Some(shared), Some(member)) = (&mut self.shared, self.members.get(id)) else {
+            return false;
+        };
+        if let Some(&conn) = shared.conn_of.get(&id) {
+            let words = [old.as_str(), member.nick.as_str()];
+            shared.outgoing.push(conn, Kind::Renamed, &words);
+        }
+        self.list_displaced();
+        true
+    }
+
+    /// A member has left. `told`: why, if the others are told. Returns whether they are told by the log.
+    pub(super) fn share_leave(
+        &mut self,
+        id: ClientId,
+        nick: &Nick,
+        told: Option<CloseReason>,
+    ) -> bool {
+        let Some(shared) = &mut self.shared else {
+            return false;
+        };
+        let Some(conn) = shared.remove(id) else {
+            return false;
+        };
+        if shared.is_alone() {
+            return false;
+        }
+        let has_displaced = !shared.displaced.is_empty();
+        let nick = nick.as_str();
+        match told {
+            None => shared.outgoing.push(conn, Kind::Left, &[nick]),
+            Some(CloseReason::HungUp | CloseReason::Broken | CloseReason::Shutdown) => {
+                shared.outgoing.push(conn, Kind::Left, &[nick, QUIT]);
+            }
+            Some(reason) => {
+                let reason = reason.to_string();
+                shared
+                    .outgoing
+                    .push(conn, Kind::Left, &[nick, BECAUSE, &reason]);
+            }
+        }
+        if has_displaced {
+            self.list_displaced();
+        }
+        true
+    }
+
+    /// An operator orders something on all servers.
+    pub(crate) fn share_order(&mut self, by: ClientId, order: Kind, words: &[&str]) {
+        let (Some(shared), Some(member)) = (&mut self.shared, self.members.get(by)) else {
+            return;
+        };
+        if let Some(&conn) = shared.conn_of.get(&by) {
+            let words = [&[member.nick.as_str()], words].concat();
+            shared.outgoing.push(conn, order, &words);
+        }
+    }
+
+    /// The author of an entry of the log, and the other end of its connection if that is here.
+    pub(crate) fn author_of(
+        &mut self,
+        node: NodeId,
+        is_own: bool,
+        conn: u64,
+        name: &str,
+    ) -> (ClientId, Peer) {
+        let id = match is_own {
+            true => self.member_here(conn),
+            false => self.member_elsewhere(Place { node, conn }, name),
+        };
+        let id = id.unwrap_or(ClientId::NOBODY);
+        let person = self.members.person(id);
+        (id, person.map_or(Peer::ELSEWHERE, |person| person.from))
+    }
+
+    /// Whether what is said here goes to other servers.
+    pub(crate) fn is_together(&self) -> bool {
+        let shared = self.shared.as_ref();
+        shared.is_some_and(|shared| !shared.is_alone())
+    }
+
+    /// Whether the other servers do not hear this one.
+    pub(super) fn is_cut_off(&self) -> bool {
+        self.shared.as_ref().is_some_and(|shared| shared.is_alone())
+    }
+
+    /// Whether what a member says now goes to all servers first. While the room is cut off it does not, and is
+    /// counted.
+    pub(super) fn passes_on(&mut self) -> bool {
+        let Some(shared) = &mut self.shared else {
+            return false;
+        };
+        if shared.is_alone() {
+            shared.said_alone = shared.said_alone.saturating_add(1);
+            return false;
+        }
+        true
+    }
+
+    /// A member that may talk says a line to everybody on all servers.
+    pub(super) fn share_line<'a>(
+        &'a mut self,
+        id: ClientId,
+        line: &'a [u8],
+        class: Class,
+    ) -> Option<Spoken<'a>> {
+        let text = text::clean(line, &mut self.scratch);
+        let (members, prefix) = (&self.members, &self.prefix);
+        let shared = self.shared.as_mut()?;
+        shared.pass_on(members.get(id)?, prefix, id, text, said_by(class))
+    }
+
+    /// A member that may talk says or does something on all servers.
+    pub(super) fn share_words<'a>(
+        &'a mut self,
+        id: ClientId,
+        text: CleanText<'a>,
+        kind: Kind,
+    ) -> Option<Spoken<'a>> {
+        let (members, prefix) = (&self.members, &self.prefix);
+        let shared = self.shared.as_mut()?;
+        shared.pass_on(members.get(id)?, prefix, id, text, kind)
+    }
+}
+
+impl Shared {
+    fn pass_on<'a>(
+        &'a mut self,
+        member: &'a Member,
+        prefix: &Prefix,
+        id: ClientId,
+        text: CleanText<'a>,
+        kind: Kind,
+    ) -> Option<Spoken<'a>> {
+        let conn = *self.conn_of.get(&id)?;
+        let words = [member.nick.as_str(), text.as_str()];
+        self.outgoing.push(conn, kind, &words);
+        self.line.clear();
+        let message = match kind {
+            Kind::Act => Message::Action(&member.nick, text),
+            _ => Message::Line(prefix, &member.nick, text),
+        };
+        message.write(&mut self.line);
+        Some(Spoken {
+            nick: &member.nick,
+            text,
+            line: &self.line,
+            bytes: self.line.len(),
+            is_written_twice: false,
+        })
+    }
+}
+
+/// The kind of entry for what a member of this class says.
+pub(super) fn said_by(class: Class) -> Kind {
+    match class {
+        Class::Sparse => Kind::Say,
+        Class::Bulk => Kind::Flood,
+    }
+}
+
+/// The word for what a member is.
+fn kind_of(member: &Member) -> &'static str {
+    match member.person.is_some() {
+        true => PERSON,
+        false => SCRIPT,
+    }
+}
+
+// What the log says.
+
+impl relay::Room for Room {
+    fn on_event(&mut self, event: Event<'_>) {
+        match event {
+            Event::Line {
+                node,
+                is_own,
+                line,
+                is_late,
+                ..
+            } => self.on_line(node, is_own, line, is_late),
+            Event::HereOnly { line } => self.on_line(NodeId(0), true, line, false),
+            Event::NewNode { node, was } => self.on_new_node(node, was),
+            Event::Gone { node } => self.on_gone(node),
+            Event::Lost { lines } => self.on_lost(lines),
+            Event::Started => self.set_state(State::Together),
+            Event::Split => self.on_split(),
+            Event::Back { unheard } => self.on_back(unheard),
+        }
+    }
+}
+
+impl Room {
+    fn set_state(&mut self, state: State) {
+        if let Some(shared) = &mut self.shared {
+            shared.state = state;
+        }
+    }
+
+    pub(super) fn shared_now(&self) -> Moment {
+        let shared = self.shared.as_ref();
+        shared.map_or(Moment::BEGINNING, |shared| shared.now)
+    }
+
+    fn on_line(&mut self, node: NodeId, is_own: bool, line: Line<'_>, is_late: bool) {
+        let place = Place {
+            node,
+            conn: line.conn,
+        };
+        let (nick, rest) = line.text.split_once(' ').unwrap_or((line.text, ""));
+        match line.kind {
+            Kind::Say | Kind::Flood | Kind::Act => {
+                if let Some(shared) = self.shared.as_mut().filter(|_| is_late && !is_own) {
+                    shared.missed = shared.missed.saturating_add(1);
+                }
+                let is_old = is_late && !self.is_started();
+                self.hear(place, is_own, (nick, rest), line.kind, is_old);
+            }
+            Kind::Here if is_own => {}
+            Kind::Join if is_own => self.came_here(line, nick),
+            Kind::Join => self.came(place, nick, rest, !is_late),
+            Kind::Here if nick.is_empty() => self.named_all(node),
+            Kind::Here => self.came(place, nick, rest, false),
+            Kind::Left if is_own => self.went_here(nick, rest),
+            Kind::Left => self.went(place, rest, !is_late),
+            Kind::Kept if !is_own => self.note_kept(line.text),
+            Kind::Renamed => self.renamed(place, is_own, nick, rest),
+            _ => {}
+        }
+    }
+
+    /// Another server tells what is in force.
+    fn note_kept(&mut self, line: &str) {
+        if line == MODERATED {
+            (self.is_moderated, self.is_watched) = (true, true);
+        } else if let Some(shared) = &mut self.shared
+            && shared.kept.len() < MAX_ENTRIES
+        {
+            shared.kept.push(line.to_owned());
+        }
+    }
+
+    /// Whether a server is gone since the last time. Its nicks are free.
+    pub(crate) fn take_gone(&mut self) -> bool {
+        let shared = self.shared.as_mut();
+        shared.is_some_and(|shared| std::mem::take(&mut shared.has_gone))
+    }
+
+    /// Takes the bans and mutes of which others have told.
+    pub(crate) fn take_kept(&mut self) -> Vec<String> {
+        let shared = self.shared.as_mut();
+        shared.map_or_else(Vec::new, |shared| std::mem::take(&mut shared.kept))
+    }
+
+    /// Whether the log was read up to its end once.
+    pub(crate) fn is_started(&self) -> bool {
+        let shared = self.shared.as_ref();
+        shared.is_some_and(|shared| shared.state != State::Joining)
+    }
+
+    /// Somebody says or does something. `is_old`: before anybody here could hear it.
+    fn hear(
+        &mut self,
+        place: Place,
+        is_own: bool,
+        (name, words): (&str, &str),
+        kind: Kind,
+        is_old: bool,
+    ) {
+        let now = self.shared_now();
+        let id = match is_own {
+            true => self.member_here(place.conn),
+            false => self.member_elsewhere(place, name),
+        };
+        let stranger = match id {
+            Some(_) => None,
+            None => self.stranger(name),
+        };
+        if is_own && let Some(id) = id {
+            self.members.set_spoken(id, true);
+        }
+        let mut nowhere = Batch::default();
+        let (mut medium, members, scratch) = self.medium();
+        if is_old {
+            medium.batch = &mut nowhere;
+        }
+        let member = id.and_then(|id| members.get(id)).or(stranger.as_ref());
+        let text = text::clean(words.as_bytes(), scratch);
+        let Some(member) = member.filter(|_| !text.as_str().is_empty()) else {
+            return;
+        };
+        let (id, from) = (id.unwrap_or(ClientId::NOBODY), Peer::ELSEWHERE);
+        let class = match kind {
+            Kind::Flood => Class::Bulk,
+            _ => Class::Sparse,
+        };
+        match kind {
+            Kind::Act => medium.act(member, id, &from, text, class, now),
+            _ => medium.say(member, id, &from, text, class, now),
+        };
+    }
+
+    /// The member here that the others know under this number.
+    pub(super) fn member_here(&self, conn: u64) -> Option<ClientId> {
+        self.shared.as_ref()?.by_conn.get(&conn).copied()
+    }
+
+    /// The member of another server, which is added if it was not known: the entry with its joining is too old.
+    pub(super) fn member_elsewhere(&mut self, place: Place, name: &str) -> Option<ClientId> {
+        let known = self.members.elsewhere().at(place);
+        let is_it = |id: &ClientId| {
+            let member = self.members.get(*id);
+            member.is_some_and(|member| member.nick.as_str() == name)
+        };
+        match known {
+            Some(_) => known.filter(is_it),
+            None => self.add_elsewhere(place, name, true),
+        }
+    }
+
+    /// Adds a member of another server. `None` if its nick is none here, or is like that of somebody else.
+    fn add_elsewhere(&mut self, place: Place, name: &str, is_person: bool) -> Option<ClientId> {
+        let now = self.shared_now();
+        let nick = Nick::parse(name.as_bytes(), self.max_nick_chars).ok()?;
+        let name = self.members.hash_for_member(&nick);
+        let added = self
+            .members
+            .add_elsewhere(place, nick.clone(), name, is_person, now);
+        match added {
+            Ok(id) => id,
+            Err(_) => {
+                self.displace(place, nick, is_person);
+                None
+            }
+        }
+    }
+
+    /// A member of another server cannot be listed, because somebody here has its nick, or did not leave yet as far
+    /// as is known here.
+    fn displace(&mut self, place: Place, nick: Nick, is_person: bool) {
+        if let Some(shared) = &mut self.shared
+            && shared.displaced.len() < MAX_DISPLACED
+        {
+            shared.displaced.insert(place, (nick, is_person));
+        }
+    }
+
+    /// A nick is free: whoever of another server has it is listed.
+    pub(super) fn list_displaced(&mut self) {
+        let shared = self.shared.as_mut();
+        let displaced = shared.map(|shared| std::mem::take(&mut shared.displaced));
+        for (place, (nick, is_person)) in displaced.into_iter().flatten() {
+            let _ = self.add_elsewhere(place, nick.as_str(), is_person);
+        }
+    }
+
+    /// Members of other servers that cannot be listed are forgotten: one, those of a server, or all.
+    fn forget_displaced(&mut self, is_meant: impl Fn(&Place) -> bool) {
+        if let Some(shared) = &mut self.shared {
+            shared.displaced.retain(|place, _| !is_meant(place));
+        }
+    }
+
+    /// Somebody of whom nothing is known but the name.
+    fn stranger(&mut self, name: &str) -> Option<Member> {
+        let nick = Nick::parse(name.as_bytes(), self.max_nick_chars).ok()?;
+        let name = self.members.hash_for_member(&nick);
+        Some(Member::new(nick, name, None))
+    }
+
+    // Who is where.
+
+    /// A member of ours is known to all.
+    fn came_here(&mut self, line: Line<'_>, name: &str) {
+        let now = self.shared_now();
+        let id = self.member_here(line.conn);
+        let speaker = id.and_then(|id| Some((id, self.members.get(id)?)));
+        let speaker = speaker.map(|(id, member)| (member.speaker(id), member.nick.clone()));
+        let from = id.and_then(|id| self.members.person(id)).map(|it| it.from);
+        let speaker = speaker.or_else(|| Some((Speaker::SERVER, self.stranger(name)?.nick)));
+        if let Some((speaker, nick)) = speaker
+            && self.is_named(Change::Joined, from.as_ref(), now)
+        {
+            self.say_presence(speaker, Message::HasJoined(&nick));
+        }
+    }
+
+    /// A member of another server is there. `is_told`: it has just come.
+    fn came(&mut self, place: Place, name: &str, kind: &str, is_told: bool) {
+        let now = self.shared_now();
+        if let Some(id) = self.members.elsewhere().at(place) {
+            self.members.elsewhere_mut().set_named(id, true);
+            return;
+        }
+        let (kind, voice) = kind.split_once(' ').unwrap_or((kind, ""));
+        let Some(id) = self.add_elsewhere(place, name, kind != SCRIPT) else {
+            return;
+        };
+        if voice == VOICE {
+            self.members.toggle_voice(id);
+        }
+        if is_told
+            && self.is_named(Change::Joined, None, now)
+            && let Some(member) = self.members.get(id)
+        {
+            let (speaker, nick) = (member.speaker(id), member.nick.clone());
+            self.say_presence(speaker, Message::HasJoined(&nick));
+        }
+    }
+
+    /// A server has named all its members: others are not there any more.
+    fn named_all(&mut self, node: NodeId) {
+        for id in self.members.elsewhere().unnamed(node) {
+            self.remove_elsewhere(id, None);
+        }
+    }
+
+    /// A member of ours has left, as all know.
+    fn went_here(&mut self, name: &str, told: &str) {
+        if let Some(member) = self.stranger(name) {
+            self.tell_leave(Speaker::SERVER, &member.nick, told);
+        }
+    }
+
+    /// A member of another server has left.
+    fn went(&mut self, place: Place, told: &str, is_told: bool) {
+        self.forget_displaced(|it| *it == place);
+        if let Some(id) = self.members.elsewhere().at(place) {
+            self.remove_elsewhere(id, is_told.then_some(told));
+        }
+    }
+
+    fn remove_elsewhere(&mut self, id: ClientId, told: Option<&str>) {
+        let now = self.shared_now();
+        let is_news = self.is_started();
+        let Some(member) = self.members.remove_elsewhere(id, is_news, now) else {
+            return;
+        };
+        self.renames.forget(member.serial());
+        self.list_displaced();
+        if let Some(told) = told {
+            self.tell_leave(member.speaker(id), &member.nick, told);
+        }
+    }
+
+    /// Tells people that somebody has left, unless they were told before.
+    fn tell_leave(&mut self, of: Speaker, nick: &Nick, told: &str) {
+        let now = self.shared_now();
+        let (how, words) = told.split_once(' ').unwrap_or((told, ""));
+        if how.is_empty() || !self.is_named(Change::Left, None, now) {
+            return;
+        }
+        let mut scratch = String::new();
+        let words = text::clean(words.as_bytes(), &mut scratch);
+        let reason = CloseReason::ALL.into_iter();
+        let reason = reason.filter(|_| how == BECAUSE);
+        let mut reason = reason.filter(|it| it.to_string() == words.as_str());
+        match reason.next() {
+            Some(reason) => self.say_presence(of, Message::HasLeftBecause(nick, reason)),
+            None if how == BECAUSE || words.as_str().is_empty() => {
+                self.say_presence(of, Message::HasLeft(nick));
+            }
+            None => self.say_last_words(of, nick, words),
+        }
+    }
+
+    /// A member of another server, or of ours, has another nick.
+    fn renamed(&mut self, place: Place, is_own: bool, old: &str, new: &str) {
+        let now = self.shared_now();
+        let Ok(nick) = Nick::parse(new.as_bytes(), self.max_nick_chars) else {
+            return;
+        };
+        let id = match is_own {
+            true => self.member_here(place.conn),
+            false => self.member_elsewhere(place, old),
+        };
+        if let Some(id) = id.filter(|_| !is_own) {
+            let (name, origin) = (
+                self.members.hash_for_member(&nick),
+                Peer::ELSEWHERE.origin(),
+            );
+            if self
+                .members
+                .rename(id, nick.clone(), name, origin, now)
+                .is_err()
+            {
+                return;
+            }
+        }
+        let speaker = id.and_then(|id| Some(self.members.get(id)?.speaker(id)));
+        let old = self.stranger(old).map(|member| member.nick);
+        if let Some(old) = old
+            && self.is_named(Change::Renamed, None, now)
+        {
+            let message = Message::ChangesNick(&old, &nick);
+            self.say_as(
+                speaker.unwrap_or(Speaker::SERVER),
+                LineKind::Rename,
+                message,
+            );
+        }
+    }
+
+    fn on_new_node(&mut self, node: NodeId, was: Option<NodeId>) {
+        self.forget_displaced(|it| it.node == node || Some(it.node) == was);
+        if let Some(was) = was {
+            self.members.elsewhere_mut().move_all(was, node);
+        }
+        self.members.elsewhere_mut().begin_naming(node);
+        if let Some(shared) = &mut self.shared {
+            shared.is_asked = true;
+        }
+    }
+
+    /// A server is gone, and with it all its members.
+    fn on_gone(&mut self, node: NodeId) {
+        if let Some(shared) = &mut self.shared {
+            shared.has_gone = true;
+        }
+        self.forget_displaced(|it| it.node == node);
+        let ids: Vec<ClientId> = self.members.elsewhere().of(node).collect();
+        let count = ids.len();
+        for id in ids {
+            self.remove_elsewhere(id, None);
+        }
+        if count > 0 && self.is_started() {
+            self.say_notice(Speaker::SERVER, Message::ServerIsGone(count));
+        }
+    }
+
+    fn on_lost(&mut self, lines: u64) {
+        if lines > 0 && self.is_started() {
+            self.say_notice(Speaker::SERVER, Message::LinesLost(lines));
+        }
+    }
+
+    fn on_split(&mut self) {
+        self.forget_displaced(|_| true);
+        let ids: Vec<ClientId> = self.members.elsewhere().ids().collect();
+        for id in ids {
+            self.remove_elsewhere(id, None);
+        }
+        if let Some(shared) = &mut self.shared {
+            shared.state = State::Alone;
+            (shared.missed, shared.said_alone) = (0, 0);
+        }
+        let here = self.members.len();
+        self.say_notice(Speaker::SERVER, Message::CutOff(here));
+    }
+
+    fn on_back(&mut self, unheard: u64) {
+        let Some(shared) = &mut self.shared else {
+            return;
+        };
+        shared.state = State::Together;
+        let (missed, alone) = (shared.missed, shared.said_alone.saturating_add(unheard));
+        (shared.missed, shared.said_alone) = (0, 0);
+        self.say_notice(Speaker::SERVER, Message::IsBack(missed));
+        if alone > 0 {
+            self.say_notice(Speaker::SERVER, Message::Unheard(alone));
+        }
+    }
+}
