@@ -6,6 +6,7 @@
 //! | [`protocol`] | those who write a client or a script |
 //! | [`interactive`] | people at a prompt, and the operators among them |
 //! | [`operating`] | those who run the server: flags, log, metrics, limits, a public port |
+//! | [`servers`] | those who run one room on many servers |
 //! | [`packages`] | those who install it as a service, a package or a container |
 //! | [`security`] | those who want to know what is protected, or have found that it is not |
 //! | [`privacy`] | those who are asked what is kept about people |
@@ -29,6 +30,9 @@ pub mod interactive {}
 
 #[doc = include_str!("operating.md")]
 pub mod operating {}
+
+#[doc = include_str!("servers.md")]
+pub mod servers {}
 
 #[doc = include_str!("packages.md")]
 pub mod packages {}
