@@ -1,0 +1,273 @@
+//! The way between a server and the engine fails, or carries what nobody expects.
+
+use std::time::Duration;
+
+use line_chat::Config;
+
+use crate::nats::{Cluster, Nats, RawClient};
+use crate::needs_nats;
+use crate::node::Node;
+use crate::proxy::Proxy;
+use crate::support::port::ReservedPort;
+use crate::talker::Talker;
+
+/// It waits for the engine as long as it takes, and declares nobody gone.
+fn patient(config: &mut Config) {
+    if let Some(relay) = &mut config.relay {
+        relay.times.hold_one = Duration::from_secs(60);
+        relay.times.gone = Duration::from_secs(60);
+    }
+}
+
+/// It declares nobody gone.
+fn trusting(config: &mut Config) {
+    if let Some(relay) = &mut config.relay {
+        relay.times.gone = Duration::from_secs(60);
+    }
+}
+
+/// A person on each server, who know of each other.
+fn people<const N: usize>(nodes: [&Node; N], names: [&str; N]) -> [Talker; N] {
+    let mut n = 0;
+    let mut people = nodes.map(|node| {
+        n += 1;
+        let person = node.join(names[n - 1]);
+        nodes
+            .iter()
+            .for_each(|other| other.await_members(&names[..n]));
+        person
+    });
+    people.iter_mut().for_each(|person| {
+        person.sync();
+    });
+    people
+}
+
+#[test]
+fn case_6_the_others_go_on_while_one_is_cut_off() {
+    needs_nats!();
+    let nats = Nats::shared();
+    let way = Proxy::to(nats.addr());
+    let a = Node::start_with(&nats.url(), "one_cut", trusting);
+    let b = Node::start_with(&nats.url(), "one_cut", trusting);
+    let c = Node::start_with(&way.url(), "one_cut", trusting);
+    let [mut alice, mut bob, mut carol] = people([&a, &b, &c], ["alice", "bob", "carol"]);
+    way.cut();
+    carol.expect(&["* cut off from the other servers: nobody hears you for now"]);
+    for n in 0..17 {
+        alice.say(&format!("{n}"));
+        bob.expect(&[&format!("alice: {n}")]);
+        bob.say(&format!("{n}"));
+        alice.expect(&[&format!("bob: {n}")]);
+    }
+    carol.say("one");
+    carol.say("two");
+    carol.sync();
+    way.heal();
+    for n in 0..17 {
+        carol.expect(&[&format!("alice: {n}"), &format!("bob: {n}")]);
+    }
+    carol.expect(&[
+        "* back: the 34 lines above were said elsewhere",
+        "* the others did not hear 2 lines said here",
+    ]);
+    carol.say("three");
+    alice.expect(&["carol: three"]);
+    bob.expect(&["carol: three"]);
+    for node in [&a, &b, &c] {
+        node.await_members(&["alice", "bob", "carol"]);
+    }
+}
+
+#[test]
+fn case_8_the_smaller_side_of_a_partition_is_cut_off_and_comes_back() {
+    needs_nats!();
+    // What leads to the third server of the engine, and from there to the others.
+    let ways = std::sync::Mutex::new(Vec::new());
+    let cluster = Cluster::start(|to, from, addr| {
+        if to != 2 && from != 2 {
+            return addr;
+        }
+        let way = Proxy::to(addr);
+        let addr = way.addr();
+        ways.lock().expect("no panic").push(way);
+        addr
+    });
+    let ways = ways.into_inner().expect("no panic");
+    let start = |n: usize| {
+        Node::start_with(&cluster.servers[n].url(), "r", |config| {
+            trusting(config);
+            let relay = config.relay.as_mut().expect("a relay");
+            relay.replicas = 3;
+            // An election on the larger side may take this long.
+            let hold = if n == 2 { 1 } else { 60 };
+            relay.times.hold_more = Duration::from_secs(hold);
+        })
+    };
+    let (a, b) = (start(0), start(2));
+    a.await_state("Up", 1);
+    b.await_state("Up", 1);
+    let mut ann = a.join_plainly("ann");
+    let [mut alice, mut bob] = {
+        b.await_members(&["ann"]);
+        let alice = a.join("alice");
+        b.await_members(&["alice", "ann"]);
+        let bob = b.join("bob");
+        a.await_members(&["alice", "ann", "bob"]);
+        [alice, bob]
+    };
+    alice.sync();
+    bob.sync();
+    ways.iter().for_each(Proxy::cut);
+    bob.say("does anybody hear this?");
+    bob.expect(&["* cut off from the other servers: nobody hears you for now"]);
+    alice.say("one");
+    ann.expect(&["alice: one"]);
+    ways.iter().for_each(Proxy::heal);
+    b.await_state("Up", 2);
+    alice.say("two");
+    ann.until("alice: two");
+    let heard = bob.until("alice: two");
+    assert_eq!(
+        heard.iter().filter(|line| *line == "alice: one").count(),
+        1,
+        "{heard:#?}"
+    );
+    bob.say("three");
+    let heard = alice.until("bob: three");
+    assert!(
+        heard.iter().all(|line| !line.starts_with("* ")),
+        "{heard:#?}"
+    );
+}
+
+#[test]
+fn case_12_a_line_that_is_sent_again_is_heard_once() {
+    needs_nats!();
+    let nats = Nats::shared();
+    let way = Proxy::to(nats.addr());
+    let a = Node::start_with(&way.url(), "again", patient);
+    let b = Node::start_with(&nats.url(), "again", patient);
+    let [mut alice, mut bob] = people([&a, &b], ["alice", "bob"]);
+    let mut ann = a.join("ann");
+    alice.expect(&["* ann joined"]);
+    bob.expect(&["* ann joined"]);
+    let mut raw = RawClient::connect(nats.addr());
+    for n in 0..5 {
+        let stored = raw.figure("again", "last_seq");
+        let connections = way.connections();
+        // It is stored, and this server does not hear of it.
+        way.break_after(1);
+        alice.say(&format!("{n}"));
+        bob.expect(&[&format!("alice: {n}")]);
+        ann.expect(&[&format!("alice: {n}")]);
+        crate::await_until("a new connection", || way.connections() > connections);
+        assert!(raw.figure("again", "last_seq") > stored);
+    }
+    alice.say("end");
+    bob.expect(&["alice: end"]);
+    ann.expect(&["alice: end"]);
+}
+
+/// An INFO as servers of a cluster say it, and more than that.
+fn rich_info(bytes: usize) -> String {
+    let head = "INFO {\"server_id\":\"NABC\",\"version\":\"2.12.0\",\"proto\":1,\"headers\":true,\
+        \"jetstream\":true,\"max_payload\":1048576,\"unknown\":{\"a\":[1,2,{\"b\":null}]},\
+        \"client_id\":7,\"cluster\":\"c\",\"connect_urls\":[\"127.0.0.1:1\",\"[::1]:1\",\
+        \"nats.example:4222\",\"not an address\",\"\"],\"xkey\":\"";
+    let tail = "\",\"ldm\":false}";
+    let filler = "x".repeat(bytes - head.len() - tail.len());
+    format!("{head}{filler}{tail}")
+}
+
+#[test]
+fn case_19_an_info_may_be_long_and_strange_and_frames_may_be_split_anywhere() {
+    needs_nats!();
+    let nats = Nats::shared();
+    let way = Proxy::to(nats.addr());
+    way.pass_bytewise();
+    way.set_info(&rich_info(60 << 10));
+    let a = Node::start_with(&way.url(), "rich_info", patient);
+    let b = Node::start_with(&nats.url(), "rich_info", patient);
+    let [mut alice, mut bob] = people([&a, &b], ["alice", "bob"]);
+    for n in 0..20 {
+        bob.say(&format!("{n}"));
+        alice.expect(&[&format!("bob: {n}")]);
+    }
+    alice.say("yes");
+    bob.expect(&["alice: yes"]);
+    // A longer one is none.
+    let way = Proxy::to(nats.addr());
+    way.set_info(&rich_info(70 << 10));
+    let c = Node::start_with(&way.url(), "rich_info", patient);
+    c.await_entry("lost: the engine is no nats-server");
+}
+
+#[test]
+fn case_20_what_the_engine_refuses_is_said_in_words() {
+    needs_nats!();
+    let users = "accounts { A { jetstream: enabled, users: [ \
+        { user: ok, password: pw }, \
+        { user: mute, password: pw, permissions: { publish: { deny: [\"lc.r.in\"] } } } ] } }";
+    let nats = Nats::start_with(users);
+    let url = |who: &str| format!("nats://{who}@{}", nats.addr());
+    let a = Node::start_with(&url("ok:pw"), "r", trusting);
+    a.await_state("Up", 1);
+    let b = Node::start_with(&url("mute:pw"), "r", trusting);
+    b.await_entry("forbids: Permissions Violation for Publish to \"lc.r.in\"");
+    let c = Node::start_with(&url("ok:wrong"), "r", trusting);
+    c.await_entry("lost: the engine does not let this server in: Authorization Violation");
+    c.await_state("Split", 1);
+    let d = Node::start_with(&nats.url(), "r", trusting);
+    d.await_entry("lost: the engine does not let this server in");
+    // Who may not publish is alone, and is served.
+    b.await_state("Split", 1);
+    let mut bob = b.join("bob");
+    bob.say("nobody hears this");
+    bob.sync();
+    let small = Nats::start_with("max_payload: 4096");
+    let e = Node::start_with(&small.url(), "r", trusting);
+    e.await_entry("lost: the engine takes no more than 4096 bytes in a message");
+    let without = Nats::start_with("");
+    let way = Proxy::to(without.addr());
+    way.set_info("INFO {\"headers\":true,\"max_payload\":1048576}");
+    let f = Node::start_with(&way.url(), "r", trusting);
+    f.await_entry("lost: the engine has no JetStream: start nats-server with -js");
+}
+
+#[test]
+fn case_23_a_server_of_the_engine_that_is_about_to_end_is_left() {
+    needs_nats!();
+    let nats = Nats::shared();
+    let way = Proxy::to(nats.addr());
+    let other = Proxy::to(nats.addr());
+    let urls = format!("nats://{},{}", way.addr(), other.addr());
+    let a = Node::start_with(&urls, "lame_duck", patient);
+    let b = Node::start_with(&nats.url(), "lame_duck", patient);
+    let [mut alice, mut bob] = people([&a, &b], ["alice", "bob"]);
+    assert_eq!((way.connections(), other.connections()), (1, 0));
+    way.insert(
+        "INFO {\"headers\":true,\"jetstream\":true,\"max_payload\":1048576,\"ldm\":true}\r\n",
+    );
+    for n in 0..50 {
+        bob.say(&format!("{n}"));
+        alice.expect(&[&format!("bob: {n}")]);
+    }
+    a.await_entry("leaves");
+    crate::await_until("it goes elsewhere", || other.connections() == 1);
+    alice.say("yes");
+    bob.expect(&["alice: yes"]);
+}
+
+#[test]
+fn an_address_where_nobody_is_does_no_harm() {
+    needs_nats!();
+    let nats = Nats::shared();
+    let nobody = ReservedPort::new();
+    let urls = format!("nats://127.0.0.1:{},{}", nobody.number(), nats.addr());
+    let a = Node::start_with(&urls, "nobody_there", patient);
+    let b = Node::start_with(&nats.url(), "nobody_there", patient);
+    let [mut alice, mut bob] = people([&a, &b], ["alice", "bob"]);
+    alice.say("yes");
+    bob.expect(&["alice: yes"]);
+}
