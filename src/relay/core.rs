@@ -81,6 +81,8 @@ pub(super) struct Core {
     is_clogged: bool,
     /// When the next beat is due, and in a split the next question.
     beat_at: Moment,
+    /// When it may be asked again whether the log was made anew.
+    doubt_at: Moment,
     figures: Figures,
 }
 
@@ -106,6 +108,7 @@ impl Core {
             held_since: None,
             is_clogged: false,
             beat_at: Moment::BEGINNING,
+            doubt_at: Moment::BEGINNING,
             figures: Figures::default(),
         }
     }
@@ -209,6 +212,14 @@ impl Core {
         log.map_or((0, 0), |log| (log.first, log.until))
     }
 
+    /// An entry is stored where one was read already. It comes twice, or the log was made anew under the link.
+    pub(super) fn doubt(&mut self, sequence: u64, now: Moment, engine: &mut impl Engine) {
+        if sequence <= self.position && self.doubt_at <= now {
+            self.doubt_at = now + self.times.probe;
+            engine.ask_info();
+        }
+    }
+
     pub(super) fn on_stored(&mut self, sequence: u64, now: Moment, engine: &mut impl Engine) {
         self.publisher.on_stored(sequence);
         self.publisher.on_position(self.position, now, engine);
@@ -292,28 +303,23 @@ impl Core {
         engine: &mut impl Engine,
         room: &mut impl Room,
     ) {
-        let is_kept = !self.is_split() && self.goes_on(&info);
+        let goes_on = self.goes_on(&info);
         self.follow(info);
         self.progress_at = now;
         self.presence.reset(now);
         self.check_last_entry(now, engine);
-        if is_kept {
+        if !goes_on || self.is_split() && self.is_born {
+            self.start_over(now, engine, room);
+        } else {
             self.resume();
             self.beat(now, engine);
-        } else {
-            self.start_over(now, engine, room);
         }
     }
 
     /// Whether the log is the one that was read, and whatever may have been said of this server can be read.
     fn goes_on(&self, info: &LogInfo) -> bool {
-        let position = self.position;
-        let is_trimmed = info.first > position && position > 0;
-        match &self.log {
-            None => true,
-            Some(_) if self.is_other(info) || info.last < position => !self.is_born,
-            Some(_) => !is_trimmed || !self.is_born,
-        }
+        let is_trimmed = info.first > self.position && self.position > 0;
+        self.log.is_none() || !self.is_other(info) && info.last >= self.position && !is_trimmed
     }
 
     /// Whether it is the log of another time.
@@ -350,6 +356,8 @@ impl Core {
             let before_first = log.first.saturating_sub(1);
             self.position = log.read_from.max(before_first);
             self.last_entry.clear();
+            self.nodes.forget_end();
+            self.presence.forget_new();
         }
     }
 
@@ -359,29 +367,28 @@ impl Core {
     }
 
     fn resume(&mut self) {
-        if matches!(self.state, State::Up { .. }) {
-            self.state = State::Resuming;
-        }
+        self.state = match self.state {
+            State::Up { .. } => State::Resuming,
+            State::Split => State::Rejoining,
+            state => state,
+        };
     }
 
-    /// Goes on as another server; what was about to be said is shown here.
+    /// Goes on under another id. What was about to be said is shown here; that is nothing, if nobody here has read this
+    /// id.
     fn start_over(&mut self, now: Moment, engine: &mut impl Engine, room: &mut impl Room) {
-        if !self.is_split() {
-            self.split(room);
-        }
         if self.is_born {
+            if !self.is_split() {
+                self.split(room);
+            }
             self.was = Some(self.node());
-            self.take_fresh_id();
+            self.is_born = false;
         }
-        self.state = State::Rejoining;
-        self.progress_at = now;
-        self.beat(now, engine);
-    }
-
-    fn take_fresh_id(&mut self) {
         self.publisher.start_over(self.fresh);
         self.fresh = next_id(self.fresh);
-        self.is_born = false;
+        self.resume();
+        self.progress_at = now;
+        self.beat(now, engine);
     }
 
     fn is_split(&self) -> bool {
@@ -452,9 +459,7 @@ impl Core {
         }
         self.figures.other_ends = self.figures.other_ends.saturating_add(1);
         self.read_again();
-        if self.is_born {
-            self.start_over(now, engine, room);
-        }
+        self.start_over(now, engine, room);
     }
 
     /// The log begins there, as it says while its last entry is looked for.
@@ -482,9 +487,7 @@ impl Core {
                 self.position = self.position.saturating_add(entries);
                 self.last_entry.clear();
                 // Among them may be one that says that this server is gone.
-                if self.is_born {
-                    self.start_over(now, engine, room);
-                }
+                self.start_over(now, engine, room);
             }
         }
         self.update(now, engine, room);
@@ -511,11 +514,8 @@ impl Core {
             self.presence.on_heard(header.node, now);
         }
         self.publisher.on_position(sequence, now, engine);
-        if is_gone && self.is_born {
+        if is_gone {
             self.start_over(now, engine, room);
-        } else if is_gone {
-            self.take_fresh_id();
-            self.beat(now, engine);
         }
     }
 
@@ -557,6 +557,7 @@ impl Core {
                 line,
                 is_late,
             }),
+            Told::NewNode { node, .. } if Some(node) == was => {}
             Told::NewNode { node, was } => {
                 if let Some(was) = was.filter(|&was| was != node) {
                     presence.remove(was);

@@ -253,6 +253,9 @@ impl Relay {
     ) {
         match heard {
             Heard::Entry { sequence, payload } if !self.core.is_deaf() => {
+                if self.core.is_open() {
+                    self.core.doubt(sequence, now, engine);
+                }
                 self.on_entry(sequence, payload, now, engine, room);
             }
             _ if !self.core.is_open() => return,

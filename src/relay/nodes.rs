@@ -33,6 +33,9 @@
 //! a node that is gone reads no line of its own back any more. So one that does so is not gone: it is taken for a
 //! new one. That does not happen to those who have read everything. Nodes that are unknown are not remembered
 //! as gone, because that could not be told of them.
+//!
+//! A log that has lost its end does not say any more what it said there. It is read again: each line is told once, but
+//! who is gone and what is parked is what it says now. From then on a `gone` is heeded even in a batch that is a double.
 
 use std::collections::BTreeMap;
 
@@ -92,6 +95,8 @@ pub(crate) struct Figures {
 pub(crate) struct Nodes {
     nodes: BTreeMap<NodeId, Node>,
     figures: Figures,
+    /// Who was gone is forgotten, once or more often.
+    has_forgotten: bool,
 }
 
 #[derive(Debug)]
@@ -127,6 +132,15 @@ impl Numbers {
         Self {
             expected: header.floor(),
             seen_from: header.first,
+            parked: BTreeMap::new(),
+        }
+    }
+
+    /// Of a node of which all below that number is told or lost.
+    fn from(expected: u64) -> Self {
+        Self {
+            expected,
+            seen_from: expected,
             parked: BTreeMap::new(),
         }
     }
@@ -169,6 +183,20 @@ impl Nodes {
             State::Living(numbers) => Some(numbers.expected),
             State::Gone { .. } => None,
         }
+    }
+
+    /// The log has lost its end, and is read again: nobody is gone, and nothing is parked, unless the log still says so.
+    /// What was told is not told again.
+    pub(crate) fn forget_end(&mut self) {
+        for node in self.nodes.values_mut() {
+            let expected = match node.state {
+                State::Living(ref numbers) => numbers.expected,
+                State::Gone { expected, .. } => expected,
+            };
+            node.state = State::Living(Numbers::from(expected));
+        }
+        (self.figures.parked, self.figures.parked_bytes) = (0, 0);
+        self.has_forgotten = true;
     }
 
     /// The nodes that were not said to be gone, in their order.
@@ -239,15 +267,38 @@ impl Nodes {
             return;
         };
         let is_parked = numbers.parked.contains_key(&header.first);
-        if header.end() <= numbers.expected || is_parked {
+        let (expected, is_known) = (numbers.expected, header.first < numbers.expected);
+        if is_known && self.has_forgotten {
+            self.end_again(batch, expected, sequence, sink);
+        }
+        if header.end() <= expected || is_parked {
             self.figures.doubles = self.figures.doubles.saturating_add(1);
-        } else if header.first > numbers.expected {
-            numbers.parked.insert(header.first, payload.into());
-            self.count_parked(payload.len());
+        } else if header.first > expected {
+            if let Some(numbers) = self.numbers(header.node) {
+                numbers.parked.insert(header.first, payload.into());
+                self.count_parked(payload.len());
+            }
             self.keep_limits(sequence, sink);
         } else {
             self.tell(batch, sequence, sink);
             self.advance(header.node, 0, sequence, sink);
+        }
+    }
+
+    /// Lines that were told before are heeded again if they say that a node is gone: that may have been forgotten.
+    fn end_again(
+        &mut self,
+        batch: &Batch<'_>,
+        expected: u64,
+        sequence: u64,
+        sink: &mut impl FnMut(Told<'_>),
+    ) {
+        let header = batch.header();
+        for (number, line) in (header.first..header.end()).zip(batch.lines()) {
+            let gone = (line.kind == Kind::Gone).then(|| line.text.parse());
+            if let Some(Ok(gone)) = gone.filter(|_| number < expected) {
+                self.end(gone, true, sequence, sink);
+            }
         }
     }
 

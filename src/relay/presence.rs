@@ -87,6 +87,13 @@ impl Presence {
         heard.is_none_or(|heard| !std::mem::replace(&mut heard.is_new_told, true))
     }
 
+    /// The log is read again, and with it who was new.
+    pub(crate) fn forget_new(&mut self) {
+        for heard in self.nodes.values_mut() {
+            heard.is_new_told = false;
+        }
+    }
+
     /// A server is no more.
     pub(crate) fn remove(&mut self, node: NodeId) {
         self.nodes.remove(&node);

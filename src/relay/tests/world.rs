@@ -534,6 +534,21 @@ impl World {
         alive.map(|(id, _)| id).collect()
     }
 
+    /// Where everybody is.
+    pub(super) fn shown(&self) -> String {
+        let mut shown = format!(
+            "\nlog {}: {}..={}",
+            self.log.created, self.log.first, self.log.last
+        );
+        for id in self.alive() {
+            let relay = &self.servers[id].relay;
+            let (phase, node) = (relay.phase(), relay.node());
+            let (log, position) = (&relay.core.log, relay.core.position());
+            shown += &format!("\nserver {id}: {phase:?} {node} at {position} of {log:?}");
+        }
+        shown
+    }
+
     /// Everything works again, and will.
     pub(super) fn heal(&mut self) {
         self.log.faults = Faults {
