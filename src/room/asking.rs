@@ -91,7 +91,7 @@ impl Asking {
 impl Room {
     /// Whether a client has to wait for an answer before it can have the nick that this line asks for.
     pub(crate) fn must_wait_for_nick(&mut self, id: ClientId, line: &[u8], now: Moment) -> bool {
-        if !self.is_together() {
+        if self.shared.is_none() {
             return false;
         }
         let Ok((nick, name)) = self.nick(line, now) else {

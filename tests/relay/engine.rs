@@ -53,9 +53,9 @@ fn talk(alice: &mut Talker, bob: &mut Talker) {
 }
 
 /// Says lines until it is told to stop, then the last one, `end`. Returns how many there are without that.
-fn speak(mut talker: Talker, seconds: f64) -> thread::JoinHandle<(Talker, usize)> {
+fn speak(mut talker: Talker, seconds: u16) -> thread::JoinHandle<(Talker, usize)> {
     thread::spawn(move || {
-        let lines = (seconds * 200.0) as usize;
+        let lines = usize::from(seconds) * 200;
         for line in 0..lines {
             talker.say(&format!("{line}"));
             thread::sleep(Duration::from_millis(5));
@@ -147,7 +147,7 @@ fn case_3_a_restart_within_the_grace_is_not_noticed() {
     let mut lea = a.join_plainly("lea");
     let mut mia = b.join_plainly("mia");
     b.await_members(&["alice", "bob", "lea", "mia"]);
-    let (alice, bob) = (speak(alice, 2.0), speak(bob, 2.0));
+    let (alice, bob) = (speak(alice, 2), speak(bob, 2));
     for _ in 0..2 {
         thread::sleep(Duration::from_millis(400));
         nats.kill();
@@ -156,7 +156,7 @@ fn case_3_a_restart_within_the_grace_is_not_noticed() {
     let (mut alice, lines) = alice.join().expect("it has said all");
     let (mut bob, _) = bob.join().expect("it has said all");
     let is_line = |line: &str| line.contains(": ");
-    let mut both = |reader: &mut Talker| {
+    let both = |reader: &mut Talker| {
         let mut heard = Vec::new();
         while heard
             .iter()
@@ -258,7 +258,7 @@ fn case_7_a_leader_is_killed_and_nothing_is_lost() {
     a.await_state("Up", 1);
     b.await_state("Up", 1);
     let (alice, bob) = alice_and_bob(&a, &b);
-    let (alice, bob) = (speak(alice, 1.0), speak(bob, 1.0));
+    let (alice, bob) = (speak(alice, 1), speak(bob, 1));
     thread::sleep(Duration::from_millis(300));
     let leader = (0..3)
         .find_map(|by| cluster.leader(by, "r"))

@@ -120,6 +120,7 @@ impl Nats {
     }
 
     /// Has it tell its clients to go elsewhere.
+    #[expect(dead_code, reason = "the case is being written")]
     pub(crate) fn begin_lame_duck_mode(&self) {
         self.signal(Signal::USR2);
     }

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
-use line_chat::{Config, Event, Handle, Observer, RelayConfig, RelayState, RelayTimes, Server};
+use line_chat::{Config, Event, Handle, Observer, RelayConfig, RelayTimes, Server};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::await_until;
