@@ -80,6 +80,10 @@ pub(crate) enum Overflow {
         over_since: Option<Moment>,
     },
     /// It is a connection of the server's own, which limits by itself what it queues.
+    #[cfg_attr(
+        not(feature = "relay"),
+        allow(dead_code, reason = "nothing connects to other servers")
+    )]
     Own,
     /// The client is about to be closed because of its memory: nothing more is appended but its last
     /// words.

@@ -194,11 +194,12 @@ impl<S: Stream, O: Observer> Engine<S, O> {
     /// A connection of the server's own ends.
     fn end_own(&mut self, id: ClientId, reason: CloseReason) {
         let client = self.clients.get(id.index());
-        if client.is_some_and(|it| matches!(it.session, Session::Transcript)) {
-            return self.forget_writer(id, reason);
+        match client.map(|client| &client.session) {
+            Some(Session::Transcript) => self.forget_writer(id, reason),
+            #[cfg(feature = "relay")]
+            Some(Session::Relay(_)) => self.end_link(id, reason),
+            _ => {}
         }
-        #[cfg(feature = "relay")]
-        self.end_link(id, reason);
     }
 
     /// Closes a client at once that has no nick, is leaving, or speaks HTTP, because somebody else needs its

@@ -233,6 +233,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
                         room.answer_whois(id, asked, silent_for, from, now);
                     });
                 }
+                #[cfg(feature = "relay")]
                 Effect::Resume(id) => {
                     if let Some(client) = self.clients.get_mut(id.index()) {
                         client.session.resume();

@@ -665,10 +665,11 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         self.room.announce_as_server(text);
     }
 
-    /// Closes the member of exactly this nick, which is told why, as are the others. Returns whether
-    /// there is one. It leaves in the next turn.
+    /// Closes the member of this server that has exactly this nick; it is told why, as are the others. Returns
+    /// whether there is one. It leaves in the next turn.
     pub fn close(&mut self, nick: &str, why: &str) -> bool {
-        let Some(id) = self.room.find_exact(nick) else {
+        let member = self.room.find_exact(nick);
+        let Some(id) = member.filter(|id| id.place_elsewhere().is_none()) else {
             return false;
         };
         self.room.say_closed(id, why, self.env.now);
@@ -677,7 +678,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         true
     }
 
-    /// The nicks of all members, in alphabetical order.
+    /// The nicks of all members, in alphabetical order, those of other servers included.
     pub fn members(&self) -> impl Iterator<Item = &str> {
         self.room.nicks()
     }

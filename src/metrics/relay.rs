@@ -86,6 +86,10 @@ impl RelayMetrics {
     }
 
     /// It was in this state for so long.
+    #[cfg_attr(
+        not(feature = "relay"),
+        allow(dead_code, reason = "nothing connects to other servers")
+    )]
     pub(crate) fn count_time(&mut self, state: RelayState, time: Duration) {
         if let Some(sum) = self.time_in.get_mut(state as usize) {
             *sum = sum.saturating_add(time);

@@ -485,6 +485,7 @@ impl Room {
     }
 
     /// How many members are connected to other servers.
+    #[cfg(feature = "relay")]
     pub(crate) fn len_elsewhere(&self) -> usize {
         self.members.elsewhere().len()
     }

@@ -356,7 +356,7 @@ impl<O: Observer> Server<O> {
         self.engine.clients()
     }
 
-    /// The nicks of all members, in alphabetical order.
+    /// The nicks of all members, in alphabetical order, those of other servers included.
     pub fn members(&self) -> impl Iterator<Item = &str> {
         self.engine.members()
     }

@@ -111,6 +111,7 @@ pub(crate) enum Effect {
         asked: Asked,
     },
     /// Other servers have said whether a client can have its nick.
+    #[cfg(feature = "relay")]
     Resume(ClientId),
     /// Close all clients of these peers.
     ClosePeers(PeerSet),
@@ -304,6 +305,7 @@ impl Session {
     }
 
     /// What other servers were asked was answered: its line is to be handled again.
+    #[cfg(feature = "relay")]
     pub(crate) fn resume(&mut self) {
         if let Self::Chat(chat) = self {
             chat.talk.awaits_nick = false;
