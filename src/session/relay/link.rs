@@ -223,6 +223,17 @@ impl NatsLink {
         matches!(self.phase, Phase::Open)
     }
 
+    /// This server goes on under another number, so what is for it alone comes under that.
+    pub(crate) fn go_on_as(&mut self, node: u64, out: &mut impl BufMut) {
+        if self.identity.node == node {
+            return;
+        }
+        self.identity.node = node;
+        encode::unsubscribe(out, PRIVATE, None);
+        let subject = names::to_node(&self.identity.room, node);
+        encode::subscribe(out, &subject.into(), PRIVATE);
+    }
+
     /// Handles the first frame of the input, and takes it off. `None` if there is none, or if it says nothing
     /// to the relay: the input is shorter in that case.
     ///
@@ -838,6 +849,16 @@ mod tests {
         let open = vec!["open, last 5".to_owned()];
         assert_eq!(rig.answer(4, &stream("LCN_t", 0)), Ok(open));
         assert!(rig.link.is_open() && rig.link.requests() == 0);
+    }
+
+    #[test]
+    fn what_is_for_another_number_comes_once_the_server_has_that() {
+        let mut rig = Rig::open();
+        rig.link.go_on_as(0xab, &mut rig.out);
+        assert_eq!(rig.sent(), [""; 0], "it is the number that it has");
+        rig.link.go_on_as(0xcd, &mut rig.out);
+        let expected = ["UNSUB 2", "SUB lc.t.to.00000000000000cd 2"];
+        assert_eq!(rig.sent(), expected);
     }
 
     #[test]

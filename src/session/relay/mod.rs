@@ -398,6 +398,8 @@ impl RelaySession {
         };
         let mut writer = self.link.with(&mut self.written);
         act(cx, &mut relayed, &mut writer);
+        let (link, out) = writer.parts();
+        link.go_on_as(relayed.core.node().0, out);
         relayed.drive_claims(&mut writer, cx);
         *cx.relay = Some(relayed);
     }
