@@ -1,6 +1,7 @@
 //! What a server is to the others, and they to it: [`Core`] takes the steps between the states, reads entries that
 //! are in order, and publishes. The table of its states is in the head of the [relay](super).
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 #[cfg(feature = "relay")]
@@ -10,11 +11,14 @@ use super::presence::Presence;
 use super::publisher::{MOST_WAITING_BYTES, Publisher};
 use super::sequencer::Read;
 use super::{Engine, Event, Figures, LogInfo, Phase, Room, Said, Times};
-use crate::protocol::relay_batch::{Batch, Beat, Header, Kind, NodeId};
+use crate::protocol::relay_batch::{Beat, Header, Kind, NodeId};
 use crate::time::moment::Moment;
 
 /// How many entries are read as history at the start.
 const HISTORY_ENTRIES: u64 = 1024;
+
+/// How many own ids are remembered. An older one is of another log, or ended long ago.
+const MOST_FORMERS: usize = 64;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -63,6 +67,8 @@ pub(super) struct Core {
     fresh: NodeId,
     /// The id before this one, until the split is over.
     was: Option<NodeId>,
+    /// The last ids before this one. All that was said under them was shown here.
+    formers: VecDeque<NodeId>,
     /// The first beat under this id was read.
     is_born: bool,
     /// The log was read up to its end once.
@@ -99,6 +105,7 @@ impl Core {
             presence: Presence::new(times.beat, times.gone),
             fresh: next_id(node),
             was: None,
+            formers: VecDeque::new(),
             is_born: false,
             has_started: false,
             unheard: 0,
@@ -382,6 +389,10 @@ impl Core {
                 self.split(room);
             }
             self.was = Some(self.node());
+            self.formers.push_back(self.node());
+            if self.formers.len() > MOST_FORMERS {
+                self.formers.pop_front();
+            }
             self.is_born = false;
         }
         self.publisher.start_over(self.fresh);
@@ -505,11 +516,10 @@ impl Core {
         if sequence <= self.until() {
             self.progress_at = now;
         }
-        let header = Batch::parse(payload).ok().map(|batch| batch.header());
+        let (header, is_gone) = self.tell(sequence, payload, now, room);
         if let Some(header) = header.filter(|header| header.node == self.node()) {
             self.on_own_batch(header, now, engine);
         }
-        let is_gone = self.tell(sequence, payload, now, room);
         if let Some(header) = header.filter(|it| self.nodes.expected(it.node).is_some()) {
             self.presence.on_heard(header.node, now);
         }
@@ -527,21 +537,28 @@ impl Core {
         }
     }
 
-    /// Tells what an entry lets be told. Returns whether it says that this server is gone.
-    fn tell(&mut self, sequence: u64, payload: &[u8], now: Moment, room: &mut impl Room) -> bool {
+    /// Tells what an entry lets be told. Returns whose it is, and whether it says that this server is gone.
+    fn tell(
+        &mut self,
+        sequence: u64,
+        payload: &[u8],
+        now: Moment,
+        room: &mut impl Room,
+    ) -> (Option<Header>, bool) {
         let own = self.publisher.node();
         let is_late = self.is_reading_history() && sequence <= self.until();
-        let (was, mut is_gone) = (self.was, false);
+        let mut is_gone = false;
         let Self {
             nodes,
+            formers,
             presence,
             unheard,
             is_born,
             ..
         } = self;
-        nodes.on_entry(sequence, payload, &mut |told| match told {
+        let header = nodes.on_entry(sequence, payload, &mut |told| match told {
             // It was shown here when the room was split.
-            Told::Line { node, line, .. } if Some(node) == was => {
+            Told::Line { node, line, .. } if formers.contains(&node) => {
                 *unheard = unheard.saturating_sub(u64::from(is_said(line.kind)));
             }
             Told::Line {
@@ -557,7 +574,7 @@ impl Core {
                 line,
                 is_late,
             }),
-            Told::NewNode { node, .. } if Some(node) == was => {}
+            Told::NewNode { node, .. } | Told::Gone { node } if formers.contains(&node) => {}
             Told::NewNode { node, was } => {
                 if let Some(was) = was.filter(|&was| was != node) {
                     presence.remove(was);
@@ -569,14 +586,13 @@ impl Core {
                 }
             }
             Told::Gone { node } if node == own => is_gone = true,
-            Told::Gone { node } if Some(node) == was => {}
             Told::Gone { node } => {
                 presence.remove(node);
                 room.on_event(Event::Gone { node });
             }
             Told::Lost { lines, .. } => room.on_event(Event::Lost { lines }),
         });
-        is_gone
+        (header, is_gone)
     }
 
     fn is_reading_history(&self) -> bool {

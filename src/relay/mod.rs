@@ -8,24 +8,28 @@
 //!
 //! | state | what comes | what happens |
 //! |---|---|---|
-//! | any but `Split`, `Rejoining` | the link closes, or nothing comes back for a second | it is held: speakers wait, nobody is told |
-//! | held | the link opens, and the log goes on where it was | `Resuming`: what was missed is fetched, before anything is said again |
+//! | any but the last two | the link closes, or nothing comes back for a second | held: speakers wait, nobody is told |
+//! | held | the link opens, and the log goes on where it was | `Resuming`: what was missed is fetched first |
 //! | held | it lasts too long: 2 s, or 10 s if the log has copies | `Split`: what waits is shown here |
 //! | held | the link opens to another log, or too much was trimmed | `Split`, and at once `Rejoining` |
 //! | `Starting` | the end that the log had is read, and the first own beat | `Up` |
 //! | `Resuming` | the end that the log had is read | what was not read back is published again; `Up` |
 //! | `Up` | a server says that this one is gone | `Split`, and at once `Rejoining` |
 //! | `Split` | the link opens, or the engine answers again | `Rejoining` |
-//! | `Rejoining` | the end that the log had is read, and the first own beat | told how many lines nobody else has heard; `Up` |
+//! | `Rejoining` | the end that the log had is read, and the first own beat | told what nobody else has heard; `Up` |
 //! | `Rejoining` | the link closes, or nothing comes back | `Split`, which nobody is told again |
 //!
 //! After a split a server is another one to the others: it has another id, and its numbers begin at 0. Its first beat
 //! says who it was, and whatever the log holds of that one behind this beat is dropped by everybody. So when the
 //! beat is read, it is known which of its lines the others have heard. No line is published under an id before
-//! the first beat under it was read; an id that nobody has read is kept for the next try.
+//! the first beat under it was read here; until then an id is kept for the next try, if the log is the same.
 //!
 //! Where the log has another end than it had, or another entry where the last one was read, it was made anew or has lost
 //! its end: all of it is read from where this server once began. What is known already is dropped by its numbers.
+//!
+//! A session calls [`Relay::flush`] at the end of each turn, [`Relay::on_time`] when [`Relay::next_deadline`] says so and
+//! once at the beginning, and looks at [`Relay::node`] after each call: under that id others send what is for this
+//! server alone. Lines that have waited for a split come as [`Event::HereOnly`].
 
 #[cfg(feature = "relay")]
 pub(crate) mod claims;

@@ -154,27 +154,28 @@ impl Numbers {
 }
 
 impl Nodes {
-    /// Reads the next entry.
+    /// Reads the next entry. Returns whose it is, if it is a batch.
     pub(crate) fn on_entry(
         &mut self,
         sequence: u64,
         payload: &[u8],
         sink: &mut impl FnMut(Told<'_>),
-    ) {
+    ) -> Option<Header> {
         let Ok(batch) = Batch::parse(payload) else {
             self.figures.malformed = self.figures.malformed.saturating_add(1);
-            return;
+            return None;
         };
         let header = batch.header();
         if !self.meet(sequence, header, sink) {
             self.figures.of_gone = self.figures.of_gone.saturating_add(1);
-            return;
+            return Some(header);
         }
         self.advance(header.node, header.floor(), sequence, sink);
         match batch.beat() {
             Some(beat) => self.on_beat(header.node, beat, sequence, sink),
             None => self.on_lines(&batch, payload, sequence, sink),
         }
+        Some(header)
     }
 
     /// The number of the next line of a node, if it is known and not gone: all before are told or lost.

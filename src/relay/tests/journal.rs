@@ -33,15 +33,16 @@ pub(super) struct Journal {
     pub(super) known: BTreeSet<NodeId>,
     pub(super) events: Vec<String>,
     keeps_events: bool,
-    /// The log was made anew unseen, so that its sequences may have been taken for those of the old one: what was
-    /// missed by that is told late.
+    /// The log was made anew unseen, so that its sequences may have been taken for those of the old one, or it has lost
+    /// its end more than once, and with it which ids are no more: lines may be told late, or those of such an id.
     pub(super) is_lax: bool,
 }
 
 impl Journal {
-    pub(super) fn new(keeps_events: bool) -> Self {
+    pub(super) fn new(keeps_events: bool, is_lax: bool) -> Self {
         Self {
             keeps_events,
+            is_lax,
             ..Self::default()
         }
     }
@@ -50,17 +51,18 @@ impl Journal {
     pub(super) fn show(&mut self, text: &str) {
         assert!(self.is_split, "{text} is heard here only, without a split");
         self.here_only.push(text.to_owned());
-        self.see(text, false);
+        self.see(text);
     }
 
     /// Nobody sees a line twice, and those of one speaker in order.
-    fn see(&mut self, text: &str, is_late: bool) {
-        assert!(self.seen.insert(text.to_owned()), "{text} is seen twice");
+    fn see(&mut self, text: &str) {
+        let is_new = self.seen.insert(text.to_owned());
+        assert!(is_new, "{text} is seen twice: {}", self.last_events());
         let (speaker, number) = text.rsplit_once(' ').expect("a speaker and a number");
         let number: u64 = number.parse().expect("a number");
         let last = self.speakers.insert(speaker.to_owned(), number);
         assert!(
-            last.is_none_or(|last| last < number) || is_late && self.is_lax,
+            last.is_none_or(|last| last < number) || self.is_lax,
             "{text} after {last:?}: {}",
             self.last_events()
         );
@@ -96,7 +98,7 @@ impl Room for Journal {
             } => {
                 self.known.insert(node);
                 if line.kind != Kind::Gone {
-                    self.see(line.text, is_late);
+                    self.see(line.text);
                 }
                 self.told.push(Told {
                     node,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::engine::{Request, Wire};
-use crate::protocol::relay_batch::{BatchWriter, Header, Kind, NodeId};
+use crate::protocol::relay_batch::{Batch, BatchWriter, Header, Kind, NodeId};
 use crate::relay::{Event, Heard, LogInfo, Phase, Relay, Room, Said, Times};
 use crate::time::moment::Moment;
 
@@ -16,6 +16,9 @@ struct Scene {
     relay: Relay,
     now: Moment,
     log: Vec<Vec<u8>>,
+    /// Its first entry that is still there.
+    first: u64,
+    has_leader: bool,
     created: &'static str,
     /// What was published and not yet stored.
     published: Vec<Vec<u8>>,
@@ -61,6 +64,8 @@ impl Scene {
             relay: Relay::new(Times::default(), OWN),
             now: Moment::BEGINNING,
             log: Vec::new(),
+            first: 1,
+            has_leader: true,
             created: "1",
             published: Vec::new(),
             told: Journal::default(),
@@ -81,12 +86,17 @@ impl Scene {
             match request {
                 Request::Publish(batch, _) => self.published.push(batch),
                 Request::Fetch(sequence) => self.fetch(sequence),
+                Request::Info if self.has_leader => self.hear(Heard::Info(self.info())),
                 Request::Info | Request::Open => {}
             }
         }
     }
 
     fn fetch(&mut self, sequence: u64) {
+        if sequence < self.first {
+            self.hear(Heard::Missing { sequence });
+            return;
+        }
         let at = usize::try_from(sequence - 1).expect("a place");
         let payload = self.log[at].clone();
         self.hear(Heard::Fetched {
@@ -99,13 +109,17 @@ impl Scene {
         self.call(|relay, now, wire, room| relay.on_heard(heard, now, wire, room));
     }
 
-    fn open(&mut self) {
-        let info = LogInfo {
+    fn info(&self) -> LogInfo {
+        LogInfo {
             created: self.created.to_owned(),
-            first: 1,
+            first: self.first,
             last: self.log.len() as u64,
             replicas: 1,
-        };
+        }
+    }
+
+    fn open(&mut self) {
+        let info = self.info();
         self.call(|relay, now, wire, room| relay.on_open(info, FRESH, now, wire, room));
     }
 
@@ -319,6 +333,7 @@ fn without_an_engine_the_room_is_split_from_the_start() {
 #[test]
 fn a_log_that_nobody_leads_splits_the_room_and_is_asked_until_it_is_led() {
     let mut scene = Scene::up();
+    scene.has_leader = false;
     scene.say("refused");
     scene.published.clear();
     scene.wait(1000);
@@ -326,12 +341,7 @@ fn a_log_that_nobody_leads_splits_the_room_and_is_asked_until_it_is_led() {
     scene.wait(2000);
     assert_eq!(scene.told(), ["split", "here refused"]);
     scene.published.clear();
-    let info = LogInfo {
-        created: "1".to_owned(),
-        first: 1,
-        last: scene.log.len() as u64,
-        replicas: 1,
-    };
+    let info = scene.info();
     scene.hear(Heard::Info(info));
     scene.store();
     let told = scene.told();
@@ -348,4 +358,85 @@ fn a_silent_server_is_said_to_be_gone() {
     }
     let text = OTHER.to_string();
     assert_eq!(scene.told(), ["hello", &text, "gone b"]);
+}
+
+#[test]
+fn after_a_split_a_silent_server_is_waited_for_anew() {
+    let mut scene = Scene::up();
+    scene.add(&batch(OTHER, 0, Kind::Say, &["hello"]));
+    for _ in 0..110 {
+        scene.wait(100);
+        scene.store();
+    }
+    scene.close();
+    scene.wait(50_000);
+    scene.open();
+    for _ in 0..120 {
+        scene.store();
+        scene.wait(100);
+    }
+    let told = scene.told();
+    assert!(!told.contains(&"gone b".to_owned()), "{told:?}");
+}
+
+#[test]
+fn an_answer_that_it_is_stored_tells_what_was_lost_behind_it() {
+    let mut scene = Scene::up();
+    scene.say("first");
+    scene.say("second");
+    scene.published.clear();
+    scene.wait(1000);
+    let is_beat = |batch: &[u8]| Batch::parse(batch).is_ok_and(|batch| batch.beat().is_some());
+    scene.published.retain(|batch| !is_beat(batch));
+    assert_eq!(scene.published.len(), 1, "the oldest alone");
+    scene.store();
+    assert_eq!(scene.told(), ["first"]);
+    assert_eq!(scene.published.len(), 0, "it may have been stored at first");
+    let sequence = scene.log.len() as u64;
+    scene.hear(Heard::Stored { sequence });
+    scene.store();
+    assert_eq!(scene.told(), ["second"]);
+}
+
+#[test]
+fn who_has_missed_entries_for_good_is_another_one_since_it_may_be_gone() {
+    let mut scene = Scene::up();
+    scene.log.push(batch(OTHER, 0, Kind::Say, &["trimmed"]));
+    scene.add(&batch(OTHER, 1, Kind::Say, &["seen"]));
+    scene.first = 3;
+    scene.wait(200);
+    scene.store();
+    assert_eq!(scene.told(), ["split", "seen", "new f was a", "back 0"]);
+}
+
+#[test]
+fn who_was_gone_by_what_the_log_has_lost_is_heard_again() {
+    let mut scene = Scene::up();
+    scene.add(&batch(OTHER, 0, Kind::Say, &["hello"]));
+    let text = OTHER.to_string();
+    scene.add(&batch(NodeId(0xc), 0, Kind::Gone, &[&text]));
+    assert_eq!(scene.told(), ["hello", &text, "gone b"]);
+    scene.close();
+    scene.log.pop();
+    scene.open();
+    scene.store();
+    scene.add(&batch(OTHER, 1, Kind::Say, &["I am here"]));
+    assert_eq!(
+        scene.told(),
+        ["split", "new f was a", "back 0", "I am here"]
+    );
+}
+
+#[test]
+fn a_log_that_is_made_anew_under_the_link_is_noticed_by_its_first_entry() {
+    let mut scene = Scene::up();
+    scene.add(&batch(OTHER, 0, Kind::Say, &["old log"]));
+    scene.created = "2";
+    scene.log.clear();
+    scene.wait(1000);
+    scene.add(&batch(NodeId(0xc), 0, Kind::Say, &["new log"]));
+    scene.store();
+    let told = scene.told();
+    let expected = ["old log", "split", "late new log", "new f was a", "back 0"];
+    assert_eq!(told, expected);
 }

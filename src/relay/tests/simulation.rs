@@ -95,8 +95,8 @@ fn any_faults(rng: &mut fastrand::Rng) -> Faults {
 
 fn talk(world: &mut World, rng: &mut fastrand::Rng) {
     let id = rng.usize(..world.servers.len());
-    let (lines, turns) = match rng.u32(..100) {
-        0 => (300, 10),
+    let (lines, turns) = match rng.u32(..150) {
+        0 => (300, 8),
         1..5 => (1, 40),
         5..20 => (rng.u64(2..80), 1),
         _ => (1, 1),
@@ -137,14 +137,13 @@ fn make_trouble(world: &mut World, rng: &mut fastrand::Rng, fate: Fate) {
 }
 
 fn break_log(world: &mut World, rng: &mut fastrand::Rng) {
+    world.is_lax |= !world.is_clean;
     world.is_clean = false;
     match rng.u32(..4) {
         0 => {
             world.tally.note("a log is made anew under a standing link");
             world.log.make_anew();
-            for server in &mut world.servers {
-                server.journal.is_lax = true;
-            }
+            world.is_lax = true;
         }
         1 => {
             world.tally.note("a log is made anew");
@@ -156,6 +155,9 @@ fn break_log(world: &mut World, rng: &mut fastrand::Rng) {
             world.log.lose_tail(rng.u64(1..20));
             world.cut_all([100 * MILLISECOND, 5 * SECOND][rng.usize(..2)]);
         }
+    }
+    for server in &mut world.servers {
+        server.journal.is_lax = world.is_lax;
     }
 }
 

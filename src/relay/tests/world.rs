@@ -67,6 +67,8 @@ pub(super) struct World {
     pub(super) tally: Tally,
     /// The log was never trimmed, lost or made anew: what was said has one order.
     pub(super) is_clean: bool,
+    /// It was broken so that lines may be told out of their order.
+    pub(super) is_lax: bool,
     stopped_until: Time,
     keeps_events: bool,
 }
@@ -84,6 +86,7 @@ impl World {
             servers: Vec::new(),
             tally: Tally::default(),
             keeps_events: std::env::var_os("LINE_CHAT_SEED").is_some(),
+            is_lax: false,
             is_clean: limit == u64::MAX,
             stopped_until: 0,
         }
@@ -107,7 +110,7 @@ impl World {
         self.servers.push(Server {
             last_phase: relay.phase(),
             relay,
-            journal: Journal::new(self.keeps_events),
+            journal: Journal::new(self.keeps_events, self.is_lax),
             is_alive: true,
             link: None,
             arrives: 0,
