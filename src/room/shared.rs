@@ -734,7 +734,11 @@ impl Room {
         };
         let id = match is_own {
             true => self.member_here(place.conn),
-            false => self.member_elsewhere(place, old),
+            false => self.member_elsewhere(place, old).or_else(|| {
+                // Somebody here has the old one.
+                self.forget_displaced(|it| *it == place);
+                self.member_elsewhere(place, new)
+            }),
         };
         if let Some(id) = id.filter(|_| !is_own) {
             let (name, origin) = (

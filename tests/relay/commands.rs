@@ -61,7 +61,7 @@ const TABLE: &[Row] = &[
     (Alice, "/ban 192.0.2.7", &["* 192.0.2.7 is banned"], &[]),
     (Alice, "/unban 192.0.2.7", &["* 192.0.2.7 is no longer banned"], &[]),
     (Alice, "/forget bob", &["* 35 lines by bob are forgotten"], &[]),
-    (Bob, "/last bob", &["* N s ago, bob: fence 35"], &[]),
+    (Bob, "/find fence 20", &["* N s ago, alice: fence 20"], &[]),
     (Alice, "/voice bob", &["* bob can talk while the room is moderated"], &["* you can talk while the room is moderated"]),
     (Alice, "/moderate on", &["* only operators and those they /voice can talk; /moderate again ends it"], &["* alice moderates the room: only those with a voice can talk"]),
     (Bob, "/whois carol", &["* carol has been here for N s, silent for N s, without TLS"], &[]),

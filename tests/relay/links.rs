@@ -28,6 +28,7 @@ fn trusting(config: &mut Config) {
 
 /// A person on each server, who know of each other.
 fn people<const N: usize>(nodes: [&Node; N], names: [&str; N]) -> [Talker; N] {
+    nodes.iter().for_each(|node| node.await_state("Up", 1));
     let mut n = 0;
     let mut people = nodes.map(|node| {
         n += 1;

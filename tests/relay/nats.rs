@@ -113,6 +113,8 @@ impl Nats {
     /// It does nothing from now on, and its connections stand.
     pub(crate) fn halt(&self) {
         self.signal(Signal::STOP);
+        let process = self.process.as_ref().expect("it runs");
+        await_until("it stands still", || are_all_stopped(process.id()));
     }
 
     pub(crate) fn go_on(&self) {
@@ -144,6 +146,19 @@ impl Drop for Nats {
             println!("nats-server's log:\n{}", &log[from..]);
         }
     }
+}
+
+/// Whether every thread of a process was stopped by a signal (proc(5)).
+pub(crate) fn are_all_stopped(process: u32) -> bool {
+    let threads = fs::read_dir(format!("/proc/{process}/task")).expect("it runs");
+    threads.flatten().all(|thread| {
+        let stat = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        // The state follows the name, which is the only field that may hold blanks.
+        let state = stat
+            .rsplit_once(") ")
+            .map(|(_, rest)| rest.starts_with('T'));
+        state == Some(true)
+    })
 }
 
 /// The INFO with which it greets, if it is there.

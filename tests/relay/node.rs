@@ -13,6 +13,7 @@ use line_chat::{Config, Event, Handle, Observer, RelayConfig, RelayTimes, Server
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::await_until;
+use crate::nats::are_all_stopped;
 use crate::support::DEADLINE;
 use crate::talker::Talker;
 
@@ -234,6 +235,7 @@ impl ChildNode {
     /// It does nothing from now on, and its connections stand.
     pub(crate) fn halt(&self) {
         self.signal(Signal::STOP);
+        await_until("it stands still", || are_all_stopped(self.process.id()));
     }
 
     pub(crate) fn go_on(&self) {
