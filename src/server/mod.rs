@@ -207,7 +207,8 @@ impl<O: Observer> Server<O> {
         config.limits.max_clients = Some(asked.unwrap_or(allowed.max(1)));
         // Only now: a log that begins before everything is bound would hide the one line that says
         // what is not.
-        let mut engine = Engine::new(config, (Log::default(), observer), Instant::now())?;
+        let begun = Instant::now();
+        let mut engine = Engine::new(config, (Log::default(), observer), begun)?;
         let Listening {
             sockets,
             errors,
@@ -230,7 +231,7 @@ impl<O: Observer> Server<O> {
         #[cfg(feature = "relay")]
         if let Some(relay) = &relay {
             let addrs = relay_addrs(relay)?;
-            engine.join_others(relay, addrs, Instant::now());
+            engine.join_others(relay, addrs, begun);
         }
         for error in &errors {
             report(&mut engine, Event::ListenFailed { error });
