@@ -340,10 +340,11 @@ fn check_lost(world: &World, id: usize, canon: &Canon) {
         .places
         .keys()
         .filter(|it| is_other(&it.0) && !told.contains(it));
-    // What is missing at the beginning or the end of a server is not known to be.
+    // What is missing at the end of a server is not known to be, nor at its beginning: that may be in doubt for as
+    // many lines as can be out.
     let is_between = |it: &(NodeId, u64)| {
         let has_ended = told.range((it.0, it.1)..=(it.0, u64::MAX)).next().is_none();
-        told.contains(&(it.0, 0)) && !has_ended
+        it.1 >= 16 * 64 && told.contains(&(it.0, 0)) && !has_ended
     };
     let missing: Vec<_> = missing.collect();
     let between: Vec<_> = missing.iter().filter(|it| is_between(it)).collect();
