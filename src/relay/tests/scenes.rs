@@ -440,3 +440,32 @@ fn a_log_that_is_made_anew_under_the_link_is_noticed_by_its_first_entry() {
     let expected = ["old log", "split", "late new log", "new f was a", "back 0"];
     assert_eq!(told, expected);
 }
+
+#[test]
+fn what_was_lost_with_the_link_is_published_as_soon_as_there_is_another_one() {
+    let mut scene = Scene::up();
+    scene.say("lost on the way");
+    scene.published.clear();
+    scene.close();
+    scene.wait(100);
+    scene.open();
+    scene.store();
+    assert_eq!(scene.told(), ["lost on the way"]);
+}
+
+#[test]
+fn a_split_goes_on_at_once_if_the_link_closes_before_it_is_over() {
+    let mut scene = Scene::up();
+    scene.close();
+    scene.wait(2000);
+    scene.open();
+    assert_eq!(scene.say("waits"), Said::Waits);
+    scene.published.clear();
+    scene.close();
+    scene.wait(0);
+    assert_eq!(scene.relay.phase(), Phase::Split);
+    assert_eq!(scene.told(), ["split", "here waits"]);
+    scene.open();
+    scene.store();
+    assert_eq!(scene.told(), ["new f was a", "back 1"]);
+}
