@@ -274,7 +274,6 @@ fn case_7_a_leader_is_killed_and_nothing_is_lost() {
 }
 
 #[test]
-#[ignore = "a server that says nothing does not notice yet that the log was made anew"]
 fn case_9_the_log_is_deleted_and_made_anew() {
     needs_nats!();
     let nats = Nats::shared();
