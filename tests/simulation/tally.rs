@@ -117,7 +117,11 @@ const OF_PEOPLE: [CloseReason; 7] = [
 const OF_VEILS: [CloseReason; 2] = [CloseReason::HandshakeTimeout, CloseReason::HandshakeFailed];
 
 /// What a scene of its own shows, or a test over sockets: proxies are met before the engine.
-const OF_SCENES: [CloseReason; 4] = [
+const OF_SCENES: [CloseReason; 7] = [
+    // Of several servers, which are tested elsewhere.
+    CloseReason::EngineRefused,
+    CloseReason::EngineLeaves,
+    CloseReason::NickLost,
     CloseReason::Claimed,
     CloseReason::Unreachable,
     CloseReason::UntrustedProxy,
