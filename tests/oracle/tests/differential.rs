@@ -316,7 +316,7 @@ fn lines_officially() -> Config {
         max_messages: -1,
         max_messages_per_subject: -1,
         max_consumers: -1,
-        max_message_size: -1,
+        max_message_size: 20 << 10,
         num_replicas: 1,
         discard: DiscardPolicy::Old,
         storage: StorageType::File,
