@@ -1,5 +1,5 @@
 //! The connection to the engine that joins several servers: [`RelaySession`] makes of its bytes what the
-//! [relay](crate::relay) hears, and writes what the relay asks for. [`link`] speaks NATS and JetStream; this
+//! [relay] hears, and writes what the relay asks for. [`link`] speaks NATS and JetStream; this
 //! knows when a frame is whole, and how the session begins and ends. The relay itself outlives each of its
 //! connections, so it is in the [context](Ctx) of a session.
 //!
