@@ -15,9 +15,9 @@ use super::tokio_chat::Writes;
 pub(crate) const LINE_BYTES: usize = 64;
 
 /// Where in a line its speaker and its text stand: `s0042: 00000017 the quick ...`.
-const SPEAKER: Range<usize> = 1..5;
-const TEXT: Range<usize> = 7..LINE_BYTES;
-const FILLER: &[u8] = b" the quick brown fox jumps over the lazy dog...\r\n";
+pub(crate) const SPEAKER: Range<usize> = 1..5;
+pub(crate) const TEXT: Range<usize> = 7..LINE_BYTES;
+pub(crate) const FILLER: &[u8] = b" the quick brown fox jumps over the lazy dog...\r\n";
 
 /// The kinds of servers, by their wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

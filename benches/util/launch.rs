@@ -42,6 +42,13 @@ pub(crate) fn program(path: impl Into<OsString>) -> Command {
     command
 }
 
+/// Another program, on whatever core the kernel finds for it: several that together need more than one.
+pub(crate) fn anywhere(path: impl Into<OsString>) -> Command {
+    let mut command = program(path);
+    command.env_remove(CORE);
+    command
+}
+
 fn this_binary(role: &str) -> Command {
     let mut command = Command::new(env::current_exe().expect("a path"));
     command.env(ROLE, role).stdin(Stdio::null());

@@ -207,6 +207,13 @@ impl Server {
         Self::announced(Dialect::LineChat, &mut command)
     }
 
+    /// Line-chat as a process on whatever core is free, with these arguments.
+    pub(crate) fn anywhere(args: &[&str]) -> Self {
+        let mut command = launch::anywhere(env!("CARGO_BIN_EXE_line-chat"));
+        command.args(args).args(["-qq", "127.0.0.1:0"]);
+        Self::announced(Dialect::LineChat, &mut command)
+    }
+
     /// How much memory its process holds, and the most that it has held, in bytes (proc(5)). A server on
     /// a thread has none of its own.
     pub(crate) fn memory(&self) -> Option<(u64, u64)> {
