@@ -214,13 +214,17 @@ impl Load {
         }
     }
 
-    /// Waits for a while, and takes what is there.
+    /// Waits for a while, and takes what is there. Returns how often the timer has ticked since the last time.
     ///
     /// # Panics
     /// At any byte that is not what was said, and at any line out of the order in which others heard it.
-    pub(crate) fn listen(&mut self, patience: Option<Duration>, mut on_line: impl FnMut(Heard)) {
+    pub(crate) fn listen(
+        &mut self,
+        patience: Option<Duration>,
+        mut on_line: impl FnMut(Heard),
+    ) -> u64 {
         match self.poll.poll(&mut self.events, patience) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => return,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return 0,
             result => result.expect("a poll"),
         }
         let may_lose = self.may_lose;
@@ -239,6 +243,20 @@ impl Load {
                 end.listen(&mut self.scratch, &mut hear);
             }
             end.send();
+        }
+        self.ticks()
+    }
+
+    /// How often the timer has ticked, which goes on only when it is read.
+    fn ticks(&self) -> u64 {
+        let mut ticks = [0; 8];
+        let read = self
+            .timer
+            .as_ref()
+            .map(|timer| rustix::io::read(timer, &mut ticks));
+        match read {
+            Some(Ok(8)) => u64::from_ne_bytes(ticks),
+            _ => 0,
         }
     }
 
@@ -287,7 +305,7 @@ impl Load {
         start.elapsed()
     }
 
-    /// Ends a wait of [`listen`](Self::listen) each time that this has passed: the clock of a poll is too coarse.
+    /// Ends a wait of [`listen`](Self::listen) each time that this has passed. The clock of a poll is too coarse.
     pub(crate) fn tick_every(&mut self, interval: Duration) {
         let timer = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK);
         let timer = timer.expect("a timer");
