@@ -112,6 +112,9 @@ const CORE: usize = 0;
 const STREAM: usize = 1;
 const CHAT: usize = 2;
 
+/// A server without an engine: what a line takes from a member to a server and from there to another member.
+const ALONE: usize = 3;
+
 impl Bench {
     fn figure(&mut self, load: &str, figure: &str, measured: impl std::fmt::Display) {
         self.row(load, figure, "", measured, "");
@@ -199,11 +202,19 @@ impl Bench {
         }
         let others = Others::begin(&self.engine);
         let mut contestants = self.contestants(2, "one", [1, 1]);
+        let single = Server::anywhere(&[]);
+        let mut alone = Load::new();
+        alone.join(single.tcp_addr(), 1, 2);
+        contestants.push(Contestant {
+            name: "line-chat alone",
+            load: alone,
+            servers: Vec::new(),
+        });
         let (lines, rounds) = (if util::is_quick() { 100 } else { 400 }, 2 * self.rounds);
-        let mut all = [(); 3].map(|()| [micros(), micros()]);
-        let mut medians: Vec<[[f64; 2]; 3]> = Vec::new();
+        let mut all = [(); 4].map(|()| [micros(), micros()]);
+        let mut medians: Vec<[[f64; 2]; 4]> = Vec::new();
         for round in 0..=rounds {
-            let mut round_medians = [[0.0; 2]; 3];
+            let mut round_medians = [[0.0; 2]; 4];
             for (who, one) in contestants.iter_mut().enumerate() {
                 let times = one_by_one(&mut one.load, lines);
                 round_medians[who] = times.each_ref().map(|times| percentile(times, 0.5));
@@ -217,7 +228,8 @@ impl Bench {
             medians.extend((round > 0).then_some(round_medians));
         }
         for (who, one) in contestants.iter().enumerate() {
-            for (place, histogram) in ["the same server", "another server"].iter().zip(&all[who]) {
+            let places = if who == ALONE { &PLACES[..1] } else { &PLACES };
+            for (place, histogram) in places.iter().zip(&all[who]) {
                 let figure = format!("{}, heard on {place}, us (p50, p99)", one.name);
                 self.figure(name, &figure, percentiles(histogram));
             }
@@ -230,6 +242,11 @@ impl Bench {
         let own = own.map(|(a, b)| (a - b) / 1e3);
         let own = Quartiles::of(own);
         self.at_most(name, "line-chat - JetStream, us, p50", 30.0, own);
+        let ratio = medians
+            .iter()
+            .map(|round| (round[CHAT][1] - round[STREAM][1]) / round[ALONE][0]);
+        let figure = "(line-chat - JetStream) / a server that is alone, p50";
+        self.figure(name, figure, Quartiles::of(ratio));
         others.report(name, &self.engine, servers_of(&contestants));
     }
 
@@ -447,6 +464,9 @@ impl Bench {
         others.report(name, &self.engine, servers.chain([&single]));
     }
 }
+
+/// Where a line is listened for.
+const PLACES: [&str; 2] = ["the same server", "another server"];
 
 /// Which end of two servers with a listener and a speaker each is the listener of the second one.
 const ELSEWHERE: usize = 2;

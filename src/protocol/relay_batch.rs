@@ -24,8 +24,10 @@
 //! There is one spelling only: one blank between fields, numbers without leading zeros, a line feed behind each
 //! line and nothing behind the last.
 
-use std::fmt;
+use std::fmt::{self, Write};
 use std::str::FromStr;
+
+use memchr::memchr;
 
 /// The longest batch, in bytes.
 pub const MAX_BATCH_BYTES: usize = 16 << 10;
@@ -129,14 +131,14 @@ impl Kind {
     ];
 
     fn parse(word: &str) -> Option<Self> {
-        let mut words = Self::WORDS.into_iter();
-        words.find(|it| it.1 == word).map(|(kind, _)| kind)
+        let mut words = Self::WORDS.iter();
+        words.find(|it| it.1 == word).map(|it| it.0)
     }
 
     /// Its word.
     pub fn word(self) -> &'static str {
-        let mut words = Self::WORDS.into_iter();
-        words.find(|it| it.0 == self).map_or("", |(_, word)| word)
+        let mut words = Self::WORDS.iter();
+        words.find(|it| it.0 == self).map_or("", |it| it.1)
     }
 }
 
@@ -239,22 +241,49 @@ pub struct Line<'a> {
 
 impl<'a> Line<'a> {
     fn parse(text: &'a str) -> Result<Self, BatchError> {
-        let mut fields = text.splitn(3, ' ');
-        let mut field = || fields.next().ok_or(BatchError::Line);
-        let conn = number(field()?).ok_or(BatchError::Line)?;
-        let kind = Kind::parse(field()?).ok_or(BatchError::Kind)?;
-        let text = field()?;
+        let line = Self::split(text)?;
+        let text = line.text;
         if text.len() > MAX_TEXT_BYTES {
             return Err(BatchError::TextTooLong);
         }
-        if text.contains(char::is_control) {
+        if has_control(text) {
             return Err(BatchError::Control);
         }
-        if kind == Kind::Gone {
+        if line.kind == Kind::Gone {
             text.parse::<NodeId>()?;
         }
+        Ok(line)
+    }
+
+    /// Finds the fields, which may say anything.
+    fn split(text: &'a str) -> Result<Self, BatchError> {
+        let (conn, rest) = cut(text, b' ').ok_or(BatchError::Line)?;
+        let conn = number(conn).ok_or(BatchError::Line)?;
+        let (kind, rest) = match cut(rest, b' ') {
+            Some((kind, text)) => (kind, Some(text)),
+            None => (rest, None),
+        };
+        let kind = Kind::parse(kind).ok_or(BatchError::Kind)?;
+        let text = rest.ok_or(BatchError::Line)?;
         Ok(Self { conn, kind, text })
     }
+}
+
+/// Cuts a text at the first byte of that kind, which is one of ASCII.
+fn cut(text: &str, at: u8) -> Option<(&str, &str)> {
+    let (before, rest) = text.split_at_checked(memchr(at, text.as_bytes())?)?;
+    Some((before, rest.get(1..)?))
+}
+
+/// Whether a text has control characters. Most have none, which a look at all bytes at once tells.
+fn has_control(text: &str) -> bool {
+    // The others, U+0080 to U+009F, begin with this byte.
+    const C1: u8 = 0xc2;
+    let is_suspect = |byte: u8| (byte < b' ') | (byte == 0x7f) | (byte == C1);
+    let has_suspects = text
+        .bytes()
+        .fold(false, |found, byte| found | is_suspect(byte));
+    has_suspects && text.contains(char::is_control)
 }
 
 /// A payload of the engine that was checked.
@@ -275,7 +304,7 @@ impl<'a> Batch<'a> {
             return Err(BatchError::TooLong);
         }
         let text = std::str::from_utf8(payload).map_err(|_| BatchError::Utf8)?;
-        let (header, body) = text.split_once('\n').ok_or(BatchError::Header)?;
+        let (header, body) = cut(text, b'\n').ok_or(BatchError::Header)?;
         let header = Header::parse(header)?;
         if header.count > MAX_LINES {
             return Err(BatchError::Count);
@@ -284,7 +313,7 @@ impl<'a> Batch<'a> {
         let mut left = header.count.max(1);
         let mut rest = body;
         while !rest.is_empty() {
-            let (line, behind) = rest.split_once('\n').ok_or(BatchError::Line)?;
+            let (line, behind) = cut(rest, b'\n').ok_or(BatchError::Line)?;
             let line = Line::parse(line)?;
             if is_beat != (line.kind == Kind::Beat) {
                 return Err(BatchError::Beat);
@@ -313,8 +342,12 @@ impl<'a> Batch<'a> {
 
     /// The lines in their order: `count` of them, or the one of a beat.
     pub fn lines(&self) -> impl Iterator<Item = Line<'a>> + use<'a> {
-        let lines = self.body.split_terminator('\n');
-        lines.map_while(|line| Line::parse(line).ok())
+        let mut rest = self.body;
+        std::iter::from_fn(move || {
+            let (line, behind) = cut(rest, b'\n')?;
+            rest = behind;
+            Line::split(line).ok()
+        })
     }
 }
 
@@ -345,7 +378,8 @@ impl BatchWriter {
         }
         let before = self.body.len();
         let conn = if is_beat { 0 } else { conn };
-        self.body.push_str(&format!("{conn} {} ", kind.word()));
+        // A string takes whatever is written to it.
+        let _ = write!(self.body, "{conn} {} ", kind.word());
         push_text(&mut self.body, text);
         self.body.push('\n');
         if self.body.len() > MAX_BATCH_BYTES.saturating_sub(MAX_HEADER_BYTES) {
@@ -373,14 +407,16 @@ impl BatchWriter {
             node, first, open, ..
         } = header;
         let open = open.min(first);
-        let mut batch = format!("{VERSION} {node} {first} {open} {}\n", self.count);
-        batch.push_str(&self.body);
-        batch.into_bytes()
+        let header = format!("{VERSION} {node} {first} {open} {}\n", self.count);
+        [header, self.body].concat().into_bytes()
     }
 }
 
 /// Appends a text as it may be in a line.
 fn push_text(body: &mut String, text: &str) {
+    if text.len() <= MAX_TEXT_BYTES && !has_control(text) {
+        return body.push_str(text);
+    }
     let start = body.len();
     for c in text.chars() {
         let c = match c {
@@ -688,6 +724,23 @@ mod tests {
         let kinds = Kind::WORDS.into_iter().map(|it| it.0);
         let kinds = kinds.filter(|&it| it != Kind::Beat && it != Kind::Gone);
         prop::sample::select(kinds.collect::<Vec<_>>())
+    }
+
+    proptest! {
+        #[test]
+        fn a_control_character_is_found_wherever_it_is(text in ".{0,20}", at: usize, c: char) {
+            prop_assert_eq!(has_control(&text), text.contains(char::is_control));
+            let mut text: Vec<char> = text.chars().collect();
+            text.insert(at % (text.len() + 1), c);
+            let text = String::from_iter(text);
+            prop_assert_eq!(has_control(&text), text.contains(char::is_control));
+        }
+
+        #[test]
+        fn no_control_character_is_overlooked(before in ".{0,20}", code in 0..0xa0_u8) {
+            let c = char::from(code);
+            prop_assert_eq!(has_control(&format!("{before}{c}")), has_control(&before) || c.is_control());
+        }
     }
 
     proptest! {

@@ -18,7 +18,7 @@ mod nicks;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{Buf, BytesMut};
 
 use crate::client_id::ClientId;
 use crate::config::relay::RelayConfig;
@@ -43,6 +43,9 @@ use nicks::Nicks;
 
 /// How long an engine may take until it can be used: to connect, to greet, and to make the streams.
 const OPENING_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How much of the input is added at a time to a frame that was cut, in bytes.
+const PIECE_BYTES: usize = 4096;
 
 /// How many addresses of other servers of the engine are remembered.
 const MOST_SERVERS: usize = 64;
@@ -245,18 +248,24 @@ impl RelaySession {
                 .extend_from_slice(input.get(rest..).unwrap_or_default());
             return Step::new(input.len(), Flow::Starved);
         }
-        // The frame is put together; what is behind it stays in the input.
+        // The frame is put together, piece by piece; what is behind it stays in the input.
+        let piece = input.get(..PIECE_BYTES).unwrap_or(input);
         let mut whole = std::mem::take(&mut self.partial);
         let held = whole.len();
-        whole.extend_from_slice(input);
+        whole.extend_from_slice(piece);
         let (left, flow) = self.on_bytes(&whole, out, cx);
-        if flow != Flow::Starved {
-            let used = whole.len().saturating_sub(left).saturating_sub(held);
-            return Step::new(used, flow);
+        let used = whole.len().saturating_sub(left);
+        if flow == Flow::Starved {
+            whole.advance(used);
+            self.partial = whole;
+            let has_more = piece.len() < input.len();
+            let flow = if has_more { Flow::Continue } else { flow };
+            return Step::new(piece.len(), flow);
         }
-        let _ = whole.split_to(whole.len().saturating_sub(left));
+        // Its memory is kept for the next one.
+        whole.clear();
         self.partial = whole;
-        Step::new(input.len(), Flow::Starved)
+        Step::new(used.saturating_sub(held), flow)
     }
 
     /// Handles one frame at the beginning of some bytes. Returns how many are left, and `Starved` if there is no
