@@ -72,11 +72,6 @@ impl Bare {
         }
     }
 
-    /// How many lines wait to be published.
-    pub(crate) fn gathered(&self) -> usize {
-        self.gathered.len()
-    }
-
     pub(crate) fn say(&mut self, line: &[u8; LINE_BYTES]) {
         self.gathered.push_back(*line);
     }

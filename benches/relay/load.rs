@@ -27,8 +27,9 @@ const DEADLINE: Duration = Duration::from_secs(30);
 /// How many members connect before the first of them awaits its welcome.
 const CONNECTS_AT_ONCE: usize = 64;
 
-/// How many lines a speaker that says what it can is ahead of its connection.
-const AHEAD: usize = 1024;
+/// How many lines a speaker that says what it can is ahead of its slowest listener. Fewer than the megabyte that a
+/// server keeps for a listener before it skips lines, but more than are on their way at any time.
+const AHEAD: u64 = 4096;
 
 const TICK: Token = Token(usize::MAX);
 
@@ -291,18 +292,25 @@ impl Load {
         while left.iter().any(|&left| left > 0) {
             assert!(start.elapsed() < DEADLINE, "nothing goes on");
             for (speaker, left) in left.iter_mut().enumerate() {
-                let ahead = self.ends[self.speakers[speaker]].waiting_lines();
-                let more = AHEAD.saturating_sub(ahead).min(*left as usize);
+                let ahead = self.said[speaker] - self.heard_by_all(speaker);
+                let more = AHEAD.saturating_sub(ahead).min(*left);
                 for _ in 0..more {
                     self.say(speaker);
                 }
-                *left -= more as u64;
+                *left -= more;
             }
             self.send();
             self.listen(Some(Duration::from_millis(100)), |_| ());
         }
         self.finish(|_| ());
         start.elapsed()
+    }
+
+    /// How many lines of a speaker have been heard everywhere.
+    fn heard_by_all(&self, speaker: usize) -> u64 {
+        let ends = self.ends.iter().map(|end| &end.ear);
+        let others = ends.filter(|ear| ear.own != Some(speaker));
+        others.map(|ear| ear.next[speaker]).min().unwrap_or(0)
     }
 
     /// Ends a wait of [`listen`](Self::listen) each time that this has passed. The clock of a poll is too coarse.
@@ -324,12 +332,6 @@ impl Load {
 }
 
 impl End {
-    /// About how many lines are said and not sent.
-    fn waiting_lines(&self) -> usize {
-        let gathered = self.bare.as_ref().map_or(0, Bare::gathered);
-        self.unsent.len() / LINE_BYTES + gathered
-    }
-
     fn send(&mut self) {
         if let Some(bare) = &mut self.bare {
             bare.flush(&mut self.unsent);
