@@ -11,6 +11,11 @@ use crate::time::moment::Moment;
 const FIRST_WAIT: Duration = Duration::from_millis(50);
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
 
+/// How many waits there are that are not longer than 400 ms: lines wait two seconds for an engine that is started
+/// again, so it has to be found soon.
+const SHORT_WAITS: u32 = 8;
+const SHORT_DOUBLINGS: u32 = 3;
+
 /// How many addresses are kept that an engine has told.
 const MOST_TOLD: usize = 64;
 
@@ -96,7 +101,9 @@ impl Dialer {
 
 /// The longest wait after so many failures.
 fn longest_wait(failures: u32) -> Duration {
-    let doubled = FIRST_WAIT.saturating_mul(1_u32.checked_shl(failures).unwrap_or(u32::MAX));
+    let behind_short = failures.saturating_sub(SHORT_WAITS - SHORT_DOUBLINGS - 1);
+    let doublings = behind_short.max(failures.min(SHORT_DOUBLINGS));
+    let doubled = FIRST_WAIT.saturating_mul(1_u32.checked_shl(doublings).unwrap_or(u32::MAX));
     doubled.min(LONGEST_WAIT)
 }
 
@@ -122,7 +129,7 @@ mod tests {
         let mut dialer = Dialer::new(start);
         dialer.set_given(vec![addr(1), addr(2)]);
         let (mut now, mut tried, mut waits) = (start, Vec::new(), Vec::new());
-        for round in 0..8 {
+        for round in 0..12 {
             let to = dialer.take_due(now).expect("it is time");
             assert_eq!(
                 (dialer.due(), dialer.take_due(now)),
@@ -142,8 +149,9 @@ mod tests {
             waits.push(at.saturating_since(now).as_millis());
             now = at;
         }
-        assert_eq!(tried, [1, 2, 3, 1, 2, 3, 1, 2]);
-        assert_eq!(waits, [50, 100, 200, 400, 800, 1600, 2000, 2000]);
+        assert_eq!(tried, [1, 2, 3].repeat(4));
+        let short = [50, 100, 200, 400, 400, 400, 400, 400];
+        assert_eq!(waits, [&short[..], &[800, 1600, 2000, 2000]].concat());
         dialer.take_due(now);
         dialer.on_open();
         dialer.on_end(vec![], false, 7, now);
