@@ -257,6 +257,12 @@ impl Server {
         self.status("VmRSS:") << 10
     }
 
+    /// Memory that it has allocated, in bytes: what it holds without the pages of its program, which the system
+    /// reads in as they are needed (`RssAnon` in proc(5)).
+    pub(crate) fn allocated_memory(&self) -> u64 {
+        self.status("RssAnon:") << 10
+    }
+
     /// The most memory that it has ever held, in bytes.
     pub(crate) fn peak_memory(&self) -> u64 {
         self.status("VmHWM:") << 10
