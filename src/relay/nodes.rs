@@ -25,7 +25,7 @@
 //! Whoever reads everything since the first entry of a node loses no line of it: a node has read back only
 //! what such a reader was told, too. Whoever begins in the middle, or has missed entries, tells no line twice and keeps
 //! the order of each node, but may tell a line later than the others do, behind those of other nodes, or tell what is
-//! of a node whose `gone` it has missed. It is again as the others when each node has sent a batch or a beat behind
+//! of a node whose `gone`, or whose next id, it has missed. It is again as the others when each node has sent a batch or a beat behind
 //! that, for which everything before it was read back. What is missing below the first number that was seen of a
 //! node is not counted as lost.
 //!
@@ -651,6 +651,14 @@ mod tests {
         assert_eq!(nodes.living().map(name).collect::<String>(), "ab");
         assert_eq!(read(&mut nodes, &["a 0/0 gone b"]), "a0 gone b");
         assert_eq!(nodes.living().map(name).collect::<String>(), "a");
+    }
+
+    #[test]
+    fn who_begins_behind_another_id_of_a_node_may_tell_a_late_line_of_the_id_before() {
+        let log = ["b 0/0 1", "a 0/0 beat new b", "a 0/0 1", "b 1/0 1"];
+        let (mut all, mut rest) = (Nodes::default(), Nodes::default());
+        assert_eq!(read(&mut all, &log), "b0 new a was b a0");
+        assert_eq!(read(&mut rest, &log[2..]), "a0 b1");
     }
 
     #[test]

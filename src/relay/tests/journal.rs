@@ -20,8 +20,11 @@ pub(super) struct Journal {
     pub(super) told: Vec<Told>,
     /// Whatever was seen by the people here, from the log or not.
     seen: BTreeSet<String>,
-    /// The last line of each speaker, from anywhere.
-    speakers: BTreeMap<String, u64>,
+    /// The last line of each speaker under each id of its server, and under any; without an id it was shown here only.
+    speakers: BTreeMap<(Option<NodeId>, String), u64>,
+    last: BTreeMap<String, u64>,
+    /// Lines of a speaker that came behind later ones which it had said under another id of its server.
+    pub(super) misplaced: Vec<String>,
     /// What was shown here only, and not known to have been heard by others, since the split.
     pub(super) here_only: Vec<String>,
     /// The splits that are over: what was shown in them, and how much of it was said to be unheard.
@@ -51,21 +54,25 @@ impl Journal {
     pub(super) fn show(&mut self, text: &str) {
         assert!(self.is_split, "{text} is heard here only, without a split");
         self.here_only.push(text.to_owned());
-        self.see(text);
+        self.see(None, text);
     }
 
     /// Nobody sees a line twice, and those of one speaker in order.
-    fn see(&mut self, text: &str) {
+    fn see(&mut self, node: Option<NodeId>, text: &str) {
         let is_new = self.seen.insert(text.to_owned());
         assert!(is_new, "{text} is seen twice: {}", self.last_events());
         let (speaker, number) = text.rsplit_once(' ').expect("a speaker and a number");
         let number: u64 = number.parse().expect("a number");
-        let last = self.speakers.insert(speaker.to_owned(), number);
+        let last = self.speakers.insert((node, speaker.to_owned()), number);
         assert!(
             last.is_none_or(|last| last < number) || self.is_lax,
             "{text} after {last:?}: {}",
             self.last_events()
         );
+        let last = self.last.insert(speaker.to_owned(), number);
+        if last.is_some_and(|last| last > number) && !self.is_lax {
+            self.misplaced.push(text.to_owned());
+        }
     }
 
     /// The end of what happened.
@@ -98,7 +105,7 @@ impl Room for Journal {
             } => {
                 self.known.insert(node);
                 if line.kind != Kind::Gone {
-                    self.see(line.text);
+                    self.see(Some(node), line.text);
                 }
                 self.told.push(Told {
                     node,

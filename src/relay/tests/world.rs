@@ -397,6 +397,18 @@ impl World {
         let figures = relay.figures();
         assert!(figures.nodes.parked <= 4096 && figures.nodes.parked_bytes <= 4 << 20);
         assert!(relay.unacknowledged() <= 16 * 64);
+        let has_read_all = relay
+            .core
+            .log
+            .as_ref()
+            .is_some_and(|log| log.read_from == 0)
+            && figures.sequencer.lost_entries == 0;
+        let misplaced = &server.journal.misplaced;
+        assert!(
+            misplaced.is_empty() || !has_read_all,
+            "server {id} sees {misplaced:?} behind later ones: {}",
+            server.journal.last_events()
+        );
         assert!(relay.core.publisher.waiting_bytes() < (1 << 20) + (64 << 10));
         tally.note_if(figures.out == 16, "sixteen batches are out");
         tally.note_if(!relay.has_room(), "speakers are not read");
