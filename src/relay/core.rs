@@ -45,7 +45,7 @@ pub(super) struct Log {
     created: String,
     replicas: u8,
     /// Its first entry, and where it ended, when the link opened.
-    first: u64,
+    pub(super) first: u64,
     until: u64,
     /// The lowest sequence that was ever read, or would have been.
     pub(super) read_from: u64,
@@ -396,6 +396,8 @@ impl Core {
             self.is_born = false;
         }
         self.publisher.start_over(self.fresh);
+        // That somebody is gone may have been said under the id before, and not be read by anybody.
+        self.presence.reset(now);
         self.fresh = next_id(self.fresh);
         self.resume();
         self.progress_at = now;

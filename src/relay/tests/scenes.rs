@@ -361,6 +361,31 @@ fn a_silent_server_is_said_to_be_gone() {
 }
 
 #[test]
+fn who_is_gone_is_said_again_if_it_was_said_under_an_id_that_is_no_more() {
+    let mut scene = Scene::up();
+    scene.add(&batch(OTHER, 0, Kind::Say, &["hello"]));
+    let says_gone = |scene: &Scene| {
+        let other = OTHER.to_string();
+        scene.published.iter().any(|batch| {
+            let batch = Batch::parse(batch).expect("a batch");
+            batch.lines().any(|line| line.text == other)
+        })
+    };
+    while !says_gone(&scene) {
+        scene.store();
+        scene.wait(100);
+    }
+    // It is lost on its way, and this server is taken for dead by a third one.
+    scene.published.clear();
+    scene.add(&batch(NodeId(0xc), 0, Kind::Gone, &[&OWN.to_string()]));
+    for _ in 0..250 {
+        scene.store();
+        scene.wait(100);
+    }
+    assert!(scene.told().contains(&"gone b".to_owned()));
+}
+
+#[test]
 fn after_a_split_a_silent_server_is_waited_for_anew() {
     let mut scene = Scene::up();
     scene.add(&batch(OTHER, 0, Kind::Say, &["hello"]));

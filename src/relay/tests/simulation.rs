@@ -140,6 +140,7 @@ fn make_trouble(world: &mut World, rng: &mut fastrand::Rng, fate: Fate) {
 fn break_log(world: &mut World, rng: &mut fastrand::Rng) {
     world.is_lax |= !world.is_clean;
     world.is_clean = false;
+    world.is_broken = true;
     match rng.u32(..4) {
         0 => {
             world.tally.note("a log is made anew under a standing link");

@@ -52,6 +52,8 @@ pub(super) struct Server {
     pub(super) ids: Vec<NodeId>,
     /// The highest sequence that it was told.
     highest: u64,
+    /// The log had lost its front when it was first read.
+    began_behind: Option<bool>,
 }
 
 pub(super) struct World {
@@ -67,6 +69,8 @@ pub(super) struct World {
     pub(super) tally: Tally,
     /// The log was never trimmed, lost or made anew: what was said has one order.
     pub(super) is_clean: bool,
+    /// It has lost its end, or was made anew.
+    pub(super) is_broken: bool,
     /// It was broken so that lines may be told out of their order.
     pub(super) is_lax: bool,
     stopped_until: Time,
@@ -86,6 +90,7 @@ impl World {
             servers: Vec::new(),
             tally: Tally::default(),
             keeps_events: std::env::var_os("LINE_CHAT_SEED").is_some(),
+            is_broken: false,
             is_lax: false,
             is_clean: limit == u64::MAX,
             stopped_until: 0,
@@ -122,6 +127,7 @@ impl World {
             last_node: node,
             last_again: 0,
             ids: vec![node],
+            began_behind: None,
             highest: 0,
         });
         self.later(self.now, Coming::Time(id));
@@ -397,11 +403,12 @@ impl World {
         let figures = relay.figures();
         assert!(figures.nodes.parked <= 4096 && figures.nodes.parked_bytes <= 4 << 20);
         assert!(relay.unacknowledged() <= 16 * 64);
-        let has_read_all = relay
-            .core
-            .log
-            .as_ref()
-            .is_some_and(|log| log.read_from == 0)
+        if let Some(log) = &relay.core.log {
+            let is_behind = log.read_from > 0 || log.first > 1;
+            server.began_behind.get_or_insert(is_behind);
+        }
+        let has_read_all = !self.is_broken
+            && server.began_behind == Some(false)
             && figures.sequencer.lost_entries == 0;
         let misplaced = &server.journal.misplaced;
         assert!(
