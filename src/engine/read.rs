@@ -399,7 +399,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
                 io.hold(fresh, &mut self.env);
             }
             let goes_on = self.finish_step(id, step, replies_before);
-            if step.flow.is_request() || step.flow == Flow::Survey {
+            if step.flow.asks_engine() {
                 self.answer_session(step.flow, registry);
             }
             if !goes_on {

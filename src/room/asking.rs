@@ -90,10 +90,13 @@ impl Asking {
 
 impl Room {
     /// Whether a client has to wait for an answer before it can have the nick that this line asks for.
+    #[inline]
     pub(crate) fn must_wait_for_nick(&mut self, id: ClientId, line: &[u8], now: Moment) -> bool {
-        if self.shared.is_none() {
-            return false;
-        }
+        self.shared.is_some() && self.asks_for_nick(id, line, now)
+    }
+
+    #[cold]
+    fn asks_for_nick(&mut self, id: ClientId, line: &[u8], now: Moment) -> bool {
         let Ok((nick, name)) = self.nick(line, now) else {
             return false;
         };

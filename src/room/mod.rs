@@ -800,16 +800,50 @@ impl Room {
         class: Class,
         now: Moment,
     ) -> Option<Spoken<'a>> {
-        if line.is_empty() {
+        match self.is_watched {
+            true => self.say_watched(id, from, line, class, now),
+            false => self.say_unwatched(id, from, line, class, now),
+        }
+    }
+
+    /// Whether [`say`](Self::say) has more to look at than the line.
+    #[inline]
+    pub(crate) fn is_watched(&self) -> bool {
+        self.is_watched
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn say_watched<'a>(
+        &'a mut self,
+        id: ClientId,
+        from: &Peer,
+        line: &'a [u8],
+        class: Class,
+        now: Moment,
+    ) -> Option<Spoken<'a>> {
+        if line.is_empty() || !self.may_say(id, from, now) {
             return None;
         }
-        if self.is_watched {
-            if !self.may_say(id, from, now) {
-                return None;
-            }
-            if self.passes_on() {
-                return self.share_line(id, line, class);
-            }
+        if self.passes_on() {
+            return self.share_line(id, line, class);
+        }
+        self.say_unwatched(id, from, line, class, now)
+    }
+
+    /// A member says a line of which nothing has to be looked at first. It is inlined, because nearly every line takes
+    /// this way.
+    #[inline(always)]
+    pub(crate) fn say_unwatched<'a>(
+        &'a mut self,
+        id: ClientId,
+        from: &Peer,
+        line: &'a [u8],
+        class: Class,
+        now: Moment,
+    ) -> Option<Spoken<'a>> {
+        if line.is_empty() {
+            return None;
         }
         let (medium, members, scratch) = self.medium();
         let text = text::clean(line, scratch);

@@ -35,10 +35,10 @@ use crate::protocol::layout::Columns;
 use crate::protocol::message::{Awaited, Message};
 use crate::protocol::sniff::{self, Opening, OtherProtocol};
 use crate::protocol::telnet::{NOP, TelnetDecoder};
-use crate::room::Room;
+use crate::room::{Room, Spoken};
 use crate::session::commands::{self, COMMAND_BYTES};
 use crate::session::login::{close_unless_full, has_text};
-use crate::session::{Ctx, Flow, Lane, LongestLine, Step};
+use crate::session::{Ctx, Flow, Lane, LongestLine, Step, Watch};
 use crate::text;
 use crate::time::moment::Moment;
 use crate::time::rate_limit::TokenBucket;
@@ -172,9 +172,10 @@ impl ChatSession {
                     true => Step::new(used, Flow::Wait),
                     false => talk.on_member_line(line, is_checked, out, cx),
                 };
-                if step.flow == Flow::Wait || step.flow.is_request() {
+                if matches!(step.flow, Flow::Wait) || step.flow.is_request() {
                     let line = line.to_vec();
                     decoder.postpone(line, step.flow.is_request());
+                    talk.awaits_nick = matches!(step.flow, Flow::AwaitNick);
                 }
                 step
             }
@@ -213,12 +214,12 @@ impl ChatSession {
                 if step.flow.is_request() {
                     let line = line.to_vec();
                     decoder.postpone(line, true);
+                    talk.awaits_nick = matches!(step.flow, Flow::AwaitNick);
                 }
                 step
             }
         };
         step.used = used;
-        talk.awaits_nick = step.flow == Flow::AwaitNick;
         if talk.stage == (Stage::OpPassword { is_asked: false }) {
             step.flow = talk.ask_op_password(decoder.telnet(), out, cx);
         }
@@ -685,22 +686,47 @@ fn tell_if_bare(line: &[u8], step: Step, out: &mut SendQueue, cx: &mut Ctx<'_>) 
 
 /// A member says a line to everybody else.
 fn say(line: &[u8], class: Class, cx: &mut Ctx<'_>) -> Step {
-    let mut step = Step::new(0, Flow::Continue);
-    if let Some(spoken) = cx.room.say(cx.id, &cx.peer, line, class, cx.env.now) {
-        cx.env.metrics.lines_in = cx.env.metrics.lines_in.saturating_add(1);
-        step.said_bytes = spoken.bytes;
-        if spoken.is_written_twice {
-            // Every reader has to be given one form and not the other.
-            step.least_cost = COMMAND_BYTES;
-        }
-        let (id, is_bulk) = (cx.id, class == Class::Bulk);
-        cx.watch.emit(|| Event::Said {
-            id,
-            nick: spoken.nick(),
-            text: spoken.text(),
-            line: spoken.line(),
-            is_bulk,
-        });
+    if cx.room.is_watched() {
+        return say_watched(line, class, cx);
     }
+    let spoken = cx
+        .room
+        .say_unwatched(cx.id, &cx.peer, line, class, cx.env.now);
+    said(spoken, cx.id, class, cx.env, &mut cx.watch)
+}
+
+#[cold]
+#[inline(never)]
+fn say_watched(line: &[u8], class: Class, cx: &mut Ctx<'_>) -> Step {
+    let spoken = cx.room.say(cx.id, &cx.peer, line, class, cx.env.now);
+    said(spoken, cx.id, class, cx.env, &mut cx.watch)
+}
+
+/// What it costs that a member has said something, or that it could not.
+#[inline]
+fn said(
+    spoken: Option<Spoken<'_>>,
+    id: ClientId,
+    class: Class,
+    env: &mut Env,
+    watch: &mut Watch<'_>,
+) -> Step {
+    let mut step = Step::new(0, Flow::Continue);
+    let Some(spoken) = spoken else {
+        return step;
+    };
+    env.metrics.lines_in = env.metrics.lines_in.saturating_add(1);
+    step.said_bytes = spoken.bytes;
+    if spoken.is_written_twice {
+        // Every reader has to be given one form and not the other.
+        step.least_cost = COMMAND_BYTES;
+    }
+    watch.emit(|| Event::Said {
+        id,
+        nick: spoken.nick(),
+        text: spoken.text(),
+        line: spoken.line(),
+        is_bulk: class == Class::Bulk,
+    });
     step
 }

@@ -148,15 +148,15 @@ pub(crate) enum Flow {
     Starved,
     /// A line must wait until the room's gate is open. The session keeps it.
     Wait,
+    /// A line asks for a nick of which other servers have to say first whether it can be had. The session keeps
+    /// the line, reads nothing more, and goes on when it is [resumed](Session::resume).
+    AwaitNick,
     /// A line asks for the nick of this client, whose peer may have vanished. The session keeps the
     /// line, and is called again once the kernel was asked.
     CheckPeer(ClientId),
     /// A line proves that this client is the same person, so it is to be closed first. The session keeps the
     /// line, and is called again once that was done.
     TakeOver(ClientId),
-    /// A line asks for a nick of which other servers have to say first whether it can be had. The session keeps
-    /// the line, reads nothing more, and goes on when it is [resumed](Session::resume).
-    AwaitNick,
     /// The answer needs a look at every client. The session is called again once that was taken.
     Survey,
     /// Close the client for this reason.
@@ -280,6 +280,14 @@ impl Session {
             Self::Chat(chat) => !chat.talk.awaits_nick,
             Self::Closing(closing) => closing.listens(),
             _ => true,
+        }
+    }
+
+    fn is_relay(&self) -> bool {
+        match self {
+            #[cfg(feature = "relay")]
+            Self::Relay(_) => true,
+            _ => false,
         }
     }
 
@@ -427,10 +435,16 @@ impl Session {
     pub(crate) fn longest_output(&self, input_bytes: usize, longest: &LongestLine) -> usize {
         match self {
             Self::Chat(chat) => chat.longest_output(input_bytes, longest),
-            // What comes from the engine was as long before, or has a frame around it.
-            #[cfg(feature = "relay")]
-            Self::Relay(relay) => relay.memory_bytes().saturating_add(input_bytes),
-            _ => 0,
+            _ => self.longest_output_of_others(input_bytes),
+        }
+    }
+
+    #[cold]
+    fn longest_output_of_others(&self, input_bytes: usize) -> usize {
+        // What comes from the engine was as long before, or has a frame around it.
+        match self.is_relay() {
+            true => self.memory_bytes().saturating_add(input_bytes),
+            false => 0,
         }
     }
 
@@ -590,8 +604,13 @@ impl Flow {
     pub(crate) fn is_request(self) -> bool {
         matches!(
             self,
-            Self::CheckPeer(_) | Self::TakeOver(_) | Self::AwaitNick
+            Self::AwaitNick | Self::CheckPeer(_) | Self::TakeOver(_)
         )
+    }
+
+    /// Whether the engine has something to find out or to do before the session is called again.
+    pub(crate) fn asks_engine(self) -> bool {
+        self.is_request() || matches!(self, Self::Survey)
     }
 }
 
