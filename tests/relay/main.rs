@@ -19,6 +19,7 @@
 mod commands;
 mod engine;
 mod hostile;
+mod kills;
 mod lines;
 mod links;
 mod nats;
