@@ -57,12 +57,13 @@ fn a_killed_engine_loses_nothing_and_doubles_nothing() {
         if stands_still {
             // What is sent again after a second is then stored twice.
             nats.halt();
-            pause(rng, 1200..1700);
+            pause(rng, 1100..1400);
             nats.go_on();
-            pause(rng, 50..200);
+            pause(rng, 50..150);
         }
+        let kills = if stands_still { 1 } else { rng.u8(1..3) };
         stands_still = !stands_still;
-        for _ in 0..rng.u8(1..3) {
+        for _ in 0..kills {
             nats.kill();
             pause(rng, 0..300);
             nats.run();
@@ -313,6 +314,8 @@ fn listen(stream: TcpStream) -> JoinHandle<Vec<String>> {
             let mut line = String::new();
             match stream.read_line(&mut line) {
                 Ok(_) => {}
+                // Where a server was cut off, not all that was said comes; else the end is found to be missing.
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == ErrorKind::ConnectionReset => break,
                 Err(error) => panic!("{error} after {:?}", heard.last()),
             }
