@@ -6,10 +6,10 @@ use std::time::Duration;
 use line_chat::{Config, RelayTimes};
 
 use crate::nats::{Cluster, Nats, RawClient};
-use crate::needs_nats;
 use crate::node::Node;
 use crate::proxy::Proxy;
 use crate::talker::Talker;
+use crate::{needs_nats, scaled};
 
 const CUT_OFF: &str = "* cut off from the other servers: nobody hears you for now";
 const BACK: &str = "* back: nothing was said elsewhere";
@@ -17,14 +17,14 @@ const BACK: &str = "* back: nothing was said elsewhere";
 /// It waits for the engine as long as it takes.
 fn patient(config: &mut Config) {
     times(config, |times| {
-        times.hold_one = Duration::from_secs(60);
-        times.hold_more = Duration::from_secs(60);
+        times.hold_one = scaled(Duration::from_secs(60));
+        times.hold_more = scaled(Duration::from_secs(60));
     });
 }
 
 /// No server is declared gone in the time of a test.
 fn trusting(config: &mut Config) {
-    times(config, |times| times.gone = Duration::from_secs(60));
+    times(config, |times| times.gone = scaled(Duration::from_secs(60)));
 }
 
 fn times(config: &mut Config, change: impl FnOnce(&mut RelayTimes)) {
@@ -226,7 +226,7 @@ fn case_5_an_engine_that_stands_still_loses_and_doubles_nothing() {
     let cut_off = "* cut off from the other servers: only the 2 people here hear each other";
     let read = ann.until_any(|line| line == cut_off);
     assert_eq!(read.len(), 1);
-    thread::sleep(Duration::from_millis(300));
+    thread::sleep(scaled(Duration::from_millis(300)));
     nats.go_on();
     // The other one may not have noticed: it had nothing to say.
     a.await_state("Up", 2);

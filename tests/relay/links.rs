@@ -5,24 +5,24 @@ use std::time::Duration;
 use line_chat::Config;
 
 use crate::nats::{Cluster, Nats, RawClient};
-use crate::needs_nats;
 use crate::node::Node;
 use crate::proxy::Proxy;
 use crate::support::port::ReservedPort;
 use crate::talker::Talker;
+use crate::{needs_nats, scaled};
 
 /// It waits for the engine as long as it takes, and declares nobody gone.
 fn patient(config: &mut Config) {
     if let Some(relay) = &mut config.relay {
-        relay.times.hold_one = Duration::from_secs(60);
-        relay.times.gone = Duration::from_secs(60);
+        relay.times.hold_one = scaled(Duration::from_secs(60));
+        relay.times.gone = scaled(Duration::from_secs(60));
     }
 }
 
 /// It declares nobody gone.
 fn trusting(config: &mut Config) {
     if let Some(relay) = &mut config.relay {
-        relay.times.gone = Duration::from_secs(60);
+        relay.times.gone = scaled(Duration::from_secs(60));
     }
 }
 
@@ -102,7 +102,7 @@ fn case_8_the_smaller_side_of_a_partition_is_cut_off_and_comes_back() {
             relay.replicas = 3;
             // An election on the larger side may take this long.
             let hold = if n == 2 { 1 } else { 60 };
-            relay.times.hold_more = Duration::from_secs(hold);
+            relay.times.hold_more = scaled(Duration::from_secs(hold));
         })
     };
     let (a, b) = (start(0), start(2));

@@ -9,13 +9,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
-use line_chat::{Config, Event, Handle, Observer, RelayConfig, RelayTimes, Server};
+use line_chat::{Config, Event, Handle, Observer, RelayConfig, Server};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::await_until;
 use crate::nats::are_all_stopped;
-use crate::support::DEADLINE;
 use crate::talker::Talker;
+use crate::{await_until, deadline, times};
 
 /// The password of operators.
 pub(crate) const OPS_PASSWORD: &str = "sesame";
@@ -61,7 +60,7 @@ impl Observer for Journal {
 /// How a server is that shares this room, through the engine at this URL.
 fn config(url: &str, room: &str) -> Config {
     let mut relay = RelayConfig::new(url.parse().expect("a URL"), room.parse().expect("a name"));
-    relay.times = RelayTimes::default().divided_by(10);
+    relay.times = times();
     let mut config = Config {
         listen: vec!["127.0.0.1:0".parse().expect("an address")],
         relay: Some(relay),
@@ -150,7 +149,7 @@ impl Node {
         {
             let entries = self.journal.entries();
             assert!(
-                start.elapsed() < DEADLINE,
+                start.elapsed() < deadline(),
                 "no {state} ({times}): {entries:?}"
             );
             thread::sleep(std::time::Duration::from_millis(2));
@@ -187,7 +186,7 @@ impl Drop for Node {
         // The second request spares the wait for clients that are still connected.
         self.handle.shut_down();
         self.handle.shut_down();
-        let result = self.ended.recv_timeout(DEADLINE);
+        let result = self.ended.recv_timeout(deadline());
         result
             .expect("the server ends, and does not panic")
             .expect("the server can poll");

@@ -4,11 +4,9 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
+use crate::deadline;
 use crate::support::rig::OFFER;
 use crate::support::{ARE_YOU_THERE, YES, hello};
-
-/// How long a client waits for what it expects.
-const PATIENCE: Duration = Duration::from_secs(15);
 
 pub(crate) struct Talker {
     stream: TcpStream,
@@ -104,7 +102,7 @@ impl Talker {
         let start = Instant::now();
         while !self.has_ended {
             assert!(
-                start.elapsed() < PATIENCE,
+                start.elapsed() < deadline(),
                 "it does not end: {:?}",
                 self.lines()
             );
@@ -129,7 +127,7 @@ impl Talker {
                 self.received.extend(partial);
                 return lines;
             }
-            assert!(start.elapsed() < PATIENCE, "no {what} in {lines:#?}");
+            assert!(start.elapsed() < deadline(), "no {what} in {lines:#?}");
             assert!(
                 !self.has_ended,
                 "the server has closed before {what}: {lines:#?}"
