@@ -1,5 +1,6 @@
 //! The way between a server and the engine fails, or carries what nobody expects.
 
+use std::thread;
 use std::time::Duration;
 
 use line_chat::Config;
@@ -9,7 +10,7 @@ use crate::node::Node;
 use crate::proxy::Proxy;
 use crate::support::port::ReservedPort;
 use crate::talker::Talker;
-use crate::{needs_nats, scaled};
+use crate::{await_until, needs_nats, scaled, times};
 
 /// It waits for the engine as long as it takes, and declares nobody gone.
 fn patient(config: &mut Config) {
@@ -117,25 +118,49 @@ fn case_8_the_smaller_side_of_a_partition_is_cut_off_and_comes_back() {
         a.await_members(&["alice", "ann", "bob"]);
         [alice, bob]
     };
-    alice.sync();
-    bob.sync();
+    let mut beth = b.join("beth");
+    a.await_members(&["alice", "ann", "beth", "bob"]);
+    for talker in [&mut alice, &mut bob, &mut beth] {
+        talker.sync();
+    }
     ways.iter().for_each(Proxy::cut);
     bob.say("does anybody hear this?");
-    bob.expect(&["* cut off from the other servers: nobody hears you for now"]);
+    let cut_off = "* cut off from the other servers: only the 2 people here hear each other";
+    bob.expect(&[cut_off]);
+    beth.expect(&[cut_off, "bob: does anybody hear this?"]);
     alice.say("one");
     ann.expect(&["alice: one"]);
+    // A lone server of the engine that knows that nobody leads says how far it has got itself. If it has led, it was
+    // believed before that.
+    let mut raw = RawClient::connect(cluster.servers[2].addr());
+    await_until("it has no leader", || {
+        let info = raw.try_request("$JS.API.STREAM.INFO.LC_r", "");
+        let is_split = b.journal.entries().last().is_some_and(|it| it == "Split");
+        is_split && info.is_some_and(|info| !info.contains("\"leader\""))
+    });
+    let changes = b.journal.entries().len();
+    for n in 0..5 {
+        bob.say(&format!("{n}"));
+        beth.expect(&[&format!("bob: {n}")]);
+        thread::sleep(times().probe);
+    }
+    assert_eq!(b.journal.entries().len(), changes, "it stays cut off");
     ways.iter().for_each(Proxy::heal);
     b.await_state("Up", 2);
     alice.say("two");
     ann.until("alice: two");
-    let heard = bob.until("alice: two");
-    assert_eq!(
-        heard.iter().filter(|line| *line == "alice: one").count(),
-        1,
-        "{heard:#?}"
-    );
     bob.say("three");
     let heard = alice.until("bob: three");
+    // What was on its way when it was cut off may be stored after all.
+    let unheard = 6 - heard.iter().filter(|it| it.starts_with("bob: ")).count();
+    for talker in [&mut bob, &mut beth] {
+        let expected = [
+            "alice: one",
+            "* back: the line above was said elsewhere",
+            &format!("* the others did not hear {unheard} lines said here"),
+        ];
+        assert_eq!(talker.until("alice: two"), expected);
+    }
     assert!(
         heard.iter().all(|line| !line.starts_with("* ")),
         "{heard:#?}"
@@ -162,7 +187,7 @@ fn case_12_a_line_that_is_sent_again_is_heard_once() {
         alice.say(&format!("{n}"));
         bob.expect(&[&format!("alice: {n}")]);
         ann.expect(&[&format!("alice: {n}")]);
-        crate::await_until("a new connection", || way.connections() > connections);
+        await_until("a new connection", || way.connections() > connections);
         assert!(raw.figure("again", "last_seq") > stored);
     }
     alice.say("end");
@@ -255,7 +280,7 @@ fn case_23_a_server_of_the_engine_that_is_about_to_end_is_left() {
         alice.expect(&[&format!("bob: {n}")]);
     }
     a.await_entry("leaves");
-    crate::await_until("it goes elsewhere", || other.connections() == 1);
+    await_until("it goes elsewhere", || other.connections() == 1);
     alice.say("yes");
     bob.expect(&["alice: yes"]);
 }

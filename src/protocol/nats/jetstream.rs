@@ -244,6 +244,9 @@ pub struct StreamInfo {
     pub bytes: u64,
     /// Its settings, for [`StreamConfig::differences`].
     pub config: Map<String, Value>,
+    /// Whether one of its servers leads it. While none does, each tells how far it has got itself, even one that is
+    /// cut off from the others.
+    pub has_leader: bool,
 }
 
 impl StreamInfo {
@@ -265,6 +268,13 @@ pub fn parse_stream(answer: &[u8]) -> Result<StreamInfo, ApiError> {
         created: String,
         state: State,
         config: Map<String, Value>,
+        /// A server that is not one of several says nothing of it.
+        cluster: Option<Cluster>,
+    }
+    #[derive(Deserialize)]
+    struct Cluster {
+        #[serde(default)]
+        leader: String,
     }
     #[derive(Deserialize)]
     struct State {
@@ -277,6 +287,7 @@ pub fn parse_stream(answer: &[u8]) -> Result<StreamInfo, ApiError> {
         created,
         state,
         config,
+        cluster,
     } = parse(answer)?;
     Ok(StreamInfo {
         created,
@@ -285,6 +296,7 @@ pub fn parse_stream(answer: &[u8]) -> Result<StreamInfo, ApiError> {
         messages: state.messages,
         bytes: state.bytes,
         config,
+        has_leader: cluster.is_none_or(|cluster| !cluster.leader.is_empty()),
     })
 }
 
@@ -595,8 +607,18 @@ mod tests {
             assert_eq!(numbers, (2, 4, 3, 102));
             assert_eq!(info.created, "2026-11-27T20:06:01.038257452Z");
             assert_eq!(info.replicas(), if answer == TERSE { 3 } else { 1 });
+            assert!(info.has_leader);
             let wanted = StreamConfig::lines(&room(), 1);
             assert_eq!(wanted.differences(&info.config), [], "{answer}");
+        }
+    }
+
+    #[test]
+    fn a_stream_that_nobody_leads_is_known_by_that() {
+        for leader in ["", r#""leader":"","#] {
+            let answer = TERSE.replace(r#""leader":"a","#, leader);
+            let info = parse_stream(answer.as_bytes()).expect("a stream");
+            assert!(!info.has_leader, "{answer}");
         }
     }
 

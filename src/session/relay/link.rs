@@ -472,8 +472,9 @@ impl NatsLink {
             Asked::Compare(which) => self.on_compared(which, message.payload),
             Asked::CreateAgain(_) => Ok(None),
             Asked::Info => match jetstream::parse_stream(message.payload) {
-                Ok(info) => Ok(Some(Heard::Info(info))),
-                Err(_) => Ok(None),
+                // Who does not lead may be behind, and cut off.
+                Ok(info) if info.has_leader => Ok(Some(Heard::Info(info))),
+                Ok(_) | Err(_) => Ok(None),
             },
             Asked::Fetch { sequence } => Ok(Some(fetched(sequence, &message))),
             Asked::Claim(request) => {
@@ -504,6 +505,10 @@ impl NatsLink {
         answer: &[u8],
     ) -> Result<Option<Heard<'i>>, LinkError> {
         let info = match jetstream::parse_stream(answer) {
+            Ok(info) if !info.has_leader => {
+                self.request(Asked::CreateAgain(which));
+                return Ok(None);
+            }
             Ok(info) => info,
             Err(why) => return Err(self.no_stream(which, why)),
         };
@@ -808,6 +813,12 @@ mod tests {
         )
     }
 
+    /// The same answer, of one that is cut off from those who know more.
+    fn leaderless(stream: &str) -> String {
+        let begin = r#"{"cluster":{"name":"c","replicas":[]},"#;
+        format!("{begin}{}", &stream[1..])
+    }
+
     fn entry(subject: &str, sid: u64, headers: &str, payload: &str) -> String {
         let headers = format!("NATS/1.0\r\n{headers}\r\n");
         let (head, all) = (headers.len(), headers.len() + payload.len());
@@ -908,8 +919,16 @@ mod tests {
         assert_eq!(rig.answer(1, exists), Ok(vec![]));
         let asked = rig.sent();
         assert_eq!(asked[0], format!("PUB $JS.API.STREAM.INFO.LC_t {INBOX}3 0"));
+        // While nobody leads it, it is not known what it holds: it is asked for again.
+        let of_a_follower = leaderless(&stream("LC_t", 9));
+        assert_eq!(rig.answer(3, &of_a_follower), Ok(vec![]));
+        assert_eq!(rig.link.tick(&mut rig.out), Ok(()));
+        rig.sent();
+        assert_eq!(rig.answer(5, exists), Ok(vec![]));
+        let asked = rig.sent();
+        assert_eq!(asked[0], format!("PUB $JS.API.STREAM.INFO.LC_t {INBOX}6 0"));
         let differs = rig
-            .answer(3, &stream("LC_t", 9))
+            .answer(6, &stream("LC_t", 9))
             .expect_err("it has no subjects");
         assert!(matches!(&differs, LinkError::Differs { stream, .. } if stream == "LC_t"));
     }
@@ -957,6 +976,9 @@ mod tests {
         rig.link.ask_info(&mut rig.out);
         let info = vec!["info, last 9".to_owned()];
         assert_eq!(rig.answer(7, &stream("LC_t", 9)), Ok(info));
+        rig.link.ask_info(&mut rig.out);
+        let of_a_follower = leaderless(&stream("LC_t", 8));
+        assert_eq!(rig.answer(8, &of_a_follower), Ok(vec![]));
         assert_eq!(rig.link.requests(), 0);
         let forbidden = rig.hear("-ERR 'Permissions Violation for Publish to \"lc.t.in\"'\r\n");
         assert_eq!(forbidden.map(|it| it.len()), Ok(1), "the link goes on");
