@@ -119,6 +119,7 @@ fn case_8_the_smaller_side_of_a_partition_is_cut_off_and_comes_back() {
         [alice, bob]
     };
     let mut beth = b.join("beth");
+    bob.until("* beth joined");
     a.await_members(&["alice", "ann", "beth", "bob"]);
     for talker in [&mut alice, &mut bob, &mut beth] {
         talker.sync();
@@ -151,15 +152,14 @@ fn case_8_the_smaller_side_of_a_partition_is_cut_off_and_comes_back() {
     ann.until("alice: two");
     bob.say("three");
     let heard = alice.until("bob: three");
-    // What was on its way when it was cut off may be stored after all.
-    let unheard = 6 - heard.iter().filter(|it| it.starts_with("bob: ")).count();
     for talker in [&mut bob, &mut beth] {
-        let expected = [
-            "alice: one",
-            "* back: the line above was said elsewhere",
-            &format!("* the others did not hear {unheard} lines said here"),
-        ];
-        assert_eq!(talker.until("alice: two"), expected);
+        let mut told = talker.until("alice: two");
+        // The first line was on its way when the server was cut off: a cluster may store that after all.
+        let unheard = told.pop();
+        let of = |lines| Some(format!("* the others did not hear {lines} lines said here"));
+        assert!(unheard == of(5) || unheard == of(6), "{unheard:?}");
+        let expected = ["alice: one", "* back: the line above was said elsewhere"];
+        assert_eq!(told, expected);
     }
     assert!(
         heard.iter().all(|line| !line.starts_with("* ")),
@@ -254,10 +254,8 @@ fn case_20_what_the_engine_refuses_is_said_in_words() {
     let small = Nats::start_with("max_payload: 4096");
     let e = Node::start_with(&small.url(), "r", trusting);
     e.await_entry("lost: the engine takes no more than 4096 bytes in a message");
-    let without = Nats::start_with("");
-    let way = Proxy::to(without.addr());
-    way.set_info("INFO {\"headers\":true,\"max_payload\":1048576}");
-    let f = Node::start_with(&way.url(), "r", trusting);
+    let without = Nats::start_bare("");
+    let f = Node::start_with(&without.url(), "r", trusting);
     f.await_entry("lost: the engine has no JetStream: start nats-server with -js");
 }
 
@@ -283,6 +281,31 @@ fn case_23_a_server_of_the_engine_that_is_about_to_end_is_left() {
     await_until("it goes elsewhere", || other.connections() == 1);
     alice.say("yes");
     bob.expect(&["alice: yes"]);
+}
+
+#[test]
+fn servers_meet_through_leaf_nodes() {
+    needs_nats!();
+    let port = ReservedPort::new();
+    let _hub = Nats::start_hub(port.number());
+    let leaf = || {
+        Nats::start_bare(&format!(
+            "leafnodes {{ remotes: [ {{ url: \"nats://chat:pw@127.0.0.1:{}\" }} ] }}\n\
+             mappings: {{ \"$JS.API.>\": \"$JS.hub.API.>\" }}",
+            port.number()
+        ))
+    };
+    let leaves = [leaf(), leaf()];
+    let [a, b] = leaves
+        .each_ref()
+        .map(|leaf| Node::start_with(&leaf.url(), "leaf", patient));
+    let [mut alice, mut bob] = people([&a, &b], ["alice", "bob"]);
+    for n in 0..20 {
+        alice.say(&format!("{n}"));
+        bob.expect(&[&format!("alice: {n}")]);
+    }
+    bob.say("yes");
+    alice.expect(&["bob: yes"]);
 }
 
 #[test]

@@ -41,12 +41,36 @@ impl Nats {
     }
 
     fn stopped_with(more: &str) -> Self {
+        Self::configured(|store| format!("jetstream {{ store_dir: \"{store}\" }}\n{more}"))
+    }
+
+    /// One without JetStream.
+    pub(crate) fn start_bare(more: &str) -> Self {
+        let mut nats = Self::configured(|_| more.to_owned());
+        nats.run();
+        nats
+    }
+
+    /// One that takes leaf nodes at this port, from who has the password.
+    pub(crate) fn start_hub(port: u16) -> Self {
+        let mut nats = Self::configured(|store| {
+            format!(
+                "jetstream {{ domain: hub, store_dir: \"{store}\" }}\nleafnodes {{ \
+                 listen: \"127.0.0.1:{port}\", authorization {{ user: chat, password: pw }} }}"
+            )
+        });
+        nats.run();
+        nats
+    }
+
+    /// One that does not run yet, and has this in its configuration. It may keep a store there.
+    fn configured(more: impl FnOnce(&str) -> String) -> Self {
         let (port, folder) = (ReservedPort::new(), TempFolder::new("nats"));
         let config = format!(
-            "host: 127.0.0.1\nport: {}\nserver_name: n{}\njetstream {{ store_dir: \"{}\" }}\n{more}\n",
+            "host: 127.0.0.1\nport: {}\nserver_name: n{}\n{}\n",
             port.number(),
             port.number(),
-            folder.path_of("store"),
+            more(&folder.path_of("store")),
         );
         fs::write(folder.path_of("conf"), config).expect("a file of ours");
         Self {

@@ -153,6 +153,8 @@ pub(crate) struct NatsLink {
     claims: StreamName,
     decoder: Decoder,
     phase: Phase,
+    /// Whether the server of the engine that is connected has JetStream itself.
+    has_jetstream: bool,
     /// Where answers come, with a dot behind it.
     inbox: String,
     /// The number of the last request, and what those are about that are out.
@@ -211,6 +213,7 @@ impl NatsLink {
             identity,
             decoder: Decoder::default(),
             phase: Phase::Greeting,
+            has_jetstream: true,
             inbox,
             last_request: 0,
             requests: BTreeMap::new(),
@@ -278,6 +281,7 @@ impl NatsLink {
     fn on_info<'i>(&mut self, info: Info, out: &mut impl BufMut) -> Result<Heard<'i>, LinkError> {
         if matches!(self.phase, Phase::Greeting) {
             check(&info, &self.identity.auth)?;
+            self.has_jetstream = info.jetstream;
             self.join(out);
         }
         let info = Box::new(info);
@@ -455,6 +459,10 @@ impl NatsLink {
         };
         let status = status_of(&message);
         match asked {
+            // A leaf node has none itself, and may pass on what its hub answers.
+            Asked::Create(_) if status.is_some() && !self.has_jetstream => {
+                Err(LinkError::Lacks(Lack::JetStream))
+            }
             Asked::Create(which) | Asked::Compare(which) if status.is_some() => {
                 // Nobody leads, or nobody is there yet: with the next tick.
                 self.request(Asked::CreateAgain(which));
@@ -655,9 +663,6 @@ fn check(info: &Info, auth: &RelayAuth) -> Result<(), LinkError> {
     if !info.headers {
         return Err(LinkError::Lacks(Lack::Headers));
     }
-    if !info.jetstream {
-        return Err(LinkError::Lacks(Lack::JetStream));
-    }
     if info.max_payload < NEEDED_PAYLOAD_BYTES {
         let max = info.max_payload;
         return Err(LinkError::Lacks(Lack::Payload { max }));
@@ -677,7 +682,7 @@ impl fmt::Display for Lack {
         match self {
             Self::JetStream => f.write_str(
                 "the engine has no JetStream: start nats-server with -js, or give its configuration a block \
-                 \"jetstream\"",
+                 \"jetstream\"; a leaf node has to reach that of its hub",
             ),
             Self::Headers => f.write_str(
                 "the engine takes no headers: it has to be nats-server 2.9 or later, and its configuration must \
@@ -876,11 +881,6 @@ mod tests {
     fn an_engine_that_cannot_serve_ends_the_link_with_a_reason() {
         for (info, why) in [
             (
-                r#"{"headers":true,"max_payload":1048576}"#,
-                "the engine has no JetStream: start nats-server with -js, or give its configuration a block \
-                 \"jetstream\"",
-            ),
-            (
                 r#"{"headers":true,"jetstream":true,"max_payload":20479}"#,
                 "the engine takes no more than 20479 bytes in a message: set max_payload in its configuration to \
                  20480 or more",
@@ -906,6 +906,24 @@ mod tests {
         let not_nats = Rig::new().hear("HTTP/1.1 400 Bad Request\r\n");
         let why = not_nats.expect_err("another protocol").to_string();
         assert!(why.starts_with("the engine is no nats-server: "), "{why}");
+    }
+
+    #[test]
+    fn a_leaf_node_without_jetstream_may_reach_that_of_its_hub() {
+        let joined = || {
+            let mut rig = Rig::new();
+            let info = "INFO {\"headers\":true,\"max_payload\":1048576}\r\nPONG\r\n";
+            rig.hear(info).expect("a server");
+            rig
+        };
+        let mut rig = joined();
+        assert_eq!(rig.answer(1, &stream("LC_t", 5)), Ok(vec![]));
+        let open = vec!["open, last 5".to_owned()];
+        assert_eq!(rig.answer(2, &stream("LCN_t", 0)), Ok(open));
+        let nobody = joined().status(1, "503").expect_err("nobody answers");
+        let why = "the engine has no JetStream: start nats-server with -js, or give its configuration a \
+                   block \"jetstream\"; a leaf node has to reach that of its hub";
+        assert_eq!(nobody.to_string(), why);
     }
 
     #[test]
