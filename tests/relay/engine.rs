@@ -226,6 +226,12 @@ fn case_5_an_engine_that_stands_still_loses_and_doubles_nothing() {
     let cut_off = "* cut off from the other servers: only the 2 people here hear each other";
     let read = ann.until_any(|line| line == cut_off);
     assert_eq!(read.len(), 1);
+    // It is noticed by what does not come back, long before the link is given up.
+    let entries = a.journal.entries();
+    assert!(
+        !entries.iter().any(|it| it.starts_with("lost")),
+        "{entries:?}"
+    );
     thread::sleep(scaled(Duration::from_millis(300)));
     nats.go_on();
     // The other one may not have noticed: it had nothing to say.

@@ -45,7 +45,7 @@ impl Shared {
         self.changed.notify_all();
     }
 
-    /// Waits until bytes may pass.
+    /// Waits until bytes of the engine may pass.
     fn pass(&self) -> MutexGuard<'_, Way> {
         let mut way = self.way();
         while way.is_held && !way.is_cut {
@@ -97,8 +97,7 @@ impl Proxy {
         });
     }
 
-    /// Nothing passes, and the connections stand.
-    #[expect(dead_code, reason = "the case is being written")]
+    /// Nothing that the engine says passes, and the connections stand.
     pub(crate) fn hold(&self) {
         self.shared.change(|way| way.is_held = true);
     }
@@ -170,7 +169,7 @@ fn connect(shared: &Arc<Shared>, client: TcpStream, engine: TcpStream) {
 fn pass_up(shared: &Shared, mut from: TcpStream, mut to: TcpStream) {
     let mut chunk = vec![0; 64 << 10];
     while let Ok(n @ 1..) = from.read(&mut chunk) {
-        if shared.pass().is_cut || to.write_all(&chunk[..n]).is_err() {
+        if shared.way().is_cut || to.write_all(&chunk[..n]).is_err() {
             break;
         }
     }
