@@ -79,8 +79,8 @@ struct Call<'c, 'a> {
     least_cost: usize,
     /// An operator has changed something.
     has_moderated: bool,
-    /// It has given a reason, which is left out because it is muted.
-    has_muted_reason: bool,
+    /// How long the reason is that it has given at the end of its line, and that is left out because it is muted.
+    left_out: usize,
     flow: Flow,
 }
 
@@ -246,7 +246,7 @@ pub(super) fn run(
         said_bytes: 0,
         least_cost: COMMAND_BYTES,
         has_moderated: false,
-        has_muted_reason: false,
+        left_out: 0,
         flow: Flow::Continue,
     };
     call.dispatch(line);
@@ -368,7 +368,7 @@ impl Call<'_, '_> {
             self.answer(Message::Usage(&row.help));
         }
         if self.has_moderated {
-            if self.has_muted_reason {
+            if self.left_out > 0 {
                 self.answer(Message::MutedReason);
             }
             self.cx.room.note_sanction();
@@ -407,15 +407,12 @@ impl Call<'_, '_> {
         true
     }
 
-    /// Tells the other operators what this one has done. Nobody gets the words of one that is muted.
+    /// Tells the other operators what this one has done, without what was left out at the end of it.
     fn tell_operators(&mut self, line: CleanText<'_>) {
-        let (id, words) = (self.cx.id, line.as_str());
-        let mut spaces = words.match_indices(' ').map(|(at, _)| at);
-        let told = match spaces.nth(1).filter(|_| self.is_muted()) {
-            Some(end) => words.get(..end).unwrap_or_default(),
-            None => words,
-        };
-        self.cx.room.tell_operators(id, told);
+        let words = line.as_str();
+        let end = words.len().saturating_sub(self.left_out);
+        let told = words.get(..end).unwrap_or_default().trim_end();
+        self.cx.room.tell_operators(self.cx.id, told);
     }
 
     /// `None` if that is not what should stand behind this command.
@@ -470,7 +467,7 @@ impl Call<'_, '_> {
         if why.as_str().is_empty() || !self.is_muted() {
             return why;
         }
-        self.has_muted_reason = true;
+        self.left_out = why.as_str().len();
         CleanText::EMPTY
     }
 
@@ -598,7 +595,7 @@ pub(super) fn obey(by: (ClientId, Peer), order: Kind, arguments: &str, cx: &mut 
         said_bytes: 0,
         least_cost: COMMAND_BYTES,
         has_moderated: false,
-        has_muted_reason: false,
+        left_out: 0,
         flow: Flow::Continue,
     };
     call.carry_out(row, arguments, line);

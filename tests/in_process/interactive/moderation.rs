@@ -937,19 +937,21 @@ fn nobody_sees_the_reason_of_a_muted_operator() {
         rig.settle();
         boss.received();
         witness.received();
+        op.received();
         let left_out = "* you are muted: your reason was left out\r\n";
         for (command, seen) in [
-            ("/mute victim 5 BUY MY THINGS", ""),
-            ("/ban stranger 5 BUY MY THINGS", ""),
-            ("/ban 192.0.2.1 BUY MY THINGS", ""),
-            (
-                "/kick victim BUY MY THINGS",
-                "* victim was kicked by boss\r\n",
-            ),
+            ("/mute victim 5", ""),
+            ("/ban stranger 5", ""),
+            ("/ban 192.0.2.1", ""),
+            ("/ban uid 1000", ""),
+            ("/kick victim", "* victim was kicked by boss\r\n"),
         ] {
-            boss.say(command);
+            boss.say(&format!("{command} BUY MY THINGS"));
             rig.settle();
             assert_eq!(witness.received(), seen, "{way}: {command}");
+            let told = op.received();
+            let of_command = format!("* operator boss: {command}\r\n");
+            assert!(told.contains(&of_command), "{way}: {told} {of_command}");
             let answer = boss.received();
             assert_eq!(answer.matches(left_out).count(), 1, "{way}: {answer}");
         }
