@@ -317,6 +317,12 @@ fn servers_meet_through_leaf_nodes() {
     }
     bob.say("yes");
     alice.expect(&["bob: yes"]);
+    // What was said before is fetched.
+    let c = Node::start_with(&leaves[0].url(), "leaf", patient);
+    c.await_members(&["alice", "bob"]);
+    let mut carol = c.join("carol");
+    carol.say("/last 1");
+    carol.until_any(|line| line.ends_with(", bob: yes"));
 }
 
 #[test]
