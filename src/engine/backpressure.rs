@@ -30,6 +30,10 @@ impl Backpressure {
     }
 
     /// Too much of what was said here is not on its way to the other servers yet, or it is again.
+    #[cfg_attr(
+        not(feature = "relay"),
+        allow(dead_code, reason = "nothing connects to other servers")
+    )]
     pub(super) fn set_relay_full(&mut self, is_full: bool) {
         self.waits_for = self.holding_up().saturating_add(usize::from(is_full));
         self.is_relay_full = is_full;
