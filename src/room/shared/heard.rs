@@ -245,7 +245,7 @@ impl Room {
         let now = self.shared_now();
         if let Some(id) = self.members.elsewhere().at(place) {
             self.members.elsewhere_mut().set_named(id, true);
-            return;
+            return self.take_over_nick(place, id, name, kind);
         }
         let (kind, voice) = kind.split_once(' ').unwrap_or((kind, ""));
         let Some(id) = self.add_elsewhere(place, name, kind != SCRIPT) else {
@@ -260,6 +260,21 @@ impl Room {
         {
             let (speaker, nick) = (member.speaker(id), member.nick.clone());
             self.say_presence(speaker, Message::HasJoined(&nick));
+        }
+    }
+
+    /// A member of another server that is known is named: while its server was cut off it may have taken another
+    /// nick.
+    fn take_over_nick(&mut self, place: Place, id: ClientId, name: &str, kind: &str) {
+        let nick_of = |room: &Self| Some(room.members.get(id)?.nick.as_str().to_owned());
+        let Some(old) = nick_of(self).filter(|old| old != name) else {
+            return;
+        };
+        self.renamed(place, false, &old, name);
+        if nick_of(self).is_some_and(|nick| nick != name) {
+            // Somebody has the new one, as far as is known here.
+            self.remove_elsewhere(id, None);
+            let _ = self.add_elsewhere(place, name, !kind.starts_with(SCRIPT));
         }
     }
 
