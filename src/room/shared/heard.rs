@@ -61,7 +61,8 @@ impl Room {
         let (nick, rest) = line.text.split_once(' ').unwrap_or((line.text, ""));
         match line.kind {
             Kind::Say | Kind::Flood | Kind::Act => {
-                if let Some(shared) = self.shared.as_mut().filter(|_| is_late && !is_own) {
+                // Whatever is read before the room is back stands above what tells so.
+                if let Some(shared) = self.shared.as_mut().filter(|it| it.is_alone() && !is_own) {
                     shared.missed = shared.missed.saturating_add(1);
                 }
                 let is_old = is_late && !self.is_started();
