@@ -141,7 +141,11 @@ impl Room {
         let Some(shared) = &mut self.shared else {
             return;
         };
-        for (to, conn, kind, text) in shared.private.outgoing.drain(..) {
+        for (to, conn, kind, text) in std::mem::take(&mut shared.private.outgoing) {
+            // Whoever has left while there was no connection is not made known by what it has told somebody.
+            if kind != Kind::Answer && !shared.is_here(conn) {
+                continue;
+            }
             let mut writer = BatchWriter::default();
             writer.push(conn, kind, &text);
             let header = Header {

@@ -127,6 +127,11 @@ impl Shared {
         self.conn_of.get(&id).copied()
     }
 
+    /// Whether the client is here that others know under this number.
+    pub(super) fn is_here(&self, conn: u64) -> bool {
+        self.by_conn.contains_key(&conn)
+    }
+
     /// The number under which others know a client here, or will.
     pub(super) fn number(&mut self, id: ClientId) -> u64 {
         if let Some(conn) = self.conn_of(id) {
