@@ -34,7 +34,7 @@ impl relay::Room for Room {
             Event::NewNode { node, was } => self.on_new_node(node, was),
             Event::Gone { node } => self.on_gone(node),
             Event::Lost { lines } => self.on_lost(lines),
-            Event::Started => self.set_state(State::Together),
+            Event::Started => self.start(),
             Event::Split => self.on_split(),
             Event::Back { unheard } => self.on_back(unheard),
         }
@@ -42,9 +42,12 @@ impl relay::Room for Room {
 }
 
 impl Room {
-    fn set_state(&mut self, state: State) {
-        if let Some(shared) = &mut self.shared {
-            shared.state = state;
+    /// The log was read up to its end once. A room that was cut off before stays so until it is back.
+    fn start(&mut self) {
+        if let Some(shared) = &mut self.shared
+            && shared.state == State::Joining
+        {
+            shared.state = State::Together;
         }
     }
 
