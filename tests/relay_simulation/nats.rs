@@ -259,10 +259,10 @@ impl Nats {
             _ => serde_json::from_slice(&message.payload).expect("JSON"),
         };
         if self.has_no_leader && (request != "DIRECT.GET" || self.rng.bool()) {
-            return match self.rng.bool() {
-                true => self.answer_status(reply, "503"),
-                false => {}
-            };
+            if self.rng.bool() {
+                self.answer_status(reply, "503");
+            }
+            return;
         }
         match request {
             "STREAM.CREATE" => {
