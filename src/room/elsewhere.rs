@@ -135,6 +135,12 @@ impl Elsewhere {
         ids.into_iter().for_each(|id| self.set_named(id, false));
     }
 
+    /// All servers are about to name their members.
+    pub(super) fn begin_naming_all(&mut self) {
+        let ids: Vec<ClientId> = self.ids().collect();
+        ids.into_iter().for_each(|id| self.set_named(id, false));
+    }
+
     /// A server has named a member.
     pub(super) fn set_named(&mut self, id: ClientId, is_named: bool) {
         let slot = id

@@ -385,6 +385,10 @@ impl Room {
             self.members.elsewhere_mut().move_all(was, node);
         }
         self.members.elsewhere_mut().begin_naming(node);
+        if self.is_cut_off() {
+            // It may be this one that asks, which may have missed that others have left.
+            self.members.elsewhere_mut().begin_naming_all();
+        }
         if let Some(shared) = &mut self.shared {
             shared.is_asked = true;
         }
