@@ -30,11 +30,10 @@ use crate::metrics::{RelayMetrics, RelayState};
 use crate::protocol::close_reason::CloseReason;
 use crate::protocol::nats::info::Info;
 use crate::protocol::nats::jetstream::StreamInfo;
-use crate::protocol::relay_batch::{Kind, Line, NodeId};
+use crate::protocol::relay_batch::{Line, NodeId};
 use crate::relay::{
     self, Engine, Event as LogEvent, Heard as RelayHeard, LogInfo, Phase, Relay, Said,
 };
-use crate::room::Room;
 use crate::session::{Ctx, Effect, Flow, Step, commands};
 use crate::time::moment::Moment;
 use dialer::Dialer;
@@ -113,14 +112,7 @@ impl Relayed {
 
     /// Takes what is to be said everywhere, while there is no connection.
     pub(crate) fn gather(&mut self, cx: &mut Ctx<'_>) {
-        for (conn, kind, text) in take_outgoing(&mut self.core, cx.room) {
-            let line = Line {
-                conn,
-                kind,
-                text: &text,
-            };
-            relay::Room::on_event(cx, LogEvent::HereOnly { line });
-        }
+        say_outgoing(&mut self.core, cx);
         self.drive_claims(&mut NoEngine, cx);
     }
 
@@ -191,15 +183,22 @@ impl Relayed {
     }
 }
 
-/// Has the relay say what is to be said everywhere. Returns what is to be heard here only.
-fn take_outgoing(relay: &mut Relay, room: &mut Room) -> Vec<(u64, Kind, String)> {
+/// Has the relay say what is to be said everywhere, and shows what is to be heard here only.
+fn say_outgoing(relay: &mut Relay, cx: &mut Ctx<'_>) {
     let mut here_only = Vec::new();
-    room.take_outgoing(|conn, kind, text| {
+    cx.room.take_outgoing(|conn, kind, text| {
         if relay.say(conn, kind, text) == Said::HereOnly {
             here_only.push((conn, kind, text.to_owned()));
         }
     });
-    here_only
+    for (conn, kind, text) in here_only {
+        let line = Line {
+            conn,
+            kind,
+            text: &text,
+        };
+        relay::Room::on_event(cx, LogEvent::HereOnly { line });
+    }
 }
 
 /// The engine while there is no connection to it.
@@ -299,6 +298,7 @@ impl RelaySession {
             Heard::Open(info) => {
                 self.with_relay(cx, |cx, relayed, writer| {
                     let (fresh, now) = (NodeId(random_number(cx.env.random)), cx.env.now);
+                    say_outgoing(&mut relayed.core, cx);
                     relayed.dialer.on_open();
                     let claims = &info.claims;
                     relayed
@@ -334,6 +334,8 @@ impl RelaySession {
         };
         self.with_relay(cx, |cx, relayed, writer| {
             let now = cx.env.now;
+            // What was said in this turn comes before what will be said if the room is cut off by this.
+            say_outgoing(&mut relayed.core, cx);
             relayed.core.on_heard(heard, now, writer, cx);
         });
         Flow::Continue
@@ -363,14 +365,7 @@ impl RelaySession {
         }
         self.with_relay(cx, |cx, relayed, writer| {
             let relay = &mut relayed.core;
-            for (conn, kind, text) in take_outgoing(relay, cx.room) {
-                let line = Line {
-                    conn,
-                    kind,
-                    text: &text,
-                };
-                relay::Room::on_event(cx, LogEvent::HereOnly { line });
-            }
+            say_outgoing(relay, cx);
             relay.flush(cx.env.now, writer);
             let node = relay.node();
             let (link, out) = writer.parts();
