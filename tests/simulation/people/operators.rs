@@ -18,9 +18,12 @@ impl Room {
         }
     }
 
-    /// The other operators are told what this one has typed, but not the words of one that is muted.
+    /// The other operators are told what this one has typed, but not the reason of one that is muted.
     pub(super) fn has_moderated(&mut self, number: usize, line: &str) {
-        let words = if self.is_muted(number) { 2 } else { usize::MAX };
+        let words = match self.is_muted(number) {
+            true => words_before_reason(line),
+            false => usize::MAX,
+        };
         let told: Vec<&str> = line.split(' ').take(words).collect();
         let line = format!("* operator {}: {}", self.nick(number), told.join(" "));
         self.tell_operators(number, &line, Self::quote);
@@ -182,5 +185,22 @@ impl Room {
             let is_name = is_alike(&speaker_of(&it.line), &name);
             !(is_name || is_person && it.speaker == number)
         });
+    }
+}
+
+/// How many words of a command stand before the reason that an operator gives: the command, whom it concerns, and
+/// for how long.
+fn words_before_reason(line: &str) -> usize {
+    let words: Vec<&str> = line.split(' ').collect();
+    let has_reason = ["/kick", "/ban", "/mute"].contains(&words[0]);
+    let whom = match words.get(1) {
+        Some(&"uid") if words[0] != "/kick" => 2,
+        _ => 1,
+    };
+    let is_time = |word: &&str| word.starts_with(|c: char| c.is_ascii_digit());
+    let has_time = words[0] != "/kick" && words.get(1 + whom).is_some_and(is_time);
+    match has_reason {
+        true => 1 + whom + usize::from(has_time),
+        false => usize::MAX,
     }
 }
