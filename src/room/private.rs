@@ -207,6 +207,11 @@ impl Room {
             );
             return Some(());
         }
+        if self.members.person(to).is_none() {
+            // Who asks does not know yet that it is a script, which is told nothing.
+            self.send_answer(node, conn, format!("{number} {GONE}"));
+            return None;
+        }
         let by = self.member_elsewhere(Place { node, conn }, by)?;
         let mut scratch = String::new();
         let text = text::clean(words.as_bytes(), &mut scratch);

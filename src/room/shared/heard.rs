@@ -249,7 +249,7 @@ impl Room {
         let now = self.shared_now();
         if let Some(id) = self.members.elsewhere().at(place) {
             self.members.elsewhere_mut().set_named(id, true);
-            return self.take_over_nick(place, id, name, kind);
+            return self.take_over_nick(place, id, name);
         }
         let (kind, voice) = kind.split_once(' ').unwrap_or((kind, ""));
         let Some(id) = self.add_elsewhere(place, name, kind != SCRIPT) else {
@@ -269,16 +269,11 @@ impl Room {
 
     /// A member of another server that is known is named: while its server was cut off it may have taken another
     /// nick.
-    fn take_over_nick(&mut self, place: Place, id: ClientId, name: &str, kind: &str) {
-        let nick_of = |room: &Self| Some(room.members.get(id)?.nick.as_str().to_owned());
-        let Some(old) = nick_of(self).filter(|old| old != name) else {
-            return;
-        };
-        self.renamed(place, false, &old, name);
-        if nick_of(self).is_some_and(|nick| nick != name) {
-            // Somebody has the new one, as far as is known here.
-            self.remove_elsewhere(id, None);
-            let _ = self.add_elsewhere(place, name, !kind.starts_with(SCRIPT));
+    fn take_over_nick(&mut self, place: Place, id: ClientId, name: &str) {
+        let member = self.members.get(id);
+        let old = member.map(|member| member.nick.as_str().to_owned());
+        if let Some(old) = old.filter(|old| old != name) {
+            self.renamed(place, false, &old, name);
         }
     }
 
@@ -357,12 +352,12 @@ impl Room {
                 self.members.hash_for_member(&nick),
                 Peer::ELSEWHERE.origin(),
             );
-            if self
-                .members
-                .rename(id, nick.clone(), name, origin, now)
-                .is_err()
-            {
-                return;
+            let is_person = self.members.person(id).is_some();
+            let renamed = self.members.rename(id, nick.clone(), name, origin, now);
+            if renamed.is_err() {
+                // Somebody has the new one, as far as is known here.
+                self.remove_elsewhere(id, None);
+                return self.displace(place, nick, is_person);
             }
         }
         let speaker = id.and_then(|id| Some(self.members.get(id)?.speaker(id)));
