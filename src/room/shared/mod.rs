@@ -188,9 +188,11 @@ impl Room {
         }
     }
 
-    /// Whether another server has asked who is here, and what is in force.
+    /// Whether another server has asked who is here, and what is in force. A room that is cut off answers when it is
+    /// back: of whoever leaves before, the others would not hear.
     pub(crate) fn is_asked(&self) -> bool {
-        self.shared.as_ref().is_some_and(|shared| shared.is_asked)
+        let shared = self.shared.as_ref();
+        shared.is_some_and(|shared| shared.is_asked && !shared.is_alone())
     }
 
     /// Tells all servers who is here, and what is in force: each of these bans and mutes, and whether the room is
