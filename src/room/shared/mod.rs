@@ -1,5 +1,5 @@
 //! A room that several servers share: [`Shared`] gathers what is to be said everywhere, and
-//! [`on_event`](relay::Room::on_event) does what the log says, in its order, which is the same on all servers. So
+//! [`on_event`](crate::relay::Room::on_event) does what the log says, in its order, which is the same on all servers. So
 //! a line of a member here is heard here as well only when it comes back.
 //!
 //! | state | a member says something | the log says something | cut off | back |
