@@ -109,6 +109,33 @@ pub(crate) fn check_words(world: &mut World) {
     }
 }
 
+/// The nick of somebody who has left, or whose server was killed, is whoever's wants it.
+pub(crate) fn check_free_nicks(world: &mut World) {
+    let present = world.present();
+    let names = world.clients.iter().flat_map(|it| it.names.iter());
+    let free = names.filter(|it| !it.contains('~') && !present.contains(it.as_str()));
+    // The nicks of witnesses and slow readers are those of their servers.
+    let free = free.filter(|it| !it.starts_with(['w', 's']));
+    let free: BTreeSet<String> = free.cloned().collect();
+    let alive = world.alive();
+    let nodes = alive.iter().cycle();
+    let kind = (Kind::Talker, Profile::Interactive);
+    let clients = free.iter().zip(nodes);
+    let clients: Vec<usize> = clients
+        .map(|(nick, &node)| world.connect(node, kind, nick))
+        .collect();
+    world.run_until(world.now + 8 * SECOND);
+    for id in clients {
+        let client = &world.clients[id];
+        assert!(
+            client.is_member(),
+            "{} is free on server {}",
+            client.nick,
+            client.server
+        );
+    }
+}
+
 /// What everybody has read.
 pub(crate) fn check_journals(world: &World) {
     for client in &world.clients {

@@ -132,6 +132,7 @@ pub(crate) fn run(seed: u64) -> Tally {
     checks::check_members(&world);
     checks::check_journals(&world);
     checks::check_words(&mut world);
+    checks::check_free_nicks(&mut world);
     world.note_metrics();
     world.tally
 }
@@ -238,7 +239,7 @@ impl World {
         self.connect(number, (Kind::Slow, Profile::Plain), &format!("s{number}"));
     }
 
-    fn connect(&mut self, node: usize, kind: (Kind, Profile), nick: &str) -> usize {
+    pub(crate) fn connect(&mut self, node: usize, kind: (Kind, Profile), nick: &str) -> usize {
         let id = self.clients.len();
         let room = if kind.0 == Kind::Slow {
             SIP
