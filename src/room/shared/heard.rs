@@ -359,6 +359,7 @@ impl Room {
                 self.remove_elsewhere(id, None);
                 return self.displace(place, nick, is_person);
             }
+            self.list_displaced();
         }
         let speaker = id.and_then(|id| Some(self.members.get(id)?.speaker(id)));
         let old = self.stranger(old).map(|member| member.nick);
