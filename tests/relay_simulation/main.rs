@@ -31,6 +31,8 @@
 mod checks;
 mod client;
 mod nats;
+#[path = "../support/seeds.rs"]
+mod seeds;
 mod server;
 mod tally;
 mod troubles;
@@ -39,6 +41,7 @@ mod world;
 
 use std::panic::{self, AssertUnwindSafe};
 
+use seeds::from_env;
 use tally::Tally;
 
 const SEEDS: u64 = 100;
@@ -60,11 +63,4 @@ fn people_on_all_servers_read_the_same_in_the_same_order() {
     if one.is_none() && count >= SEEDS {
         tally.assert_complete();
     }
-}
-
-fn from_env(name: &str) -> Option<u64> {
-    let number = std::env::var(name).ok()?;
-    let parsed = number.parse();
-    assert!(parsed.is_ok(), "{name}={number} is no number");
-    parsed.ok()
 }

@@ -63,6 +63,8 @@ mod person;
 mod rare;
 mod reference;
 mod scene;
+#[path = "../support/seeds.rs"]
+mod seeds;
 mod shadow;
 mod socket;
 mod tally;
@@ -74,6 +76,7 @@ mod world;
 
 use std::panic::{self, AssertUnwindSafe};
 
+use seeds::from_env;
 use tally::Tally;
 use world::{Streams, World};
 
@@ -115,12 +118,4 @@ fn simulate_each(streams: Streams, has_people: bool) {
     if one.is_none() && steps >= STEPS && most >= SEEDS {
         tally.assert_complete(has_people, streams != Streams::Plain);
     }
-}
-
-/// A number that the environment sets.
-fn from_env(name: &str) -> Option<u64> {
-    let number = std::env::var(name).ok()?;
-    let parsed = number.parse();
-    assert!(parsed.is_ok(), "{name}={number} is no number");
-    parsed.ok()
 }
