@@ -97,6 +97,9 @@ impl Room {
 
     #[cold]
     fn asks_for_nick(&mut self, id: ClientId, line: &[u8], now: Moment) -> bool {
+        if self.rename_wait(id, now).is_some() {
+            return false;
+        }
         let Ok((nick, name)) = self.nick(line, now) else {
             return false;
         };
@@ -141,6 +144,26 @@ impl Room {
         }
     }
 
+    /// A client does not get the nick that it has asked for, although it may have been claimed. That claim is given up,
+    /// and a member claims again the nick that it has.
+    pub(super) fn unclaim(&mut self, id: ClientId) {
+        let nick = self.members.get(id).map(|member| member.nick.clone());
+        let Some(shared) = &mut self.shared else {
+            return;
+        };
+        let Some(conn) = shared.conn_of(id) else {
+            return;
+        };
+        match nick {
+            Some(nick) => {
+                shared.asking.by_conn.remove(&conn);
+                let claim = ClaimRequest::Claim { conn, nick };
+                shared.asking.requests.push_back(claim);
+            }
+            None => shared.asking.leave(conn),
+        }
+    }
+
     /// Hands out what is asked of the engine.
     pub(crate) fn take_claims(&mut self) -> VecDeque<ClaimRequest> {
         let shared = self.shared.as_mut();
@@ -150,7 +173,10 @@ impl Room {
     /// The engine has answered a claim.
     pub(crate) fn on_claim(&mut self, conn: u64, answer: Result<(), NoClaim>) -> Option<Answered> {
         let shared = self.shared.as_mut()?;
-        let asked = shared.asking.by_conn.get_mut(&conn)?;
+        let Some(asked) = shared.asking.by_conn.get_mut(&conn) else {
+            // A member could not claim again what it has: see `unclaim`.
+            return answer.err().and_then(|_| self.on_nick_lost(conn));
+        };
         asked.answer = Some(answer);
         let other = asked.other;
         let id = self.member_here(conn)?;

@@ -180,7 +180,23 @@ impl Room {
         name: CleanText<'_>,
         now: Moment,
     ) -> Result<NewNick, Refusal> {
+        let renamed = self.try_rename(id, from, name, now);
+        if renamed.is_err() {
+            self.unclaim(id);
+        }
+        renamed
+    }
+
+    fn try_rename(
+        &mut self,
+        id: ClientId,
+        from: &Peer,
+        name: CleanText<'_>,
+        now: Moment,
+    ) -> Result<NewNick, Refusal> {
         if let Some((nick, wait)) = self.rename_wait(id, now) {
+            // It may have asked before the room was one with other servers.
+            self.unclaim(id);
             self.answer(id, Message::RenamesTooOften { wait });
             return Ok(NewNick {
                 old: nick,
@@ -209,9 +225,11 @@ impl Room {
     }
 
     /// The nick of a member that has changed it too often, and how long it has to keep it.
-    fn rename_wait(&mut self, id: ClientId, now: Moment) -> Option<(Nick, Duration)> {
+    pub(super) fn rename_wait(&mut self, id: ClientId, now: Moment) -> Option<(Nick, Duration)> {
+        // Each name is a claim at the engine, and an entry of the log.
+        let is_told = self.is_together();
         let member = self.members.get(id)?;
-        let wait = self.renames.wait(member.serial(), now)?;
+        let wait = self.renames.wait(member.serial(), is_told, now)?;
         Some((member.nick.clone(), wait))
     }
 

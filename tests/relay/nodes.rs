@@ -89,6 +89,29 @@ fn case_14_the_nick_of_a_dead_server_is_free_when_that_is_gone_and_not_before() 
 }
 
 #[test]
+fn a_nick_that_is_refused_for_another_reason_is_free_and_the_one_before_is_kept() {
+    needs_nats!();
+    let nats = Nats::shared();
+    let [a, b] = [(); 2].map(|()| Node::start(&nats.url(), "often"));
+    let mut alice = a.join("alice");
+    let mut has = "alice".to_owned();
+    let wanted = loop {
+        let wanted = format!("{has}x");
+        alice.say(&format!("/nick {wanted}"));
+        let answer = alice.until_any(|line| line.starts_with("* you "));
+        if answer.iter().any(|line| line.contains("too often")) {
+            break wanted;
+        }
+        has = wanted;
+    };
+    b.await_members(&[&has]);
+    let mut other = b.connect();
+    assert!(!is_let_in(&mut other, &has), "{has} is alice's");
+    let mut other = b.connect();
+    assert!(is_let_in(&mut other, &wanted), "{wanted} is nobody's");
+}
+
+#[test]
 fn case_15_of_one_nick_on_both_sides_of_a_split_one_is_renamed() {
     needs_nats!();
     let nats = Nats::shared();
