@@ -13,9 +13,10 @@ use crate::engine::run_queue::Gates;
 pub(super) struct Backpressure {
     pub(super) lagging: usize,
     pub(super) stalled: usize,
-    /// The room waits for so many members, [`Lag::Wait`](crate::Lag), and for a relay that is full.
-    waits_for: usize,
-    is_relay_full: bool,
+    /// The room waits for them: [`Lag::Wait`](crate::Lag).
+    pub(super) holding_up: usize,
+    /// Too much was said here that is not in the log of the other servers yet.
+    pub(super) is_relay_full: bool,
 }
 
 impl Backpressure {
@@ -29,28 +30,12 @@ impl Backpressure {
         }
     }
 
-    /// Too much of what was said here is not on its way to the other servers yet, or it is again.
-    #[cfg_attr(
-        not(feature = "relay"),
-        allow(dead_code, reason = "nothing connects to other servers")
-    )]
-    pub(super) fn set_relay_full(&mut self, is_full: bool) {
-        self.waits_for = self.holding_up().saturating_add(usize::from(is_full));
-        self.is_relay_full = is_full;
-    }
-
-    /// For how many members the room waits.
-    pub(super) fn holding_up(&self) -> usize {
-        self.waits_for
-            .saturating_sub(usize::from(self.is_relay_full))
-    }
-
     fn count(&mut self, state: ReaderState) -> Option<&mut usize> {
         match state {
             ReaderState::Current => None,
             ReaderState::Lagging => Some(&mut self.lagging),
             ReaderState::Stalled => Some(&mut self.stalled),
-            ReaderState::HoldsUp => Some(&mut self.waits_for),
+            ReaderState::HoldsUp => Some(&mut self.holding_up),
         }
     }
 
@@ -60,9 +45,9 @@ impl Backpressure {
         let behind = self
             .lagging
             .saturating_add(self.stalled)
-            .saturating_add(self.waits_for);
+            .saturating_add(self.holding_up);
         let others_current = members.saturating_sub(behind).saturating_sub(1);
-        let sparse = self.waits_for == 0;
+        let sparse = self.holding_up == 0 && !self.is_relay_full;
         Gates {
             sparse,
             bulk: sparse && self.lagging <= others_current,
@@ -95,13 +80,12 @@ mod tests {
 
     #[test]
     fn everybody_waits_for_a_relay_that_is_full() {
-        let mut pressure = Backpressure::default();
-        for is_full in [true, true, false, false, true] {
-            pressure.set_relay_full(is_full);
-            let gates = pressure.gates(9);
-            assert_eq!((gates.sparse, gates.bulk), (!is_full, !is_full));
-            assert_eq!(pressure.holding_up(), 0);
-        }
+        let pressure = Backpressure {
+            is_relay_full: true,
+            ..Backpressure::default()
+        };
+        let gates = pressure.gates(9);
+        assert!(!gates.sparse && !gates.bulk);
     }
 
     #[test]
@@ -118,7 +102,7 @@ mod tests {
         pressure.change(ReaderState::Stalled, ReaderState::Current);
         assert!(pressure.gates(1).bulk);
         assert_eq!(
-            (pressure.lagging, pressure.stalled, pressure.holding_up()),
+            (pressure.lagging, pressure.stalled, pressure.holding_up),
             (0, 0, 0)
         );
     }

@@ -395,12 +395,12 @@ impl<S: Stream, O: Observer> Engine<S, O> {
             }
             io.consume(step.used, &mut fresh, &mut self.env);
             // What stands behind a line that waits is handled after it.
-            if matches!(step.flow, Flow::Wait | Flow::AwaitNick) {
+            if step.flow == Flow::Wait {
                 io.hold(fresh, &mut self.env);
             }
             let goes_on = self.finish_step(id, step, replies_before);
             if step.flow.asks_engine() {
-                self.answer_session(step.flow, registry);
+                self.answer_session(id, step.flow, fresh, registry);
             }
             if !goes_on {
                 return;
@@ -408,11 +408,22 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         }
     }
 
-    /// Finds out what a session needs to know before it can go on.
+    /// Finds out what a session needs to know before it can go on. `fresh` is the input that it has not used.
     #[cold]
     #[inline(never)]
-    fn answer_session(&mut self, asked: Flow, registry: &mut impl Registry<S>) {
+    fn answer_session(
+        &mut self,
+        id: ClientId,
+        asked: Flow,
+        fresh: &[u8],
+        registry: &mut impl Registry<S>,
+    ) {
         match asked {
+            Flow::AwaitNick => {
+                if let Some(client) = self.clients.get_mut(id.index()) {
+                    client.io.hold(fresh, &mut self.env);
+                }
+            }
             Flow::CheckPeer(holder) => {
                 self.check_peer(holder, registry);
             }

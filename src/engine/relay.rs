@@ -148,7 +148,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
             .relay
             .as_ref()
             .is_some_and(|relay| !relay.core.has_room());
-        self.pressure.set_relay_full(is_full);
+        self.pressure.is_relay_full = is_full;
     }
 
     fn watch_relay(&mut self) {

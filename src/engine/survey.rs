@@ -20,7 +20,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
             http_connections: self.admission.http(),
             lagging: readers.lagging,
             stalled: readers.stalled,
-            holding_up: readers.holding_up(),
+            holding_up: readers.holding_up,
             longest_queue_bytes: queues.max().unwrap_or(0),
             buffer_bytes: self.env.memory_bytes(),
             log_lines_dropped: (self.env.log_lines_dropped)(),

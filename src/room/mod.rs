@@ -381,9 +381,12 @@ impl Room {
             self.take_answer(id, &nick)?;
         }
         let cursor = self.batch.end();
-        self.members
-            .add(id, nick, name, is_person.then_some(*from), (cursor, now))?;
-        Ok(())
+        let person_from = is_person.then_some(*from);
+        let added = self.members.add(id, nick, name, person_from, (cursor, now));
+        if added.is_err() {
+            self.unclaim(id);
+        }
+        Ok(added?)
     }
 
     /// Ends the lines of this member with LF alone from now on.
@@ -713,12 +716,13 @@ impl Room {
             return 0;
         };
         let (who, nick) = (member.renamed(id), member.nick.clone());
-        if self.shared.is_some() && self.share_rename(id, old) {
-            return 0;
-        }
         let from = limited(Some(from));
         // They are gathered where nobody is told as well: a member that is refused another name can be named.
         let is_at_once = self.renames.gather(who, from, old, now);
+        if self.shared.is_some() && self.share_rename(id, old) {
+            self.renames.set_known(who.serial, &nick);
+            return 0;
+        }
         if !is_at_once || !self.has_notices(self.members.len()) {
             return 0;
         }
@@ -790,31 +794,18 @@ impl Room {
 
     // Talking.
 
-    /// A member that is connected from this peer says a line to everybody else. `None` if nothing is said:
-    /// the line is empty, or the member is muted.
-    pub(crate) fn say<'a>(
-        &'a mut self,
-        id: ClientId,
-        from: &Peer,
-        line: &'a [u8],
-        class: Class,
-        now: Moment,
-    ) -> Option<Spoken<'a>> {
-        match self.is_watched {
-            true => self.say_watched(id, from, line, class, now),
-            false => self.say_unwatched(id, from, line, class, now),
-        }
-    }
-
-    /// Whether [`say`](Self::say) has more to look at than the line.
+    /// Whether a line has to be said with [`say_watched`](Self::say_watched): somebody may not be heard, renames are to be
+    /// told of first, or lines go to other servers.
     #[inline]
     pub(crate) fn is_watched(&self) -> bool {
         self.is_watched
     }
 
+    /// A member that is connected from this peer says a line, to everybody else on all servers. `None` if nothing is
+    /// said: the line is empty, or the member is muted.
     #[cold]
     #[inline(never)]
-    fn say_watched<'a>(
+    pub(crate) fn say_watched<'a>(
         &'a mut self,
         id: ClientId,
         from: &Peer,
@@ -828,13 +819,13 @@ impl Room {
         if self.passes_on() {
             return self.share_line(id, line, class);
         }
-        self.say_unwatched(id, from, line, class, now)
+        self.say(id, from, line, class, now)
     }
 
-    /// A member says a line of which nothing has to be looked at first. It is inlined, because nearly every line takes
-    /// this way.
+    /// A member says a line to everybody else here, in a room that is not [watched](Self::is_watched). `None` if the
+    /// line is empty. It is inlined because what it returns is large, and nearly every line takes this way.
     #[inline(always)]
-    pub(crate) fn say_unwatched<'a>(
+    pub(crate) fn say<'a>(
         &'a mut self,
         id: ClientId,
         from: &Peer,

@@ -689,20 +689,19 @@ fn say(line: &[u8], class: Class, cx: &mut Ctx<'_>) -> Step {
     if cx.room.is_watched() {
         return say_watched(line, class, cx);
     }
-    let spoken = cx
-        .room
-        .say_unwatched(cx.id, &cx.peer, line, class, cx.env.now);
+    let spoken = cx.room.say(cx.id, &cx.peer, line, class, cx.env.now);
     said(spoken, cx.id, class, cx.env, &mut cx.watch)
 }
 
 #[cold]
 #[inline(never)]
 fn say_watched(line: &[u8], class: Class, cx: &mut Ctx<'_>) -> Step {
-    let spoken = cx.room.say(cx.id, &cx.peer, line, class, cx.env.now);
+    let (id, now) = (cx.id, cx.env.now);
+    let spoken = cx.room.say_watched(id, &cx.peer, line, class, now);
     said(spoken, cx.id, class, cx.env, &mut cx.watch)
 }
 
-/// What it costs that a member has said something, or that it could not.
+/// Counts a line that a member has said, if it was said, and tells the observer.
 #[inline]
 fn said(
     spoken: Option<Spoken<'_>>,
