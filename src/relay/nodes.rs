@@ -25,9 +25,9 @@
 //! Whoever reads everything since the first entry of a node loses no line of it: a node has read back only
 //! what such a reader was told, too. Whoever begins in the middle, or has missed entries, tells no line twice and keeps
 //! the order of each node, but may tell a line later than the others do, behind those of other nodes, or tell what is
-//! of a node whose `gone`, or whose next id, it has missed. It is again as the others when each node has sent a batch or a beat behind
-//! that, for which everything before it was read back. What is missing below the first number that was seen of a
-//! node is not counted as lost.
+//! of a node whose `gone`, or whose next id, it has missed. It is again as the others when each node has sent a batch
+//! or a beat behind that, for which everything before it was read back. What is missing below the first number that was
+//! seen of a node is not counted as lost.
 //!
 //! Who has missed the `gone` of a node may hear it say that another one is gone, which nobody else heeds. But
 //! a node that is gone reads no line of its own back any more. So one that does so is not gone: it is taken for a

@@ -142,7 +142,7 @@ impl Room {
             return;
         };
         for (to, conn, kind, text) in std::mem::take(&mut shared.private.outgoing) {
-            // Whoever has left while there was no connection is not made known by what it has told somebody.
+            // Its author has left while there was no connection: another server would list it again.
             if kind != Kind::Answer && !shared.is_here(conn) {
                 continue;
             }
@@ -208,7 +208,7 @@ impl Room {
             return Some(());
         }
         if self.members.person(to).is_none() {
-            // Who asks does not know yet that it is a script, which is told nothing.
+            // The other server does not know yet that this is a script, which gets no private words.
             self.send_answer(node, conn, format!("{number} {GONE}"));
             return None;
         }
