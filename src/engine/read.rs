@@ -394,13 +394,9 @@ impl<S: Stream, O: Observer> Engine<S, O> {
                 self.budget.input_bytes = self.budget.input_bytes.saturating_add(step.used);
             }
             io.consume(step.used, &mut fresh, &mut self.env);
-            // What stands behind a line that waits is handled after it.
-            if step.flow == Flow::Wait {
-                io.hold(fresh, &mut self.env);
-            }
             let goes_on = self.finish_step(id, step, replies_before);
-            if step.flow.asks_engine() {
-                self.answer_session(id, step.flow, fresh, registry);
+            if step.flow.needs_engine() {
+                self.serve_session(id, step.flow, fresh, registry);
             }
             if !goes_on {
                 return;
@@ -408,18 +404,19 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         }
     }
 
-    /// Finds out what a session needs to know before it can go on. `fresh` is the input that it has not used.
+    /// Does what a session needs before it can go on. `fresh` is the input that it has not used.
     #[cold]
     #[inline(never)]
-    fn answer_session(
+    fn serve_session(
         &mut self,
         id: ClientId,
-        asked: Flow,
+        flow: Flow,
         fresh: &[u8],
         registry: &mut impl Registry<S>,
     ) {
-        match asked {
-            Flow::AwaitNick => {
+        match flow {
+            // What stands behind a line that waits is handled after it.
+            Flow::Wait | Flow::AwaitNick => {
                 if let Some(client) = self.clients.get_mut(id.index()) {
                     client.io.hold(fresh, &mut self.env);
                 }

@@ -226,10 +226,8 @@ impl Room {
 
     /// The nick of a member that has changed it too often, and how long it has to keep it.
     pub(super) fn rename_wait(&mut self, id: ClientId, now: Moment) -> Option<(Nick, Duration)> {
-        // Each name is a claim at the engine, and an entry of the log.
-        let is_told = self.is_together();
         let member = self.members.get(id)?;
-        let wait = self.renames.wait(member.serial(), is_told, now)?;
+        let wait = self.renames.wait(member.serial(), now)?;
         Some((member.nick.clone(), wait))
     }
 

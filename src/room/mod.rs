@@ -720,6 +720,10 @@ impl Room {
         // They are gathered where nobody is told as well: a member that is refused another name can be named.
         let is_at_once = self.renames.gather(who, from, old, now);
         if self.shared.is_some() && self.share_rename(id, old) {
+            // Other servers have to know it at once, so nothing is gathered; the third one is the last for a while.
+            if !is_at_once {
+                self.renames.gather_on(who.serial, now);
+            }
             self.renames.set_known(who.serial, &nick);
             return 0;
         }

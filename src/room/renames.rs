@@ -108,12 +108,10 @@ impl Renames {
         true
     }
 
-    /// How long a member has to wait before it may take another name, if it has to. `is_told`: each name is told at
-    /// once, so it has to wait for the end of every gathering.
-    pub(super) fn wait(&mut self, serial: u64, is_told: bool, now: Moment) -> Option<Duration> {
+    /// How long a member has to wait before it may take another name, if it has to.
+    pub(super) fn wait(&mut self, serial: u64, now: Moment) -> Option<Duration> {
         let gathering = self.gatherings.get_mut(&serial)?;
-        let is_short = gathering.length < TOO_OFTEN && !is_told;
-        if is_short || gathering.phase == Phase::Open {
+        if gathering.length < TOO_OFTEN || gathering.phase == Phase::Open {
             return None;
         }
         gathering.phase = Phase::Refuses;

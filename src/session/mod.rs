@@ -608,9 +608,9 @@ impl Flow {
         )
     }
 
-    /// Whether the engine has something to find out or to do before the session is called again.
-    pub(crate) fn asks_engine(self) -> bool {
-        self.is_request() || matches!(self, Self::Survey)
+    /// Whether the engine has something to do or to find out before the session is called again.
+    pub(crate) fn needs_engine(self) -> bool {
+        self.is_request() || matches!(self, Self::Wait | Self::Survey)
     }
 }
 
