@@ -476,18 +476,28 @@ impl World {
     fn read_all(&mut self, node: usize) {
         let witness = self.nodes[node].witness;
         let before = self.clients[witness].read.len();
-        self.read(witness, (before, before));
+        if self.read(witness, (before, before)) {
+            self.check_holder(witness);
+        }
         let span = (before, self.clients[witness].read.len());
         let is_back = self.note_cut(node, before);
         if is_back {
             self.nodes[node].unsure_until = self.now + DOUBT;
         }
+        let mut have_new_nicks = Vec::new();
         for id in 0..self.clients.len() {
             let client = &self.clients[id];
-            if client.server == node && client.kind == Kind::Talker && client.state != State::Ended
+            if client.server == node
+                && client.kind == Kind::Talker
+                && client.state != State::Ended
+                && self.read(id, span)
             {
-                self.read(id, span);
+                have_new_nicks.push(id);
             }
+        }
+        // Only now, because one may have what another has given up in this turn.
+        for id in have_new_nicks {
+            self.check_holder(id);
         }
     }
 
@@ -508,14 +518,15 @@ impl World {
         is_back
     }
 
-    fn read(&mut self, id: usize, span: Span) {
+    /// A client reads what there is. Returns whether it has another nick than before.
+    fn read(&mut self, id: usize, span: Span) -> bool {
         let has_witness = {
             let node = &self.nodes[self.clients[id].server];
             self.clients[node.witness].is_member()
         };
         let client = &mut self.clients[id];
         if !client.wire.has_output() && !client.wire.has_ended() {
-            return;
+            return false;
         }
         let (was, nick, lines) = (client.state, client.nick.clone(), client.transcript.len());
         client.take(&self.said, &mut self.tally);
@@ -539,9 +550,8 @@ impl World {
         }
         if has_ended {
             self.come_again(id);
-        } else if is_new || is_renamed {
-            self.check_holder(id);
         }
+        !has_ended && (is_new || is_renamed)
     }
 
     /// Nobody else has its nick, unless that may be.
@@ -578,7 +588,9 @@ impl World {
         }
         let was_member = client.is_member();
         let read = self.clients[self.nodes[client.server].witness].read.len();
-        self.read(id, (read, read));
+        if self.read(id, (read, read)) {
+            self.check_holder(id);
+        }
         let client = &mut self.clients[id];
         if !was_member && !self.said.lines.is_empty() {
             // It was let in some time ago.
