@@ -215,6 +215,10 @@ impl Client {
             "client {} reads its own line: {line}",
             self.id
         );
+        if self.profile == Profile::Plain && self.state == State::Asking {
+            // A script joins without a word, and the answer to its question may come behind lines.
+            self.state = State::Member;
+        }
         assert!(
             self.is_member(),
             "client {} is no member and reads {line:?}",
