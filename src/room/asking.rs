@@ -182,7 +182,11 @@ impl Room {
         let id = self.member_here(conn)?;
         match (other, answer) {
             (None, _) => Some(Answered::Resume(id)),
-            (Some(_), Ok(())) => self.take_other_name(id, conn),
+            // A line of it may have waited for yet another nick.
+            (Some(_), Ok(())) => Some(match self.take_other_name(id, conn) {
+                Some(()) => Answered::Resume(id),
+                None => Answered::Close(id),
+            }),
             (Some(number), Err(_)) => self.try_other_name(id, conn, number.saturating_add(1)),
         }
     }
@@ -212,21 +216,51 @@ impl Room {
         Some(Answered::Close(id))
     }
 
-    fn take_other_name(&mut self, id: ClientId, conn: u64) -> Option<Answered> {
+    /// `None` if that cannot be.
+    fn take_other_name(&mut self, id: ClientId, conn: u64) -> Option<()> {
         let now = self.shared_now();
         let asked = self.shared.as_mut()?.asking.by_conn.remove(&conn)?;
         let (nick, name) = self.nick(asked.nick.as_str().as_bytes(), now).ok()?;
         let member = self.members.get(id)?;
         let (old, from) = (member.nick.clone(), member.person.as_ref()?.from);
-        let renamed = self
-            .members
-            .rename(id, nick.clone(), name, from.origin(), now);
-        if renamed.is_err() {
-            return Some(Answered::Close(id));
-        }
+        let origin = from.origin();
+        let renamed = self.members.rename(id, nick.clone(), name, origin, now);
+        renamed.ok()?;
         self.rename_claim(id);
         self.outbox.send(id, Message::NickLost(&old, &nick));
         self.share_rename(id, &old);
-        None
+        Some(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::config::interactive::Profile;
+    use crate::peer::Peer;
+
+    #[test]
+    fn a_line_that_waits_for_a_nick_goes_on_when_its_member_loses_the_one_that_it_has() {
+        let (now, id, conn) = (Moment::BEGINNING, ClientId::from_index(0), 1);
+        let from = Peer::Local { uid: 1000, pid: 1 };
+        let mut room = Room::new(&Config::default());
+        room.join(id, &from, b"bob", Profile::Interactive, now)
+            .expect("a free nick");
+        room.share(now);
+        assert_eq!(room.member_here(conn), Some(id));
+        assert!(room.must_wait_for_nick(id, b"carl", now));
+        assert_eq!(room.on_nick_lost(conn), None, "bob~2 is asked for");
+        assert_eq!(room.on_claim(conn, Ok(())), Some(Answered::Resume(id)));
+        assert_eq!(room.nick_of(id), "bob~2");
+        room.take_claims();
+        assert!(room.must_wait_for_nick(id, b"carl", now));
+        let asked = room.take_claims();
+        assert!(
+            matches!(asked.front(), Some(ClaimRequest::Claim { nick, .. }) if nick.as_str() == "carl"),
+            "it is asked for again: {asked:?}"
+        );
+        assert_eq!(room.on_claim(conn, Ok(())), Some(Answered::Resume(id)));
+        assert!(!room.must_wait_for_nick(id, b"carl", now));
     }
 }

@@ -117,7 +117,8 @@ impl World {
     fn stop_engine(&mut self) {
         let time = self.rng.u64(500 * MILLISECOND..12 * SECOND);
         self.trace(|| format!("the engine stands still for {time} us"));
-        self.engine_still_until = self.now + time;
+        // What is sent behind other bytes does not overtake them.
+        self.engine_still_until = self.engine_still_until.max(self.now + time);
         self.tally.note("the engine stands still");
     }
 
@@ -178,7 +179,8 @@ impl World {
             self.later(until, Coming::Accept);
             return self.tally.note("a server that is parted cannot connect");
         }
-        self.nodes[node].parted_until = until;
+        let parted_until = &mut self.nodes[node].parted_until;
+        *parted_until = until.max(*parted_until);
         for link in self.links_of(node) {
             self.later(self.now + WRITE_DEADLINE, Coming::EngineCuts(link));
         }
