@@ -261,16 +261,13 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         let Session::Relay(session) = &mut client.session else {
             return;
         };
-        let was_open = session.is_open();
         let (told, error) = session.take_end();
         let Some(relay) = self.relay.as_mut().filter(|relay| relay.link == Some(id)) else {
             return;
         };
         relay.link = None;
         relay.dialer.on_end(told, error.is_some(), random, now);
-        if was_open {
-            relay.on_closed(now);
-        }
+        relay.on_closed(now);
         let error = error.map(|error| error.to_string());
         let error = error.as_deref();
         self.watch().emit(|| Event::EngineLost {

@@ -189,7 +189,9 @@ impl Core {
     }
 
     pub(super) fn on_closed(&mut self, now: Moment) {
-        self.link = Link::Closed { since: now };
+        if self.is_open() {
+            self.link = Link::Closed { since: now };
+        }
         self.check_at = None;
         self.hold(now);
     }

@@ -318,6 +318,22 @@ fn a_log_that_has_lost_its_end_is_found_out_even_if_it_has_grown_again() {
     );
 }
 
+// The log may have lost its end before the next link is open.
+#[test]
+fn what_was_heard_on_a_link_that_was_never_open_counts_for_no_other() {
+    let mut scene = Scene::up();
+    scene.close();
+    let sequence = scene.log.len() as u64 + 1;
+    scene.hear(Heard::Entry {
+        sequence,
+        payload: &batch(OTHER, 0, Kind::Say, &["lost"]),
+    });
+    scene.close();
+    scene.log.push(batch(OTHER, 0, Kind::Say, &["kept"]));
+    scene.open();
+    assert_eq!(scene.told(), ["kept"]);
+}
+
 #[test]
 fn without_an_engine_the_room_is_split_from_the_start() {
     let mut scene = Scene::closed();
