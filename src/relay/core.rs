@@ -586,7 +586,8 @@ impl Core {
                 }
                 *is_born |= node == own;
                 if presence.on_new(node, now) {
-                    room.on_event(Event::NewNode { node, was });
+                    let is_own = node == own;
+                    room.on_event(Event::NewNode { node, was, is_own });
                 }
             }
             Told::Gone { node } if node == own => is_gone = true,

@@ -110,7 +110,11 @@ pub(crate) enum Event<'e> {
         is_late: bool,
     },
     /// A server asks who is here; it may be this one. Of the one that it was nothing more comes.
-    NewNode { node: NodeId, was: Option<NodeId> },
+    NewNode {
+        node: NodeId,
+        was: Option<NodeId>,
+        is_own: bool,
+    },
     /// A server is gone; nothing more comes of it.
     Gone { node: NodeId },
     /// So many lines of the log will never be seen here.

@@ -114,7 +114,7 @@ impl Room for Journal {
                     is_late,
                 });
             }
-            Event::NewNode { node, was } => {
+            Event::NewNode { node, was, .. } => {
                 self.known.insert(node);
                 if let Some(was) = was {
                     self.known.remove(&was);

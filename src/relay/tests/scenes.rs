@@ -33,10 +33,13 @@ impl Room for Journal {
         self.0.push(match event {
             Event::Line { line, is_late, .. } if is_late => format!("late {}", line.text),
             Event::Line { line, .. } => line.text.to_owned(),
-            Event::NewNode { node, was: None } => format!("new {:x}", node.0),
+            Event::NewNode {
+                node, was: None, ..
+            } => format!("new {:x}", node.0),
             Event::NewNode {
                 node,
                 was: Some(was),
+                ..
             } => format!("new {:x} was {:x}", node.0, was.0),
             Event::Gone { node } => format!("gone {:x}", node.0),
             Event::Lost { lines } => format!("lost {lines}"),

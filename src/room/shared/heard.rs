@@ -31,7 +31,7 @@ impl relay::Room for Room {
                 ..
             } => self.on_line(node, is_own, line, is_late),
             Event::HereOnly { line } => self.on_line(NodeId(0), true, line, false),
-            Event::NewNode { node, was } => self.on_new_node(node, was),
+            Event::NewNode { node, was, is_own } => self.on_new_node(node, was, is_own),
             Event::Gone { node } => self.on_gone(node),
             Event::Lost { lines } => self.on_lost(lines),
             Event::Started => self.start(),
@@ -375,14 +375,14 @@ impl Room {
         }
     }
 
-    fn on_new_node(&mut self, node: NodeId, was: Option<NodeId>) {
+    fn on_new_node(&mut self, node: NodeId, was: Option<NodeId>, is_own: bool) {
         self.forget_displaced(|it| it.node == node || Some(it.node) == was);
         if let Some(was) = was {
             self.members.elsewhere_mut().move_all(was, node);
         }
         self.members.elsewhere_mut().begin_naming(node);
-        if self.is_cut_off() {
-            // It may be this one that asks, which may have missed that others have left.
+        if is_own {
+            // Of others it is known that they came, or that they said something, but not that they are still there.
             self.members.elsewhere_mut().begin_naming_all();
         }
         if let Some(shared) = &mut self.shared {
