@@ -255,18 +255,20 @@ impl Room {
             return self.tell_elsewhere(id, to, text);
         }
         self.outbox.send(id, Message::YouTell(&other.nick, text));
-        self.deliver_words(id, to, text, class)
+        self.deliver_words((id, None), to, text, class)
     }
 
-    /// A person here gets what another one tells it in private. Returns whether it does.
+    /// A person here gets what another one tells it in private; the other one is a member, or somebody of whom nothing
+    /// is known but the name. Returns whether it does.
     pub(super) fn deliver_words(
         &mut self,
-        id: ClientId,
+        (id, stranger): (ClientId, Option<&Member>),
         to: ClientId,
         text: CleanText<'_>,
         class: Class,
     ) -> bool {
-        let (Some(by), Some(other)) = (self.members.get(id), self.members.get(to)) else {
+        let by = self.members.get(id).or(stranger);
+        let (Some(by), Some(other)) = (by, self.members.get(to)) else {
             return false;
         };
         let Some(person) = other.person.as_ref() else {

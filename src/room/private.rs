@@ -212,10 +212,14 @@ impl Room {
             self.send_answer(node, conn, format!("{number} {GONE}"));
             return None;
         }
-        let by = self.member_elsewhere(Place { node, conn }, by)?;
+        let known = self.members.elsewhere().at(Place { node, conn });
+        let is_it = |id: &ClientId| self.nick_of(*id) == by;
+        let id = known.filter(is_it).unwrap_or(ClientId::NOBODY);
+        // It may have joined or left, of which the log has not told yet, or be of a server that is said to be gone.
+        let stranger = self.stranger(by)?;
         let mut scratch = String::new();
         let text = text::clean(words.as_bytes(), &mut scratch);
-        self.deliver_words(by, to, text, Class::Sparse);
+        self.deliver_words((id, Some(&stranger)), to, text, Class::Sparse);
         let away = self.members.person(to).and_then(Person::away);
         let answer = match away {
             Some(why) => format!("{number} {AWAY} {why}"),
@@ -326,3 +330,72 @@ const TOLD: &str = "told";
 const AWAY: &str = "away";
 const GONE: &str = "gone";
 const WHOIS: &str = "whois";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::config::interactive::Profile;
+    use crate::relay::{Event, Room as _};
+    use crate::room::Share;
+
+    const ELSEWHERE: NodeId = NodeId(9);
+
+    /// What people have read since the last time.
+    fn read(room: &mut Room) -> String {
+        let mut bytes: Vec<u8> = Vec::new();
+        for (_, _, entry) in room.outbox.entries() {
+            bytes.extend(entry);
+        }
+        room.outbox.clear();
+        if let Some((seats, mut pass)) = room.pass() {
+            for seat in seats {
+                match pass.share(seat) {
+                    Share::Nothing | Share::Special(_) => {}
+                    Share::Whole(lines) => bytes.extend(lines.bytes),
+                    Share::Pieces { pieces, .. } => pieces.for_each(|it| bytes.extend(it.bytes)),
+                }
+            }
+        }
+        room.end_turn();
+        String::from_utf8(bytes).expect("UTF-8")
+    }
+
+    #[test]
+    fn private_words_make_nobody_a_member_whose_joining_was_not_read() {
+        let (now, id) = (Moment::BEGINNING, ClientId::from_index(0));
+        let from = Peer::Local { uid: 1000, pid: 1 };
+        let mut room = Room::new(&Config::default());
+        room.join(id, &from, b"ann", Profile::Interactive, now)
+            .expect("a free nick");
+        room.share(now);
+        room.on_event(Event::Started);
+        read(&mut room);
+        let mut words = BatchWriter::default();
+        assert!(words.push(7, Kind::Word, "1 1 bob hello"));
+        let header = Header {
+            node: ELSEWHERE,
+            first: 0,
+            open: 0,
+            count: 1,
+        };
+        room.on_private(&words.finish(header), |_, _| panic!("nobody asks"));
+        assert_eq!(read(&mut room), "* bob tells you: hello\r\n");
+        assert_eq!(room.len_elsewhere(), 0);
+        let line = Line {
+            conn: 7,
+            kind: Kind::Join,
+            text: "bob person",
+        };
+        room.on_event(Event::Line {
+            node: ELSEWHERE,
+            is_own: false,
+            number: 0,
+            sequence: 1,
+            line,
+            is_late: false,
+        });
+        assert_eq!(read(&mut room), "* bob joined\r\n");
+        assert_eq!(room.len_elsewhere(), 1);
+    }
+}

@@ -221,7 +221,7 @@ impl Room {
     }
 
     /// Somebody of whom nothing is known but the name.
-    fn stranger(&mut self, name: &str) -> Option<Member> {
+    pub(in crate::room) fn stranger(&mut self, name: &str) -> Option<Member> {
         let nick = Nick::parse(name.as_bytes(), self.max_nick_chars).ok()?;
         let name = self.members.hash_for_member(&nick);
         Some(Member::new(nick, name, None))
