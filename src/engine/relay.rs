@@ -96,6 +96,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
             self.with_link(RelaySession::ping);
         }
         self.close_gate();
+        self.budget.output_bytes = self.room.batch_bytes();
     }
 
     /// Publishes what was said in this turn, before anybody is written to, because it has the longest way.
@@ -142,12 +143,14 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         }
     }
 
-    /// While too much is not read back, nobody is read who would say more.
+    /// While too much is not read back, nobody is read who would say more. When the room is cut off all of that is shown
+    /// at once, so it is no more than a turn may put into a queue.
     fn close_gate(&mut self) {
+        let most = self.env.limits.max_pending_bytes / 4;
         let is_full = self
             .relay
             .as_ref()
-            .is_some_and(|relay| !relay.core.has_room());
+            .is_some_and(|relay| !relay.core.has_room(most));
         self.pressure.is_relay_full = is_full;
     }
 

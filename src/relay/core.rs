@@ -164,9 +164,9 @@ impl Core {
         Said::Waits
     }
 
-    /// Whether more may be said. What is said all the same is taken, and not lost.
-    pub(super) fn has_room(&self) -> bool {
-        !self.is_clogged && self.publisher.waiting_bytes() < MOST_WAITING_BYTES
+    /// Whether more may be said while so many bytes may wait. What is said all the same is taken, and not lost.
+    pub(super) fn has_room(&self, most: usize) -> bool {
+        !self.is_clogged && self.publisher.waiting_bytes() < most.min(MOST_WAITING_BYTES)
     }
 
     /// Publishes what was said in this turn, if that can be.

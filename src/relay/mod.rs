@@ -220,9 +220,10 @@ impl Relay {
         self.core.say(conn, kind, text)
     }
 
-    /// Whether more may be said. What is said all the same is taken, and not lost.
-    pub(crate) fn has_room(&self) -> bool {
-        self.core.has_room()
+    /// Whether more may be said while so many bytes may wait, or 1 MiB if that is less. What is said all the same is
+    /// taken, and not lost.
+    pub(crate) fn has_room(&self, most: usize) -> bool {
+        self.core.has_room(most)
     }
 
     /// Publishes what was said in this turn, if that can be.
@@ -294,6 +295,9 @@ impl Relay {
 
     /// Time has passed.
     pub(crate) fn on_time(&mut self, now: Moment, engine: &mut impl Engine, room: &mut impl Room) {
+        let core = &mut self.core;
+        let mut read = |read: Read<'_>| core.on_read(read, now, engine, room);
+        self.sequencer.read_on(&mut read);
         self.core.on_time(now, engine);
         self.ask(now, engine);
         if self.core.split_if_due(now, engine, room) {

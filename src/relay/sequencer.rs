@@ -5,7 +5,7 @@
 //! | what comes | what happens |
 //! |---|---|
 //! | an entry below the next one | dropped: it was read, or is lost |
-//! | the next one | read out, and those that wait directly behind it |
+//! | the next one | read out, and those that wait directly behind it, as far as one turn may |
 //! | a later one | waits; what is missing before it is asked for after 50 ms |
 //! | "missing", from a server that may be behind | what the log holds is asked, once; 50 ms later the entry again |
 //! | "not fetched": nobody leads the log | asked again after 250 ms |
@@ -18,7 +18,8 @@
 //! may publish as well, under any sequence. So what is not missing in the log is not waited for either.
 //!
 //! Nothing is asked for by itself: [`Sequencer::ask`] is called after whatever was heard, and when its time has
-//! come.
+//! come. What waits behind a gap that is filled may be more than readers can take at once: [`Sequencer::read_on`] reads
+//! out the next part of it, turn by turn.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -31,6 +32,9 @@ const MAX_FETCHES: usize = 1024;
 /// The most entries that wait, and their bytes.
 const MAX_WAITING: usize = 4096;
 const MAX_WAITING_BYTES: usize = 4 << 20;
+
+/// How much is read out at once, in bytes, unless a single entry is longer.
+const READ_BYTES: usize = 8 << 10;
 
 /// How far before the next entry something is asked for.
 const MAX_AHEAD: u64 = 4096;
@@ -84,6 +88,8 @@ pub(crate) struct Sequencer {
     is_open: bool,
     /// The sequence that is read next.
     next: u64,
+    /// The first sequence that the log holds: what is missing below it is lost.
+    first: u64,
     /// The sequence behind the last one that is known of.
     end: u64,
     /// Entries behind the next one; while the link is not open, any.
@@ -150,6 +156,7 @@ impl Sequencer {
             gap,
             is_open: false,
             next: 1,
+            first: 1,
             end: 1,
             waiting: BTreeMap::new(),
             waiting_bytes: 0,
@@ -202,7 +209,8 @@ impl Sequencer {
             self.expect_up_to(sequence, now);
             self.keep(sequence, waiting);
         }
-        self.lose_below(first, sink);
+        self.first = 0;
+        self.begin_at(first);
         self.read_on(sink);
     }
 
@@ -227,11 +235,12 @@ impl Sequencer {
         now: Moment,
         sink: &mut impl FnMut(Read<'_>),
     ) {
+        let mut read_bytes = 0;
         if self.is_open && sequence == self.next {
             self.expect_up_to(sequence, now);
             self.fetches.remove(&sequence);
             self.read(sequence, payload, sink);
-            self.read_on(sink);
+            read_bytes = payload.len();
         } else if self.is_open && sequence < self.next || self.waiting.contains_key(&sequence) {
             self.figures.doubles = self.figures.doubles.saturating_add(1);
         } else {
@@ -248,6 +257,7 @@ impl Sequencer {
                 },
             );
         }
+        self.read_behind(read_bytes, sink);
     }
 
     /// The server that was asked has no such entry.
@@ -279,7 +289,7 @@ impl Sequencer {
         if !self.is_open {
             return;
         }
-        self.lose_below(first, sink);
+        self.begin_at(first);
         self.read_on(sink);
         let end = last.saturating_add(1);
         if end > self.end {
@@ -325,11 +335,19 @@ impl Sequencer {
         }
     }
 
-    /// When something is to be asked, if nothing is heard before.
+    /// When something is to be asked, or read out, if nothing is heard before.
     pub(crate) fn next_deadline(&self) -> Option<Moment> {
         let gap = self.gaps.front().map(|gap| gap.due);
         let fetch = self.fetches.values().filter_map(|it| it.due()).min();
-        [gap, fetch, self.info_due()].into_iter().flatten().min()
+        let at_once = self.has_more().then_some(Moment::BEGINNING);
+        let deadlines = [gap, fetch, self.info_due(), at_once];
+        deadlines.into_iter().flatten().min()
+    }
+
+    /// Whether something can be read out.
+    pub(crate) fn has_more(&self) -> bool {
+        let next = self.waiting.first_key_value().map(|(&next, _)| next);
+        self.is_open && (self.next < self.first || next == Some(self.next))
     }
 
     fn info_due(&self) -> Option<Moment> {
@@ -345,7 +363,7 @@ impl Sequencer {
         if let Some((&last, _)) = self.waiting.last_key_value().filter(|_| self.is_full) {
             end = end.min(last);
         }
-        self.asked_end = self.asked_end.max(self.next);
+        self.asked_end = self.asked_end.max(self.next).max(self.first);
         while self.asked_end < end && self.fetches.len() < MAX_FETCHES {
             let sequence = self.asked_end;
             self.asked_end = self.asked_end.saturating_add(1);
@@ -399,15 +417,33 @@ impl Sequencer {
         sink(Read::Entry { sequence, payload });
     }
 
-    /// Reads out what waits directly behind what was read.
-    fn read_on(&mut self, sink: &mut impl FnMut(Read<'_>)) {
-        while let Some(first) = self.waiting.first_entry() {
-            if *first.key() != self.next {
-                break;
+    /// Reads out what waits directly behind what was read, as far as that may be done at once. What is missing below the
+    /// first entry of the log is lost.
+    pub(crate) fn read_on(&mut self, sink: &mut impl FnMut(Read<'_>)) {
+        self.read_behind(0, sink);
+    }
+
+    /// Reads on behind so many bytes.
+    fn read_behind(&mut self, mut bytes: usize, sink: &mut impl FnMut(Read<'_>)) {
+        while self.has_more() {
+            let first = self.waiting.first_entry();
+            let next = first.as_ref().map(|first| *first.key());
+            if let Some(first) = first.filter(|first| *first.key() == self.next) {
+                let len = first.get().payload.len();
+                if bytes > 0 && bytes.saturating_add(len) > READ_BYTES {
+                    break;
+                }
+                let (sequence, waiting) = first.remove_entry();
+                self.waiting_bytes = self.waiting_bytes.saturating_sub(len);
+                bytes = bytes.saturating_add(len);
+                self.read(sequence, &waiting.payload, sink);
+            } else {
+                let end = next.map_or(self.first, |next| next.min(self.first));
+                let entries = end.saturating_sub(self.next);
+                self.next = end;
+                self.figures.lost_entries = self.figures.lost_entries.saturating_add(entries);
+                sink(Read::Lost { entries });
             }
-            let (sequence, waiting) = first.remove_entry();
-            self.waiting_bytes = self.waiting_bytes.saturating_sub(waiting.payload.len());
-            self.read(sequence, &waiting.payload, sink);
         }
         let is_half = self.waiting.len() <= MAX_WAITING / 2;
         if is_half && self.waiting_bytes <= MAX_WAITING_BYTES / 2 {
@@ -415,21 +451,11 @@ impl Sequencer {
         }
     }
 
-    /// The log begins at `first`: what waits below it is read out, and what is missing there is lost.
-    fn lose_below(&mut self, first: u64, sink: &mut impl FnMut(Read<'_>)) {
-        while self.next < first {
-            self.read_on(sink);
-            let next = self.waiting.first_key_value().map(|(&next, _)| next);
-            let end = next.map_or(first, |next| next.min(first));
-            let entries = end.saturating_sub(self.next);
-            if entries > 0 {
-                self.next = end;
-                self.figures.lost_entries = self.figures.lost_entries.saturating_add(entries);
-                sink(Read::Lost { entries });
-            }
-        }
-        self.end = self.end.max(self.next);
-        self.fetches = self.fetches.split_off(&self.next);
+    /// The log begins there: what is missing below is not asked for any more.
+    fn begin_at(&mut self, first: u64) {
+        self.first = self.first.max(first);
+        self.end = self.end.max(self.first);
+        self.fetches = self.fetches.split_off(&self.first);
     }
 
     /// The log ended before `end` when that was asked: what was heard before that of later entries was never said by
@@ -504,6 +530,11 @@ mod tests {
             });
         }
 
+        fn read_on(&mut self) {
+            let Self { log, words, .. } = self;
+            log.read_on(&mut |read| words.push(word(read)));
+        }
+
         fn info(&mut self, first: u64, last: u64) {
             let Self { log, now, words } = self;
             log.on_info((first, last), at(*now), &mut |read| words.push(word(read)));
@@ -511,6 +542,9 @@ mod tests {
 
         /// What was read and is asked now, since the last time.
         fn told(&mut self) -> String {
+            while self.log.has_more() {
+                self.read_on();
+            }
             let Self { log, now, words } = self;
             log.ask(at(*now), &mut |ask| {
                 words.push(match ask {
@@ -552,6 +586,25 @@ mod tests {
         assert_eq!(scene.log.figures().doubles, 3);
         assert_eq!((scene.log.next(), scene.log.waiting()), (7, (0, 0)));
         assert_eq!(scene.told_after(1000), "", "nothing is missing");
+        assert_eq!(scene.log.next_deadline(), None);
+    }
+
+    #[test]
+    fn what_waits_behind_a_gap_is_read_out_in_parts() {
+        let mut scene = Scene::new(1, 0, 0);
+        for sequence in 2..1000 {
+            scene.hear(sequence);
+        }
+        scene.hear(1);
+        let mut parts = vec![scene.words.len()];
+        while scene.log.next_deadline() == Some(Moment::BEGINNING) {
+            scene.read_on();
+            parts.push(scene.words.len());
+        }
+        assert_eq!(parts, [194, 384, 573, 762, 951, 999], "of 43 KiB");
+        let all: Vec<String> = (1..1000).map(|it| it.to_string()).collect();
+        assert_eq!(scene.told(), all.join(" "));
+        assert_eq!(scene.log.waiting(), (0, 0));
         assert_eq!(scene.log.next_deadline(), None);
     }
 
@@ -697,6 +750,9 @@ mod tests {
                     },
                 );
             });
+            while log.has_more() {
+                log.read_on(&mut |_| read.push(true));
+            }
             assert_eq!(read.len(), 1 + entries);
             log.ask(at(50), &mut |ask| asked.push(ask));
             assert_eq!(asked[1], Ask::Fetch(2 + entries as u64));
@@ -718,6 +774,9 @@ mod tests {
             // The first comes last, and only as much can wait for it as there is room for.
             for sequence in (first..=600).rev() {
                 log.on_entry(sequence, &payload, at(0), &mut |_| read += 1);
+            }
+            while log.has_more() {
+                log.read_on(&mut |_| read += 1);
             }
             assert_eq!(read, log.next() - 1);
         }
@@ -852,7 +911,7 @@ mod tests {
     // engine that is well again all is read.
     #[test]
     fn what_is_read_and_what_is_lost_is_all_there_was() {
-        let mut tally = [0; 8];
+        let mut tally = [0; 9];
         for seed in seeds(100) {
             println!("seed {seed}");
             let rng = fastrand::Rng::with_seed(seed);
@@ -924,6 +983,18 @@ mod tests {
                         }
                         Answer::Info(first, last) => log.on_info((first, last), now, &mut sink),
                     }
+                }
+                while log.has_more() {
+                    let mut bytes = 0;
+                    log.read_on(&mut |read| {
+                        bytes += match read {
+                            Read::Entry { payload, .. } => payload.len(),
+                            Read::Lost { .. } => 0,
+                        };
+                        next = check(next, read, &engine, &mut lost);
+                    });
+                    assert!(bytes <= READ_BYTES, "{bytes} bytes at once");
+                    tally[8] += u64::from(log.has_more());
                 }
                 log.ask(at(engine.now), &mut |ask| engine.answer(ask));
                 let asked = log.fetches.len();

@@ -260,6 +260,12 @@ impl Client {
                 .map(Read::Skipped)
         };
         if let Some(read) = read {
+            let keeps_up = self.kind != Kind::Slow;
+            assert!(
+                !keeps_up || !matches!(read, Read::Skipped(_)),
+                "client {} reads all that it is sent, and is told: {notice}",
+                self.id
+            );
             self.read.push(read);
             return tally.note_read(read);
         }

@@ -215,9 +215,12 @@ fn a_short_break_is_told_to_nobody() {
     scene.close();
     scene.say("said without a link");
     assert_eq!(scene.relay.phase(), Phase::Holding);
-    assert!(scene.relay.has_room());
+    assert!(scene.relay.has_room(usize::MAX));
     scene.wait(1000);
-    assert!(!scene.relay.has_room(), "a line has waited for a second");
+    assert!(
+        !scene.relay.has_room(usize::MAX),
+        "a line has waited for a second"
+    );
     scene.wait(999);
     scene.log.push(batch(OTHER, 0, Kind::Say, &["missed"]));
     scene.open();
@@ -227,7 +230,7 @@ fn a_short_break_is_told_to_nobody() {
         ["missed", "lost on the way", "said without a link"]
     );
     assert_eq!((scene.relay.phase(), scene.relay.node()), (Phase::Up, OWN));
-    assert!(scene.relay.has_room());
+    assert!(scene.relay.has_room(usize::MAX));
 }
 
 #[test]

@@ -188,6 +188,14 @@ impl Room {
         }
     }
 
+    /// How much is to be said everywhere, in bytes. It comes back to be heard here as well.
+    #[cfg(feature = "relay")]
+    #[inline]
+    pub(crate) fn outgoing_bytes(&self) -> usize {
+        let shared = self.shared.as_ref();
+        shared.map_or(0, |shared| shared.outgoing.text.len())
+    }
+
     /// Whether another server has asked who is here, and what is in force. A room that is cut off answers when it is
     /// back: of whoever leaves before, the others would not hear.
     pub(crate) fn is_asked(&self) -> bool {
