@@ -13,8 +13,8 @@ use line_chat::{Config, Metrics, Profile, RelayConfig, Service};
 use crate::nats::Time;
 use crate::wire::Wire;
 
-/// More turns at one moment, and the loop spins.
-const MOST_TURNS: usize = 400;
+/// More turns at one moment, and the loop spins. What waits behind a gap takes up to a thousand.
+const MOST_TURNS: usize = 2000;
 
 /// How much may be queued for a client: as little as people can be given.
 pub(crate) const MAX_PENDING: usize = 64 << 10;
