@@ -663,6 +663,13 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// How much may be said here and not be heard, because other servers have to hear it as well, in bytes. When the
+    /// room is cut off from them all of it is shown at once, so it is as much as a turn may put into a queue.
+    #[cfg(feature = "relay")]
+    pub(crate) fn most_unheard_bytes(&self) -> usize {
+        self.max_pending_bytes / 4
+    }
+
     /// Checks the limits that decide whether a peer is alive.
     fn check_liveness(&self) -> Result<(), ConfigError> {
         let times = [

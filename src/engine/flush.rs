@@ -240,6 +240,8 @@ impl<S: Stream, O: Observer> Engine<S, O> {
                     }
                     self.wake(id);
                 }
+                #[cfg(feature = "relay")]
+                Effect::HoldSpeakers => self.pressure.is_relay_full = true,
                 Effect::Dial(to, service) => self.upkeep.dials.push((to, service)),
             }
         }

@@ -439,8 +439,6 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         let commands = step.least_cost.div_ceil(COMMAND_BYTES);
         budget.commands = budget.commands.saturating_add(commands);
         let said = self.room.batch_bytes();
-        #[cfg(feature = "relay")]
-        let said = said.saturating_add(self.room.outgoing_bytes());
         budget.output_bytes = said.saturating_add(self.env.turn_reply_bytes);
         // Input that nobody else sees is work for the server all the same.
         let output = step.said_bytes.saturating_add(replies);

@@ -143,10 +143,9 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         }
     }
 
-    /// While too much is not read back, nobody is read who would say more. When the room is cut off all of that is shown
-    /// at once, so it is no more than a turn may put into a queue.
+    /// While too much is not read back, nobody is read who would say more.
     fn close_gate(&mut self) {
-        let most = self.env.limits.max_pending_bytes / 4;
+        let most = self.env.limits.most_unheard_bytes();
         let is_full = self
             .relay
             .as_ref()

@@ -36,6 +36,8 @@ use crate::protocol::message::{Awaited, Message};
 use crate::protocol::sniff::{self, Opening, OtherProtocol};
 use crate::protocol::telnet::{NOP, TelnetDecoder};
 use crate::room::{Room, Spoken};
+#[cfg(feature = "relay")]
+use crate::session::Effect;
 use crate::session::commands::{self, COMMAND_BYTES};
 use crate::session::login::{close_unless_full, has_text};
 use crate::session::{Ctx, Flow, Lane, LongestLine, Step, Watch};
@@ -698,7 +700,12 @@ fn say(line: &[u8], class: Class, cx: &mut Ctx<'_>) -> Step {
 fn say_watched(line: &[u8], class: Class, cx: &mut Ctx<'_>) -> Step {
     let (id, now) = (cx.id, cx.env.now);
     let spoken = cx.room.say_watched(id, &cx.peer, line, class, now);
-    said(spoken, cx.id, class, cx.env, &mut cx.watch)
+    let step = said(spoken, cx.id, class, cx.env, &mut cx.watch);
+    #[cfg(feature = "relay")]
+    if cx.room.outgoing_bytes() >= cx.env.limits.most_unheard_bytes() {
+        cx.effects.push(Effect::HoldSpeakers);
+    }
+    step
 }
 
 /// Counts a line that a member has said, if it was said, and tells the observer.

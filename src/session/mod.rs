@@ -113,6 +113,9 @@ pub(crate) enum Effect {
     /// Other servers have said whether a client can have its nick.
     #[cfg(feature = "relay")]
     Resume(ClientId),
+    /// Let nobody say more in this turn: enough is on its way to other servers.
+    #[cfg(feature = "relay")]
+    HoldSpeakers,
     /// Close all clients of these peers.
     ClosePeers(PeerSet),
     /// Connect to this address, and speak that with it.
