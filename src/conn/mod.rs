@@ -35,7 +35,7 @@ use bytes::{Buf, BytesMut};
 use crate::broadcast::batch::Lines;
 use crate::broadcast::personal::PersonalLine;
 use crate::config::Limits;
-use crate::metrics::{Metrics, ProcessStats, Survey};
+use crate::metrics::{self, Metrics, ProcessStats, Survey};
 use crate::peer::Peer;
 use crate::time::moment::{Clock, Moment};
 use crate::time::rate_limit::Rate;
@@ -338,7 +338,7 @@ impl<S: Stream> Io<S> {
                     // A short read has emptied the stream: what comes later comes with an event.
                     self.read = ReadState::Dry;
                 }
-                env.metrics.bytes_in = env.metrics.bytes_in.saturating_add(n as u64);
+                metrics::count(&mut env.metrics.bytes_in, n as u64);
                 Fill::Fresh(n)
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -375,7 +375,7 @@ impl<S: Stream> Io<S> {
                 if n < scratch.len() && !to_the_end && !self.stream.holds_input() {
                     self.read = ReadState::Dry;
                 }
-                env.metrics.bytes_in = env.metrics.bytes_in.saturating_add(n as u64);
+                metrics::count(&mut env.metrics.bytes_in, n as u64);
                 self.hold(scratch.get(..n).unwrap_or_default(), env);
                 return n < scratch.len() && self.read != ReadState::Dry;
             }
@@ -523,12 +523,12 @@ impl<S: Stream> Io<S> {
     /// reader's queue only if something is left.
     #[inline]
     fn write_hot(&mut self, lines: usize, env: &mut Env) -> Delivered {
-        env.metrics.deliveries = env.metrics.deliveries.saturating_add(lines as u64);
+        metrics::count(&mut env.metrics.deliveries, lines as u64);
         let hot = &mut env.pool.hot;
         match retry(|| self.stream.write(hot)) {
             Ok(n) if n == hot.len() && !self.stream.owes_output() => {
                 hot.clear();
-                env.metrics.bytes_out = env.metrics.bytes_out.saturating_add(n as u64);
+                metrics::count(&mut env.metrics.bytes_out, n as u64);
                 Delivered::AtOnce
             }
             written => self.keep_rest(written, env),

@@ -21,6 +21,7 @@ use crate::broadcast::personal::{PersonalLine, Piece};
 use crate::config::addr::Eol;
 use crate::conn::Env;
 use crate::conn::overflow::{Content, Overflow, Verdict, content_of, skipped_in, skipped_notice};
+use crate::metrics;
 use crate::protocol::layout::{Columns, each_line};
 use crate::protocol::message::Message;
 use crate::protocol::telnet;
@@ -271,7 +272,7 @@ impl SendQueue {
         }
         if self.admits_all(&lines, env) {
             self.append(lines.bytes, env);
-            env.metrics.deliveries = env.metrics.deliveries.saturating_add(lines.count as u64);
+            metrics::count(&mut env.metrics.deliveries, lines.count as u64);
             return Pushed::Queued;
         }
         self.push_segments(lines, env)
@@ -408,7 +409,7 @@ impl SendQueue {
     #[inline]
     pub(super) fn consume(&mut self, n: usize, env: &mut Env) {
         env.metrics.pending_bytes = env.metrics.pending_bytes.saturating_sub(n);
-        env.metrics.bytes_out = env.metrics.bytes_out.saturating_add(n as u64);
+        metrics::count(&mut env.metrics.bytes_out, n as u64);
         let rest = self.buf.len().saturating_sub(n);
         if rest == 0 {
             return self.take_back(env);

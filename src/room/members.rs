@@ -1002,7 +1002,7 @@ impl Members {
     fn rank(&self, key: &str) -> Result<usize, usize> {
         self.by_name.binary_search_by(|&id| {
             let member = self.get(ClientId::from_index(id as usize));
-            member.map_or(Ordering::Less, |member| member.nick.key().cmp(key))
+            member.map_or(Ordering::Less, |member| member.nick.cmp_key(key))
         })
     }
 }

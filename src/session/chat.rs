@@ -28,6 +28,7 @@ use crate::conn::overflow::Content;
 use crate::conn::send_queue::SendQueue;
 use crate::conn::timeouts::Timeout;
 use crate::events::{Event, Heard};
+use crate::metrics;
 use crate::protocol::claim_token::Attempt;
 use crate::protocol::close_reason::CloseReason;
 use crate::protocol::decoder::{Decoded, Decoder, Input, Next};
@@ -721,7 +722,7 @@ fn said(
     let Some(spoken) = spoken else {
         return step;
     };
-    env.metrics.lines_in = env.metrics.lines_in.saturating_add(1);
+    metrics::count(&mut env.metrics.lines_in, 1);
     step.said_bytes = spoken.bytes;
     if spoken.is_written_twice {
         // Every reader has to be given one form and not the other.

@@ -3,6 +3,7 @@
 //! the like; [`alike`](crate::text::alike) decides which names look alike. An invalid line is refused
 //! with a reason, worded for the person who typed it.
 
+use std::cmp::Ordering;
 use std::fmt;
 
 use unicode_normalization::UnicodeNormalization;
@@ -26,8 +27,8 @@ const MAX_JOINED: usize = 4;
 /// [isolated](Isolated). `{:#}` writes it bare.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Nick(
-    /// The nick. If its key differs, the key follows behind a line feed, which no nick contains. It is
-    /// kept because it is needed often and takes long to make.
+    /// Its key. If the nick differs, it follows behind a line feed, which no nick contains. The key is
+    /// kept because it is needed often and takes long to make, and comes first because it is compared most.
     Box<str>,
 );
 
@@ -68,7 +69,7 @@ impl Nick {
         Ok(Self(if key == name {
             name.into()
         } else {
-            [name, "\n", &key].concat().into()
+            [&key, "\n", name].concat().into()
         }))
     }
 
@@ -82,7 +83,7 @@ impl Nick {
         Some(Self(match key == name {
             true => longer.into(),
             // A digit joins with nothing before it, so the key needs not to be made.
-            false => format!("{longer}\n{key}{digit}").into(),
+            false => format!("{key}{digit}\n{longer}").into(),
         }))
     }
 
@@ -93,10 +94,10 @@ impl Nick {
         let Some(end) = self.end() else {
             return (whole, whole);
         };
-        let key = whole.get(end.saturating_add(1)..);
+        let name = whole.get(end.saturating_add(1)..);
         (
+            name.unwrap_or_default(),
             whole.get(..end).unwrap_or_default(),
-            key.unwrap_or_default(),
         )
     }
 
@@ -111,7 +112,19 @@ impl Nick {
         self.with_key().1
     }
 
-    /// The index at which the nick ends and its key follows. Most nicks are so short that a loop finds
+    /// Compares the key of this nick with another key, in the order of their bytes.
+    #[inline]
+    pub(crate) fn cmp_key(&self, key: &str) -> Ordering {
+        let (whole, key) = (self.0.as_bytes(), key.as_bytes());
+        let (beginning, rest) = whole.split_at(key.len().min(whole.len()));
+        // The line feed behind a key comes before any character of one.
+        beginning.cmp(key).then(match rest {
+            [] | [b'\n', ..] => Ordering::Equal,
+            _ => Ordering::Greater,
+        })
+    }
+
+    /// The index at which the key ends and the nick follows. Most nicks are so short that a loop finds
     /// it sooner than a search made for long texts.
     #[inline]
     fn end(&self) -> Option<usize> {
@@ -314,6 +327,30 @@ mod tests {
     fn white_space(joined: Option<&str>) -> NickError {
         let joined = joined.map(|it| parse(it).expect("a valid nick"));
         NickError::WhiteSpace { joined }
+    }
+
+    #[test]
+    fn keys_are_compared_without_being_looked_for() {
+        let nicks = [
+            "a",
+            "ab",
+            "B",
+            "b",
+            "Bo",
+            "bob",
+            "Bob",
+            "bob2",
+            "BOBBY",
+            "Zo\u{eb}",
+            "\u{ff42}ob",
+        ];
+        let nicks = nicks.map(|nick| parse(nick).expect("a valid nick"));
+        for one in &nicks {
+            for other in &nicks {
+                let expected = one.key().cmp(other.key());
+                assert_eq!(one.cmp_key(other.key()), expected, "{one} and {other}");
+            }
+        }
     }
 
     #[test]
