@@ -152,10 +152,15 @@ impl Claims {
     }
 
     /// Forgets those whose time is over.
+    #[inline]
     pub(super) fn expire(&mut self, now: Moment) {
-        if self.next_end.is_none_or(|at| now < at) {
-            return;
+        if self.next_end.is_some_and(|at| at <= now) {
+            self.forget_expired(now);
         }
+    }
+
+    #[cold]
+    fn forget_expired(&mut self, now: Moment) {
         let gone = self.gone.iter();
         let expired = gone.filter(|(_, (_, gone))| gone.expires_at <= now);
         let expired: Vec<u64> = expired.map(|(&serial, _)| serial).collect();

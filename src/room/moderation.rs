@@ -302,7 +302,7 @@ impl Room {
     /// A member has joined that was no member before. It takes over the mute of its name, or else of the one
     /// who left first of those whose mutes wait for somebody of its address.
     pub(super) fn mute_newcomer(&mut self, id: ClientId, from: &Peer, now: Moment) {
-        if !self.take_mute(id, Some(from.origin()), now) {
+        if !self.muted.is_empty() && !self.take_mute(id, Some(from.origin()), now) {
             self.tell_if_muted(id, now);
         }
     }

@@ -52,7 +52,14 @@ impl Reclaimable {
     }
 
     /// A client has got a nick, or is freed.
+    #[inline]
     pub(crate) fn remove(&mut self, id: ClientId) {
+        if !self.places.is_empty() {
+            self.remove_known(id);
+        }
+    }
+
+    fn remove_known(&mut self, id: ClientId) {
         let Some((origin, since)) = self.places.remove(&id) else {
             return;
         };
