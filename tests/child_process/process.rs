@@ -82,7 +82,6 @@ fn after_a_pause_84_who_have_sent_something_in_it_keep_their_places() {
 
 #[test]
 fn a_pause_takes_nothing_of_the_time_of_those_who_were_silent_in_it() {
-    let _alone = alone();
     let server = Server::start(&["--login-timeout", "0.5", "--idle-timeout", "3"]);
     let mut bob = server.join("bob");
     let mut stranger = server.connect();
