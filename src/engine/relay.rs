@@ -96,6 +96,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
             self.with_link(RelaySession::ping);
         }
         self.close_gate();
+        // What the log has told counts as well.
         self.budget.output_bytes = self.room.batch_bytes();
     }
 

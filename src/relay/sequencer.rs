@@ -423,7 +423,7 @@ impl Sequencer {
         self.read_behind(0, sink);
     }
 
-    /// Reads on behind so many bytes.
+    /// Reads on, when so many bytes were read out at once already.
     fn read_behind(&mut self, mut bytes: usize, sink: &mut impl FnMut(Read<'_>)) {
         while self.has_more() {
             let first = self.waiting.first_entry();
