@@ -663,11 +663,12 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// How much may be said here and not be heard, because other servers have to hear it as well, in bytes. When the
-    /// room is cut off from them all of it is shown at once, so it is as much as a turn may put into a queue.
+    /// How many bytes of lines said here may wait until other servers can hear them too. When the room is cut off from
+    /// them, all of these lines are shown at once. So this is half of what a turn puts into a queue otherwise, because
+    /// the turn may have put that there before.
     #[cfg(feature = "relay")]
     pub(crate) fn most_unheard_bytes(&self) -> usize {
-        self.max_pending_bytes / 4
+        self.max_pending_bytes / 8
     }
 
     /// Checks the limits that decide whether a peer is alive.

@@ -246,8 +246,8 @@ impl Relay {
         self.core.hold(now);
     }
 
-    /// The link is closed, or has failed before it was open: what was heard on it counts for no other. A split that was
-    /// about to end goes on with the next [`on_time`](Self::on_time).
+    /// The link is closed, or has failed before it was open: entries that wait are forgotten, because the next link may
+    /// be to another log. A split that was about to end goes on with the next [`on_time`](Self::on_time).
     pub(crate) fn on_closed(&mut self, now: Moment) {
         self.sequencer.on_closed();
         self.core.on_closed(now);

@@ -182,7 +182,7 @@ impl Room {
         let id = self.member_here(conn)?;
         match (other, answer) {
             (None, _) => Some(Answered::Resume(id)),
-            // A line of it may have waited for yet another nick.
+            // The member may have asked for another nick itself, and that line waits.
             (Some(_), Ok(())) => Some(match self.take_other_name(id, conn) {
                 Some(()) => Answered::Resume(id),
                 None => Answered::Close(id),
