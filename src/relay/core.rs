@@ -580,12 +580,15 @@ impl Core {
             }),
             Told::NewNode { node, .. } | Told::Gone { node } if formers.contains(&node) => {}
             Told::NewNode { node, was } => {
+                let mut is_news = false;
                 if let Some(was) = was.filter(|&was| was != node) {
-                    presence.remove(was);
+                    // It may have been taken for a living one again since the node said this for the first time.
+                    is_news = presence.remove(was);
                     is_gone |= was == own;
                 }
                 *is_born |= node == own;
-                if presence.on_new(node, now) {
+                is_news |= presence.on_new(node, now);
+                if is_news {
                     let is_own = node == own;
                     room.on_event(Event::NewNode { node, was, is_own });
                 }

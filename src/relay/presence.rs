@@ -94,9 +94,9 @@ impl Presence {
         }
     }
 
-    /// A server is no more.
-    pub(crate) fn remove(&mut self, node: NodeId) {
-        self.nodes.remove(&node);
+    /// A server is no more. Returns whether it was known.
+    pub(crate) fn remove(&mut self, node: NodeId) -> bool {
+        self.nodes.remove(&node).is_some()
     }
 
     /// The link was closed for a while, or nothing was read: everybody lives again.

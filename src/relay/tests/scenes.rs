@@ -474,6 +474,21 @@ fn who_was_gone_by_what_the_log_has_lost_is_heard_again() {
     );
 }
 
+// A server that goes on under another id says so until it reads it. Between two such beats a line of the id before may
+// be read that shows that id to be living.
+#[test]
+fn an_id_that_was_given_up_is_no_more_even_if_a_late_line_of_it_is_heard_again() {
+    let mut scene = Scene::up();
+    scene.add(&batch(OTHER, 0, Kind::Say, &["hello"]));
+    let next = batch(NodeId(0xc), 0, Kind::Beat, &[&format!("new {OTHER}")]);
+    scene.add(&next);
+    scene.add(&next);
+    assert_eq!(scene.told(), ["hello", "new c was b"]);
+    scene.add(&batch(OTHER, 3, Kind::Say, &["late"]));
+    scene.add(&next);
+    assert_eq!(scene.told(), ["late", "new c was b"]);
+}
+
 #[test]
 fn a_log_that_is_made_anew_under_the_link_is_noticed_by_its_first_entry() {
     let mut scene = Scene::up();
