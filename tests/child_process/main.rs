@@ -1,4 +1,5 @@
-//! The built binary as a child process, with real arguments, files, signals, and limits of the system.
+//! The built binary as a child process, with real arguments, files, signals, and limits of the system; and what else
+//! starts processes.
 
 // A helper that cannot go on fails its test.
 #![allow(clippy::expect_used, clippy::panic)]
@@ -8,6 +9,7 @@ mod command;
 mod faults;
 mod flags;
 mod generate;
+mod ghosts;
 mod hosting;
 mod inherited;
 mod limits;
