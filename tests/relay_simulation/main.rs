@@ -64,3 +64,8 @@ fn people_on_all_servers_read_the_same_in_the_same_order() {
         tally.assert_complete();
     }
 }
+
+#[test]
+fn what_a_crowd_says_before_the_room_is_cut_off_is_too_much_for_nobody_who_reads() {
+    world::run_crowd();
+}

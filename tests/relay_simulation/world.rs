@@ -20,6 +20,11 @@ const DOUBT: Time = 60 * SECOND;
 /// How long a client waits for a nick.
 const PATIENCE: Time = 45 * SECOND;
 
+/// How many say something at once, and how many lines of 200 bytes each of them: more in one turn than may wait for a
+/// reader.
+const CROWD: usize = 24;
+const LINES_OF_EACH: usize = 100;
+
 /// Nicks that several want.
 const CONTESTED: [&str; 3] = ["kim", "lee", "max"];
 
@@ -135,6 +140,33 @@ pub(crate) fn run(seed: u64) -> Tally {
     checks::check_free_nicks(&mut world);
     world.note_metrics();
     world.tally
+}
+
+/// Many say much at once on a server whose engine has just stopped, so that all of it waits until the room is cut off.
+/// Whoever reads what it is sent is then told all of it.
+pub(crate) fn run_crowd() {
+    let mut world = World::new(0);
+    world.start_server(true);
+    world.run_until(5 * SECOND);
+    let nicks = (0..CROWD).map(|number| format!("p{number}q"));
+    let kind = (Kind::Talker, Profile::Plain);
+    let crowd: Vec<usize> = nicks.map(|nick| world.connect(0, kind, &nick)).collect();
+    world.run_until(10 * SECOND);
+    assert!(world.clients.iter().all(Client::is_member), "all are in");
+    world.engine_still_until = Time::MAX;
+    for &id in &crowd {
+        for _ in 0..LINES_OF_EACH {
+            world.clients[id].say(200, false, &mut world.said);
+        }
+    }
+    world.run_until(20 * SECOND);
+    assert!(world.nodes[0].is_cut_off);
+    let all = CROWD * LINES_OF_EACH;
+    for id in [world.nodes[0].witness, crowd[0]] {
+        let client = &world.clients[id];
+        let own = usize::try_from(client.said).expect("so few");
+        assert_eq!(client.lines().count(), all - own, "client {id}");
+    }
 }
 
 impl World {
