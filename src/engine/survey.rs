@@ -47,7 +47,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
         self.env.survey = Some(Survey {
             metrics: self.metrics(),
             slowest,
-            uptime: self.env.now.saturating_since(Moment::BEGINNING),
+            uptime: self.env.now.saturating_since(Moment::START),
         });
     }
 }

@@ -9,7 +9,7 @@ use super::claims::Life;
 use super::nodes::{Nodes, Told};
 use super::presence::Presence;
 use super::publisher::{MOST_WAITING_BYTES, Publisher};
-use super::sequencer::Read;
+use super::sequencer::{Entry, Read};
 use super::{Engine, Event, Figures, LogInfo, Phase, Room, Said, Times};
 use crate::protocol::relay_batch::{Beat, Header, Kind, NodeId};
 use crate::time::moment::Moment;
@@ -494,9 +494,9 @@ impl Core {
         room: &mut impl Room,
     ) {
         match read {
-            Read::Entry { sequence, payload } => {
-                self.position = sequence;
-                self.on_entry(sequence, payload, now, engine, room);
+            Read::Entry(entry) => {
+                self.position = entry.sequence;
+                self.on_entry(entry, now, engine, room);
             }
             Read::Lost { entries } => {
                 self.position = self.position.saturating_add(entries);
@@ -510,17 +510,17 @@ impl Core {
 
     fn on_entry(
         &mut self,
-        sequence: u64,
-        payload: &[u8],
+        entry: Entry<'_>,
         now: Moment,
         engine: &mut impl Engine,
         room: &mut impl Room,
     ) {
-        payload.clone_into(&mut self.last_entry);
+        let Entry { sequence, .. } = entry;
+        entry.payload.clone_into(&mut self.last_entry);
         if sequence <= self.until() {
             self.progress_at = now;
         }
-        let (header, is_gone) = self.tell(sequence, payload, now, room);
+        let (header, is_gone) = self.tell(entry, now, room);
         if let Some(header) = header.filter(|header| header.node == self.node()) {
             self.on_own_batch(header, now, engine);
         }
@@ -544,11 +544,15 @@ impl Core {
     /// Tells what an entry lets be told. Returns whose it is, and whether it says that this server is gone.
     fn tell(
         &mut self,
-        sequence: u64,
-        payload: &[u8],
+        entry: Entry<'_>,
         now: Moment,
         room: &mut impl Room,
     ) -> (Option<Header>, bool) {
+        let Entry {
+            sequence,
+            payload,
+            stored_at,
+        } = entry;
         let own = self.publisher.node();
         let is_late = self.is_reading_history() && sequence <= self.until();
         let mut is_gone = false;
@@ -575,6 +579,7 @@ impl Core {
                 is_own: node == own,
                 number,
                 sequence,
+                stored_at,
                 line,
                 is_late,
             }),

@@ -46,6 +46,7 @@ use crate::config::relay::RelayTimes as Times;
 use crate::metrics::Histogram;
 use crate::protocol::relay_batch::{Kind, Line, NodeId};
 use crate::time::moment::Moment;
+pub(crate) use sequencer::Entry;
 use sequencer::{Ask, Read, Sequencer};
 
 /// What the relay wants of the engine.
@@ -78,7 +79,7 @@ pub(crate) enum Heard<'i> {
     /// An entry that was just stored.
     Entry { sequence: u64, payload: &'i [u8] },
     /// An entry that was asked for.
-    Fetched { sequence: u64, payload: &'i [u8] },
+    Fetched(Entry<'i>),
     /// There is no such entry, as far as who was asked knows.
     Missing { sequence: u64 },
     /// Nobody could look for it.
@@ -105,6 +106,8 @@ pub(crate) enum Event<'e> {
         is_own: bool,
         number: u64,
         sequence: u64,
+        /// When that entry was stored, as far as is known.
+        stored_at: Moment,
         line: Line<'e>,
         /// It was said before this server came, or came back.
         is_late: bool,
@@ -266,7 +269,12 @@ impl Relay {
                 if self.core.is_open() {
                     self.core.doubt(sequence, now, engine);
                 }
-                self.on_entry(sequence, payload, now, engine, room);
+                let entry = Entry {
+                    sequence,
+                    payload,
+                    stored_at: now,
+                };
+                self.on_entry(entry, now, engine, room);
             }
             _ if !self.core.is_open() => return,
             Heard::Info(info) if self.core.is_deaf() || self.core.is_other(&info) => {
@@ -276,9 +284,7 @@ impl Relay {
             _ if self.core.is_deaf() => return,
             Heard::Stored { sequence } => self.core.on_stored(sequence, now, engine),
             _ if self.core.is_checking() => self.on_check(&heard, now, engine, room),
-            Heard::Fetched { sequence, payload } => {
-                self.on_entry(sequence, payload, now, engine, room);
-            }
+            Heard::Fetched(entry) => self.on_entry(entry, now, engine, room),
             Heard::Missing { sequence } => self.sequencer.on_missing(sequence, now),
             Heard::NotFetched { sequence } => self.sequencer.on_not_fetched(sequence, now),
             Heard::Info(info) => {
@@ -332,15 +338,14 @@ impl Relay {
 
     fn on_entry(
         &mut self,
-        sequence: u64,
-        payload: &[u8],
+        entry: Entry<'_>,
         now: Moment,
         engine: &mut impl Engine,
         room: &mut impl Room,
     ) {
         let core = &mut self.core;
         let mut read = |read: Read<'_>| core.on_read(read, now, engine, room);
-        self.sequencer.on_entry(sequence, payload, now, &mut read);
+        self.sequencer.on_entry(entry, now, &mut read);
     }
 
     /// Something is heard while the last entry is looked for.
@@ -352,8 +357,8 @@ impl Relay {
         room: &mut impl Room,
     ) {
         match heard {
-            Heard::Fetched { sequence, payload } if *sequence == self.core.position() => {
-                self.core.on_last_entry(payload, now, engine, room);
+            Heard::Fetched(entry) if entry.sequence == self.core.position() => {
+                self.core.on_last_entry(entry.payload, now, engine, room);
             }
             Heard::Missing { sequence } if *sequence == self.core.position() => engine.ask_info(),
             Heard::Info(info) => self.core.on_first(info.first, now, engine),

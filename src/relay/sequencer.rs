@@ -48,11 +48,20 @@ const NOT_FETCHED: Duration = Duration::from_millis(250);
 /// How long an answer is waited for.
 const NO_ANSWER: Duration = Duration::from_secs(2);
 
+/// An entry of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Entry<'a> {
+    pub(crate) sequence: u64,
+    pub(crate) payload: &'a [u8],
+    /// When it was stored, as far as is known.
+    pub(crate) stored_at: Moment,
+}
+
 /// What is read out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Read<'a> {
     /// The next entry.
-    Entry { sequence: u64, payload: &'a [u8] },
+    Entry(Entry<'a>),
     /// So many entries the log does not hold any more.
     Lost { entries: u64 },
 }
@@ -111,6 +120,7 @@ pub(crate) struct Sequencer {
 #[derive(Debug)]
 struct Waiting {
     heard: Moment,
+    stored_at: Moment,
     payload: Box<[u8]>,
 }
 
@@ -230,17 +240,17 @@ impl Sequencer {
     /// An entry was heard or fetched.
     pub(crate) fn on_entry(
         &mut self,
-        sequence: u64,
-        payload: &[u8],
+        entry: Entry<'_>,
         now: Moment,
         sink: &mut impl FnMut(Read<'_>),
     ) {
+        let Entry { sequence, .. } = entry;
         let mut read_bytes = 0;
         if self.is_open && sequence == self.next {
             self.expect_up_to(sequence, now);
             self.fetches.remove(&sequence);
-            self.read(sequence, payload, sink);
-            read_bytes = payload.len();
+            self.read(entry, sink);
+            read_bytes = entry.payload.len();
         } else if self.is_open && sequence < self.next || self.waiting.contains_key(&sequence) {
             self.figures.doubles = self.figures.doubles.saturating_add(1);
         } else {
@@ -248,14 +258,12 @@ impl Sequencer {
                 self.expect_up_to(sequence, now);
             }
             self.fetches.remove(&sequence);
-            let payload = payload.into();
-            self.keep(
-                sequence,
-                Waiting {
-                    heard: now,
-                    payload,
-                },
-            );
+            let waiting = Waiting {
+                heard: now,
+                stored_at: entry.stored_at,
+                payload: entry.payload.into(),
+            };
+            self.keep(sequence, waiting);
         }
         self.read_behind(read_bytes, sink);
     }
@@ -412,9 +420,9 @@ impl Sequencer {
         }
     }
 
-    fn read(&mut self, sequence: u64, payload: &[u8], sink: &mut impl FnMut(Read<'_>)) {
-        self.next = sequence.saturating_add(1);
-        sink(Read::Entry { sequence, payload });
+    fn read(&mut self, entry: Entry<'_>, sink: &mut impl FnMut(Read<'_>)) {
+        self.next = entry.sequence.saturating_add(1);
+        sink(Read::Entry(entry));
     }
 
     /// Reads out what waits directly behind what was read, as far as that may be done at once. What is missing below the
@@ -436,7 +444,12 @@ impl Sequencer {
                 let (sequence, waiting) = first.remove_entry();
                 self.waiting_bytes = self.waiting_bytes.saturating_sub(len);
                 bytes = bytes.saturating_add(len);
-                self.read(sequence, &waiting.payload, sink);
+                let entry = Entry {
+                    sequence,
+                    payload: &waiting.payload,
+                    stored_at: waiting.stored_at,
+                };
+                self.read(entry, sink);
             } else {
                 let end = next.map_or(self.first, |next| next.min(self.first));
                 let entries = end.saturating_sub(self.next);
@@ -497,6 +510,14 @@ mod tests {
         payload
     }
 
+    fn stored(sequence: u64, payload: &[u8], stored_at: Moment) -> Entry<'_> {
+        Entry {
+            sequence,
+            payload,
+            stored_at,
+        }
+    }
+
     /// A sequencer, and what it has read and asked, as words: `7` is an entry, `-3` entries that are lost, `7?` a fetch, `?`
     /// the question what the log holds.
     struct Scene {
@@ -525,7 +546,9 @@ mod tests {
 
         fn hear(&mut self, sequence: u64) {
             let Self { log, now, words } = self;
-            log.on_entry(sequence, &entry(sequence), at(*now), &mut |read| {
+            let payload = entry(sequence);
+            let stored = stored(sequence, &payload, at(*now));
+            log.on_entry(stored, at(*now), &mut |read| {
                 words.push(word(read));
             });
         }
@@ -567,7 +590,9 @@ mod tests {
 
     fn word(read: Read<'_>) -> String {
         match read {
-            Read::Entry { sequence, payload } => {
+            Read::Entry(Entry {
+                sequence, payload, ..
+            }) => {
                 assert_eq!(payload, entry(sequence), "{sequence}");
                 sequence.to_string()
             }
@@ -733,7 +758,9 @@ mod tests {
             let mut read = Vec::new();
             let mut asked = Vec::new();
             for sequence in (2..6000).rev().chain(6000..6100) {
-                log.on_entry(sequence, &payload, at(0), &mut |it| panic!("{it:?}"));
+                log.on_entry(stored(sequence, &payload, at(0)), at(0), &mut |it| {
+                    panic!("{it:?}")
+                });
                 let (entries, bytes) = log.waiting();
                 assert!(entries <= 4096 && bytes <= 4 << 20, "{entries}, {bytes}");
             }
@@ -742,14 +769,8 @@ mod tests {
             assert_eq!(log.figures().thrown, 6098 - entries as u64);
             log.ask(at(50), &mut |ask| asked.push(ask));
             assert_eq!(asked, [Ask::Fetch(1)], "the rest would be thrown away");
-            log.on_entry(1, &payload, at(50), &mut |it| {
-                read.push(
-                    it == Read::Entry {
-                        sequence: 1,
-                        payload: &payload,
-                    },
-                );
-            });
+            let first = stored(1, &payload, at(7));
+            log.on_entry(first, at(50), &mut |it| read.push(it == Read::Entry(first)));
             while log.has_more() {
                 log.read_on(&mut |_| read.push(true));
             }
@@ -773,7 +794,7 @@ mod tests {
             assert_eq!(asked, expected);
             // The first comes last, and only as much can wait for it as there is room for.
             for sequence in (first..=600).rev() {
-                log.on_entry(sequence, &payload, at(0), &mut |_| read += 1);
+                log.on_entry(stored(sequence, &payload, at(0)), at(0), &mut |_| read += 1);
             }
             while log.has_more() {
                 log.read_on(&mut |_| read += 1);
@@ -945,9 +966,8 @@ mod tests {
                     1 if !engine.is_well => {
                         tally[0] += 1;
                         let fake = engine.last + engine.rng.u64(100_000..200_000);
-                        log.on_entry(fake, b"false", at(engine.now), &mut |read| {
-                            panic!("{read:?}")
-                        });
+                        let fake = stored(fake, b"false", at(engine.now));
+                        log.on_entry(fake, at(engine.now), &mut |read| panic!("{read:?}"));
                     }
                     2 if !engine.is_well => {
                         tally[1] += 1;
@@ -956,7 +976,9 @@ mod tests {
                         engine.append(20);
                         for answer in engine.take() {
                             if let Answer::Entry(it) = answer {
-                                log.on_entry(it, &entry(it), at(engine.now), &mut |read| {
+                                let payload = entry(it);
+                                let stored = stored(it, &payload, at(engine.now));
+                                log.on_entry(stored, at(engine.now), &mut |read| {
                                     panic!("{read:?}")
                                 });
                             }
@@ -972,7 +994,9 @@ mod tests {
                     let now = at(engine.now);
                     let mut sink = |read: Read<'_>| next = check(next, read, &engine, &mut lost);
                     match answer {
-                        Answer::Entry(it) => log.on_entry(it, &entry(it), now, &mut sink),
+                        Answer::Entry(it) => {
+                            log.on_entry(stored(it, &entry(it), now), now, &mut sink);
+                        }
                         Answer::Missing(it) => {
                             tally[2] += u64::from(it >= engine.first);
                             log.on_missing(it, now);
@@ -988,7 +1012,7 @@ mod tests {
                     let mut bytes = 0;
                     log.read_on(&mut |read| {
                         bytes += match read {
-                            Read::Entry { payload, .. } => payload.len(),
+                            Read::Entry(entry) => entry.payload.len(),
                             Read::Lost { .. } => 0,
                         };
                         next = check(next, read, &engine, &mut lost);
@@ -1022,7 +1046,9 @@ mod tests {
     /// What is read next, after this.
     fn check(next: u64, read: Read<'_>, engine: &Engine, lost: &mut BTreeSet<u64>) -> u64 {
         match read {
-            Read::Entry { sequence, payload } => {
+            Read::Entry(Entry {
+                sequence, payload, ..
+            }) => {
                 assert_eq!((sequence, payload), (next, &entry(next)[..]));
                 next + 1
             }

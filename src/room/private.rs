@@ -392,6 +392,7 @@ mod tests {
             is_own: false,
             number: 0,
             sequence: 1,
+            stored_at: now,
             line,
             is_late: false,
         });

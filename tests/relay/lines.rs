@@ -1,6 +1,7 @@
 //! What is said on one server is heard on all, in one order.
 
 use std::thread;
+use std::time::Duration;
 
 use crate::nats::Nats;
 use crate::needs_nats;
@@ -59,6 +60,27 @@ fn lines_go_everywhere_in_one_order() {
             "{name} hears the others in the same order"
         );
     }
+}
+
+#[test]
+fn a_server_that_starts_later_tells_how_long_ago_a_line_was_said() {
+    needs_nats!();
+    let nats = Nats::shared();
+    let a = Node::start(&nats.url(), "ages");
+    let [mut alice, mut ann] = ["alice", "ann"].map(|nick| a.join(nick));
+    alice.say("before you came");
+    ann.until("alice: before you came");
+    thread::sleep(Duration::from_secs(3));
+    let b = Node::start(&nats.url(), "ages");
+    b.await_members(&["alice", "ann"]);
+    let mut bob = b.connect();
+    bob.say("bob");
+    let lines = bob.until_any(|line| line.starts_with("* welcome"));
+    let seconds = lines.iter().find_map(|line| {
+        let age = line.strip_suffix(" s ago, alice: before you came")?;
+        age.strip_prefix("* ")?.parse::<u64>().ok()
+    });
+    assert!(seconds.is_some_and(|it| it >= 3), "{lines:#?}");
 }
 
 #[test]

@@ -16,6 +16,7 @@
 //! [`StreamConfig::differences`] says where.
 
 use std::fmt;
+use std::time::SystemTime;
 
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -516,9 +517,19 @@ impl<'i> Entry<'i> {
     }
 }
 
+/// When a message was stored that is the answer to a [`get`], by the clock of the server that stored it. `None` if it
+/// does not say so.
+pub fn stored_at(message: &Message<'_>) -> Option<SystemTime> {
+    let headers = message.headers().ok()?;
+    let text = str::from_utf8(headers.get(headers::TIME_STAMP)?).ok()?;
+    let time: jiff::Timestamp = text.parse().ok()?;
+    Some(time.into())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
 
     fn room() -> RelayRoom {
         "t".parse().expect("a name")
@@ -868,6 +879,26 @@ mod tests {
                 payload: b"hi",
             };
             assert_eq!(Entry::parse(&message), expected, "{header_block}");
+        }
+    }
+
+    #[test]
+    fn an_entry_that_was_asked_for_says_when_it_was_stored() {
+        let time = |value: &str| {
+            let header_block =
+                format!("NATS/1.0\r\nNats-Sequence: 2\r\nNats-Time-Stamp: {value}\r\n\r\n");
+            stored_at(&Message {
+                subject: b"_INBOX",
+                sid: 1,
+                reply: None,
+                header_block: header_block.as_bytes(),
+                payload: b"hi",
+            })
+        };
+        let stored = SystemTime::UNIX_EPOCH + Duration::new(1_764_273_962, 243_853_440);
+        assert_eq!(time("2025-11-27T20:06:02.24385344Z"), Some(stored));
+        for malformed in ["", "yesterday", "2025-11-27", "2025-11-27T20:06:02"] {
+            assert_eq!(time(malformed), None, "{malformed}");
         }
     }
 }

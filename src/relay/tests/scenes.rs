@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::engine::{Request, Wire};
 use crate::protocol::relay_batch::{Batch, BatchWriter, Header, Kind, NodeId};
-use crate::relay::{Event, Heard, LogInfo, Phase, Relay, Room, Said, Times};
+use crate::relay::{Entry, Event, Heard, LogInfo, Phase, Relay, Room, Said, Times};
 use crate::time::moment::Moment;
 
 const OWN: NodeId = NodeId(0xa);
@@ -102,10 +102,11 @@ impl Scene {
         }
         let at = usize::try_from(sequence - 1).expect("a place");
         let payload = self.log[at].clone();
-        self.hear(Heard::Fetched {
+        self.hear(Heard::Fetched(Entry {
             sequence,
             payload: &payload,
-        });
+            stored_at: Moment::BEGINNING,
+        }));
     }
 
     fn hear(&mut self, heard: Heard<'_>) {

@@ -8,7 +8,7 @@ use super::engine::{Answer, Faults, Log, MILLISECOND, Request, SECOND, Time, Wir
 use super::journal::Journal;
 use super::tally::Tally;
 use crate::protocol::relay_batch::{Batch, Kind, NodeId};
-use crate::relay::{Heard, Phase, Relay, Said, Times};
+use crate::relay::{Entry, Heard, Phase, Relay, Said, Times};
 use crate::time::moment::Moment;
 
 /// More turns at one moment, and the relay spins.
@@ -289,10 +289,11 @@ impl World {
                     sequence: *sequence,
                     payload,
                 },
-                Answer::Fetched(sequence, payload) => Heard::Fetched {
+                Answer::Fetched(sequence, payload) => Heard::Fetched(Entry {
                     sequence: *sequence,
                     payload,
-                },
+                    stored_at: now,
+                }),
                 Answer::Missing(sequence) => Heard::Missing {
                     sequence: *sequence,
                 },

@@ -26,11 +26,14 @@ impl relay::Room for Room {
             Event::Line {
                 node,
                 is_own,
+                stored_at,
                 line,
                 is_late,
                 ..
-            } => self.on_line(node, is_own, line, is_late),
-            Event::HereOnly { line } => self.on_line(NodeId(0), true, line, false),
+            } => self.on_line(node, is_own, line, stored_at, is_late),
+            Event::HereOnly { line } => {
+                self.on_line(NodeId(0), true, line, self.shared_now(), false);
+            }
             Event::NewNode { node, was, is_own } => self.on_new_node(node, was, is_own),
             Event::Gone { node } => self.on_gone(node),
             Event::Lost { lines } => self.on_lost(lines),
@@ -56,7 +59,14 @@ impl Room {
         shared.map_or(Moment::BEGINNING, |shared| shared.now)
     }
 
-    fn on_line(&mut self, node: NodeId, is_own: bool, line: Line<'_>, is_late: bool) {
+    fn on_line(
+        &mut self,
+        node: NodeId,
+        is_own: bool,
+        line: Line<'_>,
+        said_at: Moment,
+        is_late: bool,
+    ) {
         let place = Place {
             node,
             conn: line.conn,
@@ -69,7 +79,7 @@ impl Room {
                     shared.missed = shared.missed.saturating_add(1);
                 }
                 let is_old = is_late && !self.is_started();
-                self.hear(place, is_own, (nick, rest), line.kind, is_old);
+                self.hear(place, is_own, line, said_at, is_old);
             }
             Kind::Here if is_own => {}
             Kind::Join if is_own => self.came_here(line, nick),
@@ -114,15 +124,8 @@ impl Room {
     }
 
     /// Somebody says or does something. `is_old`: before anybody here could hear it.
-    fn hear(
-        &mut self,
-        place: Place,
-        is_own: bool,
-        (name, words): (&str, &str),
-        kind: Kind,
-        is_old: bool,
-    ) {
-        let now = self.shared_now();
+    fn hear(&mut self, place: Place, is_own: bool, line: Line<'_>, said_at: Moment, is_old: bool) {
+        let (name, words) = line.text.split_once(' ').unwrap_or((line.text, ""));
         let id = match is_own {
             true => self.member_here(place.conn),
             false => self.member_elsewhere(place, name),
@@ -145,13 +148,13 @@ impl Room {
             return;
         };
         let (id, from) = (id.unwrap_or(ClientId::NOBODY), Peer::ELSEWHERE);
-        let class = match kind {
+        let class = match line.kind {
             Kind::Flood => Class::Bulk,
             _ => Class::Sparse,
         };
-        match kind {
-            Kind::Act => medium.act(member, id, &from, text, class, now),
-            _ => medium.say(member, id, &from, text, class, now),
+        match line.kind {
+            Kind::Act => medium.act(member, id, &from, text, class, said_at),
+            _ => medium.say(member, id, &from, text, class, said_at),
         };
     }
 

@@ -21,6 +21,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::SystemTime;
 
 use bytes::BufMut;
 
@@ -68,8 +69,12 @@ pub(crate) enum Heard<'i> {
     Open(Box<Streams>),
     /// An entry of the log, which was just stored.
     Entry { sequence: u64, payload: &'i [u8] },
-    /// An entry that was asked for.
-    Fetched { sequence: u64, payload: &'i [u8] },
+    /// An entry that was asked for, and when it was stored by the engine's clock, if that is known.
+    Fetched {
+        sequence: u64,
+        payload: &'i [u8],
+        stored_at: Option<SystemTime>,
+    },
     /// There is no entry there, as far as the server that was asked knows.
     Missing { sequence: u64 },
     /// The entry could not be looked for: nobody leads the stream.
@@ -641,11 +646,13 @@ fn fetched<'i>(sequence: u64, message: &Message<'i>) -> Heard<'i> {
         Ok(entry) if entry.sequence == sequence => Heard::Fetched {
             sequence,
             payload: entry.payload,
+            stored_at: jetstream::stored_at(message),
         },
         // It is there, but nothing that one of us has published.
         Ok(_) | Err(NoEntry::Malformed) => Heard::Fetched {
             sequence,
             payload: b"",
+            stored_at: None,
         },
         Err(NoEntry::NotFound) => Heard::Missing { sequence },
         Err(NoEntry::Status(_)) => Heard::NotFetched { sequence },
@@ -803,7 +810,9 @@ mod tests {
             }
             Heard::Info(info) => format!("info, last {}", info.last_seq),
             Heard::Entry { sequence, payload } => format!("entry {sequence} {}", text(payload)),
-            Heard::Fetched { sequence, payload } => format!("fetched {sequence} {}", text(payload)),
+            Heard::Fetched {
+                sequence, payload, ..
+            } => format!("fetched {sequence} {}", text(payload)),
             Heard::Private(payload) => format!("private {}", text(payload)),
             Heard::Servers { .. } => "servers".to_owned(),
             Heard::Forbidden(words) => format!("forbidden {}", text(words)),

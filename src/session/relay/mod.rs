@@ -16,7 +16,7 @@ pub(crate) mod dialer;
 mod nicks;
 
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::{Buf, BytesMut};
 
@@ -32,9 +32,9 @@ use crate::protocol::nats::info::Info;
 use crate::protocol::nats::jetstream::StreamInfo;
 use crate::protocol::relay_batch::{Line, NodeId};
 use crate::relay::{
-    self, Engine, Event as LogEvent, Heard as RelayHeard, LogInfo, Phase, Relay, Said,
+    self, Engine, Entry, Event as LogEvent, Heard as RelayHeard, LogInfo, Phase, Relay, Said,
 };
-use crate::session::{Ctx, Effect, Flow, Step, commands};
+use crate::session::{Ctx, Effect, Env, Flow, Step, commands};
 use crate::time::moment::Moment;
 use dialer::Dialer;
 use link::{Heard, Identity, LinkError, LinkOut, NatsLink};
@@ -319,7 +319,15 @@ impl RelaySession {
                 return Flow::Continue;
             }
             Heard::Entry { sequence, payload } => RelayHeard::Entry { sequence, payload },
-            Heard::Fetched { sequence, payload } => RelayHeard::Fetched { sequence, payload },
+            Heard::Fetched {
+                sequence,
+                payload,
+                stored_at,
+            } => RelayHeard::Fetched(Entry {
+                sequence,
+                payload,
+                stored_at: stored_at.map_or(cx.env.now, |at| moment_of(at, cx.env)),
+            }),
             Heard::Missing { sequence } => RelayHeard::Missing { sequence },
             Heard::NotFetched { sequence } => RelayHeard::NotFetched { sequence },
             Heard::Info(info) => RelayHeard::Info(log_info(&info)),
@@ -430,6 +438,12 @@ impl RelaySession {
     pub(crate) fn memory_bytes(&self) -> usize {
         self.partial.capacity()
     }
+}
+
+/// The moment of a time of day that has passed. The clocks of two machines may differ: what has not come yet is now.
+fn moment_of(time: SystemTime, env: &Env) -> Moment {
+    let age = (env.wall_clock)().duration_since(time);
+    env.now.saturating_sub(age.unwrap_or_default())
 }
 
 /// A number that nobody can predict; 0 where there is no randomness.
