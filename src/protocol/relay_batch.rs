@@ -240,6 +240,11 @@ pub struct Line<'a> {
 }
 
 impl<'a> Line<'a> {
+    /// The first word of the text, and the rest: for most kinds the nick of the one who does something, and what.
+    pub fn words(self) -> (&'a str, &'a str) {
+        cut_field(self.text).unwrap_or((self.text, ""))
+    }
+
     fn parse(text: &'a str) -> Result<Self, BatchError> {
         let line = Self::split(text)?;
         let text = line.text;
@@ -257,9 +262,9 @@ impl<'a> Line<'a> {
 
     /// Finds the fields, which may say anything.
     fn split(text: &'a str) -> Result<Self, BatchError> {
-        let (conn, rest) = cut(text, b' ').ok_or(BatchError::Line)?;
+        let (conn, rest) = cut_field(text).ok_or(BatchError::Line)?;
         let conn = number(conn).ok_or(BatchError::Line)?;
-        let (kind, rest) = match cut(rest, b' ') {
+        let (kind, rest) = match cut_field(rest) {
             Some((kind, text)) => (kind, Some(text)),
             None => (rest, None),
         };
@@ -269,10 +274,17 @@ impl<'a> Line<'a> {
     }
 }
 
-/// Cuts a text at the first byte of that kind, which is one of ASCII.
-fn cut(text: &str, at: u8) -> Option<(&str, &str)> {
-    let (before, rest) = text.split_at_checked(memchr(at, text.as_bytes())?)?;
-    Some((before, rest.get(1..)?))
+/// Cuts a text at its first line feed.
+fn cut_line(text: &str) -> Option<(&str, &str)> {
+    let (line, rest) = text.split_at_checked(memchr(b'\n', text.as_bytes())?)?;
+    Some((line, rest.get(1..)?))
+}
+
+/// Cuts a text at its first blank. What stands before it is so short that memchr would take longer.
+fn cut_field(text: &str) -> Option<(&str, &str)> {
+    let at = text.bytes().position(|byte| byte == b' ')?;
+    let (field, rest) = text.split_at_checked(at)?;
+    Some((field, rest.get(1..)?))
 }
 
 /// Whether a text has control characters. Most have none, which a look at all bytes at once tells.
@@ -304,7 +316,7 @@ impl<'a> Batch<'a> {
             return Err(BatchError::TooLong);
         }
         let text = std::str::from_utf8(payload).map_err(|_| BatchError::Utf8)?;
-        let (header, body) = cut(text, b'\n').ok_or(BatchError::Header)?;
+        let (header, body) = cut_line(text).ok_or(BatchError::Header)?;
         let header = Header::parse(header)?;
         if header.count > MAX_LINES {
             return Err(BatchError::Count);
@@ -313,7 +325,7 @@ impl<'a> Batch<'a> {
         let mut left = header.count.max(1);
         let mut rest = body;
         while !rest.is_empty() {
-            let (line, behind) = cut(rest, b'\n').ok_or(BatchError::Line)?;
+            let (line, behind) = cut_line(rest).ok_or(BatchError::Line)?;
             let line = Line::parse(line)?;
             if is_beat != (line.kind == Kind::Beat) {
                 return Err(BatchError::Beat);
@@ -335,16 +347,18 @@ impl<'a> Batch<'a> {
 
     /// What the beat says, if it is one.
     pub fn beat(&self) -> Option<Beat> {
+        if self.header.count > 0 {
+            return None;
+        }
         let line = self.lines().next()?;
-        let is_beat = self.header.count == 0;
-        is_beat.then(|| line.text.parse().unwrap_or(Beat::Alive))
+        Some(line.text.parse().unwrap_or(Beat::Alive))
     }
 
     /// The lines in their order: `count` of them, or the one of a beat.
     pub fn lines(&self) -> impl Iterator<Item = Line<'a>> + use<'a> {
         let mut rest = self.body;
         std::iter::from_fn(move || {
-            let (line, behind) = cut(rest, b'\n')?;
+            let (line, behind) = cut_line(rest)?;
             rest = behind;
             Line::split(line).ok()
         })

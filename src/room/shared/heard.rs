@@ -71,7 +71,6 @@ impl Room {
             node,
             conn: line.conn,
         };
-        let (nick, rest) = line.text.split_once(' ').unwrap_or((line.text, ""));
         match line.kind {
             Kind::Say | Kind::Flood | Kind::Act => {
                 // Whatever is read before the room is back stands above what tells so.
@@ -81,10 +80,18 @@ impl Room {
                 let is_old = is_late && !self.is_started();
                 self.hear(place, is_own, line, said_at, is_old);
             }
+            _ => self.on_change(place, is_own, line, is_late),
+        }
+    }
+
+    /// Somebody comes, goes or has another name, or a server tells who is there and what is in force.
+    fn on_change(&mut self, place: Place, is_own: bool, line: Line<'_>, is_late: bool) {
+        let (nick, rest) = line.words();
+        match line.kind {
             Kind::Here if is_own => {}
             Kind::Join if is_own => self.came_here(line, nick),
             Kind::Join => self.came(place, nick, rest, !is_late),
-            Kind::Here if nick.is_empty() => self.named_all(node),
+            Kind::Here if nick.is_empty() => self.named_all(place.node),
             Kind::Here => self.came(place, nick, rest, false),
             Kind::Left if is_own => self.went_here(nick, rest),
             Kind::Left => self.went(place, rest, !is_late),
@@ -125,7 +132,7 @@ impl Room {
 
     /// Somebody says or does something. `is_old`: before anybody here could hear it.
     fn hear(&mut self, place: Place, is_own: bool, line: Line<'_>, said_at: Moment, is_old: bool) {
-        let (name, words) = line.text.split_once(' ').unwrap_or((line.text, ""));
+        let (name, words) = line.words();
         let id = match is_own {
             true => self.member_here(place.conn),
             false => self.member_elsewhere(place, name),

@@ -471,7 +471,7 @@ impl relay::Room for Ctx<'_> {
         if let Some((node, is_own, line)) = order
             && commands::is_order(line.kind)
         {
-            let (nick, words) = line.text.split_once(' ').unwrap_or((line.text, ""));
+            let (nick, words) = line.words();
             let by = self.room.author_of(node, is_own, line.conn, nick);
             return commands::obey(by, line.kind, words, self);
         }
