@@ -14,6 +14,9 @@ use super::{Engine, Event, Figures, LogInfo, Phase, Room, Said, Times};
 use crate::protocol::relay_batch::{Beat, Header, Kind, NodeId};
 use crate::time::moment::Moment;
 
+/// How often a log is asked whether it still ends before what was read of it.
+const ASK_AGAIN: Duration = Duration::from_millis(250);
+
 /// How many entries are read as history at the start.
 const HISTORY_ENTRIES: u64 = 1024;
 
@@ -79,6 +82,8 @@ pub(super) struct Core {
     last_entry: Vec<u8>,
     /// While it is looked for, nothing is read: when it is to be asked for again.
     check_at: Option<Moment>,
+    /// The log is said to end before that entry: it is asked whether it still does.
+    is_behind: bool,
     /// When the link was opened, or an entry was read that was there before.
     progress_at: Moment,
     /// Since when speakers wait for the engine.
@@ -111,6 +116,7 @@ impl Core {
             unheard: 0,
             last_entry: Vec::new(),
             check_at: None,
+            is_behind: false,
             progress_at: Moment::BEGINNING,
             held_since: None,
             is_clogged: false,
@@ -192,7 +198,7 @@ impl Core {
         if self.is_open() {
             self.link = Link::Closed { since: now };
         }
-        self.check_at = None;
+        (self.check_at, self.is_behind) = (None, false);
         self.hold(now);
     }
 
@@ -208,6 +214,11 @@ impl Core {
     /// Whether the last entry is looked for, and nothing is to be read before it is found.
     pub(super) fn is_checking(&self) -> bool {
         self.check_at.is_some()
+    }
+
+    /// Whether the log is said to end before what was read.
+    pub(super) fn is_behind(&self) -> bool {
+        self.is_behind
     }
 
     /// The last entry that was read, or is lost.
@@ -312,6 +323,10 @@ impl Core {
         engine: &mut impl Engine,
         room: &mut impl Room,
     ) {
+        if self.may_catch_up(&info) {
+            return self.await_end(now);
+        }
+        self.is_behind = false;
         let goes_on = self.goes_on(&info);
         self.follow(info);
         self.progress_at = now;
@@ -322,6 +337,23 @@ impl Core {
         } else {
             self.resume();
             self.beat(now, engine);
+        }
+    }
+
+    /// Whether the log ends before what was read of it, and may still have all of that: a server that has just taken the
+    /// lead tells what it has carried out, which may be less than what it has. Only a split ends the wait.
+    fn may_catch_up(&self, info: &LogInfo) -> bool {
+        let is_early = info.last < self.position && !self.is_other(info);
+        is_early && info.replicas > 1 && !self.is_split()
+    }
+
+    /// Reads nothing until the log is said to hold what was read.
+    fn await_end(&mut self, now: Moment) {
+        if !self.is_behind {
+            self.is_behind = true;
+            self.progress_at = now;
+            self.check_at = Some(now + ASK_AGAIN);
+            self.resume();
         }
     }
 
@@ -445,7 +477,13 @@ impl Core {
         } else if self.beat_at <= now {
             self.beat(now, engine);
         }
-        if self.check_at.is_some_and(|at| at <= now) && !is_split {
+        if self.check_at.is_none_or(|at| now < at) || is_split {
+            return;
+        }
+        if self.is_behind {
+            engine.ask_info();
+            self.check_at = Some(now + ASK_AGAIN);
+        } else {
             self.check_last_entry(now, engine);
         }
     }
@@ -482,7 +520,11 @@ impl Core {
         if let Some(log) = &mut self.log {
             log.first = log.first.max(first);
         }
-        self.check_last_entry(now, engine);
+        if first > self.position {
+            self.check_last_entry(now, engine);
+        } else {
+            self.check_at = Some(now + ASK_AGAIN);
+        }
     }
 
     /// The next entry is read, or some are lost.

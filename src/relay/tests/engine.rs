@@ -90,6 +90,8 @@ pub(super) struct Log {
     pub(super) limit: u64,
     pub(super) replicas: u8,
     pub(super) has_leader: bool,
+    /// How many of the last entries the leader has not carried out yet: it tells of none of them.
+    pub(super) behind: u64,
     pub(super) faults: Faults,
 }
 
@@ -104,6 +106,7 @@ impl Log {
             limit,
             replicas,
             has_leader: true,
+            behind: 0,
             faults: Faults::NONE,
         }
     }
@@ -112,9 +115,14 @@ impl Log {
         LogInfo {
             created: self.created.to_string(),
             first: self.first,
-            last: self.last,
+            last: self.told_last(),
             replicas: self.replicas,
         }
+    }
+
+    /// The last entry of which the leader tells.
+    fn told_last(&self) -> u64 {
+        self.last.saturating_sub(self.behind).max(self.first - 1)
     }
 
     /// Stores an entry.
@@ -163,7 +171,12 @@ impl Log {
             tally.note("an entry is said to be missing that is not");
             return Answer::Missing(sequence);
         }
-        match self.entries.get(&sequence) {
+        let told = ..=self.told_last();
+        match self
+            .entries
+            .get(&sequence)
+            .filter(|_| told.contains(&sequence))
+        {
             Some(payload) => Answer::Fetched(sequence, payload.clone()),
             None => Answer::Missing(sequence),
         }

@@ -20,6 +20,9 @@ struct Scene {
     first: u64,
     has_leader: bool,
     created: &'static str,
+    replicas: u8,
+    /// How many of the last entries it does not say to hold.
+    hidden: u64,
     /// What was published and not yet stored.
     published: Vec<Vec<u8>>,
     told: Journal,
@@ -54,7 +57,13 @@ impl Room for Journal {
 impl Scene {
     /// A server that is up.
     fn up() -> Self {
+        Self::up_with(1)
+    }
+
+    /// The same, with so many copies of the log.
+    fn up_with(replicas: u8) -> Self {
         let mut scene = Self::closed();
+        scene.replicas = replicas;
         scene.open();
         scene.store();
         assert_eq!(scene.relay.phase(), Phase::Up);
@@ -70,6 +79,8 @@ impl Scene {
             first: 1,
             has_leader: true,
             created: "1",
+            replicas: 1,
+            hidden: 0,
             published: Vec::new(),
             told: Journal::default(),
         };
@@ -117,8 +128,8 @@ impl Scene {
         LogInfo {
             created: self.created.to_owned(),
             first: self.first,
-            last: self.log.len() as u64,
-            replicas: 1,
+            last: self.log.len() as u64 - self.hidden,
+            replicas: self.replicas,
         }
     }
 
@@ -326,6 +337,39 @@ fn a_log_that_has_lost_its_end_is_found_out_even_if_it_has_grown_again() {
 }
 
 // The log may have lost its end before the next link is open.
+#[test]
+fn who_has_just_taken_the_lead_of_a_log_with_copies_is_given_time() {
+    let mut scene = Scene::up_with(3);
+    scene.add(&batch(OTHER, 0, Kind::Say, &["one"]));
+    scene.add(&batch(OTHER, 1, Kind::Say, &["two"]));
+    assert_eq!(scene.told(), ["one", "two"]);
+    scene.close();
+    scene.say("three");
+    scene.hidden = 2;
+    scene.open();
+    scene.wait(2000);
+    assert_eq!(scene.relay.phase(), Phase::Holding);
+    scene.hidden = 0;
+    scene.wait(300);
+    assert_eq!(scene.relay.phase(), Phase::Up);
+    scene.store();
+    assert_eq!(scene.told(), ["three"]);
+}
+
+#[test]
+fn a_log_with_copies_that_has_lost_its_end_is_read_again_behind_the_split() {
+    let mut scene = Scene::up_with(3);
+    scene.add(&batch(OTHER, 0, Kind::Say, &["one"]));
+    scene.close();
+    scene.log.pop();
+    scene.open();
+    scene.wait(9000);
+    assert_eq!(scene.told(), ["one"]);
+    scene.wait(4000);
+    scene.store();
+    assert_eq!(scene.told(), ["split", "new f was a", "back 0"]);
+}
+
 #[test]
 fn what_was_heard_on_a_link_that_was_never_open_counts_for_no_other() {
     let mut scene = Scene::up();

@@ -30,6 +30,8 @@ enum Coming {
     /// It reads that its link is closed.
     Closed(usize),
     Lead,
+    /// Who has just taken the lead has carried out all that was stored.
+    CaughtUp,
 }
 
 pub(super) struct Server {
@@ -172,7 +174,8 @@ impl World {
             Coming::Time(id) => self.on_time(id),
             Coming::Wake(id) => self.call(id, |_, _, _, _| ()),
             Coming::Closed(id) => self.call(id, |relay, _, now, _| relay.on_closed(now)),
-            Coming::Lead => self.log.has_leader = true,
+            Coming::Lead => self.lead(),
+            Coming::CaughtUp => self.log.behind = 0,
         }
     }
 
@@ -203,7 +206,10 @@ impl World {
                 Some(self.log.fetch(sequence, &mut self.rng, &mut self.tally))
             }
             Request::Info => self.log.has_leader.then(|| Answer::Info(self.log.info())),
-            Request::Open if self.log.has_leader => Some(Answer::Open(self.log.info())),
+            Request::Open if self.log.has_leader => {
+                self.note_behind(link);
+                Some(Answer::Open(self.log.info()))
+            }
             Request::Open => {
                 let at = self.now + SECOND;
                 self.later(at, Coming::Request(link, Request::Open));
@@ -214,6 +220,16 @@ impl World {
             let at = self.now + self.rng.u64(50..2000);
             self.later(at, Coming::Answer(link, answer));
         }
+    }
+
+    fn note_behind(&mut self, link: u64) {
+        let id = self.links.get(&link);
+        let read = id.map(|id| self.servers[*id].relay.core.position());
+        let is_behind = read.is_some_and(|read| read > self.log.info().last);
+        self.tally.note_if(
+            is_behind && self.log.behind > 0,
+            "who has just taken the lead tells of less than was read",
+        );
     }
 
     /// Stores a batch, and tells it to all that are linked, or nearly.
@@ -546,6 +562,16 @@ impl World {
         self.later(self.now + time, Coming::Lead);
     }
 
+    /// Somebody leads the log again, who may not have carried out all of it if there are copies.
+    fn lead(&mut self) {
+        self.log.has_leader = true;
+        if self.log.replicas > 1 && self.rng.bool() {
+            self.log.behind = self.rng.u64(..10);
+            let at = self.now + self.rng.u64(..SECOND);
+            self.later(at, Coming::CaughtUp);
+        }
+    }
+
     /// The engine stands still.
     pub(super) fn stop_engine(&mut self, time: Time) {
         self.stopped_until = self.now + time;
@@ -586,7 +612,7 @@ impl World {
             delays: self.log.faults.delays,
             ..Faults::NONE
         };
-        self.log.has_leader = true;
+        (self.log.has_leader, self.log.behind) = (true, 0);
         self.stopped_until = 0;
         for id in self.alive() {
             self.servers[id].cut_until = self.now;
