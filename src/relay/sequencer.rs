@@ -246,13 +246,13 @@ impl Sequencer {
     ) {
         let Entry { sequence, .. } = entry;
         let mut read_bytes = 0;
-        if self.is_open && sequence == self.next {
+        if self.is_open && sequence < self.next || self.waiting.contains_key(&sequence) {
+            self.figures.doubles = self.figures.doubles.saturating_add(1);
+        } else if self.is_open && sequence == self.next {
             self.expect_up_to(sequence, now);
             self.fetches.remove(&sequence);
             self.read(entry, sink);
             read_bytes = entry.payload.len();
-        } else if self.is_open && sequence < self.next || self.waiting.contains_key(&sequence) {
-            self.figures.doubles = self.figures.doubles.saturating_add(1);
         } else {
             if self.is_open {
                 self.expect_up_to(sequence, now);
@@ -778,6 +778,32 @@ mod tests {
             log.ask(at(50), &mut |ask| asked.push(ask));
             assert_eq!(asked[1], Ask::Fetch(2 + entries as u64));
             assert_eq!(asked.len(), 1 + 1024);
+        }
+    }
+
+    #[test]
+    fn an_entry_that_waits_to_be_read_out_and_comes_again_is_read_once() {
+        let mut log = Sequencer::new(GAP);
+        log.on_open(1, (1, 0), at(0), &mut |read| panic!("{read:?}"));
+        let payload = vec![b'x'; READ_BYTES];
+        let mut read = Vec::new();
+        for sequence in [2, 3, 1, 2, 3] {
+            log.on_entry(stored(sequence, &payload, at(0)), at(0), &mut |it| {
+                read.extend(sequence_of(it));
+            });
+        }
+        while log.has_more() {
+            log.read_on(&mut |it| read.extend(sequence_of(it)));
+        }
+        assert_eq!(read, [1, 2, 3]);
+        log.ask(at(50), &mut |ask| panic!("{ask:?}"));
+        assert_eq!((log.waiting(), log.next_deadline()), ((0, 0), None));
+    }
+
+    fn sequence_of(read: Read<'_>) -> Option<u64> {
+        match read {
+            Read::Entry(entry) => Some(entry.sequence),
+            Read::Lost { .. } => None,
         }
     }
 

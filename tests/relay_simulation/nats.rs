@@ -76,6 +76,8 @@ pub(crate) struct Nats {
     made: u64,
     /// Nobody leads the streams.
     pub(crate) has_no_leader: bool,
+    /// How many of the last entries the leader has not carried out yet: it tells of none of them.
+    pub(crate) behind: u64,
     pub(crate) faults: Faults,
     /// How many entries the log keeps.
     limit: usize,
@@ -90,6 +92,7 @@ impl Nats {
             streams: BTreeMap::new(),
             made: 0,
             has_no_leader: false,
+            behind: 0,
             faults: Faults::default(),
             limit,
             rng,
@@ -271,7 +274,7 @@ impl Nats {
             }
             "STREAM.INFO" => {
                 let stream = self.streams.get(name);
-                let answer = stream.map_or_else(no_stream, Stream::info);
+                let answer = stream.map_or_else(no_stream, |it| it.info(self.behind));
                 self.answer(reply, &answer);
             }
             "STREAM.MSG.DELETE" => {
@@ -294,7 +297,7 @@ impl Nats {
         let config = config.as_object().expect("settings").clone();
         if let Some(stream) = self.streams.get(name) {
             return match stream.config == config {
-                true => stream.info(),
+                true => stream.info(self.behind),
                 false => error(
                     400,
                     10058,
@@ -309,7 +312,7 @@ impl Nats {
             last: 0,
             entries: BTreeMap::new(),
         };
-        let answer = stream.info();
+        let answer = stream.info(0);
         self.streams.insert(name.into(), stream);
         answer
     }
@@ -320,6 +323,7 @@ impl Nats {
             return self.answer_status(reply, "503");
         };
         let from = what["seq"].as_u64().unwrap_or(0);
+        let told = ..=stream.last.saturating_sub(self.behind);
         let found = if let Some(subject) = what["last_by_subj"].as_str() {
             let mut entries = stream.entries.iter().rev();
             entries.find(|(_, it)| it.0 == subject)
@@ -329,7 +333,7 @@ impl Nats {
         } else {
             stream.entries.get_key_value(&from)
         };
-        match found {
+        match found.filter(|(sequence, _)| told.contains(sequence)) {
             None => self.answer_status(reply, "404"),
             Some((sequence, (subject, payload))) => {
                 let headers = stored_headers(name, subject, *sequence, None);
@@ -413,12 +417,13 @@ impl Stream {
         is_full.then(|| error(503, 10077, "maximum bytes exceeded")["error"].clone())
     }
 
-    fn info(&self) -> Value {
+    fn info(&self, behind: u64) -> Value {
+        let last = self.last.saturating_sub(behind).max(self.first() - 1);
         json!({
             "created": format!("2026-01-01T00:00:{:02}Z", self.created),
             "config": self.config,
             "state": {
-                "first_seq": self.first(), "last_seq": self.last,
+                "first_seq": self.first(), "last_seq": last,
                 "messages": self.entries.len(), "bytes": self.entries.len() * 100,
             },
         })

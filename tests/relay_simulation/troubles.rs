@@ -105,6 +105,9 @@ impl World {
         self.later(self.engine_down_until, Coming::EngineIsUp);
         self.tally
             .note_if(time > 3 * SECOND, "the engine is gone for long");
+        if self.rng.bool() {
+            self.elect();
+        }
     }
 
     pub(crate) fn engine_is_up(&mut self) {
@@ -135,6 +138,11 @@ impl World {
     pub(crate) fn lead(&mut self) {
         self.trace(|| "somebody leads".into());
         self.nats.has_no_leader = false;
+        if self.rng.bool() {
+            self.nats.behind = self.rng.u64(1..6);
+            let at = self.now + self.rng.u64(..SECOND);
+            self.later(at, Coming::CaughtUp);
+        }
         let is_calm = self.nodes.iter().all(|it| !it.is_cut_off);
         self.tally.note(match is_calm {
             true => "an election ends without a split",

@@ -41,6 +41,8 @@ pub(crate) enum Coming {
     EngineCuts(u64),
     EngineIsUp,
     Lead,
+    /// Who has just taken the lead has carried out all that was stored.
+    CaughtUp,
     /// Nothing is lost or late any more.
     Calm,
     Wake(usize),
@@ -471,6 +473,7 @@ impl World {
             Coming::EngineIsUp => self.engine_is_up(),
             Coming::Accept => self.refuse_dials(),
             Coming::Lead => self.lead(),
+            Coming::CaughtUp => self.nats.behind = 0,
             Coming::Calm => self.nats.faults = crate::nats::Faults::default(),
             Coming::Wake(node) => self.wake(node),
             Coming::Start => self.start_server(false),
