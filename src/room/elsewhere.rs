@@ -54,7 +54,8 @@ impl Elsewhere {
                 place,
                 is_named: true,
             });
-            self.by_place.insert(place, id);
+            let before = self.by_place.insert(place, id);
+            debug_assert_eq!(before, None, "{place:?} is listed");
         }
     }
 
@@ -114,7 +115,16 @@ impl Elsewhere {
         self.by_place.range(first..=last).map(|(_, &id)| id)
     }
 
-    /// A server has another number now, and the same members.
+    /// The members of a server of which another one has listed the same as well.
+    pub(super) fn listed_twice(&self, from: NodeId, as_of: NodeId) -> Vec<ClientId> {
+        let of_both = self.of(from).filter(|&id| {
+            let conn = self.away(id).map(|away| away.place.conn);
+            conn.is_some_and(|conn| self.at(Place { node: as_of, conn }).is_some())
+        });
+        of_both.collect()
+    }
+
+    /// A server has another number now, and the same members. None of them is listed under that number yet.
     pub(super) fn move_all(&mut self, from: NodeId, to: NodeId) {
         let ids: Vec<ClientId> = self.of(from).collect();
         for id in ids {
@@ -124,7 +134,8 @@ impl Elsewhere {
             if let Some(Some(away)) = slot {
                 self.by_place.remove(&away.place);
                 away.place.node = to;
-                self.by_place.insert(away.place, id);
+                let before = self.by_place.insert(away.place, id);
+                debug_assert_eq!(before, None, "{:?} is listed", away.place);
             }
         }
     }

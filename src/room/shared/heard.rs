@@ -196,7 +196,10 @@ impl Room {
             .members
             .add_elsewhere(place, nick.clone(), name, is_person, now);
         match added {
-            Ok(id) => id,
+            Ok(id) => {
+                self.forget_displaced(|it| *it == place);
+                id
+            }
             Err(_) => {
                 self.displace(place, nick, is_person);
                 None
@@ -387,7 +390,11 @@ impl Room {
 
     fn on_new_node(&mut self, node: NodeId, was: Option<NodeId>, is_own: bool) {
         self.forget_displaced(|it| it.node == node || Some(it.node) == was);
-        if let Some(was) = was {
+        if let Some(was) = was.filter(|&was| was != node) {
+            // Who is listed under the new number already was heard under the old one once more.
+            for id in self.members.elsewhere().listed_twice(was, node) {
+                self.remove_elsewhere(id, None);
+            }
             self.members.elsewhere_mut().move_all(was, node);
         }
         self.members.elsewhere_mut().begin_naming(node);
@@ -447,5 +454,95 @@ impl Room {
         if alone > 0 {
             self.say_notice(Speaker::SERVER, Message::Unheard(alone));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::config::interactive::Profile;
+    use crate::relay::Room as _;
+
+    const ELSEWHERE: NodeId = NodeId(9);
+    const NEXT: NodeId = NodeId(10);
+
+    /// A room with these people, who have been told nothing yet.
+    fn room_of(people: &[&str]) -> Room {
+        let from = Peer::Local { uid: 1000, pid: 1 };
+        let mut room = Room::new(&Config::default());
+        for (number, name) in people.iter().enumerate() {
+            let id = ClientId::from_index(number);
+            room.join(
+                id,
+                &from,
+                name.as_bytes(),
+                Profile::Interactive,
+                Moment::START,
+            )
+            .expect("a free nick");
+        }
+        room.share(Moment::START);
+        room.on_event(Event::Started);
+        room
+    }
+
+    fn hear(room: &mut Room, node: NodeId, kind: Kind, text: &str) {
+        let line = Line {
+            conn: 4,
+            kind,
+            text,
+        };
+        room.on_event(Event::Line {
+            node,
+            is_own: false,
+            number: 0,
+            sequence: 1,
+            stored_at: Moment::START,
+            line,
+            is_late: true,
+        });
+    }
+
+    fn nicks(room: &Room) -> Vec<&str> {
+        room.nicks().collect()
+    }
+
+    // Its nick was taken here when it was read of first, and is free by the time when it is read of again.
+    #[test]
+    fn who_could_not_be_listed_and_is_named_again_is_listed_once() {
+        let mut room = room_of(&["ann", "bob"]);
+        room.on_event(Event::Split);
+        hear(&mut room, ELSEWHERE, Kind::Here, "bob person");
+        assert_eq!(nicks(&room), ["ann", "bob"]);
+        let (bob, from) = (ClientId::from_index(1), Peer::Local { uid: 1000, pid: 1 });
+        room.leave(bob, &from, CloseReason::HungUp, Moment::START);
+        hear(&mut room, ELSEWHERE, Kind::Here, "bob person");
+        hear(&mut room, ELSEWHERE, Kind::Renamed, "bob bea");
+        assert_eq!(nicks(&room), ["ann", "bea"]);
+        room.on_event(Event::Gone { node: ELSEWHERE });
+        assert_eq!(nicks(&room), ["ann"]);
+    }
+
+    // A server has another id, and names its members under it; then a late line is read that was said under the old one.
+    #[test]
+    fn who_is_heard_under_an_id_that_is_no_more_is_listed_once() {
+        let mut room = room_of(&["ann"]);
+        hear(&mut room, NEXT, Kind::Here, "bob person");
+        hear(&mut room, ELSEWHERE, Kind::Here, "bea person");
+        room.on_event(Event::NewNode {
+            node: NEXT,
+            was: Some(ELSEWHERE),
+            is_own: false,
+        });
+        assert_eq!(nicks(&room), ["ann", "bob"]);
+        room.on_event(Event::NewNode {
+            node: NEXT,
+            was: Some(NEXT),
+            is_own: false,
+        });
+        assert_eq!(nicks(&room), ["ann", "bob"]);
+        room.on_event(Event::Gone { node: NEXT });
+        assert_eq!(nicks(&room), ["ann"]);
     }
 }
