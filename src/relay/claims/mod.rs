@@ -18,6 +18,7 @@
 //! | `Out`, look | a claim of a node that lives | refused |
 //! | `Out`, look | a claim of a node that was never heard of | `Paused`; after 15 s it counts as gone |
 //! | `Out`, look | no claim | `Ready` to claim |
+//! | `Out`, look, to be given up | no claim | forgotten; the first time after the link was lost `Paused`, because who leads the claims now may be behind |
 //! | `Out` | not now, such as no leader | `Paused` for a second, then `Ready` for the same step |
 //! | `Out` | no answer in 5 s, or the link is lost | `Ready` to look, or to give up again |
 //! | `Out`, give up | done, or there is no such claim | forgotten |
@@ -249,6 +250,8 @@ struct Claim {
     is_wanted: bool,
     was_granted: bool,
     tries: u8,
+    /// It may be stored although it is not found.
+    is_in_doubt: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -391,6 +394,7 @@ impl Claims {
             state: State::Behind,
             by: self.node,
             attempt: None,
+            is_in_doubt: false,
             is_wanted: true,
             was_granted: false,
             tries: 0,
@@ -623,11 +627,22 @@ impl Claims {
             ) => self.on_holder(id, Holder::parse(sequence, payload), turn),
             (Step::Look, Answer::Nobody) => {
                 self.on_checked(id, false);
-                self.claim_on(id, 0);
+                if self.is_looked_for_again(id) {
+                    self.pause(id, Step::Look, turn.now);
+                } else {
+                    self.claim_on(id, 0);
+                }
             }
             (Step::GiveUp { .. }, Answer::GivenUp) => self.forget(id),
             _ => self.pause(id, step, turn.now),
         }
+    }
+
+    /// Whether a claim that is to be given up, and was not found, is looked for once more: the server of the engine that
+    /// was asked may not have it yet.
+    fn is_looked_for_again(&mut self, id: ClaimId) -> bool {
+        let claim = self.claims.get_mut(&id).filter(|it| !it.is_wanted);
+        claim.is_some_and(|claim| std::mem::take(&mut claim.is_in_doubt))
     }
 
     /// Another claim was there, or the one is not there any more on top of which this one was to be.
@@ -824,7 +839,7 @@ impl Claims {
     fn search_unwanted(&mut self) {
         let mut ids = Vec::new();
         for (&id, claim) in self.claims.iter_mut().filter(|(_, it)| !it.is_wanted) {
-            claim.attempt = Some(0);
+            (claim.attempt, claim.is_in_doubt) = (Some(0), true);
             ids.push(id);
         }
         for id in ids {
@@ -851,7 +866,7 @@ impl Claims {
             if is_all || claim.state == State::Here {
                 claim.state = State::Behind;
                 claim.tries = 0;
-                claim.attempt = Some(0);
+                (claim.attempt, claim.is_in_doubt) = (Some(0), is_all);
                 let key = claim.key;
                 self.advance_key(key);
             }
@@ -1414,6 +1429,20 @@ mod tests {
                     ("close", ""),
                     ("open 1 s 4", "4: look bob"),
                     ("4 nobody", ""),
+                ],
+            ),
+            (
+                "while the link is lost, and who leads the claims afterwards is behind",
+                &[
+                    ("open 1 s 0", ""),
+                    ("claim 7 bob", "1: claim 01 7 bob on 0"),
+                    ("close", ""),
+                    ("leave 7", ""),
+                    ("open 1 s 0", "2: look bob"),
+                    ("2 nobody", ""),
+                    ("wait 1", "3: look bob"),
+                    ("3 holder 4 01 7", "4: give up 4"),
+                    ("4 done", ""),
                 ],
             ),
             (
