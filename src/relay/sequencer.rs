@@ -474,16 +474,23 @@ impl Sequencer {
     /// The log ended before `end` when that was asked: what was heard before that of later entries was never said by
     /// the engine.
     fn forget_behind(&mut self, end: u64, asked: Moment) {
-        let is_there = |sequence: u64, waiting: &Waiting| sequence < end || waiting.heard >= asked;
-        self.waiting
-            .retain(|&sequence, waiting| is_there(sequence, waiting));
+        let (mut first_forgotten, mut behind_last) = (u64::MAX, 0);
+        self.waiting.retain(|&sequence, waiting| {
+            let is_there = sequence < end || waiting.heard >= asked;
+            if !is_there {
+                first_forgotten = first_forgotten.min(sequence);
+                behind_last = sequence.saturating_add(1);
+            }
+            is_there
+        });
         let bytes = self.waiting.values().map(|it| it.payload.len());
         self.waiting_bytes = bytes.fold(0, usize::saturating_add);
         let last = self.waiting.last_key_value().map_or(0, |(&last, _)| last);
         let end = self.next.max(end).max(last.saturating_add(1));
         self.end = self.end.min(end);
-        self.due_end = self.due_end.min(end);
-        self.asked_end = self.asked_end.min(end);
+        // Who said where the log ends may have been behind: what is forgotten before an entry that is there is missing.
+        self.due_end = self.due_end.max(behind_last).min(end);
+        self.asked_end = self.asked_end.min(first_forgotten).min(end);
         self.fetches.split_off(&end);
         for gap in &mut self.gaps {
             gap.end = gap.end.min(end);
@@ -853,6 +860,26 @@ mod tests {
             scene.hear(u64::MAX);
         }
         assert_eq!(scene.log.next(), u64::MAX);
+    }
+
+    // Who has just taken the lead of a log may tell of an end that is behind what was heard.
+    #[test]
+    fn what_is_forgotten_before_an_entry_that_is_there_is_asked_for() {
+        let mut scene = Scene::new(1, 1, 0);
+        scene.hear(3);
+        scene.hear(4);
+        assert_eq!(scene.told_after(50), "1? 2?");
+        scene.log.on_missing(1, at(50));
+        assert_eq!(scene.told(), "?");
+        scene.now += 1;
+        scene.hear(5);
+        scene.info(1, 2);
+        assert_eq!(scene.told(), "3? 4?");
+        for sequence in [2, 1, 4, 3] {
+            scene.hear(sequence);
+        }
+        assert_eq!(scene.told(), "1 2 3 4 5");
+        assert_eq!(scene.log.next_deadline(), None);
     }
 
     #[test]
