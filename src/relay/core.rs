@@ -80,6 +80,8 @@ pub(super) struct Core {
     unheard: u64,
     /// The last entry that was read, to find it again where it was.
     last_entry: Vec<u8>,
+    /// It is a beat.
+    ends_with_beat: bool,
     /// While it is looked for, nothing is read: when it is to be asked for again.
     check_at: Option<Moment>,
     /// The log is said to end before that entry: it is asked whether it still does.
@@ -115,6 +117,7 @@ impl Core {
             has_started: false,
             unheard: 0,
             last_entry: Vec::new(),
+            ends_with_beat: false,
             check_at: None,
             is_behind: false,
             progress_at: Moment::BEGINNING,
@@ -326,9 +329,10 @@ impl Core {
         if self.may_catch_up(&info) {
             return self.await_end(now);
         }
-        self.is_behind = false;
-        let goes_on = self.goes_on(&info);
-        self.follow(info);
+        // While its end was waited for the log may have grown by other entries, and one beat is like another.
+        let is_doubtful = std::mem::take(&mut self.is_behind) && self.ends_with_beat;
+        let goes_on = self.goes_on(&info) && !is_doubtful;
+        self.follow(info, is_doubtful);
         self.progress_at = now;
         self.presence.reset(now);
         self.check_last_entry(now, engine);
@@ -369,15 +373,16 @@ impl Core {
         log.is_some_and(|log| log.created != info.created)
     }
 
-    /// Goes on in this log, where it was left, or from where this server once began if it is not what was read.
-    fn follow(&mut self, info: LogInfo) {
+    /// Goes on in this log, where it was left, or from where this server once began if it is not what was read, or may
+    /// not be.
+    fn follow(&mut self, info: LogInfo, is_doubtful: bool) {
         let before_first = info.first.saturating_sub(1);
         let history = info.last.saturating_sub(HISTORY_ENTRIES);
         let has_lost_its_end = info.last < self.position;
         let (read_from, is_new) = match &self.log {
             None => (history, true),
             Some(log) if log.created != info.created => (before_first, true),
-            Some(log) => (log.read_from, has_lost_its_end),
+            Some(log) => (log.read_from, has_lost_its_end || is_doubtful),
         };
         self.log = Some(Log {
             created: info.created,
@@ -563,6 +568,7 @@ impl Core {
             self.progress_at = now;
         }
         let (header, is_gone) = self.tell(entry, now, room);
+        self.ends_with_beat = header.is_none_or(|header| header.count == 0);
         if let Some(header) = header.filter(|header| header.node == self.node()) {
             self.on_own_batch(header, now, engine);
         }
