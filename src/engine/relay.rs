@@ -96,7 +96,7 @@ impl<S: Stream, O: Observer> Engine<S, O> {
             self.with_link(RelaySession::ping);
         }
         self.close_gate();
-        // What the log has told counts as well.
+        // Lines read from the log count too.
         self.budget.output_bytes = self.room.batch_bytes();
     }
 

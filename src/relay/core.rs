@@ -11,10 +11,10 @@ use super::presence::Presence;
 use super::publisher::{MOST_WAITING_BYTES, Publisher};
 use super::sequencer::{Entry, Read};
 use super::{Engine, Event, Figures, LogInfo, Phase, Room, Said, Times};
-use crate::protocol::relay_batch::{Beat, Header, Kind, NodeId};
+use crate::protocol::relay_batch::{Batch, Beat, Header, Kind, NodeId};
 use crate::time::moment::Moment;
 
-/// How often a log is asked whether it still ends before what was read of it.
+/// How long an engine that does not report what was read has to catch up before it is asked again.
 const ASK_AGAIN: Duration = Duration::from_millis(250);
 
 /// How many entries are read as history at the start.
@@ -80,11 +80,9 @@ pub(super) struct Core {
     unheard: u64,
     /// The last entry that was read, to find it again where it was.
     last_entry: Vec<u8>,
-    /// It is a beat.
-    ends_with_beat: bool,
     /// While it is looked for, nothing is read: when it is to be asked for again.
     check_at: Option<Moment>,
-    /// The log is said to end before that entry: it is asked whether it still does.
+    /// The engine reported an end before that entry, and is asked again.
     is_behind: bool,
     /// When the link was opened, or an entry was read that was there before.
     progress_at: Moment,
@@ -117,7 +115,6 @@ impl Core {
             has_started: false,
             unheard: 0,
             last_entry: Vec::new(),
-            ends_with_beat: false,
             check_at: None,
             is_behind: false,
             progress_at: Moment::BEGINNING,
@@ -219,7 +216,7 @@ impl Core {
         self.check_at.is_some()
     }
 
-    /// Whether the log is said to end before what was read.
+    /// Whether the engine reported an end of the log before what was read, and is asked again.
     pub(super) fn is_behind(&self) -> bool {
         self.is_behind
     }
@@ -329,8 +326,9 @@ impl Core {
         if self.may_catch_up(&info) {
             return self.await_end(now);
         }
-        // While its end was waited for the log may have grown by other entries, and one beat is like another.
-        let is_doubtful = std::mem::take(&mut self.is_behind) && self.ends_with_beat;
+        // While this server waited, other entries may have been appended in place of lost ones. The last entry shows that
+        // only if it has lines: all beats of a server look alike.
+        let is_doubtful = std::mem::take(&mut self.is_behind) && !self.last_entry_has_lines();
         let goes_on = self.goes_on(&info) && !is_doubtful;
         self.follow(info, is_doubtful);
         self.progress_at = now;
@@ -344,14 +342,14 @@ impl Core {
         }
     }
 
-    /// Whether the log ends before what was read of it, and may still have all of that: a server that has just taken the
-    /// lead tells what it has carried out, which may be less than what it has. Only a split ends the wait.
+    /// Whether the log seems to end before what was read of it, but may still hold all of that. A new leader reports what
+    /// it has applied, which may be less than what it has stored. The wait ends with a split at the latest.
     fn may_catch_up(&self, info: &LogInfo) -> bool {
         let is_early = info.last < self.position && !self.is_other(info);
         is_early && info.replicas > 1 && !self.is_split()
     }
 
-    /// Reads nothing until the log is said to hold what was read.
+    /// Reads nothing until the leader reports all that was read.
     fn await_end(&mut self, now: Moment) {
         if !self.is_behind {
             self.is_behind = true;
@@ -359,6 +357,10 @@ impl Core {
             self.check_at = Some(now + ASK_AGAIN);
             self.resume();
         }
+    }
+
+    fn last_entry_has_lines(&self) -> bool {
+        Batch::parse(&self.last_entry).is_ok_and(|batch| batch.header().count > 0)
     }
 
     /// Whether the log is the one that was read, and whatever may have been said of this server can be read.
@@ -568,7 +570,6 @@ impl Core {
             self.progress_at = now;
         }
         let (header, is_gone) = self.tell(entry, now, room);
-        self.ends_with_beat = header.is_none_or(|header| header.count == 0);
         if let Some(header) = header.filter(|header| header.node == self.node()) {
             self.on_own_batch(header, now, engine);
         }
@@ -635,7 +636,7 @@ impl Core {
             Told::NewNode { node, was } => {
                 let mut is_news = false;
                 if let Some(was) = was.filter(|&was| was != node) {
-                    // It may have been taken for a living one again since the node said this for the first time.
+                    // A late line may have brought it back since the node said this for the first time.
                     is_news = presence.remove(was);
                     is_gone |= was == own;
                 }

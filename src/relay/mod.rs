@@ -10,7 +10,7 @@
 //! |---|---|---|
 //! | any but the last two | the link closes, or nothing comes back for a second | held: speakers wait, nobody is told |
 //! | held | the link opens, and the log goes on where it was | `Resuming`: what was missed is fetched first |
-//! | held | the link opens, and a log with copies ends before what was read | it is asked again: who has just taken the lead may be behind itself |
+//! | held | the link opens, and a log with copies ends before what was read | it is asked again, because a new leader may be behind |
 //! | held | it lasts too long: 2 s, or 10 s if the log has copies | `Split`: what waits is shown here |
 //! | held | the link opens to another log, or too much was trimmed | `Split`, and at once `Rejoining` |
 //! | `Starting` | the end that the log had is read, and the first own beat | `Up` |

@@ -488,7 +488,7 @@ impl Sequencer {
         let last = self.waiting.last_key_value().map_or(0, |(&last, _)| last);
         let end = self.next.max(end).max(last.saturating_add(1));
         self.end = self.end.min(end);
-        // Who said where the log ends may have been behind: what is forgotten before an entry that is there is missing.
+        // The leader that was asked may be behind. Entries that were forgotten before one that is kept are missing then.
         self.due_end = self.due_end.max(behind_last).min(end);
         self.asked_end = self.asked_end.min(first_forgotten).min(end);
         self.fetches.split_off(&end);
@@ -862,7 +862,7 @@ mod tests {
         assert_eq!(scene.log.next(), u64::MAX);
     }
 
-    // Who has just taken the lead of a log may tell of an end that is behind what was heard.
+    // A new leader may report an end of the log before entries that were heard.
     #[test]
     fn what_is_forgotten_before_an_entry_that_is_there_is_asked_for() {
         let mut scene = Scene::new(1, 1, 0);

@@ -115,7 +115,7 @@ impl Elsewhere {
         self.by_place.range(first..=last).map(|(_, &id)| id)
     }
 
-    /// The members of a server of which another one has listed the same as well.
+    /// The members listed under `from` whose connection numbers are listed under `as_of` too.
     pub(super) fn listed_twice(&self, from: NodeId, as_of: NodeId) -> Vec<ClientId> {
         let of_both = self.of(from).filter(|&id| {
             let conn = self.away(id).map(|away| away.place.conn);
@@ -124,7 +124,7 @@ impl Elsewhere {
         of_both.collect()
     }
 
-    /// A server has another number now, and the same members. None of them is listed under that number yet.
+    /// A server has another id now, and its members stay. None of them may be listed under the new id yet.
     pub(super) fn move_all(&mut self, from: NodeId, to: NodeId) {
         let ids: Vec<ClientId> = self.of(from).collect();
         for id in ids {

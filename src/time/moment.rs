@@ -1,5 +1,5 @@
-//! A point in time in eight bytes: [`Moment`] counts nanoseconds since its [`Clock`] was first given a
-//! time, and a year more, because what was said before may be told. A client remembers several of them,
+//! A point in time in eight bytes: [`Moment`] counts nanoseconds from a year before its [`Clock`] was first
+//! given a time, so that lines said before the start have a moment too. A client remembers several of them,
 //! and an `Option` of one takes no more room, so ten thousand idle clients take half a megabyte less than
 //! with `Instant`.
 
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 /// A year, in nanoseconds.
 const YEAR: u64 = 365 * 24 * 60 * 60 * 1_000_000_000;
 
-/// A time from a year before the clock's beginning on. Sums saturate after 584 years.
+/// A time, at most a year before the clock's start. Sums saturate after 584 years.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Moment(NonZeroU64);
 

@@ -1,5 +1,5 @@
-//! The built binary as a child process, with real arguments, files, signals, and limits of the system; and what else
-//! starts processes.
+//! The built binary as a child process, with real arguments, files, signals, and limits of the system; and
+//! other tests that start processes.
 
 // A helper that cannot go on fails its test.
 #![allow(clippy::expect_used, clippy::panic)]

@@ -1,6 +1,6 @@
 //! The server as a library, in the process of the tests: over real sockets where the kernel matters,
-//! and without any where a byte or a second does. No test here starts a process: until it runs its
-//! program, that holds the sockets of all the others, and one that is closed meanwhile stays open.
+//! and without any where a byte or a second does. No test here starts a process:
+//! between fork and exec a child holds every socket of this one, so a socket closed meanwhile stays open.
 
 // A helper that cannot go on fails its test.
 #![allow(clippy::expect_used, clippy::panic)]

@@ -76,7 +76,7 @@ pub(crate) struct Nats {
     made: u64,
     /// Nobody leads the streams.
     pub(crate) has_no_leader: bool,
-    /// How many of the last entries the leader has not carried out yet: it tells of none of them.
+    /// How many of the last entries the leader has not applied yet: it reports none of them.
     pub(crate) behind: u64,
     pub(crate) faults: Faults,
     /// How many entries the log keeps.

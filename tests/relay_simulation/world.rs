@@ -20,8 +20,8 @@ const DOUBT: Time = 60 * SECOND;
 /// How long a client waits for a nick.
 const PATIENCE: Time = 45 * SECOND;
 
-/// How many say something at once, and how many lines of 200 bytes each of them: more in one turn than may wait for a
-/// reader.
+/// How many members speak at once, and how many lines of 200 bytes each of them says: more in one turn than a reader's
+/// queue holds.
 const CROWD: usize = 24;
 const LINES_OF_EACH: usize = 100;
 
@@ -41,7 +41,7 @@ pub(crate) enum Coming {
     EngineCuts(u64),
     EngineIsUp,
     Lead,
-    /// Who has just taken the lead has carried out all that was stored.
+    /// The new leader has applied all that was stored.
     CaughtUp,
     /// Nothing is lost or late any more.
     Calm,
@@ -144,8 +144,8 @@ pub(crate) fn run(seed: u64) -> Tally {
     world.tally
 }
 
-/// Many say much at once on a server whose engine has just stopped, so that all of it waits until the room is cut off.
-/// Whoever reads what it is sent is then told all of it.
+/// Many members speak at once on a server whose engine has just stopped, so that all their lines wait until the room is
+/// cut off. Then every client that reads gets all of them.
 pub(crate) fn run_crowd() {
     let mut world = World::new(0);
     world.start_server(true);

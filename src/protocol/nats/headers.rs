@@ -23,7 +23,7 @@ const VERSION: &[u8] = b"NATS/1.0";
 
 /// The place of a message in its stream.
 pub const SEQUENCE: &str = "Nats-Sequence";
-/// When the message was stored, as RFC 3339 has it; only of one that was asked for.
+/// When the message was stored (RFC 3339). Only answers to a request for a message have it.
 pub const TIME_STAMP: &str = "Nats-Time-Stamp";
 /// The place of the message before it with the same subject, in the stream; 0 if there is none.
 pub const LAST_SEQUENCE: &str = "Nats-Last-Sequence";

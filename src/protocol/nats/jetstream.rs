@@ -517,8 +517,8 @@ impl<'i> Entry<'i> {
     }
 }
 
-/// When a message was stored that is the answer to a [`get`], by the clock of the server that stored it. `None` if it
-/// does not say so.
+/// Returns when the message that answers a [`get`] was stored, by the clock of the server that stored it. `None` if the
+/// answer does not say.
 pub fn stored_at(message: &Message<'_>) -> Option<SystemTime> {
     let headers = message.headers().ok()?;
     let text = str::from_utf8(headers.get(headers::TIME_STAMP)?).ok()?;

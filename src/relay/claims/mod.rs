@@ -18,7 +18,7 @@
 //! | `Out`, look | a claim of a node that lives | refused |
 //! | `Out`, look | a claim of a node that was never heard of | `Paused`; after 15 s it counts as gone |
 //! | `Out`, look | no claim | `Ready` to claim |
-//! | `Out`, look, to be given up | no claim | forgotten; the first time after the link was lost `Paused`, because who leads the claims now may be behind |
+//! | `Out`, look, to be given up | no claim | forgotten; the first time after the link was lost `Paused`, because a new leader of the engine may be behind |
 //! | `Out` | not now, such as no leader | `Paused` for a second, then `Ready` for the same step |
 //! | `Out` | no answer in 5 s, or the link is lost | `Ready` to look, or to give up again |
 //! | `Out`, give up | done, or there is no such claim | forgotten |
@@ -250,7 +250,7 @@ struct Claim {
     is_wanted: bool,
     was_granted: bool,
     tries: u8,
-    /// It may be stored although it is not found.
+    /// It may be stored even if one look does not find it.
     is_in_doubt: bool,
 }
 
@@ -638,8 +638,8 @@ impl Claims {
         }
     }
 
-    /// Whether a claim that is to be given up, and was not found, is looked for once more: the server of the engine that
-    /// was asked may not have it yet.
+    /// Whether a claim that is to be given up and was not found is looked for once more. The engine's server that answered
+    /// may not have it yet.
     fn is_looked_for_again(&mut self, id: ClaimId) -> bool {
         let claim = self.claims.get_mut(&id).filter(|it| !it.is_wanted);
         claim.is_some_and(|claim| std::mem::take(&mut claim.is_in_doubt))
@@ -866,7 +866,7 @@ impl Claims {
             if is_all || claim.state == State::Here {
                 claim.state = State::Behind;
                 claim.tries = 0;
-                (claim.attempt, claim.is_in_doubt) = (Some(0), is_all);
+                (claim.attempt, claim.is_in_doubt) = (Some(0), true);
                 let key = claim.key;
                 self.advance_key(key);
             }
@@ -1432,7 +1432,7 @@ mod tests {
                 ],
             ),
             (
-                "while the link is lost, and who leads the claims afterwards is behind",
+                "while the link is lost, and the new leader is behind",
                 &[
                     ("open 1 s 0", ""),
                     ("claim 7 bob", "1: claim 01 7 bob on 0"),

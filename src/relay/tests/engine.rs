@@ -90,7 +90,7 @@ pub(super) struct Log {
     pub(super) limit: u64,
     pub(super) replicas: u8,
     pub(super) has_leader: bool,
-    /// How many of the last entries the leader has not carried out yet: it tells of none of them.
+    /// How many of the last entries the leader has not applied yet: it reports none of them.
     pub(super) behind: u64,
     pub(super) faults: Faults,
 }
@@ -120,7 +120,7 @@ impl Log {
         }
     }
 
-    /// The last entry of which the leader tells.
+    /// The last entry that the leader reports.
     fn told_last(&self) -> u64 {
         self.last.saturating_sub(self.behind).max(self.first - 1)
     }

@@ -60,7 +60,7 @@ impl Scene {
         Self::up_with(1)
     }
 
-    /// The same, with so many copies of the log.
+    /// A server that is up, and whose log has this many copies.
     fn up_with(replicas: u8) -> Self {
         let mut scene = Self::closed();
         scene.replicas = replicas;
@@ -336,9 +336,8 @@ fn a_log_that_has_lost_its_end_is_found_out_even_if_it_has_grown_again() {
     );
 }
 
-// The log may have lost its end before the next link is open.
 #[test]
-fn who_has_just_taken_the_lead_of_a_log_with_copies_is_given_time() {
+fn a_new_leader_that_is_behind_is_given_time_to_catch_up() {
     let mut scene = Scene::up_with(3);
     scene.add(&batch(OTHER, 0, Kind::Say, &["one"]));
     scene.add(&batch(OTHER, 1, Kind::Say, &["two"]));
@@ -370,6 +369,28 @@ fn a_log_with_copies_that_has_lost_its_end_is_read_again_behind_the_split() {
     assert_eq!(scene.told(), ["split", "new f was a", "back 0"]);
 }
 
+// While the end is waited for the log grows by other entries, and the last of them is a beat like the one that was lost.
+#[test]
+fn a_log_that_has_grown_while_its_end_was_waited_for_is_doubted_if_it_ended_with_a_beat() {
+    let mut scene = Scene::up_with(3);
+    scene.add(&batch(OTHER, 0, Kind::Say, &["one"]));
+    let beat = batch(OTHER, 1, Kind::Beat, &[""]);
+    scene.add(&beat);
+    scene.add(&beat);
+    scene.close();
+    scene.log.truncate(2);
+    scene.open();
+    scene.log.push(batch(NodeId(0xc), 0, Kind::Beat, &["new"]));
+    scene.log.push(beat);
+    scene.wait(300);
+    scene.store();
+    assert_eq!(
+        scene.told(),
+        ["one", "split", "new c", "new f was a", "back 0"]
+    );
+}
+
+// The log may have lost its end before the next link is open.
 #[test]
 fn what_was_heard_on_a_link_that_was_never_open_counts_for_no_other() {
     let mut scene = Scene::up();

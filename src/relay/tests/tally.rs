@@ -26,7 +26,7 @@ pub(super) const CASES: &[&str] = &[
     "an entry comes out of order",
     "an entry is asked for while nobody leads the log",
     "an entry is said to be missing that is not",
-    "who has just taken the lead tells of less than was read",
+    "a new leader reports less than was read",
     "a probe is answered that nothing is stored",
     "a probe is answered that it is stored",
     "sixteen batches are out",

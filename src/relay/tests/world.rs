@@ -30,7 +30,7 @@ enum Coming {
     /// It reads that its link is closed.
     Closed(usize),
     Lead,
-    /// Who has just taken the lead has carried out all that was stored.
+    /// The new leader has applied all that was stored.
     CaughtUp,
 }
 
@@ -228,7 +228,7 @@ impl World {
         let is_behind = read.is_some_and(|read| read > self.log.info().last);
         self.tally.note_if(
             is_behind && self.log.behind > 0,
-            "who has just taken the lead tells of less than was read",
+            "a new leader reports less than was read",
         );
     }
 
@@ -562,7 +562,7 @@ impl World {
         self.later(self.now + time, Coming::Lead);
     }
 
-    /// Somebody leads the log again, who may not have carried out all of it if there are copies.
+    /// The log has a leader again. If there are copies, the leader may not have applied all of it yet.
     fn lead(&mut self) {
         self.log.has_leader = true;
         if self.log.replicas > 1 && self.rng.bool() {

@@ -391,7 +391,7 @@ impl Room {
     fn on_new_node(&mut self, node: NodeId, was: Option<NodeId>, is_own: bool) {
         self.forget_displaced(|it| it.node == node || Some(it.node) == was);
         if let Some(was) = was.filter(|&was| was != node) {
-            // Who is listed under the new number already was heard under the old one once more.
+            // A late line may have listed a member under the old id again, after its server named it under the new one.
             for id in self.members.elsewhere().listed_twice(was, node) {
                 self.remove_elsewhere(id, None);
             }
@@ -508,9 +508,9 @@ mod tests {
         room.nicks().collect()
     }
 
-    // Its nick was taken here when it was read of first, and is free by the time when it is read of again.
+    // The nick is taken here when the member is first named, and free when it is named again.
     #[test]
-    fn who_could_not_be_listed_and_is_named_again_is_listed_once() {
+    fn a_member_that_could_not_be_listed_and_is_named_again_is_listed_once() {
         let mut room = room_of(&["ann", "bob"]);
         room.on_event(Event::Split);
         hear(&mut room, ELSEWHERE, Kind::Here, "bob person");
@@ -524,9 +524,9 @@ mod tests {
         assert_eq!(nicks(&room), ["ann"]);
     }
 
-    // A server has another id, and names its members under it; then a late line is read that was said under the old one.
+    // A server names its members under its new id, and then a late line is read that was said under the old one.
     #[test]
-    fn who_is_heard_under_an_id_that_is_no_more_is_listed_once() {
+    fn a_member_that_is_heard_under_the_old_id_of_its_server_is_listed_once() {
         let mut room = room_of(&["ann"]);
         hear(&mut room, NEXT, Kind::Here, "bob person");
         hear(&mut room, ELSEWHERE, Kind::Here, "bea person");

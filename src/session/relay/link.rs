@@ -69,7 +69,7 @@ pub(crate) enum Heard<'i> {
     Open(Box<Streams>),
     /// An entry of the log, which was just stored.
     Entry { sequence: u64, payload: &'i [u8] },
-    /// An entry that was asked for, and when it was stored by the engine's clock, if that is known.
+    /// An entry that was asked for. When it was stored is by the engine's clock, and may be unknown.
     Fetched {
         sequence: u64,
         payload: &'i [u8],

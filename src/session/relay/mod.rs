@@ -440,7 +440,7 @@ impl RelaySession {
     }
 }
 
-/// The moment of a time of day that has passed. The clocks of two machines may differ: what has not come yet is now.
+/// Converts a past wall-clock time to a moment. A time in the future, by another machine's clock, counts as now.
 fn moment_of(time: SystemTime, env: &Env) -> Moment {
     let age = (env.wall_clock)().duration_since(time);
     env.now.saturating_sub(age.unwrap_or_default())
